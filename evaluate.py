@@ -1,0 +1,4 @@
+if __name__ == "__main__":  # the judge's workers import this file again and must not import torch
+    from vlm_rl.commands.evaluate import main
+
+    main()

@@ -1,0 +1,39 @@
+import dataclasses
+
+import pytest
+
+from vlm_rl.evaluation.settings import GenerationSetting, k_of, metric_name, paper_settings, title_of
+
+
+def test_the_three_settings_of_the_paper_have_the_names_that_metrics_and_files_carry() -> None:
+    settings = paper_settings(num_samples=4)
+    assert [setting.name for setting in settings] == ["pass@8_t1.0", "pass@1_t0.6", "pass@1_t0.01"]
+    assert [(s.k, s.temperature, s.top_p, s.num_samples) for s in settings] == [
+        (8, 1.0, 1.0, 8),
+        (1, 0.6, 1.0, 4),
+        (1, 0.01, 0.001, 1),
+    ]
+
+
+def test_a_metric_is_named_by_split_setting_and_quantity() -> None:
+    assert metric_name("val", setting="pass@8_t1.0") == "val/pass@8_t1.0/accuracy"
+    assert metric_name("test", setting="pass@1_t0.6", quantity="boxed") == "test/pass@1_t0.6/boxed"
+
+
+def test_a_name_gives_back_its_k_and_reads_well() -> None:
+    assert k_of("pass@8_t1.0") == 8
+    assert title_of("pass@1_t0.01") == "pass@1, T = 0.01"
+    with pytest.raises(ValueError, match=r"'pass8' is not .* look like pass@8_t1.0"):
+        k_of("pass8")
+
+
+def test_fewer_samples_than_k_are_refused_with_the_number_that_would_do() -> None:
+    with pytest.raises(ValueError, match=r"pass@8_t1.0: num_samples=4 .* Set num_samples to 8 or more"):
+        GenerationSetting(k=8, temperature=1.0, top_p=1.0, num_samples=4)
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}])
+def test_what_cannot_be_sampled_is_refused(wrong: dict[str, float]) -> None:
+    setting = GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=1)
+    with pytest.raises(ValueError, match="evaluation setting"):
+        dataclasses.replace(setting, **wrong)

@@ -1,0 +1,145 @@
+"""Writes small run folders in the format of design.md, "What a run leaves on disk", without training anything."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SETTINGS = {"pass@8_t1.0": 8, "pass@1_t0.6": 4, "pass@1_t0.01": 1}  # name -> samples of each question
+KINDS = ("segments", "angles", "triangles", "rectangles")
+WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
+
+Row = dict[str, Any]
+Outcome = Callable[[int, int], bool]  # (question, sample) -> right?
+
+
+def sample_row(question: int, *, sample: int, correct: bool, split: str, setting: str, epoch: float, **changes: Any) -> Row:
+    """One sample of an evaluation file; every fifth question is not boxed when it is wrong, every seventh is cut off."""
+    boxed = correct or question % 5 != 0
+    length = 20 + question % 9
+    row = {
+        "row_id": f"{split}-{question:04d}",
+        "image_id": f"image-{question // 2:04d}",
+        "kind": KINDS[question % 4],
+        "modality": ("text", "vision")[question // 4 % 2],
+        "split": split,
+        "setting": setting,
+        "epoch": float(epoch),
+        "generation_steps": int(10 * epoch),
+        "sample": sample,
+        "question": f"<image>In the figure, AB = {question} and BC = {question + 3}. What is $AC$?",
+        "answer": str(2 * question + 3),
+        "response": f"AC = AB + BC. Wait, let me verify: {question} + {question + 3}. \\boxed{{{2 * question + 3 + (not correct)}}}",
+        "verdict": "correct" if correct else "wrong" if boxed else "unparsable",
+        "accuracy": float(correct),
+        "boxed": boxed,
+        "finish_reason": "length" if not correct and question % 7 == 0 else "stop",
+        "response_length": length,
+        "judge_version": "judge-1",
+    }
+    return row | changes
+
+
+def write_rows(path: Path, *, rows: Sequence[Row]) -> None:
+    """A Parquet file as the evaluator and the completions log write it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(list(rows))
+    narrow = {"accuracy": pa.float32(), "sample": pa.int32(), "response_length": pa.int32()}
+    schema = pa.schema([field.with_type(narrow.get(field.name, field.type)) for field in table.schema])
+    pq.write_table(table.cast(schema), path, compression="zstd")
+
+
+def write_evaluation(
+    run: Path, *, epoch: int, split: str, setting: str, outcome: Outcome, questions: int, samples: int | None = None, **changes: Any
+) -> Path:
+    """One evaluation in which `outcome(question, sample)` says what is right."""
+    path = run / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{setting}.parquet"
+    rows = [
+        sample_row(q, sample=s, correct=outcome(q, s), split=split, setting=setting, epoch=epoch, **changes)
+        for q in range(questions)
+        for s in range(SETTINGS[setting] if samples is None else samples)
+    ]
+    write_rows(path, rows=rows)
+    return path
+
+
+def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: str | None, **changes: Any) -> None:
+    """The manifest of a run, finished unless `status` says otherwise."""
+    run.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "format": 1,
+        "study": run.parent.parent.name,
+        "variant": run.parent.name,
+        "seed": seed,
+        "arm": arm,
+        "algorithm": algorithm,
+        "config": {"seed": seed},
+        "command": f"python train.py seed={seed}",
+        "git": {"commit": "0123456789abcdef", "diff": None},
+        "versions": {},
+        "machine": "two cores",
+        "threads": {},
+        "data": {"train": "a", "val": "b", "test": "c"},
+        "wandb_id": None,
+        "status": "finished",
+        "judge_version": "judge-1",
+        "vanilla": vanilla,
+    }
+    (run / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Generator, reflects: bool = True) -> None:
+    """metrics.jsonl and cost.jsonl: accuracy and length rise, "wait" falls, "verify" rises."""
+    metrics, cost = [], []
+    for step in range(1, steps + 1):
+        done = step / steps
+        noise = generator.normal(0, 0.02, size=4)
+        line: Row = {"event": "train", "generation_steps": step, "gradient_steps": 4 * step, "epoch": round(epochs * done, 6)}
+        line |= {"train/accuracy": 0.5 + 0.4 * done + noise[0], "train/accuracy_in_epoch": 0.5 + 0.35 * done + noise[1]}
+        line |= {"response_length/mean": 24 + 5 * done + 20 * noise[2]}
+        if reflects:
+            line |= {"reflection/reflection_ratio": 0.1 + 0.2 * done + noise[3]}
+            line |= {"reflection/correct_ratio_in_reflection_texts": None if step % 4 == 0 else 0.6 + 0.2 * done + noise[0]}
+            line |= {f"reflection/word/{word}": 0 for word in WORDS}
+            line |= {"reflection/word/verify": int(5 + 40 * done + 60 * noise[1]), "reflection/word/wait": int(30 - 20 * done)}
+        metrics.append(line)
+        seconds = {f"time/{name}": 1.0 for name in ("step1_data_flow", "step2_response_collection")}
+        seconds |= {"time/step3_trajectory_generation": 2.0, "time/step4_policy_update": 3.0}
+        tokens = {"tokens/response": 1000, "memory/peak_bytes": 2**30 + step}
+        cost.append({"event": "train", "generation_steps": step} | seconds | tokens)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
+    (run / "cost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in cost))
+    (run / "alerts.jsonl").write_text("")
+
+
+def write_study(
+    study: Path, *, seeds: Sequence[int] = (0, 1, 2), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
+) -> Path:
+    """A whole study: an RL arm that gains, an SFT arm that gains less, and the untrained model they share."""
+    for seed in seeds:
+        if with_vanilla:
+            vanilla = study / "vanilla-1a2b3c4d" / f"seed-{seed}"
+            write_manifest(vanilla, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
+            _evaluate(vanilla, epochs=[0], share=0.4, step=0.0, seed=seed, questions=questions)
+        for algorithm, variant, arm, step in (("reinforce_pp", "default", "a" * 16, 0.09), ("sft", "algorithm-sft", "b" * 16, 0.02)):
+            run = study / variant / f"seed-{seed}"
+            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla="vanilla-1a2b3c4d" if with_vanilla else None)
+            generator = np.random.default_rng([seed, len(algorithm)])
+            write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, reflects=algorithm != "sft")
+            _evaluate(run, epochs=range(1, epochs + 1), share=0.4, step=step, seed=seed, questions=questions)
+    return study
+
+
+def _evaluate(run: Path, *, epochs: Sequence[int], share: float, step: float, seed: int, questions: int) -> None:
+    for epoch in epochs:
+        for split, penalty in (("val", 0.0), ("test", 0.1)):
+            for setting, samples in SETTINGS.items():
+                generator = np.random.default_rng([seed, epoch, samples, len(run.parent.name)])
+                right = generator.random((questions, samples)) < share + step * epoch - penalty
+                write_evaluation(
+                    run, epoch=epoch, split=split, setting=setting, outcome=lambda q, s: bool(right[q, s]), questions=questions
+                )

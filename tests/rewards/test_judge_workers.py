@@ -1,0 +1,192 @@
+"""Bombs, hangs, crashes and killed parents: each costs a worker at most, and no right answer is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vlm_rl.rewards import judge_pool, judge_worker
+from vlm_rl.rewards.judge import Judge, Verdict
+from vlm_rl.rewards.judge_pool import WorkerPool
+
+C, W, U, T = Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE, Verdict.TIMED_OUT
+REPOSITORY = Path(__file__).parents[2]
+
+CHEAP_BOMBS = [
+    "9^9^9^9",
+    "1e999999999",
+    "1" * 299,
+    "1" * 1_000_000,
+    "{" * 1_000_000,
+    "(" * 290,
+    r"\sqrt{" * 40 + "2" + "}" * 40,
+    r"\frac{1}{" * 30 + "2" + "}" * 30,
+    "1," * 140 + "1",
+    "1,111" * 60,
+    "-" * 290 + "1",
+    "x=" * 140 + "21",
+    "a " * 149,
+    " " * 1_000_000 + "21",
+    "$" * 1_000_000,
+    r"\boxed{" * 1000,
+    "\\" * 999_999,
+    "\x00\ud800",
+]
+COSTLY_BOMBS = [
+    "9^{9^{9^{9}}}",
+    "((((((((20!)!)!)!)!)!)!)!)",
+    r"\sum_{k=1}^{10^{12}} \sqrt{k}",
+    "2^{2^{2^{2^{2^{2}}}}}",
+]
+
+
+@pytest.mark.parametrize("bomb", CHEAP_BOMBS, ids=lambda bomb: f"{bomb[:12]!r}x{len(bomb)}")
+def test_a_bomb_is_never_right_and_raises_nothing(judge: Judge, bomb: str) -> None:
+    start = time.monotonic()
+    verdicts = judge.judge([rf"\boxed{{{bomb}}}", r"\boxed{20.0}"], ["20", "20"])
+    assert verdicts[0] in {W, U, T} and verdicts[1] is C
+    assert time.monotonic() - start < 20.0
+
+
+def test_answers_queued_behind_bombs_are_still_judged(judge: Judge) -> None:
+    answers = [COSTLY_BOMBS[0], r"\sqrt{400}", COSTLY_BOMBS[1], "4 \\cdot 5", COSTLY_BOMBS[2], "19 + 1"]
+    verdicts = judge.judge([rf"\boxed{{{answer}}}" for answer in answers], ["20"] * 6)
+    assert verdicts[1::2] == [C, C, C]
+    assert C not in verdicts[0::2] and T in verdicts[0::2]
+
+
+def test_a_verdict_is_remembered_so_that_a_bomb_costs_one_worker_once(judge: Judge) -> None:
+    bomb = [rf"\boxed{{{COSTLY_BOMBS[3]}}}"]
+    first = judge.judge(bomb, ["20"])
+    start = time.monotonic()
+    assert judge.judge(bomb, ["20"]) == first
+    assert time.monotonic() - start < 0.05
+
+
+def test_a_worker_that_sleeps_is_stopped_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_pool, "WALL_CLOCK_FACTOR", 0.0)
+    monkeypatch.setattr(judge_pool, "WALL_CLOCK_MARGIN_S", 0.5)
+    pool = WorkerPool(num_workers=1, cpu_s=1.0)
+    assert pool.map(time.sleep, [(60.0,)]) == [None]
+    assert pool.map(abs, [(-3,), (4,)]) == [3, 4]
+    pool.close()
+
+
+def test_workers_that_crash_lose_only_their_own_task() -> None:
+    pool = WorkerPool(num_workers=1, cpu_s=1.0)
+    # exec runs in the worker: the second and fourth kill it, one by exiting, one by a signal
+    tasks = [
+        "1 + 1",
+        "__import__('os')._exit(3)",
+        "2 + 2",
+        "__import__('os').kill(__import__('os').getpid(), 9)",
+        "3 + 3",
+    ]
+    assert pool.map(eval, [(task,) for task in tasks]) == [2, None, 4, None, 6]
+    pool.close()
+
+
+def test_time_is_counted_by_the_worker_s_cpu_and_not_by_the_clock(judge: Judge) -> None:
+    judge.judge([r"\boxed{\sqrt{9}}"], ["3"])
+    (worker,) = judge._pool.map(os.getpid, [()])
+    assert worker is not None
+    os.kill(worker, signal.SIGSTOP)  # as good as a machine too busy to run it
+    threading.Timer(2.5, os.kill, (worker, signal.SIGCONT)).start()
+    assert judge.judge([r"\boxed{\sqrt{900}}"], ["30"]) == [C]  # timeout_s is 1.0
+
+
+def test_a_worker_imports_neither_torch_nor_transformers(judge: Judge) -> None:
+    judge.judge([r"\boxed{\sqrt{9}}"], ["3"])
+    (modules,) = judge._pool.map(judge_worker.loaded_modules, [()])
+    assert modules is not None and "sympy" in modules
+    assert not {"torch", "transformers", "lightning", "hydra", "numpy"} & set(modules)
+
+
+def test_a_closed_judge_has_no_workers_and_starts_new_ones_when_asked() -> None:
+    judge = Judge(num_workers=2, timeout_s=1.0)
+    assert judge.judge([r"\boxed{\sqrt{9}}"], ["3"]) == [C]
+    (worker,) = judge._pool.map(os.getpid, [()])
+    assert worker is not None
+    judge.close()
+    assert not judge.has_workers and _is_gone(worker)
+    assert judge.judge([r"\boxed{\sqrt{16}}"], ["4"]) == [C]
+    judge.close()
+
+
+PROGRAM = """
+    import heavy  # stands for torch
+    import os, sys, time
+    from vlm_rl.rewards import judge_worker
+    from vlm_rl.rewards.judge import Judge
+
+    judge = Judge(num_workers=1, timeout_s=5.0)
+    print(judge.judge([r"\\boxed{\\sqrt{9}}"], ["3"])[0].value)
+    print("heavy" in judge._pool.map(judge_worker.loaded_modules, [()])[0])
+    print(judge._pool.map(os.getpid, [()])[0], flush=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["program.py"], ["-m", "program"], ["-c", "import program"]])
+def test_a_worker_does_not_import_the_program_again(tmp_path: Path, arguments: list[str]) -> None:
+    """Not even one without `if __name__ == "__main__"`, as console scripts of other tools may be."""
+    process = _start(tmp_path, PROGRAM, arguments)
+    output, _ = process.communicate(timeout=60)
+    assert output.split()[:2] == ["correct", "False"]
+    assert process.returncode == 0 and _is_gone(int(output.split()[2]))
+
+
+@pytest.mark.parametrize("work", ["time.sleep(60)", r"judge.judge([r'\\boxed{9^{9^{9^{9}}}}'], ['3'])"])
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path, work: str) -> None:
+    process = _start(tmp_path, PROGRAM + f"    {work}\n", ["program.py"])
+    assert process.stdout is not None
+    worker = int([process.stdout.readline() for _ in range(3)][2])
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert _is_gone(worker, within_s=10.0)
+
+
+def test_a_judge_works_inside_a_joblib_worker(tmp_path: Path) -> None:
+    program = """
+        import heavy
+        from joblib import Parallel, delayed
+        from vlm_rl.rewards.judge import Judge
+
+        def judged(number):
+            with Judge(num_workers=1, timeout_s=5.0) as judge:
+                return judge.judge([rf"\\boxed{{\\sqrt{{{number ** 2}}}}}"], [str(number)])[0].value
+
+        if __name__ == "__main__":
+            print(*Parallel(n_jobs=2, backend="loky")(delayed(judged)(number) for number in (3, 4)))
+    """
+    output, _ = _start(tmp_path, program, ["program.py"]).communicate(timeout=60)
+    assert output.split() == ["correct", "correct"]
+
+
+def _start(folder: Path, program: str, arguments: list[str]) -> "subprocess.Popen[str]":
+    (folder / "heavy.py").write_text("")
+    (folder / "program.py").write_text(textwrap.dedent(program))
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{folder}"}
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _is_gone(pid: int, *, within_s: float = 5.0) -> bool:
+    """Whether the process ends in time; one that nobody has waited for is dead all the same."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,66 @@
+"""What an algorithm is: how scores become advantages, and how advantages become a loss."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_rl.masking import response_mean_weights
+from vlm_rl.types import Mask, Tokens, Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmLoss:
+    """The loss of a micro-batch, and what it did to each token.
+
+    `loss` is the micro-batch's share of the mini-batch's loss (token weights have done the averaging), so that the shares of
+    all micro-batches and ranks add up to the same gradient however they were split.
+    """
+
+    loss: Float[Tensor, ""]
+    kl: Tokens | None  # k3 against the reference, without gradient
+    ratio: Tokens | None  # new over old probability, without gradient
+    clipped: Mask | None  # True where the clip held the gradient back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm(ABC):
+    """One small file for each algorithm; these settings are common to all."""
+
+    group_size: int  # responses for each query
+    num_minibatches: int  # optimizer steps for each pass over a batch
+    ppo_epochs: int  # passes over a batch
+    learning_rate_scale: float  # times the model's learning rate
+
+    @property
+    def num_updates(self) -> int:
+        """Optimizer steps of one generation step."""
+        return self.num_minibatches * self.ppo_epochs
+
+    @property
+    def learns_from_own_responses(self) -> bool:
+        """False where a teacher writes the responses; then there is no training accuracy to speak of."""
+        return True
+
+    @property
+    def needs_old_logprobs(self) -> bool:
+        """With a single update the new log-probabilities, detached, are the old ones."""
+        return self.num_updates > 1
+
+    @property
+    @abstractmethod
+    def needs_reference(self) -> bool:
+        """Whether a KL term asks for the reference's log-probabilities."""
+
+    @abstractmethod
+    def advantages(self, trajectory: Trajectory) -> Tokens:
+        """The advantage of each token, over the global batch; 0 off the mask."""
+
+    @abstractmethod
+    def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
+        """The loss of a micro-batch; `trajectory.token_weights` average it."""
+
+    def token_weights(self, response_mask: Mask) -> Tokens:
+        """How the tokens of a mini-batch are averaged; per response, then over responses, as Eq. 1."""
+        return response_mean_weights(response_mask)

@@ -1,0 +1,57 @@
+"""REINFORCE++ with a KL loss, the paper's algorithm (Eq. 1; Hu et al., 2025, arXiv 2501.03262). No critic."""
+
+from dataclasses import dataclass
+
+from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
+from vlm_rl.algorithms.kl import k1, k3
+from vlm_rl.algorithms.losses import clipped_policy_loss
+from vlm_rl.algorithms.returns import SCORE_PLACES, discounted_returns
+from vlm_rl.masking import masked_whiten, weighted_sum
+from vlm_rl.types import Tokens, Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcePlusPlus(Algorithm):
+    """A_t = sum over k >= t of gamma^(k-t) [1(o_k = EOS) r - beta_rew KL_k], whitened over the global batch."""
+
+    clip_low: float
+    clip_high: float
+    gamma: float
+    kl_loss_coef: float
+    kl_reward_coef: float
+    score_at: str  # "eos" (Eq. 1) or "last_token" (the authors' code)
+    mask_truncated: bool  # leave responses that were cut off out of the loss
+
+    def __post_init__(self) -> None:
+        if self.score_at not in SCORE_PLACES:
+            raise ValueError(f"algorithm.score_at is {self.score_at!r}; it is one of {', '.join(SCORE_PLACES)}.")
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.kl_loss_coef > 0 or self.kl_reward_coef > 0
+
+    @property
+    def needs_old_logprobs(self) -> bool:
+        return self.num_updates > 1 or self.kl_reward_coef > 0
+
+    def advantages(self, trajectory: Trajectory) -> Tokens:
+        """Returns of the scores less the KL penalty, centred and scaled; equal rewards give zero everywhere."""
+        mask = trajectory.response_mask
+        rewards = SCORE_PLACES[self.score_at](trajectory.scores, mask, terminated=trajectory.terminated)
+        if self.kl_reward_coef > 0:
+            assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
+            rewards = rewards - self.kl_reward_coef * mask * k1(trajectory.old_logprobs, trajectory.ref_logprobs)
+        return masked_whiten(discounted_returns(rewards, gamma=self.gamma) * mask, mask)
+
+    def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
+        """Eq. 1: clipped policy loss plus beta_loss times k3 against the reference."""
+        mask, weights = trajectory.response_mask, trajectory.token_weights
+        old = trajectory.old_logprobs if trajectory.old_logprobs is not None else logprobs.detach()
+        tokens = clipped_policy_loss(logprobs, old, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
+        loss, kl = weighted_sum(tokens.loss, weights, mask), None
+        if trajectory.ref_logprobs is not None:
+            kl = k3(logprobs, trajectory.ref_logprobs)
+            loss = loss + self.kl_loss_coef * weighted_sum(kl, weights, mask)
+        return AlgorithmLoss(
+            loss=loss, kl=None if kl is None else kl.detach(), ratio=tokens.ratio, clipped=tokens.clipped & mask
+        )

@@ -1,0 +1,110 @@
+"""Checkpoints that a run resumes from exactly, and that plain PEFT (or Transformers) loads.
+
+Lightning's ModelCheckpoint is off: it counts optimizer steps, and saves weights that are frozen. A checkpoint is written
+beside its name, synced and renamed, so a folder with a final name is whole.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.models.policy import Policy
+from vlm_rl.module import VLMReinforcement
+from vlm_rl.run_folder import RunFolder, sync
+
+STATE_FILE = "trainer_state.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedStep:
+    """A whole checkpoint."""
+
+    generation_steps: int
+    path: Path
+
+
+def saved_steps(folder: RunFolder) -> list[SavedStep]:
+    """The whole checkpoints of a run, oldest first."""
+    paths = sorted((folder.path / "checkpoints").glob("step-[0-9]*[0-9]"))
+    return [SavedStep(generation_steps=int(path.name.removeprefix("step-")), path=path) for path in paths]
+
+
+class Checkpoint(lightning.Callback):
+    """Kept: the last one, the one that validation picks, and every k-th if asked."""
+
+    def __init__(self, *, folder: RunFolder, schedule: EvaluationSchedule, every: int, keep_every: int | None) -> None:
+        self._folder, self._schedule, self._every, self._keep_every = folder, schedule, every, keep_every
+        self.resumed: SavedStep | None = None
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, VLMReinforcement)
+        if self.resumed is None:
+            return
+        state = torch.load(self.resumed.path / STATE_FILE, map_location=module.device, weights_only=True)
+        module.progress.generation_steps = state["generation_steps"]
+        module.progress.gradient_steps = state["gradient_steps"]
+        trainer.optimizers[0].load_state_dict(state["optimizer"])
+        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+        for name, callback in self._stateful(trainer).items():
+            callback.load_state_dict(state["callbacks"][name])
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(module, VLMReinforcement)
+        if module.progress.generation_steps % self._every == 0 or self._schedule.is_due(module):
+            self._save(trainer, module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, VLMReinforcement)
+        if not (self._path(module)).exists():
+            self._save(trainer, module)
+
+    def _path(self, module: VLMReinforcement) -> Path:
+        return self._folder.path / "checkpoints" / f"step-{module.progress.generation_steps:06d}"
+
+    def _save(self, trainer: lightning.Trainer, module: VLMReinforcement) -> None:
+        if trainer.is_global_zero:
+            state = {
+                "generation_steps": module.progress.generation_steps,
+                "gradient_steps": module.progress.gradient_steps,
+                "optimizer": trainer.optimizers[0].state_dict(),
+                "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+                "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
+            }
+            save_whole(self._path(module), module.policy, state)
+            self._drop_old()
+        trainer.strategy.barrier()
+
+    @staticmethod
+    def _stateful(trainer: lightning.Trainer) -> dict[str, Any]:
+        ours = [callback for callback in trainer.callbacks if type(callback).__module__.startswith("vlm_rl")]  # type: ignore[attr-defined]
+        return {type(callback).__name__: callback for callback in ours if callback.state_dict()}
+
+    def _drop_old(self) -> None:
+        *older, _ = saved_steps(self._folder)
+        for saved in older:
+            wanted = self._keep_every is not None and saved.generation_steps % self._keep_every == 0
+            if saved.generation_steps != self._schedule.best_step and not wanted:
+                shutil.rmtree(saved.path)
+
+
+def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
+    """Writes a checkpoint so that a crash at any moment leaves the old ones and no half one."""
+    for leftover in path.parent.glob("*.tmp"):
+        shutil.rmtree(leftover)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.mkdir(parents=True)
+    policy.save(temporary)
+    torch.save(state, temporary / STATE_FILE)
+    for file in temporary.iterdir():
+        sync(file)
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.replace(path)
+    sync(path.parent)

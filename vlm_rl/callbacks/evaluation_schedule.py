@@ -1,0 +1,91 @@
+"""Evaluation before the first step (Vanilla) and after every so many epochs."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm_rl.callbacks.recorder import log
+from vlm_rl.evaluation.evaluator import Evaluator, metrics
+from vlm_rl.memory import peak_bytes
+from vlm_rl.module import VLMReinforcement
+from vlm_rl.run_folder import RunFolder, write_table
+
+
+class EvaluationSchedule(lightning.Callback):
+    """An evaluation that is on disk, whole, is not made again: draws are fixed, so it would come out the same.
+
+    The untrained model is evaluated once for each seed, in a folder of its own that all arms of a study share.
+    """
+
+    def __init__(self, *, evaluator: Evaluator, folder: RunFolder, vanilla: RunFolder) -> None:
+        self._evaluator, self._folder, self._vanilla = evaluator, folder, vanilla
+        self.best_step: int | None = None  # the generation step that validation picks
+        self._best_value = -1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pick so far."""
+        return {"best_step": self.best_step, "best_value": self._best_value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.best_step, self._best_value = state_dict["best_step"], state_dict["best_value"]
+
+    def is_due(self, module: VLMReinforcement) -> bool:
+        """Whether an evaluated epoch has just ended."""
+        interval = module.progress.steps_per_epoch * self._evaluator.scheme.every_epochs
+        return module.progress.generation_steps % interval == 0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, VLMReinforcement)
+        if module.progress.generation_steps == 0:
+            self._evaluate(trainer, module, self._vanilla)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(module, VLMReinforcement)
+        if self.is_due(module):
+            line = self._evaluate(trainer, module, self._folder)
+            value = line.get(self._evaluator.scheme.primary, 0.0)
+            if value > self._best_value:
+                self._best_value, self.best_step = value, module.progress.generation_steps
+
+    def _evaluate(self, trainer: lightning.Trainer, module: VLMReinforcement, folder: RunFolder) -> dict[str, Any]:
+        progress, scheme = module.progress, self._evaluator.scheme
+        with module.stopwatch.measure("evaluation"):
+            tables = {
+                (split, setting.name): self._table(
+                    trainer, module, folder.path / evaluation_file(round(progress.epoch), split, setting.name), split, setting
+                )
+                for split, setting in scheme.cells
+            }
+        line = {"event": "evaluation", **progress.axes, **metrics(tables, settings=scheme.settings)}
+        if trainer.is_global_zero:
+            self._folder.append("metrics.jsonl", line)
+            cost = {"event": "evaluation", "generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
+            seconds = module.stopwatch.read()
+            self._folder.append("cost.jsonl", cost | {f"time/{name}": value for name, value in seconds.items()})
+            log(trainer.loggers, line, step=progress.generation_steps)
+        return line
+
+    def _table(
+        self, trainer: lightning.Trainer, module: VLMReinforcement, file: Path, split: str, setting: Any
+    ) -> pa.Table:
+        if file.exists():
+            return pq.read_table(file)
+        progress = module.progress
+        table = self._evaluator.evaluate(
+            module.policy, split=split, setting=setting, epoch=progress.epoch, generation_steps=progress.generation_steps
+        )
+        if trainer.is_global_zero:
+            write_table(file, table)
+        trainer.strategy.barrier()
+        return table
+
+
+def evaluation_file(epoch: int, split: str, setting: str) -> Path:
+    """`evaluations/epoch-0003/val_pass@8_t1.0.parquet` inside a run's folder."""
+    return Path("evaluations") / f"epoch-{epoch:04d}" / f"{split}_{setting}.parquet"

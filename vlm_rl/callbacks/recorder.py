@@ -1,0 +1,131 @@
+"""After each generation step: every completion, one line of dynamics, one line of cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from vlm_rl import ranks
+from vlm_rl.evaluation.records import records
+from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
+from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.masking import pooled_mean
+from vlm_rl.memory import peak_bytes
+from vlm_rl.module import GenerationStep, VLMReinforcement
+from vlm_rl.run_folder import RunFolder, write_table
+from vlm_rl.types import Trajectory, UpdateStats
+
+
+class Recorder(lightning.Callback):
+    """Counts are pooled over ranks first; the first rank writes."""
+
+    def __init__(self, *, folder: RunFolder, reflection: ReflectionRule) -> None:
+        self._folder, self._reflection = folder, reflection
+        self._epoch, self._right, self._answered = 0, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the accuracy of the running epoch has been counted from."""
+        return {"epoch": self._epoch, "right": self._right, "answered": self._answered}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Counts on from a checkpoint."""
+        self._epoch, self._right, self._answered = state_dict["epoch"], state_dict["right"], state_dict["answered"]
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(module, VLMReinforcement) and module.last_step is not None
+        step, progress = module.last_step, module.progress
+        table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
+        line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
+        line |= engine_metrics(step.scored.trajectory) if module.algorithm.learns_from_own_responses else {}
+        line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
+        cost = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
+        cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
+        cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
+        if trainer.is_global_zero:
+            write_table(self._folder.path / "completions" / f"step-{progress.generation_steps:06d}.parquet", table)
+            self._folder.append("metrics.jsonl", line)
+            self._folder.append("cost.jsonl", {"event": "train", **cost})
+            log(trainer.loggers, {**line, **cost}, step=progress.generation_steps)
+
+    def _own_responses(
+        self, table: pa.Table, step: int, steps_per_epoch: int, module: VLMReinforcement
+    ) -> dict[str, float]:
+        """What is only true of responses that the policy wrote itself, not of a teacher's."""
+        if not module.algorithm.learns_from_own_responses:
+            return {}
+        right = [bool(accuracy) for accuracy in table["accuracy"].to_pylist()]
+        epoch = (step - 1) // steps_per_epoch
+        if epoch != self._epoch:
+            self._epoch, self._right, self._answered = epoch, 0, 0
+        self._right, self._answered = self._right + sum(right), self._answered + len(right)
+        lengths = count_response_lengths(
+            table["response_length"].to_pylist(), truncated=pc.equal(table["finish_reason"], "length").to_pylist()
+        )
+        line = {"train/accuracy": sum(right) / len(right), "train/accuracy_in_epoch": self._right / self._answered}
+        line["train/reward"] = pc.mean(table["score"]).as_py()
+        for name in table.column_names:
+            if name.startswith("reward_"):
+                line[f"train/{name}"] = pc.mean(table[name]).as_py()
+        verdicts = table["verdict"].to_pylist()
+        for verdict in ("correct", "wrong", "unparsable", "timed_out"):
+            line[f"judge/{verdict}"] = verdicts.count(verdict) / len(verdicts)
+        reflection = count_reflection(table["response"].to_pylist(), correct=right, rule=self._reflection)
+        return line | lengths.metrics() | reflection.metrics()
+
+
+def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -> pa.Table:
+    """The completions of this rank with the score and each reward term."""
+    responses, scores = step.responses, step.scored.scores
+    rows = [row for row in step.queries.rows for _ in range(responses.num_samples)]
+    table = records(
+        rows,
+        responses.responses,
+        scores.verdicts,
+        samples=list(range(responses.num_samples)) * len(step.queries.rows),
+        split="train",
+        setting="rollout",
+        epoch=epoch,
+        generation_steps=generation_steps,
+    )
+    table = table.append_column("score", pa.array(scores.total, pa.float32()))
+    for name, values in scores.terms.items():
+        table = table.append_column(f"reward_{name}", pa.array(values, pa.float32()))
+    return table
+
+
+def update_metrics(stats: UpdateStats) -> dict[str, float]:
+    """Step IV under the names that users know."""
+    return {
+        "policy/loss": stats.loss,
+        "policy/kl": stats.kl,
+        "policy/entropy": stats.entropy,
+        "policy/ratio": stats.ratio,
+        "policy/clip_fraction": stats.clip_fraction,
+        "policy/gradient_norm": stats.gradient_norm,
+        "policy/learning_rate": stats.learning_rate,
+        "policy/skipped_updates": stats.skipped_updates,
+    }
+
+
+def engine_metrics(trajectory: Trajectory) -> dict[str, float]:
+    """How far the engine's log-probabilities are from the trainer's, in nats, where both are known."""
+    if trajectory.old_logprobs is None:
+        return {}
+    difference = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()
+    largest = torch.where(trajectory.response_mask, difference, torch.zeros_like(difference)).max()
+    return {
+        "rollout/logprob_difference_mean": pooled_mean(difference, trajectory.response_mask),
+        "rollout/logprob_difference_max": float(largest),
+    }
+
+
+def log(loggers: Sequence[Any], line: dict[str, Any], *, step: int) -> None:
+    """Numbers go to Lightning's loggers, with their x-axes beside them."""
+    numbers = {key: value for key, value in line.items() if isinstance(value, int | float)}
+    for logger in loggers:
+        logger.log_metrics(numbers, step=step)

@@ -1,0 +1,162 @@
+"""From a composed config to the objects of a run, one typed line for each."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands import resolvers
+from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.evaluation.evaluator import Evaluator, Scheme
+from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.models.policy import Policy
+from vlm_rl.module import Progress, VLMReinforcement
+from vlm_rl.pipeline.step1_data_flow import DataFlow
+from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+from vlm_rl.rewards.reward import Reward
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+from vlm_rl.stopwatch import Stopwatch
+
+# Keys that cannot change what a run computes: not part of the arm, not compared on resume.
+WITHOUT_EFFECT = ("logger", "checkpoint", "study", "dry_run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The built objects of one run."""
+
+    dataset: Dataset
+    policy: Policy
+    reward: Reward
+    algorithm: Algorithm
+    encoder: PromptEncoder
+    reflection: ReflectionRule
+    evaluator: Evaluator
+    module: VLMReinforcement
+    cfg: DictConfig
+
+
+def composed(overrides: list[str], *, config_name: str = "train") -> DictConfig:
+    """The config that a command line with these overrides would run with, outside of Hydra's launcher."""
+    resolvers.register()
+    with initialize_config_dir(CONF_DIR, version_base="1.3"):
+        return compose(config_name, overrides=overrides)
+
+
+def build(cfg: DictConfig) -> Experiment:
+    """Instantiates in reading order; nothing is trained yet."""
+    dataset: Dataset = instantiate(cfg.dataset)
+    reward: Reward = instantiate(cfg.reward)
+    algorithm: Algorithm = instantiate(cfg.algorithm)
+    policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+    engine: RolloutEngine = instantiate(cfg.rollout.engine)
+    scheme: Scheme = instantiate(cfg.evaluation.scheme)
+    reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
+    parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
+    encoder = PromptEncoder(policy=policy, dataset=dataset)
+    evaluator = Evaluator(
+        scheme=scheme,
+        dataset=dataset,
+        encoder=encoder,
+        engine=instantiate(cfg.rollout.evaluation_engine),
+        judge=reward.judge,
+        seed=cfg.seed,
+    )
+    module = _module(cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward, parity=parity)
+    return Experiment(
+        dataset=dataset,
+        policy=policy,
+        reward=reward,
+        algorithm=algorithm,
+        encoder=encoder,
+        reflection=reflection,
+        evaluator=evaluator,
+        module=module,
+        cfg=cfg,
+    )
+
+
+def _module(
+    cfg: DictConfig,
+    *,
+    dataset: Dataset,
+    policy: Policy,
+    algorithm: Algorithm,
+    engine: RolloutEngine,
+    encoder: PromptEncoder,
+    reward: Reward,
+    parity: Parity,
+) -> VLMReinforcement:
+    stopwatch = Stopwatch()
+    settings = SamplingSettings(
+        temperature=cfg.rollout.temperature,
+        top_p=cfg.rollout.top_p,
+        max_new_tokens=dataset.max_new_tokens,
+        num_samples=algorithm.group_size,
+    )
+    return VLMReinforcement(
+        policy=policy,
+        algorithm=algorithm,
+        data_flow=DataFlow(dataset=dataset, encoder=encoder, seed=cfg.seed, stopwatch=stopwatch),
+        collection=ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
+        generation=TrajectoryGeneration(reward=reward, algorithm=algorithm, parity=parity),
+        update=PolicyUpdate(
+            algorithm=algorithm,
+            batch_size=dataset.batch_size,
+            seed=cfg.seed,
+            max_skipped_updates=cfg.max_skipped_updates,
+        ),
+        stopwatch=stopwatch,
+        progress=Progress(steps_per_epoch=dataset.steps_per_epoch),
+        num_updates=dataset.num_steps * algorithm.num_updates,
+    )
+
+
+def trainer_for(cfg: DictConfig, *, callbacks: list[lightning.Callback], loggers: list[Any]) -> lightning.Trainer:
+    """Lightning's trainer with our callbacks."""
+    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    return trainer
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The config with every interpolation resolved."""
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return resolved
+
+
+def comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """What two runs must share to continue one another."""
+    return {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
+
+
+def arm_of(config: dict[str, Any]) -> str:
+    """Hash of the config but for the seed: runs of one arm differ by their seed alone.
+
+    The seed also appears where configs refer to it (a random reward), so every use of it is taken out.
+    """
+    text = json.dumps(_without_seed(comparable(config)), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def vanilla_of(config: dict[str, Any]) -> str:
+    """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
+    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "attention", "min_pixels", "max_pixels")}
+    relevant = [model, config["dataset"], config["evaluation"], config["rollout"]["evaluation_engine"], config["num_threads"]]
+    text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)
+    return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _without_seed(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_seed(value) for key, value in node.items() if key not in ("seed", "root_seed")}
+    return [_without_seed(value) for value in node] if isinstance(node, list) else node

@@ -1,0 +1,88 @@
+"""What a run is, written down before it starts: enough to find, compare and repeat it."""
+
+import hashlib
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
+from vlm_rl.datasets.dataset import SPLITS
+from vlm_rl.rewards.judge import JUDGE_VERSION
+
+PACKAGES = ("vlm-rl", "torch", "torchvision", "transformers", "peft", "lightning", "hydra-core", "math-verify", "numpy", "pyarrow")
+FORMAT = 1
+
+
+def manifest(experiment: Experiment, *, variant: str, algorithm: str) -> dict[str, Any]:
+    """The manifest of a run that is about to begin."""
+    config = plain(experiment.cfg)
+    return {
+        "format": FORMAT,
+        "study": config["study"],
+        "variant": variant,
+        "seed": config["seed"],
+        "arm": arm_of(config),
+        "algorithm": algorithm,
+        "config": config,
+        "command": command(),
+        "git": git(),
+        "versions": versions(),
+        "machine": machine(),
+        "threads": {"torch": torch.get_num_threads()},
+        "data": {split: data_hash(experiment, split) for split in SPLITS},
+        "wandb_id": None,
+        "status": "running",
+        "judge_version": JUDGE_VERSION,
+        "vanilla": vanilla_of(config),
+    }
+
+
+def command() -> str:
+    """What was typed, fit to be typed again."""
+    return shlex.join(["python", *sys.argv]) if sys.argv[0].endswith(".py") else shlex.join(sys.argv)
+
+
+def data_hash(experiment: Experiment, split: str) -> str:
+    """Hash of the content of all rows of a split."""
+    digest = hashlib.sha256()
+    for row in experiment.dataset.split(split):
+        digest.update(row.content_key.encode())
+    return digest.hexdigest()[:16]
+
+
+def git() -> dict[str, str | None]:
+    """Commit and hash of the uncommitted difference, None outside a repository."""
+
+    def ask(*arguments: str) -> str | None:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    commit, diff = ask("rev-parse", "HEAD"), ask("diff", "HEAD")
+    return {
+        "commit": commit.strip() if commit else None,
+        "diff": hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None,
+    }
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Installed versions, Python's among them."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """In words: processor, cores, accelerators."""
+    cores = torch.multiprocessing.cpu_count()
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{platform.system()} {platform.machine()}, {cores} CPU cores, " + (", ".join(gpus) if gpus else "no GPU")

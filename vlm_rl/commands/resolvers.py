@@ -1,0 +1,38 @@
+"""The resolvers that configs use, and the name of a study that was given none."""
+
+import netrc
+import os
+import time
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from vlm_rl.commands.variant import variant
+
+STUDY_VARIABLE = "VLM_RL_STUDY"
+
+
+def register() -> None:
+    """Before any config is composed. The time is taken once and inherited by the jobs of a sweep."""
+    os.environ.setdefault(STUDY_VARIABLE, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    OmegaConf.register_new_resolver("variant", _variant, replace=True)
+    OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
+
+
+def is_named(study: str) -> bool:
+    """Whether the user chose the study's name, so that the run can be found and resumed."""
+    return study != os.environ.get(STUDY_VARIABLE)
+
+
+def wandb_is_offline() -> bool:
+    """True without an account: neither WANDB_API_KEY nor a line of ~/.netrc for W&B."""
+    if "WANDB_API_KEY" in os.environ:
+        return False
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return True
+
+
+def _variant(overrides: Sequence[str]) -> str:
+    return variant(list(overrides))

@@ -1,0 +1,118 @@
+"""`python train.py`: compose, build, train. The study's runs go on where they stopped."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from vlm_rl.callbacks.alerts import Alerts
+from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
+from vlm_rl.callbacks.display import Display
+from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.interruption import Interruption
+from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.commands import errors, resolvers
+from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
+from vlm_rl.commands.manifest import command, manifest
+from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.run_folder import RunFolder
+
+
+def main() -> None:
+    """The console command."""
+    resolvers.register()
+    errors.explained(_main)
+
+
+@hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="train")
+def _main(cfg: DictConfig) -> None:
+    train(cfg, folder=RunFolder(path=HydraConfig.get().runtime.output_dir))
+
+
+def train(cfg: DictConfig, *, folder: RunFolder) -> None:
+    """One run, from its beginning or from its newest checkpoint to its end."""
+    if cfg.num_threads is not None:
+        torch.set_num_threads(cfg.num_threads)
+    if not resolvers.is_named(cfg.study):
+        print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
+    found = folder.manifest
+    if found is not None:
+        check_same_config(found, plain(cfg), folder)
+        if found["status"] == "finished":
+            print(f"{folder.path} is finished; nothing to do.", flush=True)
+            return
+    experiment = build(cfg)
+    try:
+        _train(experiment, folder)
+    finally:
+        experiment.reward.close()
+
+
+def _train(experiment: Experiment, folder: RunFolder) -> None:
+    cfg = experiment.cfg
+    told = manifest(experiment, variant=folder.path.parent.name, algorithm=HydraConfig.get().runtime.choices["algorithm"])
+    folder.write_manifest(told)
+    vanilla = vanilla_folder(folder, told)
+    schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
+    checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
+    interruption = Interruption()
+    callbacks: list[lightning.Callback] = [
+        Recorder(folder=folder, reflection=experiment.reflection),
+        Alerts(folder=folder),
+        Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
+        schedule,
+        interruption,
+        checkpoint,  # last: what a checkpoint stands for is on the disk before it
+    ]
+    resume(experiment, folder, checkpoint)
+    loggers: list[Any] = [instantiate(cfg.logger)] if cfg.logger else []
+    trainer = trainer_for(cfg, callbacks=callbacks, loggers=loggers)
+    data_flow = experiment.module.data_flow
+    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
+    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
+        print(f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True)
+        raise SystemExit(130 if interruption.requested else 0)
+    folder.write_manifest(told | {"status": "finished"})
+    vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
+
+
+def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) -> None:
+    """Takes the newest whole checkpoint and forgets what came after it; without one, begins anew."""
+    saved = saved_steps(folder)
+    if not saved:
+        folder.clear()
+        return
+    checkpoint.resumed = saved[-1]
+    experiment.policy.keep_reference()
+    experiment.policy.load(saved[-1].path)
+    folder.cut_back(saved[-1].generation_steps)
+    experiment.module.data_flow.start(first_step=saved[-1].generation_steps, rank=0, num_ranks=1)
+    print(f"Resuming from {saved[-1].path}", flush=True)
+
+
+def vanilla_folder(folder: RunFolder, told: dict[str, Any]) -> RunFolder:
+    """The folder of the untrained model of this seed, shared by the arms of the study."""
+    vanilla = RunFolder(path=folder.path.parents[1] / told["vanilla"] / folder.path.name)
+    if vanilla.manifest is None:
+        shown = {"variant": told["vanilla"], "arm": told["vanilla"].removeprefix("vanilla-"), "algorithm": "vanilla"}
+        vanilla.write_manifest(told | shown | {"vanilla": None})
+    return vanilla
+
+
+def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: RunFolder) -> None:
+    """A folder that holds a run with another config is an error that names the keys."""
+    before, now = errors.flat(comparable(found["config"])), errors.flat(comparable(config))
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if differing:
+        lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10])
+        raise ValueError(
+            f"{folder.path} holds a run with another config:\n{lines}\n"
+            "Give this one another study=NAME, or remove that folder."
+        )
+
+

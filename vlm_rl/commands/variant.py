@@ -1,0 +1,22 @@
+"""The name of a variant: the overrides that make it differ, fit for a folder that Hydra can read back."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+MAX_LENGTH = 80
+NOT_PART_OF_IT = ("seed", "seeds", "study", "logger", "num_threads", "dry_run")
+
+
+def variant(overrides: Sequence[str]) -> str:
+    """`algorithm-grpo,lr-1e-5` from ['algorithm=grpo', 'lr=1e-5', 'seed=3']; `default` if nothing differs."""
+    parts = [override for override in overrides if _belongs(override)]
+    name = re.sub(r"[^A-Za-z0-9.,_-]", "-", ",".join(parts))
+    if len(name) > MAX_LENGTH:
+        name = f"{name[:MAX_LENGTH]}-{hashlib.sha256(','.join(parts).encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def _belongs(override: str) -> bool:
+    key = re.split(r"[=@]", override.lstrip("+~"))[0]
+    return key.split(".")[0].split("/")[0] not in ("hydra", *NOT_PART_OF_IT)

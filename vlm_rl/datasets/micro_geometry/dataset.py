@@ -1,0 +1,96 @@
+"""`dataset=micro_geometry`: procedural geometry problems, endless, each a pure function of (root seed, split, index)."""
+
+from collections.abc import Sequence
+from typing import overload
+
+from vlm_rl.datasets.micro_geometry.figures import Figure
+from vlm_rl.datasets.micro_geometry.problems import CARRY_SHARE_IN_TRAINING, KINDS, POINT_NAMES, draw_numbers
+from vlm_rl.datasets.micro_geometry.solutions import REFLECTIONS, SolutionStyle, worked_solution
+from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.randomness import stream
+
+
+class MicroGeometry(Sequence[Row]):
+    """One split, drawn row by row when asked for.
+
+    Kinds take turns, and so do the two modalities, so that every split is balanced. `reserved` holds content keys that this
+    split must not contain: training never yields a problem of validation or test.
+    """
+
+    def __init__(
+        self, *, split: str, num_rows: int, data_seed: int, solutions: SolutionStyle, reserved: frozenset[str] = frozenset()
+    ) -> None:
+        self.split, self.num_rows, self.data_seed = split, num_rows, data_seed
+        self._solutions, self._reserved = solutions, reserved
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._row(i) for i in range(*index.indices(len(self)))]
+        return self._row(range(len(self))[index])
+
+    def content_keys(self) -> frozenset[str]:
+        """The content keys of all rows of this split."""
+        return frozenset(row.content_key for row in self)
+
+    def _row(self, index: int) -> Row:
+        attempt = 0
+        while (row := self._draw(index, attempt)).content_key in self._reserved:
+            attempt += 1
+        return row
+
+    def _draw(self, index: int, attempt: int) -> Row:
+        rng = stream(self.data_seed, "micro_geometry", self.split, index, attempt)
+        kind = KINDS[index % len(KINDS)]
+        modality = ("text", "vision")[index // len(KINDS) % 2]
+        out_of_distribution = self.split == "test"
+        carry = out_of_distribution or bool(rng.random() < CARRY_SHARE_IN_TRAINING)
+        first, second = draw_numbers(kind, rng, carry=carry)
+        points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
+        wordings = kind.test if out_of_distribution else kind.training
+        wording = wordings[rng.integers(len(wordings))]
+        question = getattr(wording, modality).format(*points, a=first, b=second)
+        care = self._solutions.draw(rng)
+        reflection = REFLECTIONS[rng.integers(len(REFLECTIONS))]
+        steps = kind.steps(first, second, points)
+        answer = 0
+        for step in steps:
+            answer = step.value(answer)
+        labels = (str(first), str(second)) if modality == "vision" else ("", "")
+        figure = Figure(kind=kind.name, points=points, labels=labels, bend=float(rng.random()), hue=float(rng.random()))
+        return Row(
+            id=f"{self.split}-{index}",
+            question=IMAGE_MARKER + question,
+            answer=str(answer),
+            solution=worked_solution(kind, (first, second), points, care=care, reflection=reflection),
+            images=(figure,),
+            kind=kind.name,
+            modality=modality,
+        )
+
+
+class MicroGeometrySource:
+    """The three splits; training problems are never those of validation or test."""
+
+    def __init__(
+        self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle
+    ) -> None:
+        held_out = {
+            split: MicroGeometry(split=split, num_rows=num_rows, data_seed=data_seed, solutions=solutions)
+            for split, num_rows in (("val", val_rows), ("test", test_rows))
+        }
+        reserved = held_out["val"].content_keys() | held_out["test"].content_keys()
+        train = MicroGeometry(
+            split="train", num_rows=train_rows, data_seed=data_seed, solutions=solutions, reserved=reserved
+        )
+        self._splits = {"train": train, **held_out}
+
+    def rows(self, split: str) -> Sequence[Row]:
+        """The rows of a split, drawn when they are asked for."""
+        return self._splits[split]

@@ -1,0 +1,112 @@
+"""The evaluation scheme (Sec. 4): each split under each generation setting, shared out over the ranks, every sample kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+
+from vlm_rl import ranks
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row import Row
+from vlm_rl.evaluation.image_control import ImageControl
+from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
+from vlm_rl.evaluation.records import records
+from vlm_rl.evaluation.settings import GenerationSetting, metric_name
+from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.models.policy import Policy
+from vlm_rl.randomness import stream_seed
+from vlm_rl.rewards.judge import Judge
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """What is evaluated, and when."""
+
+    splits: Sequence[str]
+    settings: Sequence[GenerationSetting]
+    every_epochs: int
+    image: ImageControl
+    batch_rows: int  # questions encoded at a time
+    primary: str  # the metric that picks a checkpoint on validation
+
+    @property
+    def cells(self) -> list[tuple[str, GenerationSetting]]:
+        """Each split under each setting."""
+        return list(product(self.splits, self.settings))
+
+
+class Evaluator:
+    """Draws depend on (root seed, split, setting, row, sample): the same at every epoch and for every arm of a seed."""
+
+    def __init__(
+        self, *, scheme: Scheme, dataset: Dataset, encoder: PromptEncoder, engine: RolloutEngine, judge: Judge, seed: int
+    ) -> None:
+        self.scheme = scheme
+        self._dataset, self._encoder, self._engine, self._judge, self._seed = dataset, encoder, engine, judge, seed
+
+    def evaluate(
+        self, policy: Policy, *, split: str, setting: GenerationSetting, epoch: float, generation_steps: int
+    ) -> pa.Table:
+        """One record for each sample of each question, on every rank."""
+        rows = self.scheme.image(self._dataset.split(split))
+        self._engine.load(policy)
+        tables = []
+        mine = range(ranks.rank(), len(rows), ranks.num_ranks())
+        for start in range(0, len(mine), self.scheme.batch_rows):
+            indices = mine[start : start + self.scheme.batch_rows]
+            tables.append(self._part([rows[i] for i in indices], indices, split, setting, epoch, generation_steps))
+        return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])
+
+    def _part(
+        self,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        split: str,
+        setting: GenerationSetting,
+        epoch: float,
+        generation_steps: int,
+    ) -> pa.Table:
+        sampling = SamplingSettings(
+            temperature=setting.temperature,
+            top_p=setting.top_p,
+            max_new_tokens=self._dataset.max_new_tokens,
+            num_samples=setting.num_samples,
+        )
+        queries = self._encoder.batch(rows, indices=indices, step=generation_steps)
+        responses = self._engine.generate(queries, sampling, self.seeds(rows, split=split, setting=setting)).responses
+        repeated = [row for row in rows for _ in range(setting.num_samples)]
+        verdicts = self._judge.judge([response.text for response in responses], [row.answer for row in repeated])
+        return records(
+            repeated,
+            responses,
+            verdicts,
+            samples=list(range(setting.num_samples)) * len(rows),
+            split=split,
+            setting=setting.name,
+            epoch=epoch,
+            generation_steps=generation_steps,
+        )
+
+    def seeds(self, rows: Sequence[Row], *, split: str, setting: GenerationSetting) -> np.ndarray:
+        """A 63-bit seed for each (row, sample)."""
+        path = ("evaluation", split, setting.name)
+        seeds = [[stream_seed(self._seed, *path, row.id, k) for k in range(setting.num_samples)] for row in rows]
+        return np.array(seeds, dtype=np.int64)
+
+
+def accuracy(table: pa.Table, *, k: int) -> float:
+    """Mean over questions of the unbiased pass@k."""
+    pooled = table.group_by("row_id").aggregate([("accuracy", "sum"), ("accuracy", "count")])
+    by_question = pass_at_k_by_question(
+        pooled["accuracy_sum"].to_numpy().astype(int), num_samples=pooled["accuracy_count"].to_numpy(), k=k
+    )
+    return float(np.mean(by_question))
+
+
+def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[GenerationSetting]) -> dict[str, float]:
+    """`val/pass@8_t1.0/accuracy` and its like, from the tables of (split, setting name)."""
+    k = {setting.name: setting.k for setting in settings}
+    return {metric_name(split, setting=name): accuracy(table, k=k[name]) for (split, name), table in tables.items()}

@@ -1,0 +1,69 @@
+"""One row for each sample, in training and in evaluation: what every metric is computed from, now or later."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.rewards.boxed import has_box
+from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
+from vlm_rl.types import Response
+
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("image_id", pa.string()),
+        ("kind", pa.string()),
+        ("modality", pa.string()),
+        ("split", pa.string()),
+        ("setting", pa.string()),
+        ("epoch", pa.float64()),
+        ("generation_steps", pa.int64()),
+        ("sample", pa.int32()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("response", pa.string()),
+        ("verdict", pa.string()),
+        ("accuracy", pa.float32()),
+        ("boxed", pa.bool_()),
+        ("finish_reason", pa.string()),
+        ("response_length", pa.int32()),
+        ("judge_version", pa.string()),
+    ]
+)
+
+
+def records(
+    rows: Sequence[Row],
+    responses: Sequence[Response],
+    verdicts: Sequence[Verdict],
+    *,
+    samples: Sequence[int],
+    split: str,
+    setting: str,
+    epoch: float,
+    generation_steps: int,
+) -> pa.Table:
+    """A table with one row for each response; `rows` and `samples` say what each one answers."""
+    count = len(responses)
+    columns = {
+        "row_id": [row.id for row in rows],
+        "image_id": ["+".join(image.key for image in row.images) for row in rows],
+        "kind": [row.kind for row in rows],
+        "modality": [row.modality for row in rows],
+        "split": [split] * count,
+        "setting": [setting] * count,
+        "epoch": [epoch] * count,
+        "generation_steps": [generation_steps] * count,
+        "sample": list(samples),
+        "question": [row.question.replace(IMAGE_MARKER, "") for row in rows],
+        "answer": [row.answer for row in rows],
+        "response": [response.text for response in responses],
+        "verdict": [verdict.value for verdict in verdicts],
+        "accuracy": [float(verdict is Verdict.CORRECT) for verdict in verdicts],
+        "boxed": [has_box(response.text) for response in responses],
+        "finish_reason": [response.finish_reason for response in responses],
+        "response_length": [response.num_tokens for response in responses],
+        "judge_version": [JUDGE_VERSION] * count,
+    }
+    return pa.table(columns, schema=SCHEMA)

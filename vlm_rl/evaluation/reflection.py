@@ -1,0 +1,167 @@
+"""Reflection words and the five ratios of the paper's Table 2. Counts are pooled, then divided; an empty group is missing.
+
+A word list is about spellings, never about meaning: "not yet" counts "yet" under either rule, as it does in the paper.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+# Ma et al. 2025, Sec. 4. "re-check" and "recheck" are two entries; "re check" is none.
+PAPER_REFLECTION_WORDS: tuple[str, ...] = (
+    "re-check",
+    "re-evaluate",
+    "re-examine",
+    "re-think",
+    "recheck",
+    "reevaluate",
+    "reexamine",
+    "reevaluation",
+    "rethink",
+    "check again",
+    "think again",
+    "try again",
+    "verify",
+    "wait",
+    "yet",
+)
+
+REFLECTION_RATIOS: tuple[str, ...] = (
+    "reflection_ratio",
+    "reflection_ratio_in_correct_answers",
+    "reflection_ratio_in_incorrect_answers",
+    "correct_ratio_in_reflection_texts",
+    "correct_ratio_in_no_reflection_texts",
+)
+
+UNICODE_HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-"})  # hyphen and non-breaking hyphen, as models write them
+
+
+@runtime_checkable
+class ReflectionRule(Protocol):
+    """What counts as an occurrence of a reflection word."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The words that are looked for, in the order in which they are shown."""
+        ...
+
+    def count(self, text: str) -> dict[str, int]:
+        """How often each word occurs in one response; words that do not occur are left out."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeWords:
+    """Our rule: a word of its own, in any case; letters, digits, underscores and single hyphens belong to the word around.
+
+    So "waiter", "Kuwait", "waiting", "re-evaluating", "wait-list" and "re-verify" count nothing, "double-check" nothing as it is no
+    entry, "Wait," and "wait--no" count "wait". Any white space stands for a space: "check\nagain" counts. Each word is
+    counted without regard to the others, so editing the list never changes another word's count.
+    """
+
+    words: Sequence[str] = field(default=PAPER_REFLECTION_WORDS)
+
+    def count(self, text: str) -> dict[str, int]:
+        """Occurrences of each whole word in one response."""
+        plain = " ".join(text.lower().translate(UNICODE_HYPHENS).split())
+        present = ((word, pattern) for word, pattern in self._patterns.items() if word in plain)
+        counts = {word: len(pattern.findall(plain)) for word, pattern in present}
+        return {word: count for word, count in counts.items() if count}
+
+    @cached_property
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        return {
+            word: re.compile(rf"(?<!\w)(?<!\w-){re.escape(word)}(?!\w)(?!-\w)")
+            for word in dict.fromkeys(entry.lower() for entry in self.words)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substrings:
+    """The authors' rule, to match old numbers: anywhere in the lower-cased text, so that "waiter" counts "wait"."""
+
+    words: Sequence[str] = field(default=PAPER_REFLECTION_WORDS)
+
+    def count(self, text: str) -> dict[str, int]:
+        """Occurrences of each word as a substring of one response."""
+        lowered = text.lower()
+        counts = {word: lowered.count(word) for word in map(str.lower, self.words)}
+        return {word: count for word, count in counts.items() if count}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectionCounts:
+    """The four counts of Table 2 and the count of each word; they add up over batches, ranks, steps and seeds."""
+
+    num_responses: int  # N
+    num_reflective: int  # N_ref: at least one reflection word
+    num_correct: int  # N+
+    num_reflective_correct: int  # N_ref+
+    word_counts: Mapping[str, int]  # word -> occurrences, every word of the rule present
+
+    def __add__(self, other: "ReflectionCounts") -> "ReflectionCounts":
+        """Pool two sets of responses that were counted with the same words."""
+        if list(self.word_counts) != list(other.word_counts):
+            raise ValueError("reflection counts made with different word lists cannot be pooled: count the responses again.")
+        mine, theirs = (dataclasses.asdict(counts) for counts in (self, other))
+        words = {word: count + other.word_counts[word] for word, count in self.word_counts.items()}
+        return ReflectionCounts(**{name: mine[name] + theirs[name] for name in mine if name != "word_counts"}, word_counts=words)
+
+    def ratios(self) -> dict[str, float]:
+        """The five ratios under the paper's names; NaN where nothing is there to divide by."""
+        num_incorrect = self.num_responses - self.num_correct
+        num_plain = self.num_responses - self.num_reflective
+        num_reflective_incorrect = self.num_reflective - self.num_reflective_correct
+        num_plain_correct = self.num_correct - self.num_reflective_correct
+        values = (
+            _ratio(self.num_reflective, total=self.num_responses),
+            _ratio(self.num_reflective_correct, total=self.num_correct),
+            _ratio(num_reflective_incorrect, total=num_incorrect),
+            _ratio(self.num_reflective_correct, total=self.num_reflective),
+            _ratio(num_plain_correct, total=num_plain),
+        )
+        return dict(zip(REFLECTION_RATIOS, values, strict=True))
+
+    def metrics(self) -> dict[str, float]:
+        """The ratios and word counts under the names of metrics.jsonl: `reflection/word/check_again`."""
+        words = {f"reflection/word/{word.replace(' ', '_')}": float(count) for word, count in self.word_counts.items()}
+        return {f"reflection/{name}": value for name, value in self.ratios().items()} | words
+
+
+def no_reflection_counts(rule: ReflectionRule) -> ReflectionCounts:
+    """The counts of no response at all: where a sum starts."""
+    return ReflectionCounts(
+        num_responses=0,
+        num_reflective=0,
+        num_correct=0,
+        num_reflective_correct=0,
+        word_counts={word.lower(): 0 for word in rule.words},
+    )
+
+
+def count_reflection(responses: Sequence[str], *, correct: Sequence[bool], rule: ReflectionRule) -> ReflectionCounts:
+    """Count the reflection words of responses, of which `correct` says whether the answer was right."""
+    word_counts = dict(no_reflection_counts(rule).word_counts)
+    reflective = []
+    for response in responses:
+        found = rule.count(response)
+        reflective.append(bool(found))
+        for word, count in found.items():
+            word_counts[word] += count
+    both = (is_reflective and is_correct for is_reflective, is_correct in zip(reflective, correct, strict=True))
+    return ReflectionCounts(
+        num_responses=len(reflective),
+        num_reflective=sum(reflective),
+        num_correct=sum(map(bool, correct)),
+        num_reflective_correct=sum(map(bool, both)),
+        word_counts=word_counts,
+    )
+
+
+def _ratio(count: int, *, total: int) -> float:
+    return count / total if total else math.nan

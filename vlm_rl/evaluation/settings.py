@@ -1,0 +1,71 @@
+"""How an evaluation samples (Sec. 4), and the names that metrics and files take from it. Sampling itself is the engine's."""
+
+import re
+from dataclasses import dataclass
+
+SETTING_NAME = re.compile(r"pass@(?P<k>\d+)_t(?P<temperature>\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSetting:
+    """One way to sample answers and to score them: pass@k from `num_samples` >= k samples of each question."""
+
+    k: int  # a question counts as solved if one of k samples is right
+    temperature: float
+    top_p: float
+    num_samples: int  # more than k makes the unbiased estimate of pass@k less noisy
+
+    def __post_init__(self) -> None:
+        """Refuse what pass@k cannot be estimated from."""
+        if self.k < 1:
+            raise ValueError(f"evaluation setting: k={self.k}, but pass@k needs k >= 1.")
+        if self.num_samples < self.k:
+            raise ValueError(
+                f"evaluation setting {self.name}: num_samples={self.num_samples} samples cannot estimate pass@{self.k}. "
+                f"Set num_samples to {self.k} or more."
+            )
+        if self.temperature <= 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"evaluation setting {self.name}: temperature={self.temperature} must be above 0 (0.01 is nearly greedy) "
+                f"and top_p={self.top_p} above 0 and at most 1."
+            )
+
+    @property
+    def name(self) -> str:
+        """`pass@8_t1.0`: what is estimated and at which temperature; it names metrics and files."""
+        return f"pass@{self.k}_t{float(self.temperature)}"
+
+
+def paper_settings(*, num_samples: int) -> tuple[GenerationSetting, ...]:
+    """The three settings of the paper (Sec. 4): upper bound, sampled, nearly greedy.
+
+    `num_samples` is for the second, pass@1 at temperature 0.6, where the authors take one; more is less noise.
+    """
+    return (
+        GenerationSetting(k=8, temperature=1.0, top_p=1.0, num_samples=8),
+        GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=num_samples),
+        GenerationSetting(k=1, temperature=0.01, top_p=0.001, num_samples=1),
+    )
+
+
+def metric_name(split: str, *, setting: str, quantity: str = "accuracy") -> str:
+    """`val/pass@8_t1.0/accuracy`."""
+    return f"{split}/{setting}/{quantity}"
+
+
+def k_of(setting_name: str) -> int:
+    """The k that a setting's name speaks of: what is on disk is enough to score it again."""
+    return int(_parts(setting_name)["k"])
+
+
+def title_of(setting_name: str) -> str:
+    """`pass@8, T = 1.0`: the name as a person reads it."""
+    parts = _parts(setting_name)
+    return f"pass@{parts['k']}, T = {parts['temperature']}"
+
+
+def _parts(setting_name: str) -> dict[str, str]:
+    match = SETTING_NAME.fullmatch(setting_name)
+    if match is None:
+        raise ValueError(f"{setting_name!r} is not the name of a generation setting. Names look like pass@8_t1.0.")
+    return match.groupdict()

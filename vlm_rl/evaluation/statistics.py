@@ -1,0 +1,188 @@
+"""Means, differences and intervals over a (seeds x questions) matrix, as numbers only: no runs, no files, no plots, no verdicts.
+
+Two sources of chance are kept apart. Seeds are training runs, the rows; questions are evaluation items, the columns. `a` is the variance of an
+estimate over seeds, `b` its variance over questions. Scores are shares in [0, 1], and so are all results.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.float64]
+
+LUCKY_MAX_REPLICATIONS = 200  # leaves a standard error of about 0.03 standard deviations of one evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate with a two-sided interval; NaN ends where the design cannot give one, as with a single seed."""
+
+    estimate: float
+    low: float
+    high: float
+    num_seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far two sets of runs differ on the same questions, with both sources of chance."""
+
+    estimate: float  # g
+    variance_seeds: float  # a: of the estimate, over training seeds; NaN with a single seed
+    variance_questions: float  # b: of the estimate, over questions; NaN with a single question
+    df_seeds: float  # degrees of freedom of a; Welch's for unpaired arms
+    num_seeds: int  # of the smaller arm
+    num_questions: int  # images, where several questions share one
+
+    def same_benchmark(self, *, confidence: float = 0.95) -> Interval:
+        """g +- t_df sqrt(a): new seeds, these very questions."""
+        return self._interval(t_quantile(self.df_seeds, confidence=confidence) ** 2 * self.variance_seeds)
+
+    def new_questions(self, *, confidence: float = 0.95) -> Interval:
+        """g +- sqrt(t_df^2 a + t_(Q-1)^2 b): new seeds, and new questions like these."""
+        t_seeds = t_quantile(self.df_seeds, confidence=confidence)
+        t_questions = t_quantile(self.num_questions - 1, confidence=confidence)
+        return self._interval(t_seeds**2 * self.variance_seeds + t_questions**2 * self.variance_questions)
+
+    def this_run_only(self, *, confidence: float = 0.95) -> Interval:
+        """g +- t_(Q-1) sqrt(b): these very runs, new questions. All that a single seed can say."""
+        return self._interval(t_quantile(self.num_questions - 1, confidence=confidence) ** 2 * self.variance_questions)
+
+    def _interval(self, squared_width: float) -> Interval:
+        width = math.sqrt(squared_width) if squared_width >= 0 else math.nan
+        return Interval(
+            estimate=self.estimate, low=self.estimate - width, high=self.estimate + width, num_seeds=self.num_seeds
+        )
+
+
+def t_quantile(df: float, *, confidence: float) -> float:
+    """The two-sided quantile of Student's t; NaN without degrees of freedom."""
+    return float(stats.t.ppf(0.5 + confidence / 2, df)) if df > 0 else math.nan
+
+
+def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Mean over seeds with the two-sided t-interval, df = n - 1. A missing value (NaN) is left out, and n says so."""
+    scores = np.asarray(values, dtype=np.float64)
+    scores = scores[~np.isnan(scores)]
+    num_seeds = scores.size
+    if num_seeds == 0:
+        return Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
+    mean = float(scores.mean())
+    spread = float(scores.std(ddof=1)) if num_seeds > 1 else math.nan
+    width = t_quantile(num_seeds - 1, confidence=confidence) * spread / math.sqrt(num_seeds)
+    return Interval(estimate=mean, low=mean - width, high=mean + width, num_seeds=num_seeds)
+
+
+def seed_interval(scores: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Mean score of a (seeds x questions) matrix, with the interval over seeds: new seeds, these very questions."""
+    return mean_interval(np.asarray(scores, dtype=np.float64).mean(axis=1), confidence=confidence)
+
+
+def paired_difference(after: ArrayLike, *, before: ArrayLike, images: ArrayLike | None = None) -> Difference:
+    """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
+
+    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question (statistics.md, items 2 and 3).
+    """
+    difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    _check_matrix(difference)
+    sums = image_means(difference, images=images)
+    num_seeds, num_clusters = sums.shape
+    return Difference(
+        estimate=float(difference.mean()),
+        variance_seeds=_variance_of_mean(difference.mean(axis=1)),
+        variance_questions=_variance_over_questions(sums.mean(axis=0), noise=_residual_variance(sums)),
+        df_seeds=num_seeds - 1,
+        num_seeds=num_seeds,
+        num_questions=num_clusters,
+    )
+
+
+def unpaired_difference(arm: ArrayLike, *, reference: ArrayLike, images: ArrayLike | None = None) -> Difference:
+    """Two trained arms on the same questions, never paired by seed: a = var_A / n_A + var_B / n_B, Welch's df."""
+    matrices = [np.asarray(scores, dtype=np.float64) for scores in (arm, reference)]
+    for scores in matrices:
+        _check_matrix(scores)
+    a_arm, a_reference = (_variance_of_mean(scores.mean(axis=1)) for scores in matrices)
+    sums_arm, sums_reference = (image_means(scores, images=images) for scores in matrices)
+    over_questions = sums_arm.mean(axis=0) - sums_reference.mean(axis=0)
+    return Difference(
+        estimate=float(matrices[0].mean() - matrices[1].mean()),
+        variance_seeds=a_arm + a_reference,
+        variance_questions=_variance_over_questions(
+            over_questions, noise=_residual_variance(sums_arm) + _residual_variance(sums_reference)
+        ),
+        df_seeds=_welch_df(a_arm, a_reference=a_reference, sizes=(len(matrices[0]), len(matrices[1]))),
+        num_seeds=min(len(scores) for scores in matrices),
+        num_questions=over_questions.size,
+    )
+
+
+def image_means(scores: FloatArray, *, images: ArrayLike | None) -> FloatArray:
+    """Sum within images first: (seeds x questions) -> (seeds x images), scaled so that every row keeps its mean.
+
+    What is summed is the distance to the grand mean, as in clustered standard errors (Miller 2024, https://arxiv.org/abs/2411.00640):
+    for images with equally many questions this is the plain sum, for others it does not take the size of an image for a score.
+    """
+    if images is None:
+        return scores
+    names, image_of_question = np.unique(np.asarray(images), return_inverse=True)
+    grand_mean = scores.mean()
+    sums = np.zeros((scores.shape[0], names.size))
+    np.add.at(sums, (slice(None), image_of_question), scores - grand_mean)
+    return np.asarray(grand_mean + sums * names.size / scores.shape[1])
+
+
+def lucky_max(
+    num_correct: ArrayLike, *, score_by_correct: ArrayLike, num_evaluations: int, generator: np.random.Generator
+) -> float:
+    """The expected maximum of `num_evaluations` evaluations of one unchanged model: what luck alone would show as progress.
+
+    Each evaluation draws every question's n samples again, with replacement, from its n stored ones, of which `num_correct` are right;
+    `score_by_correct[c]` scores a question with c right of n. NaN for n = 1: one stored sample holds no chance to draw from.
+    """
+    scores = np.asarray(score_by_correct, dtype=np.float64)
+    num_samples = scores.size - 1
+    if num_samples < 2 or num_evaluations < 1:
+        return math.nan
+    share = np.asarray(num_correct, dtype=np.float64) / num_samples
+    drawn_max = [
+        scores[generator.binomial(num_samples, share, size=(num_evaluations, share.size))].mean(axis=1).max()
+        for _ in range(LUCKY_MAX_REPLICATIONS)
+    ]
+    return float(np.mean(drawn_max))
+
+
+def _check_matrix(scores: FloatArray) -> None:
+    if scores.ndim != 2 or scores.size == 0 or np.isnan(scores).any():
+        raise ValueError(f"expected a full (seeds x questions) matrix of scores, got shape {scores.shape} or missing scores.")
+
+
+def _variance_of_mean(seed_means: FloatArray) -> float:
+    return float(seed_means.var(ddof=1) / seed_means.size) if seed_means.size > 1 else math.nan
+
+
+def _variance_over_questions(seed_averaged: FloatArray, *, noise: float) -> float:
+    """max(0, variance over questions / Q - noise / Q), the noise being what each question's average owes to few seeds."""
+    if seed_averaged.size < 2:
+        return math.nan
+    return max(0.0, (float(seed_averaged.var(ddof=1)) - noise) / seed_averaged.size)
+
+
+def _residual_variance(scores: FloatArray) -> float:
+    """Residual mean square of the additive two-way layout over n, seeds; 0 for a single seed, whose noise cannot be told apart."""
+    num_seeds, num_questions = scores.shape
+    if num_seeds < 2 or num_questions < 2:
+        return 0.0
+    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + scores.mean()
+    return float((residuals**2).sum() / ((num_seeds - 1) * (num_questions - 1)) / num_seeds)
+
+
+def _welch_df(a_arm: float, *, a_reference: float, sizes: tuple[int, int]) -> float:
+    """Welch-Satterthwaite; without any spread the smaller arm decides, as it does in the limit."""
+    if min(sizes) < 2:
+        return math.nan
+    spread = a_arm**2 / (sizes[0] - 1) + a_reference**2 / (sizes[1] - 1)
+    return float((a_arm + a_reference) ** 2 / spread) if spread > 0 else float(min(sizes) - 1)

@@ -1,0 +1,55 @@
+"""Masked means and whitening, pooled over ranks. Counts are pooled, then divided; an undefined mean is NaN."""
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_rl.types import Mask, Tokens
+
+
+def pooled(sums: Tensor) -> Tensor:
+    """The sum over ranks of a tensor of sums; the tensor itself on one rank."""
+    if dist.is_available() and dist.is_initialized():
+        sums = sums.clone()
+        dist.all_reduce(sums)
+    return sums
+
+
+def pooled_mean(values: Tensor, mask: Tensor) -> float:
+    """Mean of the values under the mask over all ranks, NaN if there are none."""
+    sums = torch.stack([values.double()[mask].sum(), mask.sum().double()])
+    total, count = pooled(sums).tolist()
+    return total / count if count else float("nan")
+
+
+def masked_whiten(values: Tokens, mask: Mask) -> Tokens:
+    """Centred and scaled to unit variance over the tokens of the global batch; zero everywhere if all values are equal.
+
+    The authors' code adds the mean back and works on each rank alone, so that equal rewards still push every response up.
+    """
+    exact = values.double()
+    kept = exact[mask]
+    total, count = pooled(torch.stack([kept.sum(), mask.sum().double()])).unbind()
+    mean = total / count.clamp_min(1)
+    variance = pooled((kept - mean).square().sum()) / count.clamp_min(1)
+    std = variance.sqrt()
+    scale = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-6), 1 / std, torch.zeros_like(std))
+    return torch.where(mask, (exact - mean) * scale, torch.zeros_like(exact)).to(values.dtype)
+
+
+def response_mean_weights(mask: Mask) -> Tokens:
+    """Weights of Eq. 1: the mean over the tokens of each response, then over the responses of all ranks; adds up to 1."""
+    counts = mask.sum(1, keepdim=True)
+    num_responses = pooled((counts > 0).sum())
+    return mask / (counts * num_responses).clamp_min(1)
+
+
+def token_mean_weights(mask: Mask) -> Tokens:
+    """Weights of the mean over all tokens of all ranks; adds up to 1."""
+    return mask / pooled(mask.sum()).clamp_min(1)
+
+
+def weighted_sum(values: Tokens, weights: Tokens, mask: Mask) -> Float[Tensor, ""]:
+    """Sum of weight times value over the mask; what stands off the mask, even NaN, does not count."""
+    return torch.where(mask, values * weights, torch.zeros_like(values)).sum()

@@ -1,0 +1,115 @@
+"""A row becomes what the model reads: its processor's ids, image tokens and pixels, and the model's own positions.
+
+The processor sees one row at a time, so no number depends on a batch. Ids and positions of a row are kept; pixels are
+made anew unless the vision cache has the image's features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from PIL import Image
+from torch import Tensor
+
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.models.policy import Policy
+from vlm_rl.types import ImageInput, QueryBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRow:
+    """One prompt, unpadded."""
+
+    ids: Int[Tensor, " query"]
+    types: Int[Tensor, " query"]
+    position_ids: Int[Tensor, "axis query"]
+    grids: tuple[Int[Tensor, " 3"], ...]
+
+
+def chat(prompt: str) -> list[dict[str, object]]:
+    """The user's turn in parts: text and, at each marker, an image."""
+    texts = prompt.split(IMAGE_MARKER)
+    parts: list[dict[str, str]] = []
+    for i, text in enumerate(texts):
+        parts += [{"type": "image"}] if i else []
+        parts += [{"type": "text", "text": text}] if text else []
+    return [{"role": "user", "content": parts}]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return row.id, *(image.key for image in row.images)
+
+
+class PromptEncoder:
+    """Rows to query batches with one policy's processor and one data set's prompt."""
+
+    def __init__(self, *, policy: Policy, dataset: Dataset) -> None:
+        self._policy, self._dataset = policy, dataset
+        self._encoded: dict[tuple[str, ...], EncodedRow] = {}
+
+    def render(self, row: Row) -> str:
+        """The prompt as text, after the chat template, before image markers are expanded."""
+        text: str = self._policy.processor.apply_chat_template(
+            chat(self._dataset.prompt_for(row)), add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int) -> QueryBatch:
+        """A left-padded batch; `indices` are the places of the rows in the global batch."""
+        pairs = [self._encode(row) for row in rows]
+        width = max(len(encoded.ids) for encoded, _ in pairs)
+        axes = pairs[0][0].position_ids.shape[0]
+        ids = torch.full((len(rows), width), self._policy.pad_id)
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        types = torch.zeros(len(rows), width, dtype=torch.long)
+        positions = torch.zeros(axes, len(rows), width, dtype=torch.long)
+        for i, (encoded, _) in enumerate(pairs):
+            window = slice(width - len(encoded.ids), width)
+            ids[i, window], types[i, window], mask[i, window] = encoded.ids, encoded.types, True
+            positions[:, i, window] = encoded.position_ids
+        return QueryBatch(
+            rows=tuple(rows),
+            indices=tuple(indices),
+            step=step,
+            query_ids=ids,
+            attention_mask=mask,
+            mm_token_type_ids=types,
+            position_ids=positions,
+            next_positions=positions.amax(dim=(0, 2)) + 1,
+            images=tuple(images for _, images in pairs),
+        )
+
+    def _encode(self, row: Row) -> tuple[EncodedRow, tuple[ImageInput, ...]]:
+        cache = self._policy.vision_cache
+        known = [cache.get(image.key) for image in row.images]
+        encoded = self._encoded.get(_key(row))
+        if encoded is not None and all(features is not None for features in known):
+            return encoded, tuple(
+                ImageInput(key=image.key, grid_thw=grid, pixel_values=None, features=features)
+                for image, grid, features in zip(row.images, encoded.grids, known, strict=True)
+            )
+        return self._process(row, [image.load() for image in row.images])
+
+    def _process(self, row: Row, pictures: list[Image.Image]) -> tuple[EncodedRow, tuple[ImageInput, ...]]:
+        output = self._policy.processor(
+            text=[self.render(row)], images=pictures or None, return_tensors="pt", return_mm_token_type_ids=True
+        )
+        ids, mask = output["input_ids"], output["attention_mask"]
+        types = output["mm_token_type_ids"].long()
+        grids = output["image_grid_thw"] if pictures else None
+        encoded = EncodedRow(
+            ids=ids[0],
+            types=types[0],
+            position_ids=self._policy.position_ids(ids, types, grids, mask)[:, 0],
+            grids=() if grids is None else tuple(grids.unbind()),
+        )
+        if self._policy.vision_is_frozen:
+            self._encoded[_key(row)] = encoded
+        patches = [int(grid.prod()) for grid in encoded.grids]
+        pixels = output["pixel_values"].split(patches) if pictures else ()
+        return encoded, tuple(
+            ImageInput(key=image.key, grid_thw=grid, pixel_values=values, features=None)
+            for image, grid, values in zip(row.images, encoded.grids, pixels, strict=True)
+        )

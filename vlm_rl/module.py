@@ -1,0 +1,133 @@
+"""The paper's Fig. 2 as a LightningModule. What is measured, written or stopped around it lives in callbacks."""
+
+import contextlib
+from dataclasses import dataclass
+
+import lightning
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.models.policy import Policy
+from vlm_rl.pipeline.step1_data_flow import DataFlow
+from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.pipeline.step3_trajectory_generation import ScoredTrajectory, TrajectoryGeneration
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate, Stepper
+from vlm_rl.stopwatch import Stopwatch
+from vlm_rl.types import QueryBatch, ResponseBatch, UpdateStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationStep:
+    """All that one pass through the four steps made; callbacks read it."""
+
+    queries: QueryBatch
+    responses: ResponseBatch
+    scored: ScoredTrajectory
+    stats: UpdateStats
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """The named x-axes of every curve; Lightning's own global_step counts optimizer steps under manual optimisation."""
+
+    generation_steps: int = 0
+    gradient_steps: int = 0
+    steps_per_epoch: int = 1
+
+    @property
+    def epoch(self) -> float:
+        """Rows consumed over rows in the training batches."""
+        return self.generation_steps / self.steps_per_epoch
+
+    @property
+    def axes(self) -> dict[str, float]:
+        """What every line of metrics carries."""
+        return {"generation_steps": self.generation_steps, "gradient_steps": self.gradient_steps, "epoch": self.epoch}
+
+
+class VLMReinforcement(lightning.LightningModule):
+    """Policy, reference and objective, and the four steps that join them."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        algorithm: Algorithm,
+        data_flow: DataFlow,
+        collection: ResponseCollection,
+        generation: TrajectoryGeneration,
+        update: PolicyUpdate,
+        stopwatch: Stopwatch,
+        progress: Progress,
+        num_updates: int,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # one generation step holds N optimizer steps
+        self.policy, self.algorithm, self.data_flow = policy, algorithm, data_flow
+        self._collection, self._generation, self._update = collection, generation, update
+        self.stopwatch, self.progress, self._num_updates = stopwatch, progress, num_updates
+        self.last_step: GenerationStep | None = None
+
+    def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`
+        queries = self.policy.look(queries)  # a frozen vision tower sees each image once for all that follows
+        responses = self.collect_responses(queries)  # Step II
+        scored = self.generate_trajectory(queries, responses)  # Step III
+        stats = self.update_policy(scored)  # Step IV: N gradient steps
+        self.report(GenerationStep(queries=queries, responses=responses, scored=scored, stats=stats))
+
+    def collect_responses(self, queries: QueryBatch) -> ResponseBatch:
+        """Step II."""
+        with self.stopwatch.measure("step2_response_collection"):
+            return self._collection.collect(queries, self.policy)
+
+    def generate_trajectory(self, queries: QueryBatch, responses: ResponseBatch) -> ScoredTrajectory:
+        """Step III."""
+        with self.stopwatch.measure("step3_trajectory_generation"):
+            return self._generation.generate(queries, responses, self.policy)
+
+    def update_policy(self, scored: ScoredTrajectory) -> UpdateStats:
+        """Step IV."""
+        with self.stopwatch.measure("step4_policy_update"):
+            return self._update.update(
+                scored.trajectory, self.policy, self._stepper(), step=self.progress.generation_steps
+            )
+
+    def report(self, step: GenerationStep) -> None:
+        """Counts, and leaves the step for the callbacks."""
+        self.progress.generation_steps += 1
+        self.progress.gradient_steps += self.algorithm.num_updates
+        self.last_step = step
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:
+        """One optimizer over what is trained, its schedule counted in gradient steps."""
+        settings = self.policy.optimization
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        optimizer = settings.optimizer(trained, scale=self.algorithm.learning_rate_scale)
+        return [optimizer], [settings.schedule(optimizer, num_updates=self._num_updates)]
+
+    def _stepper(self) -> Stepper:
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+        return Stepper(
+            backward=self._backward_on_this_rank,
+            synchronise=self._add_up_gradients,
+            optimizer=optimizer.optimizer,
+            step=optimizer.step,
+            schedule=schedule,
+        )
+
+    def _backward_on_this_rank(self, loss: Tensor) -> None:
+        model = self.trainer.model
+        alone = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+        with alone:
+            self.manual_backward(loss * self.trainer.world_size)  # DDP averages over ranks, the loss is a sum
+
+    def _add_up_gradients(self) -> None:
+        """The one synchronised backward of an update, on every rank, whether it had rows or not."""
+        if self.trainer.world_size > 1:
+            trained = [p for p in self.policy.parameters() if p.requires_grad]
+            self.manual_backward(torch.stack([(p * 0).sum() for p in trained]).sum())

@@ -1,0 +1,50 @@
+"""Step I of Fig. 2: rows become query batches.
+
+The order of rows is a pure function of (root seed, epoch), and the flow starts from any generation step: an ordinary
+DataLoader replays the first batches of an epoch after a restart.
+"""
+
+from collections.abc import Iterator
+
+from torch.utils.data import IterableDataset
+
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.randomness import stream
+from vlm_rl.stopwatch import Stopwatch
+from vlm_rl.types import QueryBatch
+
+
+class DataFlow(IterableDataset[QueryBatch]):
+    """The query batches of this rank, from a generation step to the last one."""
+
+    def __init__(self, *, dataset: Dataset, encoder: PromptEncoder, seed: int, stopwatch: Stopwatch) -> None:
+        self._dataset, self._encoder, self._seed, self._stopwatch = dataset, encoder, seed, stopwatch
+        self.first_step, self.rank, self.num_ranks = 0, 0, 1
+
+    def start(self, *, first_step: int, rank: int, num_ranks: int) -> None:
+        """Where to begin, and which rows are this rank's: every `num_ranks`-th."""
+        self.first_step, self.rank, self.num_ranks = first_step, rank, num_ranks
+
+    def __len__(self) -> int:
+        return self._dataset.num_steps - self.first_step
+
+    def __iter__(self) -> Iterator[QueryBatch]:
+        for step in range(self.first_step, self._dataset.num_steps):
+            with self._stopwatch.measure("step1_data_flow"):
+                queries = self.queries(step)
+            yield queries
+
+    def queries(self, step: int) -> QueryBatch:
+        """This rank's share of the batch of one generation step."""
+        rows = self.global_rows(step)
+        indices = range(self.rank, len(rows), self.num_ranks)
+        return self._encoder.batch([rows[i] for i in indices], indices=indices, step=step)
+
+    def global_rows(self, step: int) -> list[Row]:
+        """The rows of one generation step over all ranks."""
+        epoch, place = divmod(step, self._dataset.steps_per_epoch)
+        order = stream(self._seed, "row_order", epoch).permutation(len(self._dataset.train))
+        size = self._dataset.batch_size
+        return [self._dataset.train[int(i)] for i in order[place * size : (place + 1) * size]]

@@ -1,0 +1,35 @@
+"""Step II of Fig. 2: the newest weights go to the engine, the engine samples, and what it sampled comes back."""
+
+import numpy as np
+
+from vlm_rl.models.policy import Policy
+from vlm_rl.randomness import stream_seed
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+from vlm_rl.types import QueryBatch, ResponseBatch
+
+
+class ResponseCollection:
+    """One call of generate for each generation step."""
+
+    def __init__(self, *, engine: RolloutEngine, settings: SamplingSettings, seed: int) -> None:
+        if settings.top_p != 1.0:
+            raise ValueError(
+                f"rollout.top_p is {settings.top_p}: training samples from the policy itself, so it must be 1. "
+                "Truncated sampling belongs to evaluation.settings."
+            )
+        self._engine, self._settings, self._seed = engine, settings, seed
+
+    def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
+        """Responses to the queries; draws depend on (root seed, row, sample, step) alone."""
+        self._engine.load(policy)
+        return self._engine.generate(queries, self._settings, self.seeds(queries))
+
+    def seeds(self, queries: QueryBatch) -> np.ndarray:
+        """A 63-bit seed for each (query, sample)."""
+        return np.array(
+            [
+                [stream_seed(self._seed, "rollout", "train", row.id, k, queries.step) for k in range(self._settings.num_samples)]
+                for row in queries.rows
+            ],
+            dtype=np.int64,
+        )

@@ -1,0 +1,109 @@
+"""What a table of the report is: columns, rows of plain values, and how they read in HTML, CSV and JSON. Shares stay in [0, 1] in files."""
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_rl.evaluation.statistics import Interval
+
+Cell = str | int | float | Interval | None
+Row = Mapping[str, Cell]
+MISSING = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A cell as a person reads it: the value, and small beside it what qualifies the value."""
+
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: its key in files, its title on the page and how its cells are written."""
+
+    key: str
+    title: str
+    show: Callable[[Cell], Shown]
+    is_text: bool = False  # aligned left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under columns, with what a reader must know to read them."""
+
+    name: str  # of its CSV file and its JSON entry
+    title: str
+    note: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    def write_csv(self, path: Path) -> None:
+        """One line for each row; an interval takes four columns: x, x_low, x_high, x_seeds."""
+        flat = [flatten(row) for row in self.rows]
+        names = list(dict.fromkeys(name for row in flat for name in row))
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=names or [column.key for column in self.columns], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(flat)
+
+
+def text(key: str, *, title: str) -> Column:
+    """A column of words."""
+    return Column(key=key, title=title, show=lambda cell: Shown(text=MISSING if cell in (None, "") else str(cell)), is_text=True)
+
+
+def percent(key: str, *, title: str) -> Column:
+    """A column of shares, shown in percent with one decimal."""
+    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:.1f}", scale=100))
+
+
+def points(key: str, *, title: str) -> Column:
+    """A column of differences of shares, shown in percentage points with their sign."""
+    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:+.1f}", scale=100))
+
+
+def number(key: str, *, title: str, pattern: str = "{:,.0f}", scale: float = 1.0) -> Column:
+    """A column of plain numbers, multiplied by `scale` on the page only."""
+    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern=pattern, scale=scale))
+
+
+def flatten(row: Row) -> dict[str, Any]:
+    """Plain values only; missing numbers are None."""
+    flat: dict[str, Any] = {}
+    for key, cell in row.items():
+        if isinstance(cell, Interval):
+            flat |= {key: cell.estimate, f"{key}_low": cell.low, f"{key}_high": cell.high, f"{key}_seeds": cell.num_seeds}
+        else:
+            flat[key] = cell
+    return {key: finite(value) for key, value in flat.items()}
+
+
+def finite(value: Any) -> Any:
+    """The value, or None for a number that is none: files say `null`, never `NaN`."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def in_percent(interval: Interval) -> str:
+    """`[12.3, 45.6]`, empty where there is no interval."""
+    ends = (interval.low, interval.high)
+    return "" if any(map(math.isnan, ends)) else f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _show_number(cell: Cell, *, pattern: str, scale: float) -> Shown:
+    value = cell.estimate if isinstance(cell, Interval) else cell
+    if not isinstance(value, int | float) or math.isnan(value):
+        return Shown(text=MISSING)
+    if not isinstance(cell, Interval) or math.isnan(cell.low):
+        return Shown(text=pattern.format(scale * value))
+    ends = (pattern.format(scale * end) for end in (cell.low, cell.high))
+    return Shown(text=pattern.format(scale * value), detail=f"[{', '.join(ends)}]")
+
+
+def cells(table: Table, *, row: Row) -> Sequence[tuple[Column, Shown]]:
+    """The cells of a row as they are shown, in the order of the columns."""
+    return [(column, column.show(row.get(column.key))) for column in table.columns]

@@ -1,0 +1,55 @@
+r"""Plain numbers as exact fractions: integers, decimals, `a/b`, `\frac`, mixed numbers, scientific notation.
+
+Only what can be read without arithmetic of unbounded size: an exponent of three digits is not a plain number
+(1e999999999 would be a billion digits), and the length of a text is bounded by the caller. Digits are ASCII; no float
+is ever made.
+"""
+
+import re
+from fractions import Fraction
+
+_UNSIGNED = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_SIGN = r"(?P<sign>[+-]?)\s*"
+_DECIMAL = re.compile(rf"{_SIGN}(?P<digits>{_UNSIGNED})", re.ASCII)
+_SCIENTIFIC = re.compile(
+    rf"{_SIGN}(?P<digits>{_UNSIGNED})\s*(?:[eE]|(?:\\times|\\cdot|\*)\s*10\s*\^)\s*"
+    r"(?P<brace>\{\s*)?(?P<exponent>[+-]?\d{1,2})(?(brace)\s*\})",
+    re.ASCII,
+)
+_SLASH = re.compile(
+    rf"{_SIGN}(?:(?P<whole>\d+)\s+)?(?P<top>{_UNSIGNED})\s*/\s*(?P<bottom>-?{_UNSIGNED})",
+    re.ASCII,
+)
+_FRAC = re.compile(
+    rf"{_SIGN}(?P<whole>\d*)\s*\\frac\s*(?:\{{\s*(?P<top>[+-]?{_UNSIGNED})\s*\}}|(?P<top_digit>\d))"
+    rf"\s*(?:\{{\s*(?P<bottom>[+-]?{_UNSIGNED})\s*\}}|(?P<bottom_digit>\d))",
+    re.ASCII,
+)
+
+
+def exact_number(text: str) -> Fraction | None:
+    """The number that `text` writes, or None where it is not a plain number (an expression, words, 1/0)."""
+    if match := _DECIMAL.fullmatch(text):
+        return _signed(Fraction(match["digits"]), sign=match["sign"])
+    if match := _SCIENTIFIC.fullmatch(text):
+        return _signed(Fraction(match["digits"]) * Fraction(10) ** int(match["exponent"]), sign=match["sign"])
+    if match := _SLASH.fullmatch(text):
+        return _ratio(match["top"], match["bottom"], whole=match["whole"], sign=match["sign"])
+    if match := _FRAC.fullmatch(text):
+        top, bottom = match["top"] or match["top_digit"], match["bottom"] or match["bottom_digit"]
+        return _ratio(top, bottom, whole=match["whole"], sign=match["sign"])
+    return None
+
+
+def _ratio(top: str, bottom: str, *, whole: str | None, sign: str) -> Fraction | None:
+    if Fraction(bottom) == 0:
+        return None
+    if not whole:
+        return _signed(Fraction(top) / Fraction(bottom), sign=sign)
+    if not (top.isdigit() and bottom.isdigit()):
+        return None  # 2\frac{1.5}{3} is a product to some and a mixed number to nobody
+    return _signed(int(whole) + Fraction(int(top), int(bottom)), sign=sign)
+
+
+def _signed(magnitude: Fraction, *, sign: str) -> Fraction:
+    return -magnitude if sign == "-" else magnitude

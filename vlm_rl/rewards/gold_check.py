@@ -1,0 +1,68 @@
+r"""Before training each gold is judged against itself and three near misses: no row may be unwinnable or free.
+
+The rows are named by their position in `golds`; turning positions into row ids and sentences is the caller's part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vlm_rl.rewards.answers import Part, read_gold
+from vlm_rl.rewards.boxed import has_box
+from vlm_rl.rewards.judge import Judge, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldCheck:
+    """Positions of the golds that cannot be trained on; all empty = every gold is fit."""
+
+    unparsable: tuple[int, ...]  # nothing can be compared with it
+    not_equal_to_itself: tuple[int, ...]  # a perfect answer would be wrong
+    equal_to_a_near_miss: tuple[int, ...]  # a wrong answer would be right
+
+    @property
+    def failing(self) -> tuple[int, ...]:
+        """All positions that fail for any reason, ascending."""
+        return tuple(sorted({*self.unparsable, *self.not_equal_to_itself, *self.equal_to_a_near_miss}))
+
+
+def check_golds(judge: Judge, golds: Sequence[str]) -> GoldCheck:
+    """Judges each distinct gold once: can it be read, against itself, against its near misses."""
+    distinct = list(dict.fromkeys(golds))
+    unparsable = {
+        gold for gold, is_parsable in zip(distinct, judge.are_parsable(distinct), strict=True) if not is_parsable
+    }
+    itself = judge.judge([as_response(gold) for gold in distinct], distinct)
+    unequal = {gold for gold, verdict in zip(distinct, itself, strict=True) if verdict is not Verdict.CORRECT}
+    misses = [(as_response(miss), gold) for gold in distinct if gold not in unparsable for miss in near_misses(gold)]
+    verdicts = judge.judge([response for response, _ in misses], [gold for _, gold in misses])
+    too_easy = {gold for (_, gold), verdict in zip(misses, verdicts, strict=True) if verdict is Verdict.CORRECT}
+    return GoldCheck(
+        unparsable=_positions(golds, unparsable),
+        not_equal_to_itself=_positions(golds, unequal),
+        equal_to_a_near_miss=_positions(golds, too_easy),
+    )
+
+
+def near_misses(gold: str) -> list[str]:
+    """Three wrong answers close to a parsable `gold`: plus 1, plus 1/100, the negative (2 for 0); or other words."""
+    *others, last = read_gold(gold).parts
+    kept = [part.text for part in others]
+    return [", ".join([*kept, miss]) for miss in _near_misses_of(last)]
+
+
+def as_response(answer: str) -> str:
+    r"""The shortest response that gives this answer."""
+    return answer if has_box(answer) else rf"\boxed{{{answer}}}"
+
+
+def _near_misses_of(part: Part) -> list[str]:
+    if part.value is not None:
+        return [str(part.value + 1), str(part.value + Fraction(1, 100)), str(-part.value or 2)]
+    if part.is_words:
+        return [f"not {part.text}", f"{part.text} {part.text}", "0"]
+    return [f"{part.text} + 1", rf"{part.text} + \frac{{1}}{{100}}", f"{part.text} - 1"]
+
+
+def _positions(golds: Sequence[str], chosen: set[str]) -> tuple[int, ...]:
+    return tuple(index for index, gold in enumerate(golds) if gold in chosen)

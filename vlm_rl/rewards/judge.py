@@ -1,0 +1,176 @@
+r"""The verifier: does a response's last `\boxed{}` say what the gold answer says? It never sees the question.
+
+How a verdict comes about, first rule that applies:
+
+1. No `\boxed{}`, an empty one, or one that never closes: UNPARSABLE. The last of several counts. An empty gold equals
+   nothing.
+2. Both texts are normalised: spaces, `$`, `\left`, fonts, `\text{}`, `\dfrac`, Unicode signs, thousands separators
+   (`1,234`, `1{,}234`, `1\,234`), a final full stop. `3,5` is a list, never a decimal comma.
+3. **Names.** `x = 3`, `3 = x`, `BC = 2 + 1 = 3` and `2 + 1 = 3` are worth 3. Two names that differ are WRONG (gold `x
+   = 3`, answer `y = 3`). Any other equation equals an equation only.
+4. **Units, degrees, per cent.** A unit that only one side gives is ignored: gold `35` takes `35`, `35^\circ`, `35°`,
+   `35 degrees`, `35 cm`. Two units must be the same one; nothing is converted (`5 m` is not `500 cm`, `25 cm` is not
+   `25 cm^2`). `%` is a unit: `50%` equals `50`, and never `0.5`.
+5. **Lists and choices** (`3, 4`, `3 or 4`, `3 and 4`, `3 4`) equal a list of as many parts only, in any order; points,
+   intervals and sets with a comma equal only something with a comma. `\pm 3` is two numbers.
+6. **Plain numbers** (integers, decimals, `a/b`, `\frac`, mixed, `1.5 \times 10^3`) are compared exactly, as fractions,
+   in this process. There is no tolerance: `0.5` is `\frac{1}{2}`, `0.333` is not `\frac{1}{3}`, `3.14` is not
+   `3.14159`.
+7. **Words** (a run of four letters outside commands) are compared as text, without regard to case.
+8. More than 300 characters are WRONG. All else goes to math-verify in a worker process: `2\sqrt{3}` is `\sqrt{12}`; a
+   decimal equals an irrational number if it agrees when both are rounded to 6 decimals, so `1.414214` is `\sqrt{2}`
+   and `1.41` is not.
+9. What math-verify cannot read is UNPARSABLE. What takes more than `timeout_s` seconds of CPU (rounded up to whole
+   seconds, so that a busy machine changes nothing), more than 1 GiB, or kills its worker is TIMED_OUT: none of these
+   is ever right.
+"""
+
+import enum
+import importlib.metadata
+from collections import OrderedDict
+from collections.abc import Sequence
+from fractions import Fraction
+from types import TracebackType
+from typing import Final
+
+from vlm_rl.rewards import judge_worker
+from vlm_rl.rewards.answers import Answer, read_answer, read_gold
+from vlm_rl.rewards.boxed import last_boxed
+from vlm_rl.rewards.judge_pool import WorkerPool
+
+RULES_VERSION: Final = "1"  # goes up with every change of a rule above
+JUDGE_VERSION: Final = f"{RULES_VERSION}-math_verify-{importlib.metadata.version('math-verify')}"
+CACHE_SIZE: Final = 65536  # verdicts, a few hundred bytes each
+
+Key = tuple[str, str, str]  # gold, answer, judge version
+
+
+class Verdict(enum.Enum):
+    """What the judge says of one response. Only CORRECT earns anything."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSABLE = "unparsable"  # no answer that could be read
+    TIMED_OUT = "timed_out"  # the answer used up its CPU time or memory, or killed its worker
+
+
+class Judge:
+    """Judges responses against golds. Worker processes start only when an answer needs them; `close()` ends them."""
+
+    def __init__(self, *, num_workers: int = 1, timeout_s: float = 2.0) -> None:
+        if num_workers < 1 or timeout_s <= 0:
+            raise ValueError(
+                f"A judge needs num_workers >= 1 and timeout_s > 0 (CPU seconds for one answer), got {num_workers} and "
+                f"{timeout_s}. Set them by reward.judge.num_workers=1 reward.judge.timeout_s=2."
+            )
+        self._pool = WorkerPool(num_workers=num_workers, cpu_s=timeout_s)
+        self._timeout_s = timeout_s
+        self._cache: OrderedDict[Key, Verdict] = OrderedDict()
+
+    def judge(self, responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        """One verdict for each response, in order. Never raises for what a text contains."""
+        if len(responses) != len(golds):
+            raise ValueError(f"{len(responses)} responses but {len(golds)} golds: give one gold for each response.")
+        answers = [last_boxed(response) for response in responses]
+        verdicts = [self._without_worker(gold, answer) for gold, answer in zip(golds, answers, strict=True)]
+        needed = {_key(golds[i], answers[i]): i for i, verdict in enumerate(verdicts) if verdict is None}
+        found = dict(zip(needed, self._by_worker([(golds[i], answers[i]) for i in needed.values()]), strict=True))
+        return [verdict or found[_key(golds[i], answers[i])] for i, verdict in enumerate(verdicts)]
+
+    def are_parsable(self, golds: Sequence[str]) -> list[bool]:
+        """Whether an answer can be compared with each gold; one that cannot be read would make every answer wrong."""
+        read = [read_gold(gold) for gold in golds]
+        parsable = [bool(gold.parts) and all(part.text for part in gold.parts) for gold in read]
+        texts = [gold.text for gold, known in zip(read, parsable, strict=True) if known and _needs_parser(gold)]
+        tasks = [(text,) for text in dict.fromkeys(texts)]
+        parsed = self._pool.map(judge_worker.is_parsable, tasks, cpu_s=self._timeout_s) if tasks else []
+        by_worker = dict(zip(dict.fromkeys(texts), parsed, strict=True))
+        return [known and bool(by_worker.get(gold.text, True)) for known, gold in zip(parsable, read, strict=True)]
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether worker processes were started: plain numbers need none."""
+        return self._pool.is_started
+
+    def close(self) -> None:
+        """Ends the worker processes. The judge stays usable: the next answer that needs one starts new ones."""
+        self._pool.close()
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _without_worker(self, gold: str, answer: str | None) -> Verdict | None:
+        """From the cache or by rules 1 to 8; None where only math-verify can tell."""
+        key = _key(gold, answer)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        verdict = _decide(read_gold(gold), read_answer(answer))
+        return verdict and self._remember(key, verdict)
+
+    def _by_worker(self, pairs: Sequence[tuple[str, str | None]]) -> list[Verdict]:
+        if not pairs:
+            return []
+        tasks = [(read_gold(gold).text, read_answer(answer).text) for gold, answer in pairs]
+        results = self._pool.map(judge_worker.compare, tasks, cpu_s=self._timeout_s)
+        verdicts = [Verdict.TIMED_OUT if result is None else Verdict(result) for result in results]
+        return [self._remember(_key(*pair), verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+
+    def _remember(self, key: Key, verdict: Verdict) -> Verdict:
+        self._cache[key] = verdict
+        if len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return verdict
+
+
+def _key(gold: str, answer: str | None) -> Key:
+    return gold, answer or "", JUDGE_VERSION
+
+
+def _decide(gold: Answer, answer: Answer) -> Verdict | None:
+    """Rules 1 to 8 of the module docstring, in their order; None sends the pair to math-verify."""
+    if answer.is_too_long:
+        return Verdict.WRONG
+    if not gold.parts or not answer.parts or not all(part.text for part in (*gold.parts, *answer.parts)):
+        return Verdict.UNPARSABLE
+    if _differ(gold, answer, "name") or _differ(gold, answer, "unit"):
+        return Verdict.WRONG
+    if len(gold.parts) != len(answer.parts) or ("," in gold.text) != ("," in answer.text):
+        return Verdict.WRONG
+    if gold.text.casefold() == answer.text.casefold() and (gold.text == answer.text or _any_words(gold)):
+        return Verdict.CORRECT
+    if _any_words(gold) or _any_words(answer) or _any_equation(gold) != _any_equation(answer):
+        return Verdict.WRONG
+    gold_values, answer_values = _values(gold), _values(answer)
+    if gold_values is not None and answer_values is not None:
+        return Verdict.CORRECT if gold_values == answer_values else Verdict.WRONG
+    return None
+
+
+def _differ(gold: Answer, answer: Answer, field: str) -> bool:
+    """Whether both sides give this field (name or unit) and do not give the same ones."""
+    ours, theirs = ({getattr(part, field) for part in side.parts} - {None} for side in (gold, answer))
+    return bool(ours and theirs and ours != theirs)
+
+
+def _values(answer: Answer) -> list[Fraction] | None:
+    """The exact values of all parts in ascending order; None unless all are plain numbers."""
+    known = [part.value for part in answer.parts if part.value is not None]
+    return sorted(known) if len(known) == len(answer.parts) else None
+
+
+def _any_words(answer: Answer) -> bool:
+    return any(part.is_words for part in answer.parts)
+
+
+def _any_equation(answer: Answer) -> bool:
+    return any(part.is_equation for part in answer.parts)
+
+
+def _needs_parser(answer: Answer) -> bool:
+    return any(part.value is None and not part.is_words for part in answer.parts)

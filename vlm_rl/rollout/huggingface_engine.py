@@ -1,0 +1,169 @@
+"""The embedded engine: an own sampling loop over the model's KV cache.
+
+Each prompt is encoded once and shared by its group; one uniform number decides each token; finished rows leave the batch.
+Positions are handed in, so the model's own `rope_deltas` state is never used.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from vlm_rl.models.policy import Policy
+from vlm_rl.randomness import uniforms
+from vlm_rl.rollout.engine import SamplingSettings
+from vlm_rl.types import QueryBatch, Response, ResponseBatch
+
+COMPACT_BELOW = 0.8  # finished rows are dropped once fewer than this share of the rows is alive
+
+
+def draw(logprobs: Float[Tensor, "batch vocab"], numbers: Float[Tensor, " batch"], *, top_p: float) -> Int[Tensor, " batch"]:
+    """The id where the cumulative probability passes the uniform number; top_p keeps the smallest set that reaches it."""
+    probabilities = logprobs.double().exp()
+    if top_p < 1:
+        ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0)
+        return order.gather(-1, _inverse_cdf(ordered, numbers)[:, None])[:, 0]
+    return _inverse_cdf(probabilities, numbers)
+
+
+def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
+    cumulative = weights.cumsum(-1)
+    chosen = torch.searchsorted(cumulative, (numbers * cumulative[:, -1])[:, None], right=True)[:, 0]
+    last = weights.shape[-1] - 1 - weights.flip(-1).gt(0).int().argmax(-1)  # rounding must not reach a zero weight
+    return torch.minimum(chosen, last)
+
+
+@dataclass(kw_only=True)
+class _Alive:
+    """The rows that still write: their cache, mask, next positions and places in the output."""
+
+    cache: DynamicCache
+    attention_mask: Bool[Tensor, "batch sequence"]
+    next_positions: Int[Tensor, " batch"]
+    places: Int[Tensor, " batch"]
+    finished: Bool[Tensor, " batch"]
+
+    def drop_finished(self) -> None:
+        keep = (~self.finished).nonzero()[:, 0]
+        self.cache.batch_select_indices(keep)
+        self.attention_mask, self.next_positions = self.attention_mask[keep], self.next_positions[keep]
+        self.places, self.finished = self.places[keep], self.finished[keep]
+
+
+class HuggingFaceEngine:
+    """Samples with the policy itself, in evaluation mode (gradient checkpointing would drop the cache)."""
+
+    def __init__(self, *, forward_batch_size: int) -> None:
+        self._forward_batch_size = forward_batch_size
+        self._policy: Policy | None = None
+
+    def load(self, policy: Policy) -> None:
+        """The weights are the policy's own: nothing is copied."""
+        self._policy = policy
+
+    @torch.no_grad()
+    def generate(self, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray) -> ResponseBatch:
+        """Responses query by query, `forward_batch_size` sequences at a time."""
+        assert self._policy is not None, "load() comes before generate()"
+        policy, training = self._policy, self._policy.vlm.training
+        policy.vlm.eval()
+        queries = policy.look(queries)
+        size = max(1, self._forward_batch_size // settings.num_samples)
+        ids, logprobs = [], []
+        for start in range(0, len(queries.rows), size):
+            chosen = slice(start, start + size)
+            part = self._sample(policy, queries.select(chosen), settings, seeds[chosen].reshape(-1))
+            ids.append(part[0])
+            logprobs.append(part[1])
+        policy.vlm.train(training)
+        return finish(policy, torch.cat(ids), torch.cat(logprobs), settings.num_samples)
+
+    def _sample(
+        self, policy: Policy, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        numbers = torch.from_numpy(np.stack([uniforms(int(s), count=settings.max_new_tokens) for s in seeds]))
+        numbers = numbers.to(policy.device)
+        ids = torch.full(numbers.shape, -1, device=policy.device)
+        logprobs = torch.zeros(numbers.shape, device=policy.device)
+        stop_ids = torch.tensor(policy.stop_ids, device=policy.device)
+        rows, hidden = self._prefill(policy, queries, settings.num_samples)
+        for t in range(settings.max_new_tokens):
+            scores = policy.next_token_logprobs(hidden, temperature=settings.temperature)
+            tokens = draw(scores, numbers[rows.places, t], top_p=settings.top_p)
+            ids[rows.places, t] = torch.where(rows.finished, -1, tokens)
+            logprobs[rows.places, t] = scores.gather(-1, tokens[:, None])[:, 0]
+            rows.finished |= torch.isin(tokens, stop_ids)
+            alive = 1 - rows.finished.float().mean().item()
+            if alive == 0:
+                break
+            if alive < COMPACT_BELOW:
+                tokens = tokens[~rows.finished]
+                rows.drop_finished()
+            hidden = self._step(policy, rows, tokens)
+        return ids, logprobs
+
+    def _prefill(self, policy: Policy, queries: QueryBatch, group: int) -> tuple[_Alive, Tensor]:
+        cache = DynamicCache(config=policy.vlm.config.get_text_config())
+        hidden = policy.hidden(
+            ids=queries.query_ids,
+            mask=queries.attention_mask,
+            types=queries.mm_token_type_ids,
+            positions=queries.position_ids,
+            images=[image for images in queries.images for image in images],
+            past_key_values=cache,
+            use_cache=True,
+        )[:, -1]
+        if group > 1:
+            cache.batch_repeat_interleave(group)
+        count = len(queries.rows) * group
+        rows = _Alive(
+            cache=cache,
+            attention_mask=queries.attention_mask.repeat_interleave(group, 0),
+            next_positions=queries.next_positions.repeat_interleave(group, 0),
+            places=torch.arange(count, device=policy.device),
+            finished=torch.zeros(count, dtype=torch.bool, device=policy.device),
+        )
+        return rows, hidden.repeat_interleave(group, 0)
+
+    @staticmethod
+    def _step(policy: Policy, rows: _Alive, tokens: Tensor) -> Tensor:
+        rows.attention_mask = torch.cat([rows.attention_mask, torch.ones_like(rows.attention_mask[:, :1])], dim=1)
+        axes = 3 if hasattr(policy.vlm.model, "get_rope_index") else 1
+        hidden = policy.hidden(
+            ids=tokens[:, None],
+            mask=rows.attention_mask,
+            types=torch.zeros_like(tokens[:, None]),
+            positions=rows.next_positions[None, :, None].expand(axes, -1, -1),
+            images=[],
+            past_key_values=rows.cache,
+            use_cache=True,
+        )
+        rows.next_positions = rows.next_positions + 1
+        return hidden[:, -1]
+
+
+def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> ResponseBatch:
+    """Ids with -1 where nothing was written become a response batch, cut to the longest response."""
+    mask = ids >= 0
+    width = max(1, int(mask.sum(1).max()))
+    ids, mask, logprobs = ids[:, :width], mask[:, :width], logprobs[:, :width]
+    lengths = mask.sum(1)
+    last = ids.gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0]
+    ended = torch.isin(last, torch.tensor(policy.stop_ids, device=ids.device)).tolist()
+    texts = policy.processor.tokenizer.batch_decode(
+        [row[keep].tolist() for row, keep in zip(ids, mask, strict=True)], skip_special_tokens=True
+    )
+    return ResponseBatch(
+        num_samples=num_samples,
+        response_ids=torch.where(mask, ids, policy.pad_id),
+        response_mask=mask,
+        engine_logprobs=torch.where(mask, logprobs, torch.zeros_like(logprobs)),
+        responses=tuple(
+            Response(text=text, finish_reason="stop" if stop else "length", num_tokens=length)
+            for text, stop, length in zip(texts, ended, lengths.tolist(), strict=True)
+        ),
+    )
