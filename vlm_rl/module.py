@@ -91,9 +91,7 @@ class VLMReinforcement(lightning.LightningModule):
     def update_policy(self, scored: ScoredTrajectory) -> UpdateStats:
         """Step IV."""
         with self.stopwatch.measure("step4_policy_update"):
-            return self._update.update(
-                scored.trajectory, self.policy, self._stepper(), step=self.progress.generation_steps
-            )
+            return self._update.update(scored.trajectory, self.policy, self._stepper(), step=self.progress.generation_steps)
 
     def report(self, step: GenerationStep) -> None:
         """Counts, and leaves the step for the callbacks."""
@@ -131,3 +129,9 @@ class VLMReinforcement(lightning.LightningModule):
         if self.trainer.world_size > 1:
             trained = [p for p in self.policy.parameters() if p.requires_grad]
             self.manual_backward(torch.stack([(p * 0).sum() for p in trained]).sum())
+
+
+def reinforcement(module: lightning.LightningModule) -> VLMReinforcement:
+    """What Lightning hands to callbacks, as what it is."""
+    assert isinstance(module, VLMReinforcement)
+    return module

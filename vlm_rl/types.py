@@ -7,7 +7,7 @@ softmax(logits / rollout temperature) over the allowed ids.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,7 +29,7 @@ class ImageInput:
     pixel_values: Float[Tensor, "patch pixel"] | None
     features: Float[Tensor, "token hidden"] | None
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "ImageInput":
         """The same image on another device."""
         return _moved(self, device)
 
@@ -48,16 +48,16 @@ class QueryBatch:
     next_positions: Int[Tensor, " batch"]  # position of the first response token, the same on every axis
     images: tuple[tuple[ImageInput, ...], ...]  # of each row
 
-    def to(self, device: torch.device | str, **_: Any) -> Self:
+    def to(self, device: torch.device | str, **_: Any) -> "QueryBatch":
         """Lightning moves batches by this."""
         moved = _moved(self, device)
         return replace(moved, images=tuple(tuple(image.to(device) for image in images) for images in self.images))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "QueryBatch":
         """Lightning asks for it on CUDA; batches are small against responses, so nothing is pinned."""
         return self
 
-    def select(self, chosen: slice) -> Self:
+    def select(self, chosen: slice) -> "QueryBatch":
         """A run of queries, without the padding that only the others needed."""
         mask = self.attention_mask[chosen]
         start = int(mask.any(0).int().argmax())

@@ -20,7 +20,9 @@ def format_counts(draw: st.DrawFn) -> FormatCounts:
 
 
 def test_the_split_by_hand() -> None:
-    before = FormatCounts(num_responses=100, num_well_formed=50, num_correct=22, num_well_formed_correct=20)  # q = 0.4, r = 0.02
+    before = FormatCounts(
+        num_responses=100, num_well_formed=50, num_correct=22, num_well_formed_correct=20
+    )  # q = 0.4, r = 0.02
     after = FormatCounts(num_responses=100, num_well_formed=90, num_correct=54, num_well_formed_correct=54)  # q = 0.6, r = 0
     parts = split_gain(after, before=before)
     assert parts.gain == pytest.approx(0.32)

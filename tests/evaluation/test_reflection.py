@@ -1,4 +1,5 @@
 import functools
+import itertools
 import math
 import operator
 
@@ -37,14 +38,17 @@ from vlm_rl.evaluation.reflection import (
         ("", {}, {}),
     ],
 )
-def test_whole_words_and_the_authors_substrings(text: str, whole_words: dict[str, int], substrings: dict[str, int] | None) -> None:
+def test_whole_words_and_the_authors_substrings(
+    text: str, whole_words: dict[str, int], substrings: dict[str, int] | None
+) -> None:
     assert WholeWords().count(text) == whole_words
     assert Substrings().count(text) == (whole_words if substrings is None else substrings)
 
 
 def test_the_paper_has_fifteen_words_and_both_rules_are_rules() -> None:
     assert len(PAPER_REFLECTION_WORDS) == len(set(PAPER_REFLECTION_WORDS)) == 15
-    assert isinstance(WholeWords(), ReflectionRule) and isinstance(Substrings(), ReflectionRule)
+    assert isinstance(WholeWords(), ReflectionRule)
+    assert isinstance(Substrings(), ReflectionRule)
 
 
 def test_editing_the_list_never_changes_the_count_of_another_word() -> None:
@@ -70,7 +74,7 @@ def test_the_five_ratios_by_hand() -> None:
 @pytest.mark.parametrize("cuts", [(), (3,), (1, 2), (0, 6), (1, 2, 3, 4, 5)])
 def test_counts_of_any_sharding_pool_to_those_of_the_whole(cuts: tuple[int, ...]) -> None:
     edges = [0, *cuts, len(TEXTS)]
-    shards = [slice(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    shards = [slice(start, end) for start, end in itertools.pairwise(edges)]
     counts = [count_reflection(TEXTS[shard], correct=CORRECT[shard], rule=WholeWords()) for shard in shards]
     pooled = functools.reduce(operator.add, counts, no_reflection_counts(WholeWords()))
     assert pooled == count_reflection(TEXTS, correct=CORRECT, rule=WholeWords())

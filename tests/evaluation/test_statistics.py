@@ -9,6 +9,7 @@ from vlm_rl.evaluation.statistics import lucky_max, mean_interval, paired_differ
 # Three seeds, four questions. Seed means 0.2, 0.2, 0.3; question means 0.2, 0.1, 0.3, 1/3; grand mean 0.7/3.
 D = np.array([[0.1, 0.2, 0.3, 0.2], [0.3, 0.1, 0.2, 0.2], [0.2, 0.0, 0.4, 0.6]])
 ZERO = np.zeros_like(D)
+QUARTERS = np.array([0, 0.25, 0.5, 0.75, 1])
 T_2, T_3 = 4.302652729911275, 3.182446305284263  # two-sided 95 % quantiles of t, as in printed tables
 
 
@@ -22,7 +23,9 @@ def test_the_t_interval_by_hand_and_by_scipy() -> None:
 
 def test_one_seed_has_a_mean_and_no_interval() -> None:
     interval = mean_interval([0.5])
-    assert interval.estimate == 0.5 and math.isnan(interval.low) and math.isnan(interval.high)
+    assert interval.estimate == 0.5
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
     assert math.isnan(mean_interval([]).estimate)
 
 
@@ -31,7 +34,8 @@ def test_a_missing_value_is_left_out_and_n_says_so() -> None:
 
 
 def test_an_interval_over_seeds_sees_only_the_seed_means() -> None:
-    assert seed_interval(D) == mean_interval([0.2, 0.2, 0.3])
+    over_matrix, over_means = seed_interval(D), mean_interval([0.2, 0.2, 0.3])
+    assert (over_matrix.low, over_matrix.high) == pytest.approx((over_means.low, over_means.high))
 
 
 def test_the_paired_difference_by_hand() -> None:
@@ -39,7 +43,7 @@ def test_the_paired_difference_by_hand() -> None:
     assert difference.estimate == pytest.approx(0.7 / 3)
     assert difference.variance_seeds == pytest.approx((0.01 / 3) / 3)  # var(0.2, 0.2, 0.3) = 0.02 / 3 / 2
     assert (difference.df_seeds, difference.num_seeds, difference.num_questions) == (2, 3, 4)
-    # Sums of squares by hand: total 0.87 - 12 g^2 - ... = rows 4 * 0.02/3, columns 3 * 0.1 / 3, the rest is residual.
+    # The two-way table: what neither seeds nor questions explain is residual, with 2 * 3 degrees of freedom.
     total = (D**2).sum() - 12 * (0.7 / 3) ** 2
     rows = 4 * ((0.2 - 0.7 / 3) ** 2 * 2 + (0.3 - 0.7 / 3) ** 2)
     question_means = np.array([0.2, 0.1, 0.3, 1 / 3])
@@ -106,11 +110,12 @@ def test_one_seed_speaks_of_its_questions_only() -> None:
     interval = difference.this_run_only()
     expected = stats.t.interval(0.95, 3, loc=0.2, scale=stats.sem(D[0]))
     assert (interval.low, interval.high) == pytest.approx(expected)
-    assert math.isnan(difference.same_benchmark().low) and math.isnan(difference.new_questions().low)
+    assert math.isnan(difference.same_benchmark().low)
+    assert math.isnan(difference.new_questions().low)
 
 
 def test_a_matrix_with_a_missing_score_is_refused() -> None:
-    with pytest.raises(ValueError, match="full .seeds x questions. matrix"):
+    with pytest.raises(ValueError, match=r"full \(seeds x questions\) matrix"):
         paired_difference(np.array([[0.1, math.nan]]), before=np.zeros((1, 2)))
 
 
@@ -118,14 +123,29 @@ def test_the_lucky_maximum_of_two_coin_flips_by_hand() -> None:
     """One question, 1 right of 2 samples: the score is 0, 1/2, 1 with 1/4, 1/2, 1/4; the maximum of two has mean 11/16."""
     generator = np.random.default_rng(3)
     drawn = [
-        lucky_max([1], score_by_correct=[0.0, 0.5, 1.0], num_evaluations=2, generator=generator) for _ in range(50)
+        lucky_max(np.array([1]), score_by_correct=np.array([0.0, 0.5, 1.0]), num_evaluations=2, generator=generator)
+        for _ in range(50)
     ]
     assert np.mean(drawn) == pytest.approx(11 / 16, abs=0.01)  # 10,000 draws of a spread below 0.36
 
 
+def test_redrawing_stored_samples_does_not_lower_pass_at_8() -> None:
+    """With 1 right of 8 a question counts as solved; redrawn, a third would not. That is no luck."""
+    generator = np.random.default_rng(5)
+    solved = np.array([0.0] + [1.0] * 8)
+    assert lucky_max(np.ones(50, dtype=int), score_by_correct=solved, num_evaluations=1, generator=generator) == pytest.approx(
+        1.0
+    )
+    half = np.array([0, 1] * 50)
+    lucky = lucky_max(half, score_by_correct=solved, num_evaluations=6, generator=generator)
+    assert 0.5 < lucky < 0.6  # an evaluation's standard deviation is sqrt(50 * 0.34 * 0.66) / 100 = 0.033
+
+
 def test_one_evaluation_has_no_luck_and_one_stored_sample_no_control() -> None:
     generator = np.random.default_rng(4)
-    alone = lucky_max([2] * 500, score_by_correct=[0, 0.25, 0.5, 0.75, 1], num_evaluations=1, generator=generator)
-    assert alone == pytest.approx(0.5, abs=0.005)
-    assert math.isnan(lucky_max([1, 0], score_by_correct=[0.0, 1.0], num_evaluations=6, generator=generator))
-    assert lucky_max([4, 0], score_by_correct=[0, 0.25, 0.5, 0.75, 1], num_evaluations=9, generator=generator) == 0.5
+    alone = lucky_max(np.full(500, 2), score_by_correct=QUARTERS, num_evaluations=1, generator=generator)
+    assert alone == pytest.approx(0.5, abs=1e-12)
+    assert math.isnan(
+        lucky_max(np.array([1, 0]), score_by_correct=np.array([0.0, 1.0]), num_evaluations=6, generator=generator)
+    )
+    assert lucky_max(np.array([4, 0]), score_by_correct=QUARTERS, num_evaluations=9, generator=generator) == 0.5

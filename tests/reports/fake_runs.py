@@ -17,28 +17,28 @@ Row = dict[str, Any]
 Outcome = Callable[[int, int], bool]  # (question, sample) -> right?
 
 
-def sample_row(question: int, *, sample: int, correct: bool, split: str, setting: str, epoch: float, **changes: Any) -> Row:
+def sample_row(number: int, *, sample: int, correct: bool, split: str, setting: str, epoch: float, **changes: Any) -> Row:
     """One sample of an evaluation file; every fifth question is not boxed when it is wrong, every seventh is cut off."""
-    boxed = correct or question % 5 != 0
-    length = 20 + question % 9
+    boxed = correct or number % 5 != 0
+    answer = 2 * number + 3
     row = {
-        "row_id": f"{split}-{question:04d}",
-        "image_id": f"image-{question // 2:04d}",
-        "kind": KINDS[question % 4],
-        "modality": ("text", "vision")[question // 4 % 2],
+        "row_id": f"{split}-{number:04d}",
+        "image_id": f"image-{number // 2:04d}",
+        "kind": KINDS[number % 4],
+        "modality": ("text", "vision")[number // 4 % 2],
         "split": split,
         "setting": setting,
         "epoch": float(epoch),
         "generation_steps": int(10 * epoch),
         "sample": sample,
-        "question": f"<image>In the figure, AB = {question} and BC = {question + 3}. What is $AC$?",
-        "answer": str(2 * question + 3),
-        "response": f"AC = AB + BC. Wait, let me verify: {question} + {question + 3}. \\boxed{{{2 * question + 3 + (not correct)}}}",
+        "question": f"<image>In the figure, AB = {number} and BC = {number + 3}. What is $AC$?",
+        "answer": str(answer),
+        "response": f"AC = AB + BC. Wait, let me verify: {number} + {number + 3}. \\boxed{{{answer + (not correct)}}}",
         "verdict": "correct" if correct else "wrong" if boxed else "unparsable",
         "accuracy": float(correct),
         "boxed": boxed,
-        "finish_reason": "length" if not correct and question % 7 == 0 else "stop",
-        "response_length": length,
+        "finish_reason": "length" if not correct and number % 7 == 0 else "stop",
+        "response_length": 20 + number % 9,
         "judge_version": "judge-1",
     }
     return row | changes
@@ -54,7 +54,15 @@ def write_rows(path: Path, *, rows: Sequence[Row]) -> None:
 
 
 def write_evaluation(
-    run: Path, *, epoch: int, split: str, setting: str, outcome: Outcome, questions: int, samples: int | None = None, **changes: Any
+    run: Path,
+    *,
+    epoch: int,
+    split: str,
+    setting: str,
+    outcome: Outcome,
+    questions: int,
+    samples: int | None = None,
+    **changes: Any,
 ) -> Path:
     """One evaluation in which `outcome(question, sample)` says what is right."""
     path = run / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{setting}.parquet"
@@ -125,7 +133,10 @@ def write_study(
             vanilla = study / "vanilla-1a2b3c4d" / f"seed-{seed}"
             write_manifest(vanilla, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
             _evaluate(vanilla, epochs=[0], share=0.4, step=0.0, seed=seed, questions=questions)
-        for algorithm, variant, arm, step in (("reinforce_pp", "default", "a" * 16, 0.09), ("sft", "algorithm-sft", "b" * 16, 0.02)):
+        for algorithm, variant, arm, step in (
+            ("reinforce_pp", "default", "a" * 16, 0.09),
+            ("sft", "algorithm-sft", "b" * 16, 0.02),
+        ):
             run = study / variant / f"seed-{seed}"
             write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla="vanilla-1a2b3c4d" if with_vanilla else None)
             generator = np.random.default_rng([seed, len(algorithm)])
@@ -141,5 +152,10 @@ def _evaluate(run: Path, *, epochs: Sequence[int], share: float, step: float, se
                 generator = np.random.default_rng([seed, epoch, samples, len(run.parent.name)])
                 right = generator.random((questions, samples)) < share + step * epoch - penalty
                 write_evaluation(
-                    run, epoch=epoch, split=split, setting=setting, outcome=lambda q, s: bool(right[q, s]), questions=questions
+                    run,
+                    epoch=epoch,
+                    split=split,
+                    setting=setting,
+                    outcome=lambda q, s, right=right: bool(right[q, s]),
+                    questions=questions,
                 )

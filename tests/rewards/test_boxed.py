@@ -38,11 +38,12 @@ def test_the_last_box_with_balanced_braces_is_the_answer(text: str, content: str
 
 
 @pytest.mark.parametrize("piece", ["{", "}", "\\", r"\boxed{", "boxed", r"\boxed ", r"\{", "x"])
-def test_a_megabyte_of_anything_is_scanned_in_a_moment(piece: str) -> None:
+def test_a_long_text_of_anything_is_scanned_in_linear_time(piece: str) -> None:
     start = time.process_time()
-    last_boxed(piece * (1_000_000 // len(piece)))
-    assert time.process_time() - start < 2.0
+    last_boxed(piece * (300_000 // len(piece)))
+    assert time.process_time() - start < 10.0  # under a second; in quadratic time, hours
 
 
 def test_an_unclosed_box_is_still_seen() -> None:
-    assert has_box(r"\boxed{5") and not has_box("5")
+    assert has_box(r"\boxed{5")
+    assert not has_box("5")

@@ -74,9 +74,7 @@ def test_format_is_a_boxed_answer_in_a_terminated_response(text: str, finish_rea
     assert FormatTerm()([response(text, finish_reason=finish_reason)], [row("20")]) == [score]
 
 
-@pytest.mark.parametrize(
-    ("length", "penalty"), [(10, 0.0), (60, 0.0), (70, -0.25), (80, -0.5), (100, -1.0), (120, -1.0)]
-)
+@pytest.mark.parametrize(("length", "penalty"), [(10, 0.0), (60, 0.0), (70, -0.25), (80, -0.5), (100, -1.0), (120, -1.0)])
 def test_the_length_penalty_falls_over_the_buffer(length: int, penalty: float) -> None:
     term = LengthTerm(max_length=100, buffer_length=40)
     assert term([response("", num_tokens=length)], [row("1")]) == [penalty]
@@ -98,7 +96,8 @@ def test_the_random_reward_is_a_fair_coin_that_depends_on_seed_row_and_text_alon
     scores = RandomTerm(seed=1)(responses, rows)
     assert scores == RandomTerm(seed=1)(responses, rows)
     assert scores[::-1] == RandomTerm(seed=1)(responses[::-1], rows)
-    assert set(scores) == {0.0, 1.0} and 900 < sum(scores) < 1100  # 4.5 standard deviations
+    assert set(scores) == {0.0, 1.0}
+    assert 900 < sum(scores) < 1100
     assert scores != RandomTerm(seed=2)(responses, rows)
     assert scores != RandomTerm(seed=1)(responses, [row("1", id="other")] * 2000)
 
@@ -114,9 +113,7 @@ def test_the_reward_is_the_weighted_sum_and_keeps_each_term() -> None:
 
 def test_accuracy_is_judged_once_and_reported_where_it_earns_nothing() -> None:
     judge = counting_judge()
-    reward = Reward(
-        judge=judge, accuracy_weight=0.0, terms={"random": WeightedTerm(term=RandomTerm(seed=0), weight=1.0)}
-    )
+    reward = Reward(judge=judge, accuracy_weight=0.0, terms={"random": WeightedTerm(term=RandomTerm(seed=0), weight=1.0)})
     scores = reward([response(r"\boxed{20}")] * 4, [row("20", id=str(number)) for number in range(4)])
     assert judge.calls == 1
     assert scores.terms["accuracy"] == [1.0] * 4

@@ -33,6 +33,18 @@ class Algorithm(ABC):
     ppo_epochs: int  # passes over a batch
     learning_rate_scale: float  # times the model's learning rate
 
+    def __post_init__(self) -> None:
+        if self.group_size < self.min_group_size:
+            raise ValueError(
+                f"algorithm.group_size={self.group_size}, but {type(self).__name__} compares responses to one query: "
+                f"set algorithm.group_size={self.min_group_size} or more."
+            )
+
+    @property
+    def min_group_size(self) -> int:
+        """Responses for each query that the advantages need."""
+        return 1
+
     @property
     def num_updates(self) -> int:
         """Optimizer steps of one generation step."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.algorithms.kl import k1, k3
-from vlm_rl.algorithms.losses import clipped_policy_loss
+from vlm_rl.algorithms.kl import k1
+from vlm_rl.algorithms.losses import clipped_loss_with_kl
 from vlm_rl.algorithms.returns import SCORE_PLACES, discounted_returns
-from vlm_rl.masking import masked_whiten, weighted_sum
+from vlm_rl.masking import masked_whiten
 from vlm_rl.types import Tokens, Trajectory
 
 
@@ -23,6 +23,7 @@ class ReinforcePlusPlus(Algorithm):
     mask_truncated: bool  # leave responses that were cut off out of the loss
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.score_at not in SCORE_PLACES:
             raise ValueError(f"algorithm.score_at is {self.score_at!r}; it is one of {', '.join(SCORE_PLACES)}.")
 
@@ -45,13 +46,11 @@ class ReinforcePlusPlus(Algorithm):
 
     def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
         """Eq. 1: clipped policy loss plus beta_loss times k3 against the reference."""
-        mask, weights = trajectory.response_mask, trajectory.token_weights
-        old = trajectory.old_logprobs if trajectory.old_logprobs is not None else logprobs.detach()
-        tokens = clipped_policy_loss(logprobs, old, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
-        loss, kl = weighted_sum(tokens.loss, weights, mask), None
-        if trajectory.ref_logprobs is not None:
-            kl = k3(logprobs, trajectory.ref_logprobs)
-            loss = loss + self.kl_loss_coef * weighted_sum(kl, weights, mask)
-        return AlgorithmLoss(
-            loss=loss, kl=None if kl is None else kl.detach(), ratio=tokens.ratio, clipped=tokens.clipped & mask
+        return clipped_loss_with_kl(
+            logprobs,
+            trajectory,
+            advantages,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            kl_loss_coef=self.kl_loss_coef,
         )

@@ -1,8 +1,10 @@
 """What should not happen in a healthy run is written down, in `alerts.jsonl`, when it happens."""
 
+from typing import Any
+
 import lightning
 
-from vlm_rl.module import VLMReinforcement
+from vlm_rl.module import reinforcement
 from vlm_rl.run_folder import RunFolder
 
 
@@ -13,9 +15,10 @@ class Alerts(lightning.Callback):
         self._folder = folder
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, VLMReinforcement) and module.last_step is not None
+        module = reinforcement(pl_module)
+        assert module.last_step is not None
         skipped = module.last_step.stats.skipped_updates
         if skipped and trainer.is_global_zero:
             message = f"{skipped} of {module.algorithm.num_updates} updates had a non-finite loss or gradient and were skipped."

@@ -14,7 +14,7 @@ import torch
 
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.models.policy import Policy
-from vlm_rl.module import VLMReinforcement
+from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, sync
 
 STATE_FILE = "trainer_state.pt"
@@ -41,8 +41,8 @@ class Checkpoint(lightning.Callback):
         self._folder, self._schedule, self._every, self._keep_every = folder, schedule, every, keep_every
         self.resumed: SavedStep | None = None
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, VLMReinforcement)
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        module = reinforcement(pl_module)
         if self.resumed is None:
             return
         state = torch.load(self.resumed.path / STATE_FILE, map_location=module.device, weights_only=True)
@@ -54,14 +54,14 @@ class Checkpoint(lightning.Callback):
             callback.load_state_dict(state["callbacks"][name])
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, VLMReinforcement)
+        module = reinforcement(pl_module)
         if module.progress.generation_steps % self._every == 0 or self._schedule.is_due(module):
             self._save(trainer, module)
 
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, VLMReinforcement)
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        module = reinforcement(pl_module)
         if not (self._path(module)).exists():
             self._save(trainer, module)
 

@@ -2,13 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vlm_rl.module import VLMReinforcement
+from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
 
 SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
@@ -32,17 +33,18 @@ class Display(lightning.Callback):
         )
         self._task = self._bar.add_task(label, total=num_steps, numbers="")
 
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, VLMReinforcement)
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        module = reinforcement(pl_module)
         self._begun, self._begun_at = time.monotonic(), module.progress.generation_steps
         if trainer.is_global_zero:
             self._bar.start()
             self._bar.update(self._task, completed=self._begun_at)
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, VLMReinforcement) and module.last_step is not None
+        module = reinforcement(pl_module)
+        assert module.last_step is not None
         if not trainer.is_global_zero:
             return
         step, numbers = module.progress.generation_steps, self._numbers(module)
@@ -64,10 +66,10 @@ class Display(lightning.Callback):
         accuracy, reward = scores.terms["accuracy"], scores.total
         return f"reward {sum(reward) / len(reward):.3f}  accuracy {sum(accuracy) / len(accuracy):.3f}  {length}"
 
-    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self._bar.stop()
 
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         self._bar.stop()

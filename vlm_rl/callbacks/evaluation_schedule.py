@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from vlm_rl.callbacks.recorder import log
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
 from vlm_rl.memory import peak_bytes
-from vlm_rl.module import VLMReinforcement
+from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, write_table
 
 
@@ -38,15 +38,15 @@ class EvaluationSchedule(lightning.Callback):
         interval = module.progress.steps_per_epoch * self._evaluator.scheme.every_epochs
         return module.progress.generation_steps % interval == 0
 
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, VLMReinforcement)
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
             self._evaluate(trainer, module, self._vanilla)
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, VLMReinforcement)
+        module = reinforcement(pl_module)
         if self.is_due(module):
             line = self._evaluate(trainer, module, self._folder)
             value = line.get(self._evaluator.scheme.primary, 0.0)
@@ -71,9 +71,7 @@ class EvaluationSchedule(lightning.Callback):
             log(trainer.loggers, line, step=progress.generation_steps)
         return line
 
-    def _table(
-        self, trainer: lightning.Trainer, module: VLMReinforcement, file: Path, split: str, setting: Any
-    ) -> pa.Table:
+    def _table(self, trainer: lightning.Trainer, module: VLMReinforcement, file: Path, split: str, setting: Any) -> pa.Table:
         if file.exists():
             return pq.read_table(file)
         progress = module.progress

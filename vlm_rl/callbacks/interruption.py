@@ -17,7 +17,7 @@ class Interruption(lightning.Callback):
         self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may listen to signals
 
@@ -26,11 +26,13 @@ class Interruption(lightning.Callback):
                 raise KeyboardInterrupt
             self.requested = True
             trainer.should_stop = True
-            print(f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint. Once more stops at once.", flush=True)
+            print(
+                f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint. Once more stops at once.", flush=True
+            )
 
         self._before = {name: signal.signal(name, listen) for name in SIGNALS}
 
-    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
         self._before = {}

@@ -14,7 +14,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.masking import pooled_mean
 from vlm_rl.memory import peak_bytes
-from vlm_rl.module import GenerationStep, VLMReinforcement
+from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, write_table
 from vlm_rl.types import Trajectory, UpdateStats
 
@@ -35,15 +35,16 @@ class Recorder(lightning.Callback):
         self._epoch, self._right, self._answered = state_dict["epoch"], state_dict["right"], state_dict["answered"]
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, VLMReinforcement) and module.last_step is not None
+        module = reinforcement(pl_module)
+        assert module.last_step is not None
         step, progress = module.last_step, module.progress
         table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
         line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
         line |= engine_metrics(step.scored.trajectory) if module.algorithm.learns_from_own_responses else {}
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
-        cost = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
+        cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
         if trainer.is_global_zero:
@@ -52,9 +53,7 @@ class Recorder(lightning.Callback):
             self._folder.append("cost.jsonl", {"event": "train", **cost})
             log(trainer.loggers, {**line, **cost}, step=progress.generation_steps)
 
-    def _own_responses(
-        self, table: pa.Table, step: int, steps_per_epoch: int, module: VLMReinforcement
-    ) -> dict[str, float]:
+    def _own_responses(self, table: pa.Table, step: int, steps_per_epoch: int, module: VLMReinforcement) -> dict[str, float]:
         """What is only true of responses that the policy wrote itself, not of a teacher's."""
         if not module.algorithm.learns_from_own_responses:
             return {}

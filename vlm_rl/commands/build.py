@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import resolvers
+from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
@@ -64,6 +65,8 @@ def build(cfg: DictConfig) -> Experiment:
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     encoder = PromptEncoder(policy=policy, dataset=dataset)
+    check_rows(dataset, judge=reward.judge, encoder=encoder)
+    dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme,
         dataset=dataset,
@@ -72,7 +75,9 @@ def build(cfg: DictConfig) -> Experiment:
         judge=reward.judge,
         seed=cfg.seed,
     )
-    module = _module(cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward, parity=parity)
+    module = _module(
+        cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward, parity=parity
+    )
     return Experiment(
         dataset=dataset,
         policy=policy,

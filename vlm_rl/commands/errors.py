@@ -1,6 +1,7 @@
 """Errors as a person reads them: what, where, and what to type instead; our own message last, no chain of wrappers."""
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
@@ -43,8 +45,6 @@ def innermost(error: BaseException) -> BaseException:
 
 def os_message(error: OSError) -> str:
     """Disk full is said as such."""
-    import errno
-
     if error.errno == errno.ENOSPC:
         return (
             f"The disk is full: {error.filename or error}. Everything up to the last checkpoint is intact. "
@@ -77,10 +77,10 @@ def _asked_key(fallback: str) -> str:
 def _known_keys() -> Iterator[str]:
     from vlm_rl.commands.build import composed
 
-    groups = [argument for argument in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", argument)]
+    groups = [
+        argument for argument in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", argument)
+    ]
     cfg = composed(groups)
-    from omegaconf import OmegaConf
-
     yield from flat(OmegaConf.to_container(cfg, resolve=False))
 
 

@@ -15,7 +15,18 @@ from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.rewards.judge import JUDGE_VERSION
 
-PACKAGES = ("vlm-rl", "torch", "torchvision", "transformers", "peft", "lightning", "hydra-core", "math-verify", "numpy", "pyarrow")
+PACKAGES = (
+    "vlm-rl",
+    "torch",
+    "torchvision",
+    "transformers",
+    "peft",
+    "lightning",
+    "hydra-core",
+    "math-verify",
+    "numpy",
+    "pyarrow",
+)
 FORMAT = 1
 
 

@@ -1,7 +1,6 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
 import shlex
-import sys
 from pathlib import Path
 
 import hydra
@@ -9,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, WholeWords
 from vlm_rl.reports.report import make_report
@@ -19,7 +19,9 @@ WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
 def run(config: DictConfig, *, command: str) -> Path:
     """Make the report that a composed config asks for and return the path of report.html."""
     if OmegaConf.is_missing(config, "studies"):
-        raise ValueError("studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'")
+        raise ValueError(
+            "studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'"
+        )
     studies = [config.studies] if isinstance(config.studies, str) else list(config.studies)
     return make_report(
         [Path(study) for study in studies],
@@ -40,12 +42,12 @@ def _reflection_rule(config: DictConfig) -> ReflectionRule | None:
 
 
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")
-def main(config: DictConfig) -> None:
-    """The command: prints where the report lies, or what is wrong (exit code 2)."""
-    overrides = HydraConfig.get().overrides.task
-    try:
-        path = run(config, command=shlex.join(["python", "report.py", *overrides]))
-    except ValueError as error:
-        print(f"report: {error}", file=sys.stderr)
-        sys.exit(2)
+def compose_and_run(config: DictConfig) -> None:
+    """Print where the report lies."""
+    path = run(config, command=shlex.join(["python", "report.py", *HydraConfig.get().overrides.task]))
     print(f"report: {path}")
+
+
+def main() -> None:
+    """The command; a mistake is answered in words, with exit code 2."""
+    explained(compose_and_run)

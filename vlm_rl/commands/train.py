@@ -1,6 +1,5 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -75,7 +74,9 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     data_flow = experiment.module.data_flow
     trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
     if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
-        print(f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True)
+        print(
+            f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
+        )
         raise SystemExit(130 if interruption.requested else 0)
     folder.write_manifest(told | {"status": "finished"})
     vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
@@ -111,8 +112,5 @@ def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: Run
     if differing:
         lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10])
         raise ValueError(
-            f"{folder.path} holds a run with another config:\n{lines}\n"
-            "Give this one another study=NAME, or remove that folder."
+            f"{folder.path} holds a run with another config:\n{lines}\nGive this one another study=NAME, or remove that folder."
         )
-
-

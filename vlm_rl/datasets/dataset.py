@@ -1,8 +1,7 @@
 """What the loop knows of a data set: its three splits, how a row is put to the model, and how much of it a step takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from vlm_rl.datasets.row import Row
@@ -31,6 +30,7 @@ class Dataset:
     max_new_tokens: int
     evaluation_rows: int | None  # the first so many of val and test; None: all
     on_bad_row: str  # "error" or "skip"
+    _rows: dict[str, Sequence[Row]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("error", "skip"):
@@ -42,17 +42,35 @@ class Dataset:
         """The user's turn, image markers included. Braces of the question are text, not format fields."""
         return self.prompt.replace("{question}", row.question)
 
-    @cached_property
+    @property
     def train(self) -> Sequence[Row]:
         """What the policy learns from."""
-        return self.source.rows("train")
+        return self.split("train")
 
     def split(self, name: str) -> Sequence[Row]:
         """The rows of a split; val and test as far as they are evaluated."""
-        if name == "train":
-            return self.train
-        rows = self.source.rows(name)
-        return rows if self.evaluation_rows is None else rows[: self.evaluation_rows]
+        if name not in self._rows:
+            rows = self.source.rows(name)
+            self._rows[name] = rows if name == "train" or self.evaluation_rows is None else rows[: self.evaluation_rows]
+        return self._rows[name]
+
+    def keep(self, name: str, rows: Sequence[Row]) -> None:
+        """What is left of a split after the check of its rows."""
+        self._rows[name] = rows
+
+    def check_sizes(self, *, num_ranks: int) -> None:
+        """Sizes that do not divide are an error that names the nearest ones."""
+        if self.batch_size > len(self.train):
+            raise ValueError(
+                f"dataset.batch_size={self.batch_size} is more than the {len(self.train)} training rows: an epoch would have no "
+                f"step. The largest that works: {len(self.train)}."
+            )
+        if self.batch_size % num_ranks:
+            below = self.batch_size // num_ranks * num_ranks
+            nearest = [str(size) for size in (below, below + num_ranks) if size]
+            raise ValueError(
+                f"dataset.batch_size={self.batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {' or '.join(nearest)}."
+            )
 
     @property
     def steps_per_epoch(self) -> int:

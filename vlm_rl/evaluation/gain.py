@@ -56,8 +56,8 @@ class GainSplit:
 def split_gain(after: FormatCounts, *, before: FormatCounts) -> GainSplit:
     """Accuracy = F q + r, so gain = (F1 - F0) (q0 + q1) / 2 + (q1 - q0) (F0 + F1) / 2 + (r1 - r0).
 
-    The mean of both orders of change (Shapley), so that neither format nor reasoning is favoured. Where nothing is well-formed q is
-    not known; it is then taken from the other side, and the whole product counts as format.
+    The mean of both orders of change (Shapley), so that neither format nor reasoning is favoured. Where nothing is
+    well-formed q is not known; it is then taken from the other side, and the whole product counts as format.
     """
     q_before, q_after = before.accuracy_if_well_formed, after.accuracy_if_well_formed
     q_before, q_after = _known(q_before, otherwise=q_after), _known(q_after, otherwise=q_before)

@@ -3,9 +3,12 @@
 The authors of the paper take exactly 8 samples and ask whether any is right; for n = k = 8 both agree, sample by sample.
 """
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = int | Sequence[int] | NDArray[np.int64]  # of one question, or of many in any shape
 FloatArray = NDArray[np.float64]
 
 
@@ -14,18 +17,18 @@ def pass_at_k(*, num_samples: int, num_correct: int, k: int) -> float:
     return float(pass_at_k_by_question(num_correct, num_samples=num_samples, k=k))
 
 
-def pass_at_k_by_question(num_correct: ArrayLike, *, num_samples: ArrayLike, k: int) -> FloatArray:
+def pass_at_k_by_question(num_correct: Counts, *, num_samples: Counts, k: int) -> FloatArray:
     """The estimate for each question, in the shape of `num_correct`; questions may differ in how many samples they have."""
     return np.asarray(pass_at_1_to_k(num_correct, num_samples=num_samples, k=k)[..., -1])
 
 
-def pass_at_k_curve(num_correct: ArrayLike, *, num_samples: int) -> FloatArray:
+def pass_at_k_curve(num_correct: Counts, *, num_samples: int) -> FloatArray:
     """pass@1, ..., pass@n averaged over questions, shape (n,)."""
     curves = pass_at_1_to_k(num_correct, num_samples=num_samples, k=num_samples)
     return np.asarray(curves.reshape(-1, num_samples).mean(axis=0))
 
 
-def pass_at_1_to_k(num_correct: ArrayLike, *, num_samples: ArrayLike, k: int) -> FloatArray:
+def pass_at_1_to_k(num_correct: Counts, *, num_samples: Counts, k: int) -> FloatArray:
     """pass@1, ..., pass@k for each question, in a new last axis of size k.
 
     Drawing without replacement, all of the first j draws are wrong with probability prod_i (n - c - i) / (n - i), i < j:

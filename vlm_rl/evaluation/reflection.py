@@ -59,9 +59,9 @@ class ReflectionRule(Protocol):
 class WholeWords:
     """Our rule: a word of its own, in any case; letters, digits, underscores and single hyphens belong to the word around.
 
-    So "waiter", "Kuwait", "waiting", "re-evaluating", "wait-list" and "re-verify" count nothing, "double-check" nothing as it is no
-    entry, "Wait," and "wait--no" count "wait". Any white space stands for a space: "check\nagain" counts. Each word is
-    counted without regard to the others, so editing the list never changes another word's count.
+    So "waiter", "Kuwait", "waiting", "re-evaluating", "wait-list" and "re-verify" count nothing, nor does "double-check",
+    which is no entry; "Wait," and "wait--no" count "wait". Any white space stands for a space, so that a phrase may break
+    over lines. Each word is counted without regard to the others: editing the list never changes another word's count.
     """
 
     words: Sequence[str] = field(default=PAPER_REFLECTION_WORDS)
@@ -110,7 +110,9 @@ class ReflectionCounts:
             raise ValueError("reflection counts made with different word lists cannot be pooled: count the responses again.")
         mine, theirs = (dataclasses.asdict(counts) for counts in (self, other))
         words = {word: count + other.word_counts[word] for word, count in self.word_counts.items()}
-        return ReflectionCounts(**{name: mine[name] + theirs[name] for name in mine if name != "word_counts"}, word_counts=words)
+        return ReflectionCounts(
+            **{name: mine[name] + theirs[name] for name in mine if name != "word_counts"}, word_counts=words
+        )
 
     def ratios(self) -> dict[str, float]:
         """The five ratios under the paper's names; NaN where nothing is there to divide by."""

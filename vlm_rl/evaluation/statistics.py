@@ -1,17 +1,19 @@
-"""Means, differences and intervals over a (seeds x questions) matrix, as numbers only: no runs, no files, no plots, no verdicts.
+"""Means, differences and intervals over a (seeds x questions) matrix. Numbers only: no runs, no files, no plots, no verdicts.
 
-Two sources of chance are kept apart. Seeds are training runs, the rows; questions are evaluation items, the columns. `a` is the variance of an
-estimate over seeds, `b` its variance over questions. Scores are shares in [0, 1], and so are all results.
+Two sources of chance are kept apart. Seeds are training runs, the rows; questions are evaluation items, the columns. `a` is the
+variance of an estimate over seeds, `b` its variance over questions. Scores are shares in [0, 1], and so are all results.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Int
 from scipy import stats
 
-FloatArray = NDArray[np.float64]
+Matrix = Float[np.ndarray, "seeds questions"]
+Vector = Float[np.ndarray, " length"]
 
 LUCKY_MAX_REPLICATIONS = 200  # leaves a standard error of about 0.03 standard deviations of one evaluation
 
@@ -44,18 +46,16 @@ class Difference:
     def new_questions(self, *, confidence: float = 0.95) -> Interval:
         """g +- sqrt(t_df^2 a + t_(Q-1)^2 b): new seeds, and new questions like these."""
         t_seeds = t_quantile(self.df_seeds, confidence=confidence)
-        t_questions = t_quantile(self.num_questions - 1, confidence=confidence)
+        t_questions = t_quantile(float(self.num_questions - 1), confidence=confidence)
         return self._interval(t_seeds**2 * self.variance_seeds + t_questions**2 * self.variance_questions)
 
     def this_run_only(self, *, confidence: float = 0.95) -> Interval:
         """g +- t_(Q-1) sqrt(b): these very runs, new questions. All that a single seed can say."""
-        return self._interval(t_quantile(self.num_questions - 1, confidence=confidence) ** 2 * self.variance_questions)
+        return self._interval(t_quantile(float(self.num_questions - 1), confidence=confidence) ** 2 * self.variance_questions)
 
     def _interval(self, squared_width: float) -> Interval:
         width = math.sqrt(squared_width) if squared_width >= 0 else math.nan
-        return Interval(
-            estimate=self.estimate, low=self.estimate - width, high=self.estimate + width, num_seeds=self.num_seeds
-        )
+        return Interval(estimate=self.estimate, low=self.estimate - width, high=self.estimate + width, num_seeds=self.num_seeds)
 
 
 def t_quantile(df: float, *, confidence: float) -> float:
@@ -63,7 +63,7 @@ def t_quantile(df: float, *, confidence: float) -> float:
     return float(stats.t.ppf(0.5 + confidence / 2, df)) if df > 0 else math.nan
 
 
-def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float] | Float[np.ndarray, " seeds"], *, confidence: float = 0.95) -> Interval:
     """Mean over seeds with the two-sided t-interval, df = n - 1. A missing value (NaN) is left out, and n says so."""
     scores = np.asarray(values, dtype=np.float64)
     scores = scores[~np.isnan(scores)]
@@ -72,21 +72,21 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
         return Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
     mean = float(scores.mean())
     spread = float(scores.std(ddof=1)) if num_seeds > 1 else math.nan
-    width = t_quantile(num_seeds - 1, confidence=confidence) * spread / math.sqrt(num_seeds)
+    width = t_quantile(float(num_seeds - 1), confidence=confidence) * spread / math.sqrt(num_seeds)
     return Interval(estimate=mean, low=mean - width, high=mean + width, num_seeds=num_seeds)
 
 
-def seed_interval(scores: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def seed_interval(scores: Matrix, *, confidence: float = 0.95) -> Interval:
     """Mean score of a (seeds x questions) matrix, with the interval over seeds: new seeds, these very questions."""
-    return mean_interval(np.asarray(scores, dtype=np.float64).mean(axis=1), confidence=confidence)
+    return mean_interval(scores.mean(axis=1), confidence=confidence)
 
 
-def paired_difference(after: ArrayLike, *, before: ArrayLike, images: ArrayLike | None = None) -> Difference:
+def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
     """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
 
-    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question (statistics.md, items 2 and 3).
+    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
     """
-    difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    difference = after - before
     _check_matrix(difference)
     sums = image_means(difference, images=images)
     num_seeds, num_clusters = sums.shape
@@ -94,33 +94,37 @@ def paired_difference(after: ArrayLike, *, before: ArrayLike, images: ArrayLike 
         estimate=float(difference.mean()),
         variance_seeds=_variance_of_mean(difference.mean(axis=1)),
         variance_questions=_variance_over_questions(sums.mean(axis=0), noise=_residual_variance(sums)),
-        df_seeds=num_seeds - 1,
+        df_seeds=float(num_seeds - 1),
         num_seeds=num_seeds,
         num_questions=num_clusters,
     )
 
 
-def unpaired_difference(arm: ArrayLike, *, reference: ArrayLike, images: ArrayLike | None = None) -> Difference:
+def unpaired_difference(
+    arm: Float[np.ndarray, "seeds_arm questions"],
+    *,
+    reference: Float[np.ndarray, "seeds_reference questions"],
+    images: Sequence[str] | None = None,
+) -> Difference:
     """Two trained arms on the same questions, never paired by seed: a = var_A / n_A + var_B / n_B, Welch's df."""
-    matrices = [np.asarray(scores, dtype=np.float64) for scores in (arm, reference)]
-    for scores in matrices:
+    for scores in (arm, reference):
         _check_matrix(scores)
-    a_arm, a_reference = (_variance_of_mean(scores.mean(axis=1)) for scores in matrices)
-    sums_arm, sums_reference = (image_means(scores, images=images) for scores in matrices)
+    a_arm, a_reference = (_variance_of_mean(scores.mean(axis=1)) for scores in (arm, reference))
+    sums_arm, sums_reference = (image_means(scores, images=images) for scores in (arm, reference))
     over_questions = sums_arm.mean(axis=0) - sums_reference.mean(axis=0)
     return Difference(
-        estimate=float(matrices[0].mean() - matrices[1].mean()),
+        estimate=float(arm.mean() - reference.mean()),
         variance_seeds=a_arm + a_reference,
         variance_questions=_variance_over_questions(
             over_questions, noise=_residual_variance(sums_arm) + _residual_variance(sums_reference)
         ),
-        df_seeds=_welch_df(a_arm, a_reference=a_reference, sizes=(len(matrices[0]), len(matrices[1]))),
-        num_seeds=min(len(scores) for scores in matrices),
+        df_seeds=_welch_df(a_arm, a_reference=a_reference, sizes=(len(arm), len(reference))),
+        num_seeds=min(len(arm), len(reference)),
         num_questions=over_questions.size,
     )
 
 
-def image_means(scores: FloatArray, *, images: ArrayLike | None) -> FloatArray:
+def image_means(scores: Matrix, *, images: Sequence[str] | None) -> Float[np.ndarray, "seeds images"]:
     """Sum within images first: (seeds x questions) -> (seeds x images), scaled so that every row keeps its mean.
 
     What is summed is the distance to the grand mean, as in clustered standard errors (Miller 2024, https://arxiv.org/abs/2411.00640):
@@ -130,49 +134,56 @@ def image_means(scores: FloatArray, *, images: ArrayLike | None) -> FloatArray:
         return scores
     names, image_of_question = np.unique(np.asarray(images), return_inverse=True)
     grand_mean = scores.mean()
-    sums = np.zeros((scores.shape[0], names.size))
-    np.add.at(sums, (slice(None), image_of_question), scores - grand_mean)
-    return np.asarray(grand_mean + sums * names.size / scores.shape[1])
+    membership = np.eye(names.size)[image_of_question]  # (questions x images)
+    return np.asarray(grand_mean + (scores - grand_mean) @ membership * names.size / scores.shape[1])
 
 
 def lucky_max(
-    num_correct: ArrayLike, *, score_by_correct: ArrayLike, num_evaluations: int, generator: np.random.Generator
+    num_correct: Int[np.ndarray, " questions"],
+    *,
+    score_by_correct: Float[np.ndarray, " counts"],
+    num_evaluations: int,
+    generator: np.random.Generator,
 ) -> float:
     """The expected maximum of `num_evaluations` evaluations of one unchanged model: what luck alone would show as progress.
 
-    Each evaluation draws every question's n samples again, with replacement, from its n stored ones, of which `num_correct` are right;
-    `score_by_correct[c]` scores a question with c right of n. NaN for n = 1: one stored sample holds no chance to draw from.
+    Each evaluation draws every question's n samples again, with replacement, from its n stored ones, of which `num_correct` are
+    right; `score_by_correct[c]` scores a question with c right of n. Redrawn samples are less varied than fresh ones, which
+    lowers pass@k; so only what the maximum adds to the mean of the draws is taken from them, and added to the measured score.
+    NaN for n = 1: one stored sample shows no chance.
     """
-    scores = np.asarray(score_by_correct, dtype=np.float64)
-    num_samples = scores.size - 1
+    num_samples = score_by_correct.size - 1
     if num_samples < 2 or num_evaluations < 1:
         return math.nan
-    share = np.asarray(num_correct, dtype=np.float64) / num_samples
-    drawn_max = [
-        scores[generator.binomial(num_samples, share, size=(num_evaluations, share.size))].mean(axis=1).max()
-        for _ in range(LUCKY_MAX_REPLICATIONS)
-    ]
-    return float(np.mean(drawn_max))
+    share = num_correct / num_samples
+    draws = np.array(
+        [
+            score_by_correct[generator.binomial(num_samples, share, size=(num_evaluations, share.size))].mean(axis=1)
+            for _ in range(LUCKY_MAX_REPLICATIONS)
+        ]
+    )
+    measured = score_by_correct[num_correct].mean()
+    return min(float(score_by_correct.max()), float(measured + draws.max(axis=1).mean() - draws.mean()))
 
 
-def _check_matrix(scores: FloatArray) -> None:
+def _check_matrix(scores: Matrix) -> None:
     if scores.ndim != 2 or scores.size == 0 or np.isnan(scores).any():
         raise ValueError(f"expected a full (seeds x questions) matrix of scores, got shape {scores.shape} or missing scores.")
 
 
-def _variance_of_mean(seed_means: FloatArray) -> float:
+def _variance_of_mean(seed_means: Vector) -> float:
     return float(seed_means.var(ddof=1) / seed_means.size) if seed_means.size > 1 else math.nan
 
 
-def _variance_over_questions(seed_averaged: FloatArray, *, noise: float) -> float:
+def _variance_over_questions(seed_averaged: Vector, *, noise: float) -> float:
     """max(0, variance over questions / Q - noise / Q), the noise being what each question's average owes to few seeds."""
     if seed_averaged.size < 2:
         return math.nan
     return max(0.0, (float(seed_averaged.var(ddof=1)) - noise) / seed_averaged.size)
 
 
-def _residual_variance(scores: FloatArray) -> float:
-    """Residual mean square of the additive two-way layout over n, seeds; 0 for a single seed, whose noise cannot be told apart."""
+def _residual_variance(scores: Matrix) -> float:
+    """Residual mean square of the two-way layout, over n seeds; 0 for a single seed, whose noise cannot be told apart."""
     num_seeds, num_questions = scores.shape
     if num_seeds < 2 or num_questions < 2:
         return 0.0

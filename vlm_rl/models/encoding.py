@@ -56,6 +56,16 @@ class PromptEncoder:
         )
         return text
 
+    def num_tokens(self, row: Row, pictures: list[Image.Image]) -> int:
+        """Length of the prompt with its image tokens, from the sizes of the pictures alone."""
+        processor = self._policy.processor
+        text = len(processor.tokenizer(self.render(row))["input_ids"])
+        if not pictures:
+            return text
+        sizes = [(picture.height, picture.width) for picture in pictures]
+        tokens = processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
+        return text + int(sum(tokens)) - len(pictures)
+
     def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int) -> QueryBatch:
         """A left-padded batch; `indices` are the places of the rows in the global batch."""
         pairs = [self._encode(row) for row in rows]

@@ -33,9 +33,7 @@ def policy_logprobs(
     return logits.masked_fill(banned, -torch.inf).log_softmax(-1)
 
 
-def _chunk_statistics(
-    hidden: Tensor, ids: Tensor, head: Head, temperature: float, banned: Tensor
-) -> tuple[Tensor, Tensor]:
+def _chunk_statistics(hidden: Tensor, ids: Tensor, head: Head, temperature: float, banned: Tensor) -> tuple[Tensor, Tensor]:
     everything = policy_logprobs(hidden, head=head, temperature=temperature, banned=banned)
     entropy = -(everything.exp() * everything.masked_fill(banned, 0)).sum(-1)
     return everything.gather(-1, ids[:, None])[:, 0], entropy
@@ -52,7 +50,7 @@ def token_statistics(
 ) -> TokenStatistics:
     """Log-probability and exact entropy of each token, chunk by chunk."""
     logprobs, entropies = [], []
-    for chunk, chunk_ids in zip(hidden.split(chunk_tokens), ids.split(chunk_tokens), strict=True):
+    for chunk, chunk_ids in zip(torch.split(hidden, chunk_tokens), torch.split(ids, chunk_tokens), strict=True):
         arguments = (chunk, chunk_ids, head, temperature, banned)
         if torch.is_grad_enabled():
             result = checkpoint(_chunk_statistics, *arguments, use_reentrant=False)

@@ -24,7 +24,7 @@ class Optimization:
     def optimizer(self, parameters: list[nn.Parameter], *, scale: float) -> torch.optim.AdamW:
         """AdamW over what is trained; `scale` is the algorithm's factor on the learning rate."""
         return torch.optim.AdamW(
-            parameters, lr=self.learning_rate * scale, betas=tuple(self.betas), weight_decay=self.weight_decay
+            parameters, lr=self.learning_rate * scale, betas=(self.betas[0], self.betas[1]), weight_decay=self.weight_decay
         )
 
     def schedule(self, optimizer: torch.optim.Optimizer, *, num_updates: int) -> LambdaLR:

@@ -69,6 +69,7 @@ class Policy(nn.Module):
         self.vision_is_frozen = not any(p.requires_grad for p in seeing)
         self.vision_cache = VisionCache(max_bytes=vision_cache if self.vision_is_frozen else 0)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
+        self.banned: Tensor
         self.register_buffer("banned", self._banned_ids(vlm), persistent=False)
 
     def _train_only_what_is_asked(self, vlm: PreTrainedModel, *, freeze: Sequence[str], seed: int) -> None:
@@ -117,7 +118,7 @@ class Policy(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.vlm.parameters()).device
+        return self.banned.device
 
     def position_ids(self, ids: Tensor, types: Tensor, grids: Tensor | None, mask: Tensor) -> Int[Tensor, "axis batch q"]:
         """The model's own positions: 3-D multimodal RoPE where it has one, else a count of the tokens (1 axis)."""

@@ -28,7 +28,10 @@ class ResponseCollection:
         """A 63-bit seed for each (query, sample)."""
         return np.array(
             [
-                [stream_seed(self._seed, "rollout", "train", row.id, k, queries.step) for k in range(self._settings.num_samples)]
+                [
+                    stream_seed(self._seed, "rollout", "train", row.id, k, queries.step)
+                    for k in range(self._settings.num_samples)
+                ]
                 for row in queries.rows
             ],
             dtype=np.int64,

@@ -21,9 +21,10 @@ def accuracy_table(records: Records) -> Table:
         name="accuracy",
         title="Accuracy by arm, split and setting (%)",
         note=(
-            "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds. Mean and maximum are over the epochs after "
-            "training began. A maximum over epochs is lifted by noise alone: beside it stands the maximum that as many evaluations of the "
-            "untrained model would show, resampled from its stored samples (missing where only one sample of a question is stored)."
+            "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds. Mean and "
+            "maximum are over the epochs after training began. A maximum over epochs is lifted by noise alone: "
+            "beside it stands the maximum that as many evaluations of the untrained model would show, resampled "
+            "from its stored samples (missing where only one sample of a question is stored)."
         ),
         columns=(
             text("arm", title="Arm"),
@@ -74,7 +75,7 @@ def accuracy_interval(evaluations: Sequence[Evaluation]) -> Interval:
 
 
 def _lucky_max(untrained: Sequence[Evaluation], *, num_evaluations: int) -> Interval:
-    """The control of a maximum, averaged over seeds; questions of one evaluation have equally many samples, or there is none."""
+    """The control of a maximum, averaged over seeds; none where questions have unequal numbers of samples."""
     expected = []
     for evaluation in untrained:
         num_samples = int(evaluation.num_samples.max(initial=0))
@@ -82,9 +83,7 @@ def _lucky_max(untrained: Sequence[Evaluation], *, num_evaluations: int) -> Inte
             continue
         scores = pass_at_k_by_question(np.arange(num_samples + 1), num_samples=num_samples, k=k_of(evaluation.setting))
         generator = np.random.Generator(np.random.Philox(key=LUCKY_MAX_STREAM))
-        luck = lucky_max(
-            evaluation.num_correct, score_by_correct=scores, num_evaluations=num_evaluations, generator=generator
-        )
+        luck = lucky_max(evaluation.num_correct, score_by_correct=scores, num_evaluations=num_evaluations, generator=generator)
         expected.append(luck)
     return mean_interval(expected)
 
@@ -140,18 +139,13 @@ def _share(evaluation: Evaluation, *, field: str, value: str) -> float:
 
 def verdict_table(records: Records, *, setting: str) -> Table:
     """What the judge said of every sample, and how responses ended; counts over all seeds."""
-    rows = []
-    for arm in records.shown:
-        for split in records.splits():
-            last = arm.last_epoch(split=split, setting=setting)
-            for name, epoch in (("vanilla", UNTRAINED_EPOCH), (arm.label, last)):
-                evaluations = [] if epoch is None else arm.evaluated(epoch=epoch, split=split, setting=setting)
-                if evaluations:
-                    rows.append({"arm": arm.label, "split": split, "model": name, "epoch": epoch} | _verdict_counts(evaluations))
+    rows = [
+        row for arm in records.shown for split in records.splits() for row in _verdict_rows(arm, split=split, setting=setting)
+    ]
     return Table(
         name="verdicts",
         title=f"Verdicts of the judge, {title_of(setting)}",
-        note="Samples counted over all seeds, at epoch 0 (vanilla) and at the last epoch.",
+        note="Samples counted over all seeds, at epoch 0 (Vanilla) and at the last epoch.",
         columns=(
             text("arm", title="Arm"),
             text("split", title="Split"),
@@ -163,6 +157,14 @@ def verdict_table(records: Records, *, setting: str) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def _verdict_rows(arm: Arm, *, split: str, setting: str) -> Iterator[Row]:
+    last = arm.last_epoch(split=split, setting=setting) or UNTRAINED_EPOCH
+    for epoch in sorted({UNTRAINED_EPOCH, last}):
+        evaluations = arm.evaluated(epoch=epoch, split=split, setting=setting)
+        if evaluations:
+            yield {"arm": arm.label, "split": split, "epoch": epoch, **_verdict_counts(evaluations)}
 
 
 def _verdict_counts(evaluations: Sequence[Evaluation]) -> dict[str, int]:

@@ -90,7 +90,7 @@ class Records:
 
 
 def read_records(found: RunsFound, *, reflection: ReflectionRule | None) -> Records:
-    """Read what the runs measured. With `reflection` the words are counted again in every completion, else as the runs counted them."""
+    """Read what the runs measured. With `reflection` the words are counted again in every completion, else taken as logged."""
     reader = EvaluationReader()
     problems = list(found.problems)
     by_arm: dict[str, list[RunRecords]] = {}
@@ -148,7 +148,9 @@ def _mixtures(arms: Sequence[Arm]) -> list[str]:
     """What makes arms hard to compare: another judge, other data."""
     runs = [records.run for arm in arms for records in arm.runs]
     judges = sorted({run.judge_version for run in runs})
-    found = [f"Runs were judged by different judge versions ({', '.join(judges)}); their accuracies are not comparable."] * (len(judges) > 1)
+    found = [f"Runs were judged by different judge versions ({', '.join(judges)}); their accuracies are not comparable."] * (
+        len(judges) > 1
+    )
     for split in sorted({split for run in runs for split in run.data}):
         hashes = {(run.seed, run.data.get(split)) for run in runs}
         if len(hashes) > len({seed for seed, _ in hashes}):

@@ -11,7 +11,18 @@ import pyarrow.parquet as pq
 from vlm_rl.reports.arms import Arm, Records
 from vlm_rl.reports.evaluations import Evaluation
 
-SHOWN_COLUMNS = ["row_id", "sample", "kind", "modality", "question", "answer", "response", "verdict", "finish_reason", "response_length"]
+SHOWN_COLUMNS = [
+    "row_id",
+    "sample",
+    "kind",
+    "modality",
+    "question",
+    "answer",
+    "response",
+    "verdict",
+    "finish_reason",
+    "response_length",
+]
 SHOWN_PER_GROUP = 2  # right and not right answers of each arm
 LONGEST_SHOWN = 2000  # characters; the files keep everything
 
@@ -55,14 +66,16 @@ def _chosen(evaluation: Evaluation) -> list[dict[str, Any]]:
     samples = pq.read_table(evaluation.path, columns=SHOWN_COLUMNS)
     order = pc.sort_indices(samples, sort_keys=[("row_id", "ascending"), ("sample", "ascending")])
     right = pc.equal(samples["verdict"], "correct").take(order)
-    places = [order.filter(chosen)[:SHOWN_PER_GROUP] for chosen in (right, pc.invert(right))]
-    rows: list[dict[str, Any]] = samples.take(pa.concat_arrays([pa.array(place) for place in places])).to_pylist()
+    places = [place for chosen in (right, pc.invert(right)) for place in order.filter(chosen)[:SHOWN_PER_GROUP].to_pylist()]
+    rows: list[dict[str, Any]] = samples.take(pa.array(places, type=pa.int64())).to_pylist()
     return rows
 
 
 def _completion(row: dict[str, Any], *, arm: str, seed: int, evaluation: Evaluation) -> Completion:
     response = row["response"]
-    kept = {name: row[name] for name in ("kind", "modality", "question", "answer", "verdict", "finish_reason", "response_length")}
+    kept = {
+        name: row[name] for name in ("kind", "modality", "question", "answer", "verdict", "finish_reason", "response_length")
+    }
     return Completion(
         arm=arm,
         seed=seed,

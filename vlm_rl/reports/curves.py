@@ -12,15 +12,21 @@ from vlm_rl.reports.panels import BAND, Figure, Line, Panel
 
 Points = Mapping[float, float]  # x -> y of one run
 WORD_PREFIX = "reflection/word/"
-SPREAD_NOTE = f"Thick: mean over seeds; band: {BAND}, n in the legend; thin: every seed. Dotted: unfinished runs, not in the mean."
+SPREAD_NOTE = (
+    f"Thick: mean over seeds; band: {BAND}, n in the legend; thin: every seed. Dotted: unfinished runs, not in the mean."
+)
 
 
 def dynamics_figure(records: Records) -> Figure:
     """Fig. 4 of the paper; panels without a single value are left out, words are those of this report's runs."""
     candidates = [
-        _panel(records, points=_training_accuracy, title="Training accuracy", x="epoch", y="accuracy in the epoch (%)", share=True),
+        _panel(
+            records, points=_training_accuracy, title="Training accuracy", x="epoch", y="accuracy in the epoch (%)", share=True
+        ),
         _step_panel(records, key="response_length/mean", title="Response length", y="tokens, EOS included"),
-        _step_panel(records, key="reflection/reflection_ratio", title="reflection_ratio", y="responses that reflect (%)", share=True),
+        _step_panel(
+            records, key="reflection/reflection_ratio", title="reflection_ratio", y="responses that reflect (%)", share=True
+        ),
         _step_panel(
             records,
             key="reflection/correct_ratio_in_reflection_texts",
@@ -33,7 +39,10 @@ def dynamics_figure(records: Records) -> Figure:
     return Figure(
         name="figure_4_training_dynamics",
         title="What happened while training",
-        caption=f"Fig. 4 of the paper. The two words are those whose count changed most from the first fifth of the steps to the last. {SPREAD_NOTE}",
+        caption=(
+            "Fig. 4 of the paper. The two words are those whose count changed most, first to last fifth of the steps. "
+            + SPREAD_NOTE
+        ),
         panels=tuple(panel for panel in candidates if panel.lines),
         num_columns=3,
     )
@@ -46,16 +55,30 @@ def accuracy_figure(records: Records) -> Figure:
     return Figure(
         name="figure_5_accuracy",
         title="Accuracy on val and test",
-        caption=f"Fig. 5 of the paper. Epoch 0 and the dashed line are Vanilla, the untrained model, averaged over seeds. {SPREAD_NOTE}",
+        caption=(
+            "Fig. 5 of the paper. Epoch 0 and the dashed line are Vanilla, the untrained model, averaged over seeds. "
+            + SPREAD_NOTE
+        ),
         panels=tuple(panel for panel in panels if panel.lines),
         num_columns=max(1, len(settings)),
     )
 
 
 def changing_words(records: Records, *, count: int) -> list[str]:
-    """The reflection words whose count for each step changed most over training, in any arm; the more frequent first among equals."""
-    keys = sorted({key for arm in records.trained for run in arm.used for line in run.training for key in line if key.startswith(WORD_PREFIX)})
-    ranked = sorted(keys, key=lambda key: max(_change(run, key=key) for arm in records.trained for run in arm.used), reverse=True)
+    """The reflection words whose count for each step changed most over training in any run; among equals the more frequent."""
+    keys = sorted(
+        {
+            key
+            for arm in records.trained
+            for run in arm.used
+            for line in run.training
+            for key in line
+            if key.startswith(WORD_PREFIX)
+        }
+    )
+    ranked = sorted(
+        keys, key=lambda key: max(_change(run, key=key) for arm in records.trained for run in arm.used), reverse=True
+    )
     return [key for key in ranked if any(_occurs(run, key=key) for arm in records.trained for run in arm.used)][:count]
 
 
@@ -110,7 +133,11 @@ def _accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
 
 def _baseline(arms: Sequence[Arm], *, split: str, setting: str) -> float | None:
     """Mean over seeds of the untrained model, each file once however many arms share it."""
-    found = {e.path.resolve(): e.accuracy() for arm in arms for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)}
+    found = {
+        e.path.resolve(): e.accuracy()
+        for arm in arms
+        for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
+    }
     return float(np.mean(list(found.values()))) if found else None
 
 

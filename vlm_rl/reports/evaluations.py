@@ -85,7 +85,9 @@ class EvaluationReader:
             name = EVALUATION_FILE.fullmatch(path.name)
             epoch = path.parent.name.removeprefix("epoch-")
             if name is None or not epoch.isdigit():
-                self.problems.append(f"{path} is not named <split>_<setting>.parquet in a folder epoch-<number>, and is left out.")
+                self.problems.append(
+                    f"{path} is not named <split>_<setting>.parquet in a folder epoch-<number>, and is left out."
+                )
                 continue
             try:
                 samples = pq.read_table(path, columns=COLUMNS)

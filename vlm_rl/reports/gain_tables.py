@@ -53,8 +53,8 @@ def gain_of(arm: Arm, *, split: str, setting: str) -> Gain | None:
     ]
     if not both:
         return None
-    before, after = zip(*both, strict=True)
-    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=before, after=after)
+    befores, afters = zip(*both, strict=True)
+    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=befores, after=afters)
 
 
 def gains(records: Records, *, settings: list[str]) -> Iterator[Gain]:
@@ -73,9 +73,10 @@ def gain_table(records: Records) -> Table:
         name="gain",
         title="Gain over Vanilla at the last epoch (percentage points)",
         note=(
-            "Paired by seed: each run against the untrained model of its own seed. 95 % intervals: over new seeds on these questions (t over seeds), and over "
-            "new seeds and new questions like these (missing where the seeds were asked different questions; the first interval then holds both). "
-            "With one seed there is no interval over seeds, only one over new questions for this very run."
+            "Paired by seed: each run against the untrained model of its own seed. 95 % intervals: over new seeds"
+            " on these questions (t over seeds), and over new seeds and new questions like these (missing where "
+            "the seeds were asked different questions; the first interval then holds both). With one seed there "
+            "is no interval over seeds, only one over new questions for this very run."
         ),
         columns=(
             text("arm", title="Arm"),
@@ -100,7 +101,7 @@ def _gain_row(gain: Gain) -> Row:
         "seeds": len(gain.after),
         "epoch": gain.epoch,
         "gain": gain.over_seeds(),
-        "new_questions": difference and difference.new_questions(),
+        "new_questions": difference.new_questions() if difference and len(gain.after) > 1 else None,
         "this_run_only": difference.this_run_only() if difference and len(gain.after) == 1 else None,
         "variance_seeds": math.nan if difference is None else difference.variance_seeds,
         "variance_questions": math.nan if difference is None else difference.variance_questions,
@@ -113,8 +114,10 @@ def gain_split_table(records: Records, *, setting: str) -> Table:
         name="gain_split",
         title=f"Format or reasoning, {title_of(setting)}",
         note=(
-            "Well-formed: the answer is boxed and the response ended by itself. Accuracy of single samples = share well-formed x accuracy of the well-formed + right answers "
-            "outside; the gain splits exactly into format (more is well-formed), reasoning (more of it is right) and outside. Counts are pooled over seeds. Points."
+            "Well-formed: the answer is boxed and the response ended by itself. Accuracy of single samples = "
+            "share well-formed x accuracy of the well-formed + right answers outside; the gain splits exactly "
+            "into format (more is well-formed), reasoning (more of it is right) and outside. Counts are pooled "
+            "over seeds. Points."
         ),
         columns=(
             text("arm", title="Arm"),

@@ -18,7 +18,7 @@ class JsonLines:
 
 
 def read_json_lines(path: Path) -> JsonLines:
-    """Every complete line. A last line without its newline is one being written now, and is no problem; a missing file has no lines."""
+    """Every complete line. A last line without its newline is being written now and is no problem; no file is no lines."""
     if not path.is_file():
         return JsonLines(records=(), problems=())
     records: list[Record] = []

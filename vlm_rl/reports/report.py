@@ -51,5 +51,7 @@ def _checked(setting: str, *, records: Records) -> str:
     title_of(setting)  # refuses what is not the name of a setting
     present = records.settings()
     if present and setting not in present:
-        raise ReportError(f"report.setting={setting}, but the runs were evaluated under {', '.join(present)}. Pass one of these.")
+        raise ReportError(
+            f"report.setting={setting}, but the runs were evaluated under {', '.join(present)}. Pass one of these."
+        )
     return setting

@@ -23,7 +23,10 @@ def cost_table(records: Records) -> Table:
     return Table(
         name="cost",
         title="Cost of a run",
-        note="Measured; averages over seeds with 95 % t-intervals. Runs that were trained side by side on one machine took time from each other.",
+        note=(
+            "Measured; averages over seeds with 95 % t-intervals. Runs that were trained side by side on one "
+            "machine took time from each other."
+        ),
         columns=(
             text("arm", title="Arm"),
             number("seeds", title="Seeds"),
@@ -43,7 +46,10 @@ def _key(name: str) -> str:
 
 def _cost_row(arm: Arm) -> Row:
     measured = [run for run in arm.used if run.cost]
-    peaks = [max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan) for run in measured]
+    peaks = [
+        max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan)
+        for run in measured
+    ]
     steps = {_key(name): mean_interval([_total(run, name=name) for run in measured]) for name in STEPS}
     return {
         "arm": arm.label,
@@ -76,7 +82,10 @@ def run_table(records: Records) -> Table:
     return Table(
         name="runs",
         title="Runs",
-        note="Runs of one arm differ in nothing but the seed. Unfinished runs are drawn dotted and left out of means and tables, unless no run of the arm is finished.",
+        note=(
+            "Runs of one arm differ in nothing but the seed. Unfinished runs are drawn dotted and left out of "
+            "means and tables, unless no run of the arm is finished."
+        ),
         columns=(
             text("arm", title="Arm"),
             text("run", title="Run"),

@@ -52,7 +52,9 @@ class RunsFound:
 def find_runs(studies: Sequence[Path]) -> RunsFound:
     """Every run under the given study, variant or run folders, each once."""
     if not studies:
-        raise ReportError("studies=[] names no folder. Pass at least one, as in: python report.py studies='[outputs/quickstart]'")
+        raise ReportError(
+            "studies=[] names no folder. Pass at least one, as in: python report.py studies='[outputs/quickstart]'"
+        )
     runs: dict[Path, Run] = {}
     problems: list[str] = []
     for study in studies:
@@ -102,7 +104,8 @@ def _manifests(study: Path) -> Iterator[Path]:
     if not found:
         looked_for = ", ".join(str(study / pattern) for pattern in RUN_PATTERNS)
         raise ReportError(
-            f"studies: no run under {study}. Looked for {looked_for}. Pass a study folder (outputs/<study>), a variant or a run in it. "
+            f"studies: no run under {study}. Looked for {looked_for}. "
+            "Pass a study folder (outputs/<study>), a variant or a run in it. "
             f"{_nearest_with_runs(study)}"
         )
     yield from found

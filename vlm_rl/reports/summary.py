@@ -31,7 +31,8 @@ def _arm_sentences(arm: Arm, *, split: str, setting: str) -> Iterator[str]:
     if evaluations:
         missing = "" if arm.is_untrained else " No untrained model was found beside it, so no gain is given."
         level = accuracy_interval(evaluations)
-        yield f"{arm.label}: accuracy on {split} ({title_of(setting)}) is {_level(level)} at epoch {last}{_interval(level)}.{missing}"
+        where = f"accuracy on {split} ({title_of(setting)})"
+        yield f"{arm.label}: {where} is {_level(level)} at epoch {last}{_interval(level)}.{missing}"
 
 
 def _gain_sentence(gain: Gain) -> str:

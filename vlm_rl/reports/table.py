@@ -1,4 +1,4 @@
-"""What a table of the report is: columns, rows of plain values, and how they read in HTML, CSV and JSON. Shares stay in [0, 1] in files."""
+"""A table of the report: columns, rows of plain values, how they read on the page and in files (shares in [0, 1])."""
 
 import csv
 import math
@@ -54,17 +54,19 @@ class Table:
 
 def text(key: str, *, title: str) -> Column:
     """A column of words."""
-    return Column(key=key, title=title, show=lambda cell: Shown(text=MISSING if cell in (None, "") else str(cell)), is_text=True)
+    return Column(
+        key=key, title=title, show=lambda cell: Shown(text=MISSING if cell in (None, "") else str(cell)), is_text=True
+    )
 
 
 def percent(key: str, *, title: str) -> Column:
     """A column of shares, shown in percent with one decimal."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:.1f}", scale=100))
+    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:.1f}", scale=100.0))
 
 
 def points(key: str, *, title: str) -> Column:
     """A column of differences of shares, shown in percentage points with their sign."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:+.1f}", scale=100))
+    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:+.1f}", scale=100.0))
 
 
 def number(key: str, *, title: str, pattern: str = "{:,.0f}", scale: float = 1.0) -> Column:

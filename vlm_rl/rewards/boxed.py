@@ -14,7 +14,8 @@ def last_boxed(text: str) -> str | None:
     open_braces: list[int | None] = []  # where the content of a box starts, or None for an ordinary brace
     content, end_of_box = None, 0
     for token in _TOKEN.finditer(text):
-        brace = _brace(token)
+        is_escaped = len(token["slashes"] or "") % 2 == 1  # `\\{` is a line break and a brace, `\{` is text
+        brace = None if is_escaped else token["escaped"] or token[0]
         if token["box"]:
             open_braces.append(token.end())
         elif brace == "{":
@@ -30,10 +31,3 @@ def last_boxed(text: str) -> str | None:
 def has_box(text: str) -> bool:
     r"""Whether a `\boxed{` opens anywhere, closed or not: what makes a gold answer a boxed one."""
     return any(token["box"] for token in _TOKEN.finditer(text))
-
-
-def _brace(token: re.Match[str]) -> str | None:
-    r"""The brace that this token opens or closes: `{`, and `\\{` after a line break, but not `\{`."""
-    if not token["slashes"]:
-        return token[0]
-    return token["escaped"] if len(token["slashes"]) % 2 == 0 else None

@@ -29,9 +29,7 @@ class GoldCheck:
 def check_golds(judge: Judge, golds: Sequence[str]) -> GoldCheck:
     """Judges each distinct gold once: can it be read, against itself, against its near misses."""
     distinct = list(dict.fromkeys(golds))
-    unparsable = {
-        gold for gold, is_parsable in zip(distinct, judge.are_parsable(distinct), strict=True) if not is_parsable
-    }
+    unparsable = {gold for gold, is_parsable in zip(distinct, judge.are_parsable(distinct), strict=True) if not is_parsable}
     itself = judge.judge([as_response(gold) for gold in distinct], distinct)
     unequal = {gold for gold, verdict in zip(distinct, itself, strict=True) if verdict is not Verdict.CORRECT}
     misses = [(as_response(miss), gold) for gold in distinct if gold not in unparsable for miss in near_misses(gold)]

@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -26,6 +27,7 @@ WALL_CLOCK_FACTOR = 30.0  # times the CPU budget: reached only where a worker sl
 WALL_CLOCK_MARGIN_S = 30.0
 START_TIMEOUT_S = 300.0  # for one worker to import SymPy on a busy machine
 MAX_TASKS = 5000  # then a worker is replaced, so that caches of SymPy and ANTLR cannot grow into the memory limit
+PATIENCE_S = 1.0  # between two looks at whether the pool still lives
 EXTRA_ATTEMPTS = 2  # for a task that was lost with a broken pool
 
 _preparation_lock = threading.Lock()
@@ -73,8 +75,8 @@ class WorkerPool:
         try:
             futures = [pool.schedule(function, args=task, kwargs=options, timeout=wall_s) for task in tasks.values()]
             for index, future in zip(tasks, futures, strict=True):
-                results[index] = _result(future)
-        except BrokenProcessPool:
+                results[index] = _result(pool, future)
+        except RuntimeError:  # BrokenProcessPool is one; pebble refuses new tasks of a broken pool by another
             self.close()
         except BaseException:  # Ctrl-C: what is queued must not delay the next batch
             self.close()
@@ -106,14 +108,18 @@ class WorkerPool:
         return pool
 
 
-def _result(future: ProcessFuture[T]) -> T | None:
-    """The worker's result, or None whatever went wrong with this one task."""
+def _result(pool: ProcessPool, future: ProcessFuture[T]) -> T | None:
+    """The worker's result, or None whatever went wrong with this one task. Raises BrokenProcessPool for a lost one."""
+    while not wait([future], timeout=PATIENCE_S).done:
+        if not pool.active:  # pebble never ends the futures that a broken pool had not yet sent out
+            raise BrokenProcessPool
     try:
-        return future.result()
+        result: T = future.result()
     except BrokenProcessPool:
         raise
     except Exception:  # ProcessExpired, the wall clock's TimeoutError, or whatever SymPy raised over there
         return None
+    return result
 
 
 def _stop(pool: Any) -> None:  # pebble leaves stop() untyped
@@ -133,9 +139,7 @@ def _light_preparation() -> Iterator[None]:
         data = full_preparation(name)
         if threading.get_ident() != this_thread:
             return data
-        return {key: value for key, value in data.items() if not key.startswith("init_main")} | {
-            "start_method": "spawn"
-        }
+        return {key: value for key, value in data.items() if not key.startswith("init_main")} | {"start_method": "spawn"}
 
     with _preparation_lock:
         full_preparation = spawn.get_preparation_data

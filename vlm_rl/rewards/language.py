@@ -27,9 +27,7 @@ class LanguageTerm:
 
 def foreign_share(text: str) -> float:
     """Letters outside Latin and Greek / all letters; 0.0 where there are no letters, as nothing foreign was written."""
-    kinds = [
-        is_foreign for character in _LATEX_COMMAND.sub("", text) if (is_foreign := _is_foreign(character)) is not None
-    ]
+    kinds = [is_foreign for character in _LATEX_COMMAND.sub("", text) if (is_foreign := _is_foreign(character)) is not None]
     return sum(kinds) / len(kinds) if kinds else 0.0
 
 

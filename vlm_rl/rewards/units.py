@@ -60,7 +60,5 @@ def split_unit(text: str) -> tuple[str, str | None]:
 def _canonical(unit: str) -> str | None:
     """One name for `square meters`, `sq m`, `m^{2}` and `m^2`; None for plain `units`."""
     power = "3" if re.search(r"3|cu", unit) else "2" if re.search(r"2|sq", unit) else ""
-    found = [
-        name for word in re.split(r"/|\bper\b", unit) for pattern, name in _CANONICAL if pattern.search(word) and name
-    ]
+    found = [name for word in re.split(r"/|\bper\b", unit) for pattern, name in _CANONICAL if pattern.search(word) and name]
     return "/".join(found) + power if found else None

@@ -78,17 +78,13 @@ class MicroGeometry(Sequence[Row]):
 class MicroGeometrySource:
     """The three splits; training problems are never those of validation or test."""
 
-    def __init__(
-        self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle
-    ) -> None:
+    def __init__(self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle) -> None:
         held_out = {
             split: MicroGeometry(split=split, num_rows=num_rows, data_seed=data_seed, solutions=solutions)
             for split, num_rows in (("val", val_rows), ("test", test_rows))
         }
         reserved = held_out["val"].content_keys() | held_out["test"].content_keys()
-        train = MicroGeometry(
-            split="train", num_rows=train_rows, data_seed=data_seed, solutions=solutions, reserved=reserved
-        )
+        train = MicroGeometry(split="train", num_rows=train_rows, data_seed=data_seed, solutions=solutions, reserved=reserved)
         self._splits = {"train": train, **held_out}
 
     def rows(self, split: str) -> Sequence[Row]:

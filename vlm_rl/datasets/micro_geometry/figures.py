@@ -14,9 +14,9 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 28  # pixels
-COLUMNS, ROWS = 6, 5
+COLUMNS, ROWS = 6, 4
 LABEL_SIZE = 24  # pixels
-SMOOTHING = 3  # lines are drawn this many times larger and scaled down
+SMOOTHING = 2  # lines are drawn this many times larger and scaled down
 INK = (38, 50, 72)
 PAPER = (255, 253, 247)
 Point = tuple[float, float]
@@ -113,7 +113,7 @@ def _segment_difference(canvas: Canvas, points: str, bend: float, first: str, se
 
 
 def _line_angles(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
-    vertex, radius = (CELL * 3.0, CELL * 4.0 + 8), 104.0
+    vertex, radius = (CELL * 3.0, 104.0), 92.0
     right, left = 56 + 8 * bend, 116 + 8 * bend
     canvas.sector(vertex, 40, 0, 180, dark=False)
     canvas.sector(vertex, 40, right, left, dark=True)
@@ -122,21 +122,21 @@ def _line_angles(canvas: Canvas, points: str, bend: float, first: str, second: s
         canvas.line(vertex, (vertex[0] + radius * tip[0], vertex[1] - radius * tip[1]))
     canvas.line((6, vertex[1]), (CELL * COLUMNS - 6, vertex[1]), width=2.6)
     canvas.dot(vertex)
-    canvas.label(cell(1, 3), first)
-    canvas.label(cell(4, 3), second)
-    canvas.label((CELL * 3.0, CELL * 1.5), "x", accent=True)
+    canvas.label(cell(1, 2), first)
+    canvas.label(cell(4, 2), second)
+    canvas.label((CELL * 3.0, CELL * 1.2), "x", accent=True)
 
 
 def _triangle_angles(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
-    apex = (CELL * 3.0 + 16 * (bend - 0.5), 6.0)
-    canvas.polygon((4.0, 122.0), (164.0, 122.0), apex)
+    apex = (CELL * 3.0 + 16 * (bend - 0.5), 4.0)
+    canvas.polygon((3.0, 109.0), (165.0, 109.0), apex)
     canvas.label(cell(1, 3), first)
     canvas.label(cell(4, 3), second)
     canvas.label((apex[0], CELL * 1.5), "x", accent=True)
 
 
 def _rectangle_perimeter(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
-    bottom = 104.0 + 24 * bend
+    bottom = 88.0 + 19 * bend
     canvas.polygon((34.0, 34.0), (160.0, 34.0), (160.0, bottom), (34.0, bottom))
     canvas.label(cell(3, 0), first)
     canvas.label(cell(0, 2), second)
@@ -168,7 +168,7 @@ class Figure:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def load(self) -> Image.Image:
-        """Draws the figure: 168 x 140 pixels, RGB."""
+        """Draws the figure: 168 x 112 pixels, RGB."""
         canvas = Canvas(hue=self.hue)
         DRAWINGS[self.kind](canvas, self.points, self.bend, *self.labels)
         return canvas.image()

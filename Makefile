@@ -1,0 +1,48 @@
+# `make` lists the commands. Each one makes .venv first if it is missing or older than what it is made from.
+# With uv where there is one, by python3 -m venv and pip where not; `make UV= PYTHON=python3.12 test` chooses.
+
+PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
+WORKERS ?= 2
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+INSTALL := -c constraints.txt -e '.[dev]'
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check clean lint install
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then outputs/quickstart/report.html
+	$(PY) train.py experiment=quickstart algorithm=reinforce_pp,sft seeds=paper
+	$(PY) report.py 'studies=[outputs/quickstart]'
+
+test: lint ## every check: format, lint, types, all tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
+
+check: lint ## the quick ones: format, lint, types, tests that take seconds
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
+
+lint: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+install: $(READY)
+
+clean: ## remove .venv and caches; outputs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV); the first time takes some minutes and about 6 GB."
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+ifneq ($(UV),)
+	@test -x $(PY) || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@$(UV) pip install --quiet --python $(PY) $(INSTALL)
+else
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(INSTALL)
+endif
+	@touch $@
