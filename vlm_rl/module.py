@@ -71,6 +71,15 @@ class VLMReinforcement(lightning.LightningModule):
         self.stopwatch, self.progress, self._num_updates = stopwatch, progress, num_updates
         self.last_step: GenerationStep | None = None
 
+    def on_fit_start(self) -> None:
+        """Which rows are this rank's; and, before anything is learned, the reference where no adapter can be switched off."""
+        self.data_flow.start(
+            first_step=self.data_flow.first_step, rank=self.trainer.global_rank, num_ranks=self.trainer.world_size
+        )
+        size = self.policy.keep_reference() if self.algorithm.needs_reference else 0
+        if size and self.trainer.is_global_zero:
+            print(f"Full fine-tuning keeps a frozen copy of the model as the reference: {size / 2**30:.2f} GiB.", flush=True)
+
     def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`
         queries = self.policy.look(queries)  # a frozen vision tower sees each image once for all that follows
         responses = self.collect_responses(queries)  # Step II

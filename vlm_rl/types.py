@@ -127,9 +127,10 @@ class Trajectory:
         return self.input_ids[:, self.input_ids.shape[1] - self.response_mask.shape[1] :]
 
     @property
-    def lengths(self) -> Int[Tensor, " batch"]:
-        """Tokens of query and response together."""
-        return self.attention_mask.sum(1)
+    def lengths(self) -> Int[Tensor, "batch 2"]:
+        """Tokens of the query and of the response, without padding."""
+        responses = self.response_mask.sum(1)
+        return torch.stack([self.attention_mask.sum(1) - responses, responses], dim=1)
 
     def select(self, chosen: Int[Tensor, " chosen"]) -> "Trajectory":
         """Some rows, without the padding that only the others needed."""

@@ -73,6 +73,10 @@ class Algorithm(ABC):
     def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
         """The loss of a micro-batch; `trajectory.token_weights` average it."""
 
-    def token_weights(self, response_mask: Mask) -> Tokens:
-        """How the tokens of a mini-batch are averaged; per response, then over responses, as Eq. 1."""
-        return response_mean_weights(response_mask)
+    def learned_tokens(self, trajectory: Trajectory) -> Mask:
+        """The tokens that the loss averages over: all that the policy wrote, unless an algorithm leaves some out."""
+        return trajectory.response_mask
+
+    def token_weights(self, mask: Mask) -> Tokens:
+        """How the learned tokens of a mini-batch are averaged; per response, then over responses, as Eq. 1."""
+        return response_mean_weights(mask)

@@ -7,7 +7,7 @@ from vlm_rl.algorithms.kl import k1
 from vlm_rl.algorithms.losses import clipped_loss_with_kl
 from vlm_rl.algorithms.returns import SCORE_PLACES, discounted_returns
 from vlm_rl.masking import masked_whiten
-from vlm_rl.types import Tokens, Trajectory
+from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,11 @@ class ReinforcePlusPlus(Algorithm):
             assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
             rewards = rewards - self.kl_reward_coef * mask * k1(trajectory.old_logprobs, trajectory.ref_logprobs)
         return masked_whiten(discounted_returns(rewards, gamma=self.gamma) * mask, mask)
+
+    def learned_tokens(self, trajectory: Trajectory) -> Mask:
+        """All tokens, or those of responses that ended by themselves; advantages are whitened over all in either case."""
+        mask = trajectory.response_mask
+        return mask & trajectory.terminated[:, None] if self.mask_truncated else mask
 
     def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
         """Eq. 1: clipped policy loss plus beta_loss times k3 against the reference."""

@@ -34,6 +34,6 @@ class SupervisedFineTuning(Algorithm):
         loss = weighted_sum(-logprobs * advantages, trajectory.token_weights, trajectory.response_mask)
         return AlgorithmLoss(loss=loss, kl=None, ratio=None, clipped=None)
 
-    def token_weights(self, response_mask: Mask) -> Tokens:
+    def token_weights(self, mask: Mask) -> Tokens:
         """The mean over all tokens, as is usual for language modelling."""
-        return token_mean_weights(response_mask)
+        return token_mean_weights(mask)

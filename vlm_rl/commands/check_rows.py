@@ -14,7 +14,10 @@ def check_rows(dataset: Dataset, *, judge: Judge, encoder: PromptEncoder) -> Non
     for split in SPLITS:
         rows = dataset.split(split)
         problems = find_problems(
-            rows, judge=judge, prompt_tokens=encoder.num_tokens, max_prompt_tokens=dataset.max_prompt_tokens
+            rows[: dataset.checked_rows],
+            judge=judge,
+            prompt_tokens=encoder.num_tokens,
+            max_prompt_tokens=dataset.max_prompt_tokens,
         )
         dataset.keep(split, checked(rows, problems, split=split, on_bad_row=dataset.on_bad_row))
     dataset.keep("train", without_overlap(dataset))

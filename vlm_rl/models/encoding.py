@@ -1,6 +1,6 @@
 """A row becomes what the model reads: its processor's ids, image tokens and pixels, and the model's own positions.
 
-The processor sees one row at a time, so no number depends on a batch. Ids and positions of a row are kept; pixels are
+Each row is processed on its own terms, so no number depends on its neighbours. Ids and positions of a row are kept; pixels are
 made anew unless the vision cache has the image's features.
 """
 
@@ -28,6 +28,9 @@ class EncodedRow:
     grids: tuple[Int[Tensor, " 3"], ...]
 
 
+EncodedImages = tuple[EncodedRow, tuple[ImageInput, ...]]
+
+
 def chat(prompt: str) -> list[dict[str, object]]:
     """The user's turn in parts: text and, at each marker, an image."""
     texts = prompt.split(IMAGE_MARKER)
@@ -39,7 +42,7 @@ def chat(prompt: str) -> list[dict[str, object]]:
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    return row.id, *(image.key for image in row.images)
+    return row.question, *(image.key for image in row.images)  # all that a prompt depends on
 
 
 class PromptEncoder:
@@ -68,7 +71,9 @@ class PromptEncoder:
 
     def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int) -> QueryBatch:
         """A left-padded batch; `indices` are the places of the rows in the global batch."""
-        pairs = [self._encode(row) for row in rows]
+        new = [row for row in rows if not self._is_known(row)]
+        seen = dict(zip(map(_key, new), self._process(new), strict=True)) if new else {}
+        pairs = [seen.get(_key(row)) or self._known(row) for row in rows]
         width = max(len(encoded.ids) for encoded, _ in pairs)
         axes = pairs[0][0].position_ids.shape[0]
         ids = torch.full((len(rows), width), self._policy.pad_id)
@@ -91,35 +96,43 @@ class PromptEncoder:
             images=tuple(images for _, images in pairs),
         )
 
-    def _encode(self, row: Row) -> tuple[EncodedRow, tuple[ImageInput, ...]]:
+    def _is_known(self, row: Row) -> bool:
         cache = self._policy.vision_cache
-        known = [cache.get(image.key) for image in row.images]
-        encoded = self._encoded.get(_key(row))
-        if encoded is not None and all(features is not None for features in known):
-            return encoded, tuple(
-                ImageInput(key=image.key, grid_thw=grid, pixel_values=None, features=features)
-                for image, grid, features in zip(row.images, encoded.grids, known, strict=True)
-            )
-        return self._process(row, [image.load() for image in row.images])
+        return _key(row) in self._encoded and all(cache.get(image.key) is not None for image in row.images)
 
-    def _process(self, row: Row, pictures: list[Image.Image]) -> tuple[EncodedRow, tuple[ImageInput, ...]]:
-        output = self._policy.processor(
-            text=[self.render(row)], images=pictures or None, return_tensors="pt", return_mm_token_type_ids=True
-        )
-        ids, mask = output["input_ids"], output["attention_mask"]
-        types = output["mm_token_type_ids"].long()
-        grids = output["image_grid_thw"] if pictures else None
-        encoded = EncodedRow(
-            ids=ids[0],
-            types=types[0],
-            position_ids=self._policy.position_ids(ids, types, grids, mask)[:, 0],
-            grids=() if grids is None else tuple(grids.unbind()),
-        )
-        if self._policy.vision_is_frozen:
-            self._encoded[_key(row)] = encoded
-        patches = [int(grid.prod()) for grid in encoded.grids]
-        pixels = output["pixel_values"].split(patches) if pictures else ()
+    def _known(self, row: Row) -> EncodedImages:
+        encoded, cache = self._encoded[_key(row)], self._policy.vision_cache
         return encoded, tuple(
-            ImageInput(key=image.key, grid_thw=grid, pixel_values=values, features=None)
-            for image, grid, values in zip(row.images, encoded.grids, pixels, strict=True)
+            ImageInput(key=image.key, grid_thw=grid, pixel_values=None, features=cache.get(image.key))
+            for image, grid in zip(row.images, encoded.grids, strict=True)
         )
+
+    def _process(self, rows: Sequence[Row]) -> list[EncodedImages]:
+        """One call of the processor; each picture is resized and normalised on its own."""
+        pictures = [image.load() for row in rows for image in row.images]
+        output = self._policy.processor(
+            text=[self.render(row) for row in rows],
+            images=pictures or None,
+            return_tensors="pt",
+            padding=True,
+            return_mm_token_type_ids=True,
+        )
+        ids, mask, types = output["input_ids"], output["attention_mask"].bool(), output["mm_token_type_ids"].long()
+        grids = output["image_grid_thw"] if pictures else torch.zeros(0, 3, dtype=torch.long)
+        positions = self._policy.position_ids(ids, types, grids if pictures else None, mask)
+        pixels = output["pixel_values"].split(grids.prod(1).tolist()) if pictures else ()
+        images = iter(zip(grids.unbind(), pixels, strict=True))
+        result = []
+        for i, row in enumerate(rows):
+            own = [(image.key, *next(images)) for image in row.images]
+            encoded = EncodedRow(
+                ids=ids[i, mask[i]],
+                types=types[i, mask[i]],
+                position_ids=positions[:, i, mask[i]],
+                grids=tuple(grid for _, grid, _ in own),
+            )
+            if self._policy.vision_is_frozen:
+                self._encoded[_key(row)] = encoded
+            inputs = [ImageInput(key=key, grid_thw=grid, pixel_values=values, features=None) for key, grid, values in own]
+            result.append((encoded, tuple(inputs)))
+        return result

@@ -216,6 +216,7 @@ class Policy(nn.Module):
             return 0
         if not self._frozen_copy:
             self._frozen_copy.append(copy.deepcopy(self.vlm).requires_grad_(False).eval())
+        self._frozen_copy[0].to(self.device)  # no submodule, so nobody else moves it
         return sum(p.nbytes for p in self._frozen_copy[0].parameters())
 
     def save(self, folder: Path) -> None:

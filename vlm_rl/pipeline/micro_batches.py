@@ -9,15 +9,21 @@ from torch import Tensor
 from vlm_rl.randomness import stream
 
 
-def forward_batches(lengths: Int[Tensor, " batch"], *, max_tokens: int) -> Iterator[Int[Tensor, " chosen"]]:
-    """Rows sorted by length, as many together as fit into `max_tokens` with padding; one row alone may exceed it."""
-    order = lengths.argsort(stable=True)
-    sizes = lengths[order].tolist()
-    start = 0
-    for end in range(1, len(sizes) + 1):
-        if end == len(sizes) or sizes[end] * (end + 1 - start) > max_tokens:
+def forward_batches(lengths: Int[Tensor, "batch 2"], *, max_tokens: int) -> Iterator[Int[Tensor, " chosen"]]:
+    """Rows sorted by length, as many together as fit into `max_tokens` with padding; one row alone may exceed it.
+
+    `lengths` are those of query and response: queries are padded on the left and responses on the right, so a batch is as wide
+    as its longest query and its longest response together, even if they belong to different rows.
+    """
+    order = lengths.sum(1).argsort(stable=True)
+    start, query, response = 0, 0, 0
+    for end, (next_query, next_response) in enumerate(lengths[order].tolist()):
+        query, response = max(query, next_query), max(response, next_response)
+        if end > start and (query + response) * (end + 1 - start) > max_tokens:
             yield order[start:end]
-            start = end
+            start, query, response = end, next_query, next_response
+    if start < len(order):
+        yield order[start:]
 
 
 def mini_batches(

@@ -41,7 +41,7 @@ class Parity:
         assert trajectory.old_logprobs is not None
         difference = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()
         mean = pooled_mean(difference, trajectory.response_mask)
-        if mean > self.tolerance:
+        if not mean <= self.tolerance:  # NaN is a mismatch too
             raise EngineMismatch(
                 f"Engine and trainer differ by {mean:.3g} nats a token, more than parity.tolerance={self.tolerance}. "
                 "Likely causes: the engine runs other weights (the adapter did not load), resizes images differently, "

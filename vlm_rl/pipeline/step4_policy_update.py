@@ -67,7 +67,8 @@ class PolicyUpdate:
     def _gradients(self, mini: Trajectory | None, advantages: Tokens, policy: Policy, stepper: Stepper) -> Tensor:
         """Adds the gradient of one mini-batch, micro-batch by micro-batch, and returns sums over tokens."""
         sums = torch.zeros(len(TOKEN_SUMS), dtype=torch.float64, device=advantages.device)
-        mask = advantages.new_zeros((0, 1), dtype=torch.bool) if mini is None else mini.response_mask
+        nothing = advantages.new_zeros((0, 1), dtype=torch.bool)
+        mask = nothing if mini is None else self._algorithm.learned_tokens(mini)
         weights = self._algorithm.token_weights(mask)  # pools counts over ranks: every rank must come here
         if mini is not None:
             mini = replace(mini, token_weights=weights)
@@ -127,7 +128,7 @@ def token_sums(result: AlgorithmLoss, micro: Trajectory, entropy: Tokens) -> Ten
 
 def check_divides(num_responses: int, num_minibatches: int) -> None:
     """Sizes that do not divide are an error that names the nearest ones."""
-    if num_responses % num_minibatches == 0 and num_minibatches > 0:
+    if num_minibatches > 0 and num_responses % num_minibatches == 0:
         return
     divisors = [n for n in range(1, num_responses + 1) if num_responses % n == 0]
     nearest = sorted(divisors, key=lambda n: abs(n - num_minibatches))[:2]

@@ -53,7 +53,7 @@ class MicroGeometry(Sequence[Row]):
         carry = out_of_distribution or bool(rng.random() < CARRY_SHARE_IN_TRAINING)
         first, second = draw_numbers(kind, rng, carry=carry)
         points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
-        wordings = kind.test if out_of_distribution else kind.training
+        wordings = kind.wordings(test=out_of_distribution)
         wording = wordings[rng.integers(len(wordings))]
         question = getattr(wording, modality).format(*points, a=first, b=second)
         care = self._solutions.draw(rng)

@@ -2,7 +2,7 @@
 
 Arithmetic decides what is in and out of distribution. A sum needs a carry when the units add to ten or more, a difference
 needs a borrow when the units would go below zero: training and validation rows need one in two of five cases, test rows
-always do. Test rows are also worded as no training row is.
+always do. Half of the test rows are also worded as no training row is.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,12 @@ class Kind:
     max_total: int  # largest a + b, or largest minuend
     subtracts: bool  # the first step is a difference (first given minus second) instead of a sum
     training: tuple[Wording, ...]
-    test: tuple[Wording, ...]
+    held_out: Wording  # half of the test rows
     steps: Callable[[int, int, str], tuple[Step, ...]]
+
+    def wordings(self, *, test: bool) -> tuple[Wording, ...]:
+        """How this kind is asked in a split."""
+        return (self.training[0], self.held_out) if test else self.training
 
 
 def needs_carry(first: int, second: int, *, subtracts: bool) -> bool:
@@ -124,11 +128,9 @@ KINDS = (
                 vision="{0}{2} is made of the two marked segments. How long is {0}{2}?",
             ),
         ),
-        test=(
-            Wording(
-                text="How long is segment {0}{2}? Point {1} lies on it, {0}{1} = {a} and {1}{2} = {b}.",
-                vision="How long is segment {0}{2}? Point {1} lies on it, read {0}{1} and {1}{2} from the figure.",
-            ),
+        held_out=Wording(
+            text="How long is segment {0}{2}? Point {1} lies on it, {0}{1} = {a} and {1}{2} = {b}.",
+            vision="How long is segment {0}{2}? Point {1} lies on it, read {0}{1} and {1}{2} from the figure.",
         ),
         steps=_segment_sum,
     ),
@@ -149,11 +151,9 @@ KINDS = (
                 vision="{0}{1} is a part of {0}{2}, both are marked. How long is {1}{2}?",
             ),
         ),
-        test=(
-            Wording(
-                text="How long is segment {1}{2}? Point {1} lies on {0}{2}, {0}{2} = {a} and {0}{1} = {b}.",
-                vision="How long is segment {1}{2}? Point {1} lies on {0}{2}, read {0}{2} and {0}{1} from the figure.",
-            ),
+        held_out=Wording(
+            text="How long is segment {1}{2}? Point {1} lies on {0}{2}, {0}{2} = {a} and {0}{1} = {b}.",
+            vision="How long is segment {1}{2}? Point {1} lies on {0}{2}, read {0}{2} and {0}{1} from the figure.",
         ),
         steps=_segment_difference,
     ),
@@ -174,11 +174,9 @@ KINDS = (
                 vision="On a straight line x lies between the two marked angles. What is x?",
             ),
         ),
-        test=(
-            Wording(
-                text="What is x? It lies on a straight line, left is {a} and right is {b} degrees.",
-                vision="What is x? It lies on a straight line, two angles are marked in the figure.",
-            ),
+        held_out=Wording(
+            text="What is x? It lies on a straight line, left is {a} and right is {b} degrees.",
+            vision="What is x? It lies on a straight line, two angles are marked in the figure.",
         ),
         steps=_supplement,
     ),
@@ -199,11 +197,9 @@ KINDS = (
                 vision="In the triangle two angles are marked. What is x?",
             ),
         ),
-        test=(
-            Wording(
-                text="What is the third angle x? The triangle has {a} and {b} degrees.",
-                vision="What is the third angle x? The triangle has two marked angles.",
-            ),
+        held_out=Wording(
+            text="What is the third angle x? The triangle has {a} and {b} degrees.",
+            vision="What is the third angle x? The triangle has two marked angles.",
         ),
         steps=_supplement,
     ),
@@ -224,11 +220,9 @@ KINDS = (
                 vision="Width and height are marked. What is the perimeter of the rectangle?",
             ),
         ),
-        test=(
-            Wording(
-                text="What is the perimeter? The rectangle has width {a} and height {b}.",
-                vision="What is the perimeter? The rectangle has the marked width and height.",
-            ),
+        held_out=Wording(
+            text="What is the perimeter? The rectangle has width {a} and height {b}.",
+            vision="What is the perimeter? The rectangle has the marked width and height.",
         ),
         steps=_perimeter,
     ),

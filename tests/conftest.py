@@ -1,0 +1,54 @@
+"""The tiny VLM, built once for all tests that only read it; whoever trains builds its own."""
+
+from collections.abc import Iterator
+
+import pytest
+from tiny_runs import Build, Sheet, roll_out, small
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.policy import Policy
+from vlm_rl.types import Trajectory
+
+
+@pytest.fixture(scope="session")
+def built() -> Iterator[Build]:
+    """Builds experiments and closes their judges."""
+    experiments: list[Experiment] = []
+
+    def make(*overrides: str, tremble: bool = True) -> Experiment:
+        experiments.append(small(*overrides, tremble=tremble))
+        return experiments[-1]
+
+    yield make
+    for experiment in experiments:
+        experiment.reward.close()
+
+
+@pytest.fixture(scope="session")
+def experiment(built: Build) -> Experiment:
+    """Groups of two; nobody trains it."""
+    return built("algorithm.group_size=2")
+
+
+@pytest.fixture(scope="session")
+def policy(experiment: Experiment) -> Policy:
+    """LoRA over float32, adapters not zero; nobody trains it."""
+    return experiment.policy
+
+
+@pytest.fixture(scope="session")
+def trajectory(experiment: Experiment) -> Trajectory:
+    """Sixteen responses of the policy to eight queries, scores drawn."""
+    return roll_out(experiment)
+
+
+@pytest.fixture(scope="session")
+def mixed_rows() -> list[Row]:
+    """No image, one image and three images of different sizes, in prompts of different lengths."""
+    sheets = [Sheet(i, width=84 + 28 * i) for i in range(4)]
+    return [
+        Row(id="none", question="What is 3 + 4?", answer="7", solution="7", images=()),
+        Row(id="one", question="<image>Find AB in the figure above, please.", answer="1", solution="1", images=(sheets[0],)),
+        Row(id="three", question="<image><image>Or <image>?", answer="2", solution="2", images=tuple(sheets[1:])),
+    ]
