@@ -1,5 +1,6 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
+import secrets
 from typing import Any
 
 import hydra
@@ -14,9 +15,11 @@ from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Interruption
+from vlm_rl.callbacks.logger_axes import LoggerAxes
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
+from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.run_folder import RunFolder
@@ -47,7 +50,10 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
             return
     experiment = build(cfg)
     try:
-        _train(experiment, folder)
+        if cfg.dry_run == "rollouts":
+            show_rollouts(experiment)
+        else:
+            _train(experiment, folder)
     finally:
         experiment.reward.close()
 
@@ -55,6 +61,7 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
 def _train(experiment: Experiment, folder: RunFolder) -> None:
     cfg = experiment.cfg
     told = manifest(experiment, variant=folder.path.parent.name, algorithm=HydraConfig.get().runtime.choices["algorithm"])
+    told["wandb_id"] = (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)  # kept over restarts
     folder.write_manifest(told)
     vanilla = vanilla_folder(folder, told)
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
@@ -62,6 +69,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     interruption = Interruption()
     callbacks: list[lightning.Callback] = [
         Recorder(folder=folder, reflection=experiment.reflection),
+        LoggerAxes(),
         Alerts(folder=folder),
         Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
         schedule,
@@ -69,7 +77,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
         checkpoint,  # last: what a checkpoint stands for is on the disk before it
     ]
     resume(experiment, folder, checkpoint)
-    loggers: list[Any] = [instantiate(cfg.logger)] if cfg.logger else []
+    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
     trainer = trainer_for(cfg, callbacks=callbacks, loggers=loggers)
     data_flow = experiment.module.data_flow
     trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
