@@ -9,7 +9,7 @@ from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
 from vlm_rl.reports.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.table import Row, Table, number, percent, text
+from vlm_rl.reports.table import Row, Table, number, percent, points, text
 
 LUCKY_MAX_STREAM = 2007  # its own fixed stream: the same records give the same report
 
@@ -100,8 +100,8 @@ def breakdown_table(records: Records, *, setting: str) -> Table:
     return Table(
         name="accuracy_by_kind",
         title=f"Accuracy by kind of problem, {title_of(setting)} (%)",
-        note="At the last epoch. Averages over seeds with 95 % t-intervals over seeds. Modality says where the numbers stand: "
-        "in the question (text) or only in the figure (vision).",
+        note="At the last epoch. Averages over seeds with 95 % t-intervals over seeds; the gain is paired by seed. "
+        "Modality says where the numbers stand: in the question (text) or only in the figure (vision).",
         columns=(
             text("arm", title="Arm"),
             text("split", title="Split"),
@@ -110,6 +110,7 @@ def breakdown_table(records: Records, *, setting: str) -> Table:
             number("questions", title="Questions"),
             percent("vanilla", title="Vanilla"),
             percent("last", title="Last epoch"),
+            points("gain", title="Gain, points"),
         ),
         rows=tuple(rows),
     )
@@ -129,7 +130,21 @@ def _breakdown_rows(arm: Arm, *, split: str, setting: str, field: str) -> Iterat
             "questions": getattr(everything[-1].questions, field).count(value),
             "vanilla": mean_interval([_share(evaluation, field=field, value=value) for evaluation in untrained]),
             "last": mean_interval([_share(evaluation, field=field, value=value) for evaluation in at_last]),
+            "gain": mean_interval(_share_gains(arm, split=split, setting=setting, epoch=last, field=field, value=value)),
         }
+
+
+def _share_gains(arm: Arm, *, split: str, setting: str, epoch: int | None, field: str, value: str) -> list[float]:
+    """The gain of each seed over its own untrained model, on one kind of problem."""
+    pairs = [
+        (records.evaluations.get((UNTRAINED_EPOCH, split, setting)), records.evaluations.get((epoch or -1, split, setting)))
+        for records in arm.used
+    ]
+    return [
+        _share(after, field=field, value=value) - _share(before, field=field, value=value)
+        for before, after in pairs
+        if before is not None and after is not None
+    ]
 
 
 def _share(evaluation: Evaluation, *, field: str, value: str) -> float:
