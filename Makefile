@@ -16,7 +16,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then outputs/quickstart/report.html
-	$(PY) train.py experiment=quickstart algorithm=reinforce_pp,sft seeds=paper
+	$(PY) train.py experiment=quickstart algorithm=reinforce_pp,sft seed=0,1,2 -m
 	$(PY) report.py 'studies=[outputs/quickstart]'
 
 test: lint ## every check: format, lint, types, all tests

@@ -1,11 +1,14 @@
 """Evaluation before the first step (Vanilla) and after every so many epochs."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from vlm_rl.callbacks.recorder import log
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
@@ -41,7 +44,16 @@ class EvaluationSchedule(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            self._evaluate(trainer, module, self._vanilla)
+            with self._one_at_a_time(trainer):
+                self._evaluate(trainer, module, self._vanilla)
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self, trainer: lightning.Trainer) -> Iterator[None]:
+        """Arms of a seed that start together must not evaluate the same untrained model twice; a killed one lets go."""
+        lock = FileLock(self._vanilla.path / ".evaluating") if trainer.is_global_zero else contextlib.nullcontext()
+        with lock:
+            trainer.strategy.barrier()
+            yield
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
