@@ -52,7 +52,7 @@ def test_response_weights_average_tokens_then_responses_and_skip_empty_ones() ->
 def test_token_weights_are_the_same_for_every_token() -> None:
     weights = token_mean_weights(MASK)
     assert weights[MASK].tolist() == [0.25] * 4
-    assert float(weights.sum()) == 1
+    assert weights.sum().item() == 1
 
 
 def test_weights_of_a_rank_without_rows_are_empty() -> None:
@@ -65,7 +65,7 @@ def test_what_stands_off_the_mask_does_not_count_even_if_it_is_nan() -> None:
     values = torch.tensor([[1.0, 2.0, 4.0, math.nan], [8.0, math.inf, 0.0, 0.0], [math.nan] * 4], requires_grad=True)
     total = weighted_sum(values, token_mean_weights(MASK), MASK)
     total.backward()
-    assert float(total) == (1 + 2 + 4 + 8) / 4
+    assert total.item() == (1 + 2 + 4 + 8) / 4
     assert values.grad is not None
     assert values.grad[~MASK].eq(0).all()
 

@@ -62,7 +62,7 @@ class Checkpoint(lightning.Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
-        if not (self._path(module)).exists():
+        if module.progress.generation_steps and not self._path(module).exists():
             self._save(trainer, module)
 
     def _path(self, module: VLMReinforcement) -> Path:

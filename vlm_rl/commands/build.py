@@ -56,6 +56,7 @@ def composed(overrides: list[str], *, config_name: str = "train") -> DictConfig:
 
 def build(cfg: DictConfig) -> Experiment:
     """Instantiates in reading order; nothing is trained yet."""
+    check_seed(cfg.seed)
     dataset: Dataset = instantiate(cfg.dataset)
     reward: Reward = instantiate(cfg.reward)
     algorithm: Algorithm = instantiate(cfg.algorithm)
@@ -65,7 +66,7 @@ def build(cfg: DictConfig) -> Experiment:
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     encoder = PromptEncoder(policy=policy, dataset=dataset)
-    check_rows(dataset, judge=reward.judge, encoder=encoder)
+    check_rows(dataset, judge=reward.judge, encoder=encoder, needs_solutions=not algorithm.learns_from_own_responses)
     dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme,
@@ -89,6 +90,12 @@ def build(cfg: DictConfig) -> Experiment:
         module=module,
         cfg=cfg,
     )
+
+
+def check_seed(seed: object) -> None:
+    """Every draw hashes the seed: another type would be another seed without a word."""
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ValueError(f"seed={seed} is no integer. Give one, as seed=0, or several: seeds=paper, 'seed=range(5)' -m.")
 
 
 def _module(
@@ -141,7 +148,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share to continue one another."""
-    return {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
+    kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "max_time"}  # it only interrupts
+    return kept
 
 
 def arm_of(config: dict[str, Any]) -> str:

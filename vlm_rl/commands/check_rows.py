@@ -9,7 +9,7 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.rewards.judge import Judge
 
 
-def check_rows(dataset: Dataset, *, judge: Judge, encoder: PromptEncoder) -> None:
+def check_rows(dataset: Dataset, *, judge: Judge, encoder: PromptEncoder, needs_solutions: bool) -> None:
     """Raises BadRows, or leaves bad rows out and says how many; then the splits are made disjoint."""
     for split in SPLITS:
         rows = dataset.split(split)
@@ -18,6 +18,7 @@ def check_rows(dataset: Dataset, *, judge: Judge, encoder: PromptEncoder) -> Non
             judge=judge,
             prompt_tokens=encoder.num_tokens,
             max_prompt_tokens=dataset.max_prompt_tokens,
+            needs_solutions=needs_solutions and split == "train",
         )
         dataset.keep(split, checked(rows, problems, split=split, on_bad_row=dataset.on_bad_row))
     dataset.keep("train", without_overlap(dataset))

@@ -6,14 +6,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
+WRAPPERS = (InstantiationException, InterpolationResolutionError)
 EXIT_CODE = 2
+INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
 
 def explained(run: Callable[[], object]) -> None:
@@ -21,36 +23,53 @@ def explained(run: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own message
     try:
         run()
-    except (HydraException, OmegaConfBaseException) as error:
-        _leave(composition_message(innermost(error)))
-    except OSError as error:
-        _leave(os_message(error))
-    except USER_ERRORS as error:
-        if os.environ.get("VLM_RL_TRACEBACK"):
+    except KeyboardInterrupt:
+        _leave("Stopped before the step was finished. The same command goes on from the last checkpoint.", code=INTERRUPTED)
+    except Exception as error:
+        message = message_of(error)
+        if message is None or os.environ.get("VLM_RL_TRACEBACK"):
             raise
-        _leave(f"{innermost(error)}\n(VLM_RL_TRACEBACK=1 shows where it came from.)")
+        _leave(message)
 
 
-def _leave(message: str) -> None:
+def _leave(message: str, *, code: int = EXIT_CODE) -> NoReturn:
     print(f"\nError: {message}", file=sys.stderr, flush=True)
-    sys.exit(EXIT_CODE)
+    sys.exit(code)
 
 
-def innermost(error: BaseException) -> BaseException:
-    """The error that Hydra's instantiate wrapped."""
-    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+def message_of(error: Exception) -> str | None:
+    """What to tell the user; None where it is no mistake of theirs and the traceback is what helps."""
+    outer, error = error, innermost(error)
+    if disk_is_full(error):
+        return (
+            f"The disk is full ({error}). Everything up to the last checkpoint is intact. "
+            "Free some space and type the same command again."
+        )
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return composition_message(error)
+    if isinstance(error, OSError):
+        return str(error)
+    if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
+        key = re.search(r"full_key: (\S+)", str(outer))
+        return f"{error} (built from the config key {key[1] if key else '?'!r})"
+    if isinstance(error, USER_ERRORS):
+        return f"{error}\n(VLM_RL_TRACEBACK=1 shows where it came from.)"
+    return None
+
+
+def innermost(error: Exception) -> Exception:
+    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped."""
+    while isinstance(error, WRAPPERS) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error
 
 
-def os_message(error: OSError) -> str:
-    """Disk full is said as such."""
-    if error.errno == errno.ENOSPC:
-        return (
-            f"The disk is full: {error.filename or error}. Everything up to the last checkpoint is intact. "
-            "Free some space and type the same command again."
-        )
-    return str(error)
+def disk_is_full(error: BaseException) -> bool:
+    """Python says it by a number, safetensors and torch by words."""
+    text = str(error)
+    numbered = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    torch_says = "inline_container" in text and ("unexpected pos" in text or "write failed" in text)
+    return numbered or torch_says or "No space left on device" in text
 
 
 def composition_message(error: BaseException) -> str:
@@ -58,7 +77,8 @@ def composition_message(error: BaseException) -> str:
     text = str(error)
     match = re.search(r"Key '([^']+)' is not in struct|Could not override '([^']+)'", text)
     if match is None:
-        return text
+        text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
+        return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
     known = list(_known_keys())
     nearest = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)

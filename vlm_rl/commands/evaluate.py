@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import hydra
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -37,18 +39,32 @@ class Target:
 def main() -> None:
     """The console command."""
     resolvers.register()
-    errors.explained(_main)
+    sys.argv, checkpoint = taken_out(sys.argv)
+
+    @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
+    def run(_: DictConfig) -> None:
+        target = find(checkpoint)
+        cfg = composed([*target.overrides, *HydraConfig.get().overrides.task])
+        if cfg.num_threads is not None:
+            torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
+        evaluate(cfg, target)
+
+    errors.explained(run)
 
 
-@hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
-def _main(cfg: DictConfig) -> None:
-    asked = [override for override in HydraConfig.get().overrides.task if not override.startswith("checkpoint=")]
-    target = find(cfg.checkpoint)
-    evaluate(composed([*target.overrides, *asked]), target)
+def taken_out(arguments: list[str]) -> tuple[list[str], str]:
+    """The arguments without `checkpoint=...`, and its value: folders of runs have commas, which Hydra would read as a sweep."""
+    values = [argument.removeprefix("checkpoint=") for argument in arguments if argument.startswith("checkpoint=")]
+    others = [argument for argument in arguments if not argument.startswith("checkpoint=")]
+    return others, values[-1].strip("'\"").rstrip("/") if values else ""
 
 
 def find(checkpoint: str) -> Target:
     """A run folder, a checkpoint in it, or the name of a model."""
+    if not checkpoint:
+        raise ValueError(
+            "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
+        )
     path = Path(checkpoint)
     run = path.parents[1] if path.parent.name == "checkpoints" else path
     told = RunFolder(path=run).manifest

@@ -30,7 +30,7 @@ PACKAGES = (
 FORMAT = 1
 
 
-def manifest(experiment: Experiment, *, variant: str, algorithm: str) -> dict[str, Any]:
+def manifest(experiment: Experiment, *, variant: str, algorithm: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The manifest of a run that is about to begin."""
     config = plain(experiment.cfg)
     return {
@@ -41,6 +41,7 @@ def manifest(experiment: Experiment, *, variant: str, algorithm: str) -> dict[st
         "arm": arm_of(config),
         "algorithm": algorithm,
         "config": config,
+        "overrides": list(overrides),  # evaluate.py composes the run again from them
         "command": command(),
         "git": git(),
         "versions": versions(),
@@ -49,6 +50,7 @@ def manifest(experiment: Experiment, *, variant: str, algorithm: str) -> dict[st
         "data": {split: data_hash(experiment, split) for split in SPLITS},
         "wandb_id": None,
         "status": "running",
+        "picked_step": None,
         "judge_version": JUDGE_VERSION,
         "vanilla": vanilla_of(config),
     }

@@ -16,12 +16,25 @@ def register() -> None:
     """Before any config is composed. The time is taken once and inherited by the jobs of a sweep."""
     os.environ.setdefault(STUDY_VARIABLE, time.strftime("%Y-%m-%d_%H-%M-%S"))
     OmegaConf.register_new_resolver("variant", _variant, replace=True)
+    OmegaConf.register_new_resolver("minibatches", minibatches, replace=True)
     OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
 
 
 def is_named(study: str) -> bool:
     """Whether the user chose the study's name, so that the run can be found and resumed."""
     return study != os.environ.get(STUDY_VARIABLE)
+
+
+def minibatches(batch_size: int, ppo_batch_size: int) -> int:
+    """Optimizer steps that share a batch; sizes that do not divide are an error that names the nearest ones."""
+    if ppo_batch_size > 0 and batch_size % ppo_batch_size == 0:
+        return batch_size // ppo_batch_size
+    divisors = [size for size in range(1, batch_size + 1) if batch_size % size == 0]
+    nearest = sorted(sorted(divisors, key=lambda size: abs(size - ppo_batch_size))[:2])
+    raise ValueError(
+        f"ppo_batch_size={ppo_batch_size} does not divide dataset.batch_size={batch_size}. "
+        f"The nearest that do: {', '.join(map(str, nearest))}. (Or set algorithm.num_minibatches itself.)"
+    )
 
 
 def wandb_is_offline() -> bool:

@@ -60,7 +60,13 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
 
 def _train(experiment: Experiment, folder: RunFolder) -> None:
     cfg = experiment.cfg
-    told = manifest(experiment, variant=folder.path.parent.name, algorithm=HydraConfig.get().runtime.choices["algorithm"])
+    hydra_config = HydraConfig.get()
+    told = manifest(
+        experiment,
+        variant=folder.path.parent.name,
+        algorithm=hydra_config.runtime.choices["algorithm"],
+        overrides=hydra_config.overrides.task,
+    )
     told["wandb_id"] = (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)  # kept over restarts
     folder.write_manifest(told)
     vanilla = vanilla_folder(folder, told)
@@ -68,12 +74,12 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
     interruption = Interruption()
     callbacks: list[lightning.Callback] = [
+        interruption,  # first: it listens while the untrained model is evaluated
         Recorder(folder=folder, reflection=experiment.reflection),
         LoggerAxes(),
         Alerts(folder=folder),
         Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
         schedule,
-        interruption,
         checkpoint,  # last: what a checkpoint stands for is on the disk before it
     ]
     resume(experiment, folder, checkpoint)
@@ -86,7 +92,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
             f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
         )
         raise SystemExit(130 if interruption.requested else 0)
-    folder.write_manifest(told | {"status": "finished"})
+    folder.write_manifest(told | {"status": "finished", "picked_step": schedule.best_step})
     vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
 
 

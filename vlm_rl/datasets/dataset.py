@@ -30,6 +30,7 @@ class Dataset:
     max_new_tokens: int
     evaluation_rows: int | None  # the first so many of val and test; None: all
     on_bad_row: str  # "error" or "skip"
+    ppo_batch_size: int | None = None  # queries of one optimizer step, over all ranks; conf/algorithm/ divides by it
     checked_rows: int | None = None  # of each split before training; None: all. For endless procedural sets
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, init=False, repr=False)
 

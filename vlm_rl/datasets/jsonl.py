@@ -48,14 +48,19 @@ class JsonlSource:
                 f"{path} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
                 f"{', '.join(self._files.values())}."
             )
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON strings may hold U+2028
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8.") from None
         return [self._row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
     def _row(self, path: Path, number: int, line: str) -> Row:
         try:
-            item: dict[str, Any] = json.loads(line)
+            item: Any = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number} is no JSON: {error.msg} at column {error.colno}.") from None
+        if not isinstance(item, dict):
+            raise ValueError(f'{path}, line {number} is no JSON object; a row is one line like {{"id": ..., "question": ...}}.')
         missing = [key for key in REQUIRED if key not in item]
         if missing:
             raise ValueError(
@@ -65,7 +70,7 @@ class JsonlSource:
         names = [images] if isinstance(images, str) else images
         return Row(
             id=str(item["id"]),
-            question=item["question"],
+            question=str(item["question"]),
             answer=str(item["answer"]),
             solution=item.get("solution"),
             images=tuple(ImageFile(path=self._inside(path, number, name)) for name in names),

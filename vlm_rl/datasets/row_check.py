@@ -26,9 +26,17 @@ class BadRows(ValueError):
 
 
 def find_problems(
-    rows: Sequence[Row], *, judge: Judge, prompt_tokens: Callable[[Row, list[Image.Image]], int], max_prompt_tokens: int
+    rows: Sequence[Row],
+    *,
+    judge: Judge,
+    prompt_tokens: Callable[[Row, list[Image.Image]], int],
+    max_prompt_tokens: int,
+    needs_solutions: bool,
 ) -> list[RowProblem]:
-    """Images that are missing, broken or cut off, markers that do not match, golds that cannot be judged, prompts too long."""
+    """Images that are missing, broken or cut off, markers that do not match, golds that cannot be judged, prompts too long.
+
+    With `needs_solutions` (SFT) also rows without a worked solution.
+    """
     problems = [
         RowProblem(row_id=row.id, message=message)
         for row in rows
@@ -41,6 +49,9 @@ def find_problems(
             "Give a number or a LaTeX expression, without words."
         )
         problems.append(RowProblem(row_id=rows[i].id, message=message))
+    if needs_solutions:
+        message = "it has no worked solution, which algorithm=sft learns from. Give it a `solution` or drop the row."
+        problems += [RowProblem(row_id=row.id, message=message) for row in rows if not row.solution]
     ids = Counter(row.id for row in rows)
     problems += [RowProblem(row_id=i, message=f"its id stands {n} times. Ids must be unique.") for i, n in ids.items() if n > 1]
     return problems
@@ -61,7 +72,7 @@ def _row_problems(row: Row, prompt_tokens: Callable[[Row, list[Image.Image]], in
         except FileNotFoundError as error:
             yield f"its image {error.filename} is not there. Restore the file or drop the row."
             return
-        except (OSError, Image.DecompressionBombError, ValueError) as error:
+        except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
             yield f"its image {getattr(image, 'path', '')} cannot be read ({error}). Save it again or drop the row."
             return
     length = prompt_tokens(row, pictures)

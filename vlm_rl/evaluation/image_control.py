@@ -48,18 +48,35 @@ class Blank:
 
 
 class Shuffled:
-    """Each row is shown the figures of another row of its kind, modality and number of images."""
+    """Each row is shown the figures of another row of its kind, modality and number of images.
+
+    Where all of these show the same figure, of any row with as many images; where there is none, white sheets.
+    """
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
 
     def __call__(self, rows: Sequence[Row]) -> Sequence[Row]:
-        alike: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+        order = stream(self._seed, "shuffled_images").permutation(len(rows)).tolist()
+        alike: defaultdict[tuple[str, str, int], list[Row]] = defaultdict(list)
+        as_many: defaultdict[int, list[Row]] = defaultdict(list)
+        place: dict[int, int] = {}
+        for i in order:
+            row = rows[i]
+            group = alike[row.kind, row.modality, len(row.images)]
+            place[i] = len(group)
+            group.append(row)
+            as_many[len(row.images)].append(row)
+        blank = Blank()(rows)
+        shown = []
         for i, row in enumerate(rows):
-            alike[row.kind, row.modality, len(row.images)].append(i)
-        shown = list(rows)
-        for key, members in alike.items():
-            order = stream(self._seed, "shuffled_images", *key).permutation(members).tolist()
-            for mine, other in zip(order, order[1:] + order[:1], strict=True):  # a cycle: nobody keeps the own figure
-                shown[mine] = replace(rows[mine], images=rows[other].images)
+            group = alike[row.kind, row.modality, len(row.images)]
+            following = group[place[i] + 1 :] + group[: place[i]]  # round the circle, so that each figure is used alike
+            shown.append(replace(row, images=_other_images(row, [*following, *as_many[len(row.images)], blank[i]])))
         return shown
+
+
+def _other_images(row: Row, others: Sequence[Row]) -> tuple[ImageSource, ...]:
+    """The figures of the first of the others that shows something else."""
+    own = [image.key for image in row.images]
+    return next((other.images for other in others if [image.key for image in other.images] != own), row.images)

@@ -1,6 +1,7 @@
 """How the trainable parameters are moved: AdamW, linear warm-up, then cosine; the batch that fits into memory."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ class Optimization:
     """Settings that belong to a model: what it tolerates and what fits."""
 
     learning_rate: float
-    betas: tuple[float, float]
+    betas: Sequence[float]  # decay of the first and of the second moment
     weight_decay: float
     warmup_share: float  # of all gradient steps
     final_share: float  # of the learning rate, where the cosine ends

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import overload
 
 from vlm_rl.datasets.micro_geometry.figures import Figure
-from vlm_rl.datasets.micro_geometry.problems import CARRY_SHARE_IN_TRAINING, KINDS, POINT_NAMES, draw_numbers
+from vlm_rl.datasets.micro_geometry.problems import KINDS, POINT_NAMES, draw_numbers
 from vlm_rl.datasets.micro_geometry.solutions import REFLECTIONS, SolutionStyle, worked_solution
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.randomness import stream
@@ -18,10 +18,17 @@ class MicroGeometry(Sequence[Row]):
     """
 
     def __init__(
-        self, *, split: str, num_rows: int, data_seed: int, solutions: SolutionStyle, reserved: frozenset[str] = frozenset()
+        self,
+        *,
+        split: str,
+        num_rows: int,
+        data_seed: int,
+        solutions: SolutionStyle,
+        carry_share: float,
+        reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.split, self.num_rows, self.data_seed = split, num_rows, data_seed
-        self._solutions, self._reserved = solutions, reserved
+        self._solutions, self._carry_share, self._reserved = solutions, carry_share, reserved
 
     def __len__(self) -> int:
         return self.num_rows
@@ -50,7 +57,7 @@ class MicroGeometry(Sequence[Row]):
         kind = KINDS[index % len(KINDS)]
         modality = ("text", "vision")[index // len(KINDS) % 2]
         out_of_distribution = self.split == "test"
-        carry = out_of_distribution or bool(rng.random() < CARRY_SHARE_IN_TRAINING)
+        carry = out_of_distribution or bool(rng.random() < self._carry_share)
         first, second = draw_numbers(kind, rng, carry=carry)
         points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
         wordings = kind.wordings(test=out_of_distribution)
@@ -78,14 +85,29 @@ class MicroGeometry(Sequence[Row]):
 class MicroGeometrySource:
     """The three splits; training problems are never those of validation or test."""
 
-    def __init__(self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle) -> None:
-        held_out = {
-            split: MicroGeometry(split=split, num_rows=num_rows, data_seed=data_seed, solutions=solutions)
-            for split, num_rows in (("val", val_rows), ("test", test_rows))
-        }
-        reserved = held_out["val"].content_keys() | held_out["test"].content_keys()
-        train = MicroGeometry(split="train", num_rows=train_rows, data_seed=data_seed, solutions=solutions, reserved=reserved)
-        self._splits = {"train": train, **held_out}
+    def __init__(
+        self,
+        *,
+        train_rows: int,
+        val_rows: int,
+        test_rows: int,
+        data_seed: int,
+        solutions: SolutionStyle,
+        carry_share: float,
+    ) -> None:
+        def split(name: str, *, num_rows: int, reserved: frozenset[str] = frozenset()) -> MicroGeometry:
+            return MicroGeometry(
+                split=name,
+                num_rows=num_rows,
+                data_seed=data_seed,
+                solutions=solutions,
+                carry_share=carry_share,
+                reserved=reserved,
+            )
+
+        val, test = split("val", num_rows=val_rows), split("test", num_rows=test_rows)
+        reserved = val.content_keys() | test.content_keys()
+        self._splits = {"train": split("train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
 
     def rows(self, split: str) -> Sequence[Row]:
         """The rows of a split, drawn when they are asked for."""

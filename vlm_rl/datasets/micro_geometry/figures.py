@@ -91,7 +91,7 @@ class Canvas:
 
 
 def _segment(canvas: Canvas, points: str, bend: float, above: tuple[str, str], total: str) -> None:
-    line = CELL * 3
+    line = CELL * 3.0
     middle = cell(2 if bend < 0.5 else 3, 3)[0]
     left, right = cell(0, 3)[0], cell(5, 3)[0]
     canvas.line((left, line), (right, line), width=2.6)
@@ -100,7 +100,7 @@ def _segment(canvas: Canvas, points: str, bend: float, above: tuple[str, str], t
         canvas.label((x, line + CELL / 2 + 3), name, size=20)
     canvas.label(cell(1, 2), above[0], accent=above[0] == "?")
     canvas.label(cell(4, 2), above[1], accent=above[1] == "?")
-    canvas.line((left, 38), (left, 30), (right, 30), (right, 38), width=1.4)
+    canvas.line((left, 38.0), (left, 30.0), (right, 30.0), (right, 38.0), width=1.4)
     canvas.label(cell(2, 0), total, accent=total == "?")
 
 
@@ -115,8 +115,8 @@ def _segment_difference(canvas: Canvas, points: str, bend: float, first: str, se
 def _line_angles(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
     vertex, radius = (CELL * 3.0, 104.0), 92.0
     right, left = 56 + 8 * bend, 116 + 8 * bend
-    canvas.sector(vertex, 40, 0, 180, dark=False)
-    canvas.sector(vertex, 40, right, left, dark=True)
+    canvas.sector(vertex, 40.0, 0.0, 180.0, dark=False)
+    canvas.sector(vertex, 40.0, right, left, dark=True)
     for angle in (right, left):
         tip = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         canvas.line(vertex, (vertex[0] + radius * tip[0], vertex[1] - radius * tip[1]))

@@ -1,7 +1,7 @@
 """The kinds of problem of micro_geometry: two given numbers, a question, one or two steps of arithmetic.
 
 Arithmetic decides what is in and out of distribution. A sum needs a carry when the units add to ten or more, a difference
-needs a borrow when the units would go below zero: training and validation rows need one in two of five cases, test rows
+needs a borrow when the units would go below zero: training and validation rows need one in a configured share of cases, test rows
 always do. Half of the test rows are also worded as no training row is.
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CARRY_SHARE_IN_TRAINING = 0.4
 POINT_NAMES = ("ABC", "PQR", "XYZ", "KLM", "DEF")
 
 

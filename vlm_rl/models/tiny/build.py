@@ -50,7 +50,7 @@ CHAT_TEMPLATE = (
 def _corpus() -> Iterator[str]:
     for split in ("train", "test"):
         style = SolutionStyle(corrected=0.2, uncorrected=0.2)
-        for row in MicroGeometry(split=split, num_rows=4000, data_seed=0, solutions=style):
+        for row in MicroGeometry(split=split, num_rows=4000, data_seed=0, solutions=style, carry_share=0.4):
             yield row.question.replace("<image>", "")
             yield row.solution or ""
             yield from PROMPT_TEXTS

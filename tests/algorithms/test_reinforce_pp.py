@@ -1,0 +1,182 @@
+"""Eq. 1 of the paper against loops over single tokens in float64, and the cases in which it is easily got wrong."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from trajectories import bare, random_logprobs
+
+from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
+from vlm_rl.types import Trajectory
+
+LENGTHS = [3, 5, 1, 4]
+SCORES = [1.0, 0.0, 1.0, -0.25]
+TERMINATED = [True, True, True, False]
+
+
+def reinforce(**changes: object) -> ReinforcePlusPlus:
+    settings: dict[str, object] = {
+        "group_size": 1,
+        "num_minibatches": 1,
+        "ppo_epochs": 1,
+        "learning_rate_scale": 1.0,
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "gamma": 1.0,
+        "kl_loss_coef": 0.0,
+        "kl_reward_coef": 0.0,
+        "score_at": "eos",
+        "mask_truncated": False,
+    }
+    return ReinforcePlusPlus(**settings | changes)  # type: ignore[arg-type]
+
+
+def filled(**changes: object) -> Trajectory:
+    trajectory = bare(LENGTHS, scores=SCORES, terminated=TERMINATED)
+    old, ref = (random_logprobs(trajectory, seed=seed) for seed in (1, 2))
+    return replace(trajectory, old_logprobs=old, ref_logprobs=ref, **changes)  # type: ignore[arg-type]
+
+
+def advantages_by_hand(trajectory: Trajectory, *, gamma: float, beta: float, score_at: str) -> list[list[float]]:
+    assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
+    returns: list[list[float]] = []
+    for i, length in enumerate(LENGTHS):
+        row = []
+        for t in range(length):
+            total = 0.0
+            for k in range(t, length):
+                scored = k == length - 1 and (TERMINATED[i] or score_at == "last_token")
+                penalty = float(trajectory.old_logprobs[i, k]) - float(trajectory.ref_logprobs[i, k])
+                total += gamma ** (k - t) * ((SCORES[i] if scored else 0.0) - beta * penalty)
+            row.append(total)
+        returns.append(row)
+    flat = [value for row in returns for value in row]
+    mean = sum(flat) / len(flat)
+    std = math.sqrt(sum((value - mean) ** 2 for value in flat) / len(flat))
+    return [[(value - mean) / std for value in row] for row in returns]
+
+
+def padded(rows: list[list[float]]) -> Tensor:
+    return torch.tensor([row + [0.0] * (max(LENGTHS) - len(row)) for row in rows])
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize("beta", [0.0, 0.05])
+@pytest.mark.parametrize("score_at", ["eos", "last_token"])
+def test_advantages_are_those_of_equation_1(gamma: float, beta: float, score_at: str) -> None:
+    trajectory = filled()
+    algorithm = reinforce(gamma=gamma, kl_reward_coef=beta, score_at=score_at)
+    expected = padded(advantages_by_hand(trajectory, gamma=gamma, beta=beta, score_at=score_at))
+    torch.testing.assert_close(algorithm.advantages(trajectory), expected, atol=2e-6, rtol=1e-5)
+
+
+def test_a_response_cut_off_before_eos_gets_no_eos_reward() -> None:
+    trajectory = bare([2, 2], scores=[1.0, 1.0], terminated=[True, False])
+    assert reinforce().advantages(trajectory).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
+    assert reinforce(score_at="last_token").advantages(trajectory).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def loss_by_hand(
+    logprobs: Tensor, trajectory: Trajectory, advantages: Tensor, *, low: float, high: float, beta: float
+) -> float:
+    assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
+    responses = []
+    for i, length in enumerate(LENGTHS):
+        tokens = []
+        for t in range(length):
+            ratio = math.exp(float(logprobs[i, t]) - float(trajectory.old_logprobs[i, t]))
+            clipped = min(max(ratio, 1 - low), 1 + high)
+            advantage = float(advantages[i, t])
+            d = float(trajectory.ref_logprobs[i, t]) - float(logprobs[i, t])
+            tokens.append(-min(ratio * advantage, clipped * advantage) + beta * (math.exp(d) - d - 1))
+        responses.append(sum(tokens) / length)
+    return sum(responses) / len(responses)
+
+
+def test_the_loss_is_that_of_equation_1_with_both_clips_and_the_kl_term() -> None:
+    algorithm = reinforce(clip_low=0.1, clip_high=0.3, kl_loss_coef=0.5)
+    trajectory = filled()
+    trajectory = replace(trajectory, token_weights=algorithm.token_weights(trajectory.response_mask))
+    advantages = algorithm.advantages(trajectory)
+    logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
+    result = algorithm.loss(logprobs, trajectory, advantages)
+    expected = loss_by_hand(logprobs.detach(), trajectory, advantages, low=0.1, high=0.3, beta=0.5)
+    assert result.loss.item() == pytest.approx(expected, rel=1e-6)
+    result.loss.backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad[~trajectory.response_mask].eq(0).all()
+
+
+def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:
+    algorithm = reinforce(clip_low=0.1, clip_high=0.3, kl_loss_coef=0.5)
+    trajectory = filled()
+    trajectory = replace(trajectory, token_weights=algorithm.token_weights(trajectory.response_mask))
+    advantages = algorithm.advantages(trajectory)
+    logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
+    algorithm.loss(logprobs, trajectory, advantages).loss.backward()
+    assert logprobs.grad is not None
+    for i, t in [(0, 0), (1, 3), (2, 0), (3, 2)]:
+        moved = [logprobs.detach().double() for _ in range(2)]
+        moved[0][i, t] += 1e-6
+        moved[1][i, t] -= 1e-6
+        up, down = (loss_by_hand(values, trajectory, advantages, low=0.1, high=0.3, beta=0.5) for values in moved)
+        assert logprobs.grad[i, t].item() == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-6)
+
+
+def test_both_sides_of_the_clip_hold_the_gradient_back_where_it_would_go_too_far() -> None:
+    # ratios 1.5, 1.5, 0.5, 0.5, 1.1 with advantages +, -, +, -, +: only the first and the fourth are held
+    ratios = torch.tensor([[1.5, 1.5, 0.5, 0.5, 1.1]])
+    trajectory = bare([5], scores=[0.0], old=torch.zeros(1, 5), weights=torch.full((1, 5), 0.2))
+    logprobs = ratios.log().requires_grad_()
+    result = reinforce().loss(logprobs, trajectory, torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0]]))
+    assert result.clipped is not None
+    assert result.clipped.tolist() == [[True, False, False, True, False]]
+    assert result.loss.item() == pytest.approx(-(1.2 - 1.5 + 0.5 - 0.8 + 1.1) / 5)
+    result.loss.backward()
+    assert logprobs.grad is not None  # -weight x ratio x advantage where it is free
+    assert logprobs.grad[0].tolist() == pytest.approx([0, 0.3, -0.1, 0, -0.22])
+
+
+def test_without_old_logprobs_the_ratio_is_one_and_the_gradient_that_of_reinforce() -> None:
+    trajectory = bare([2], scores=[0.0], weights=torch.full((1, 2), 0.5))
+    logprobs = torch.tensor([[-0.3, -4.0]], requires_grad=True)
+    result = reinforce().loss(logprobs, trajectory, torch.tensor([[2.0, -3.0]]))
+    result.loss.backward()
+    assert result.ratio is not None and result.ratio.tolist() == [[1.0, 1.0]]
+    assert logprobs.grad is not None and logprobs.grad.tolist() == [[-1.0, 1.5]]
+
+
+def test_equal_rewards_give_zero_advantage_and_zero_gradient() -> None:
+    trajectory = bare(LENGTHS, scores=[0.7] * 4, weights=torch.full((4, 5), 0.05))
+    advantages = reinforce().advantages(trajectory)
+    logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
+    reinforce().loss(logprobs, trajectory, advantages).loss.backward()
+    assert advantages.eq(0).all()
+    assert logprobs.grad is not None and logprobs.grad.eq(0).all()
+
+
+def test_truncated_responses_are_left_out_of_the_loss_when_they_are_masked() -> None:
+    trajectory = filled()
+    masked = reinforce(mask_truncated=True)
+    weights = masked.token_weights(masked.learned_tokens(trajectory))
+    assert weights[3].tolist() == [0.0] * 5
+    assert weights[0].tolist() == pytest.approx([1 / 9] * 3 + [0, 0])
+    assert weights.sum().item() == pytest.approx(1)
+    assert torch.equal(reinforce().learned_tokens(trajectory), trajectory.response_mask)
+
+
+def test_what_the_algorithm_asks_for_follows_from_its_coefficients() -> None:
+    assert not reinforce().needs_reference
+    assert reinforce(kl_loss_coef=0.1).needs_reference
+    assert reinforce(kl_reward_coef=0.1).needs_reference
+    assert not reinforce().needs_old_logprobs
+    assert reinforce(kl_reward_coef=0.1).needs_old_logprobs
+    assert reinforce(num_minibatches=2).needs_old_logprobs
+    assert reinforce(ppo_epochs=3).num_updates == 3
+
+
+def test_an_unknown_place_for_the_score_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"algorithm.score_at is 'end'.*eos, last_token"):
+        reinforce(score_at="end")

@@ -1,0 +1,43 @@
+"""Trajectories of numbers alone, for algorithms that never see a model."""
+
+import torch
+from torch import Tensor
+
+from vlm_rl.types import Trajectory
+
+
+def bare(
+    lengths: list[int],
+    *,
+    scores: list[float],
+    terminated: list[bool] | None = None,
+    old: Tensor | None = None,
+    ref: Tensor | None = None,
+    weights: Tensor | None = None,
+    indices: list[int] | None = None,
+) -> Trajectory:
+    """One query token and a response of the given length for each row; 0 off the mask."""
+    count, width = len(lengths), max(lengths)
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    ids = torch.zeros(count, 1 + width, dtype=torch.long)
+    return Trajectory(
+        indices=torch.tensor(range(count) if indices is None else indices),
+        input_ids=ids,
+        attention_mask=torch.cat([torch.ones(count, 1, dtype=torch.bool), mask], dim=1),
+        mm_token_type_ids=ids,
+        position_ids=ids[None],
+        images=((),) * count,
+        response_mask=mask,
+        terminated=torch.tensor(terminated if terminated is not None else [True] * count),
+        scores=torch.tensor(scores),
+        engine_logprobs=torch.zeros(count, width),
+        old_logprobs=old,
+        ref_logprobs=ref,
+        token_weights=torch.zeros(count, width) if weights is None else weights,
+    )
+
+
+def random_logprobs(trajectory: Trajectory, *, seed: int) -> Tensor:
+    """Something negative under the mask and 0 off it."""
+    numbers = torch.rand(trajectory.response_mask.shape, generator=torch.Generator().manual_seed(seed))
+    return -2 * numbers * trajectory.response_mask

@@ -1,0 +1,97 @@
+"""What a person gets wrong is said before training starts: what, where and how to mend it; our message last, no traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+from forking import Finished, Forking
+from PIL import Image
+from tiny_commands import TINY
+
+JSONL = ("dataset=jsonl", "dataset.batch_size=2", "dataset.epochs=1", "dataset.max_new_tokens=4", "algorithm.num_minibatches=1")
+
+
+def refused(forking: Forking, cwd: Path, *overrides: str) -> Finished:
+    """The command must end at once, with exit code 2."""
+    finished = forking.run("train.py", [*overrides, "num_threads=1", "study=s"], cwd=cwd)
+    assert finished.code == 2, finished.out + finished.err
+    assert "Traceback" not in finished.err
+    assert "InstantiationException" not in finished.err
+    assert not list(cwd.glob("outputs/*/*/*/metrics.jsonl"))
+    return finished
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["datset.epochs=3"], "There is no config key 'datset.epochs'. Did you mean dataset.epochs"),
+        (["dataset.batchsize=4"], "There is no config key 'dataset.batchsize'. Did you mean dataset.batch_size"),
+        (["model=qwne"], "Available options in 'model':\n\tqwen\n"),
+        (["algorithm=grpo", "algorithm.group_size=1"], "set algorithm.group_size=2 or more"),
+        ([*TINY, "dataset.batch_size=17"], "dataset.batch_size=17 is more than the 16 training rows"),
+        ([*TINY, "algorithm.num_minibatches=3"], "The nearest that do: 2, 4."),
+        (["dataset.batch_size=100"], "ppo_batch_size=32 does not divide dataset.batch_size=100. The nearest that do: 20, 25."),
+        (["seed=abc"], "seed=abc is no integer"),
+        ([*TINY, "rollout.top_p=0.9"], "training samples from the policy itself"),
+        (["dataset=jsonl", "dataset.source.folder=nowhere"], "nowhere/train.jsonl is not there (split 'train')"),
+        (["+dataset.source.colour=red"], "unexpected keyword argument 'colour' (built from the config key 'dataset.source')"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(forking: Forking, tmp_path: Path, overrides: list[str], told: str) -> None:
+    finished = refused(forking, tmp_path, *overrides)
+    last = finished.err[finished.err.rindex("\nError: ") :]
+    assert told in last
+    assert len(last) < 500
+
+
+def write_splits(folder: Path, train: list[dict[str, object]]) -> None:
+    """Three files: these rows to train on, two good ones each for the others."""
+    good = [{"id": f"g{i}", "question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(2)]
+    for split, rows in (("train", train), ("val", good), ("test", good)):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def bad_rows(tmp_path: Path) -> Path:
+    """Two good rows and one of each bad kind."""
+    Image.effect_noise((56, 56), 50).save(tmp_path / "good.png")
+    (tmp_path / "noise.png").write_bytes(bytes(range(256)) * 4)
+    (tmp_path / "half.png").write_bytes((tmp_path / "good.png").read_bytes()[:1500])
+    rows: list[dict[str, object]] = [
+        {"id": "good-1", "question": "<image>How long?", "answer": "7", "image": "good.png"},
+        {"id": "good-2", "question": "What is 2 + 2?", "answer": "4"},
+        {"id": "missing", "question": "<image>How long?", "answer": "7", "image": "nothing.png"},
+        {"id": "broken", "question": "<image>How long?", "answer": "7", "image": "noise.png"},
+        {"id": "truncated", "question": "<image>How long?", "answer": "7", "image": "half.png"},
+        {"id": "unparsable", "question": "What?", "answer": ""},
+        {"id": "markers", "question": "How long?", "answer": "7", "image": "good.png"},
+        {"id": "long", "question": "What is " + "1 + " * 900 + "1?", "answer": "901"},
+    ]
+    write_splits(tmp_path, rows)
+    return tmp_path
+
+
+def test_bad_rows_are_named_with_the_fix(forking: Forking, bad_rows: Path) -> None:
+    told = refused(forking, bad_rows, *JSONL, "dataset.source.folder=.", "dataset.max_prompt_tokens=500").err
+    for row in ("missing", "broken", "truncated", "unparsable", "markers", "long"):
+        assert f"row '{row}': its" in told or f"row '{row}': it has" in told
+    assert "6 of 8 rows of split 'train' cannot be used" in told
+    assert "Mend them, or leave them out by dataset.on_bad_row=skip." in told
+
+
+def test_bad_rows_may_be_left_out_and_are_counted(forking: Forking, bad_rows: Path) -> None:
+    overrides = [*JSONL, "dataset.source.folder=.", "dataset.max_prompt_tokens=500", "dataset.on_bad_row=skip"]
+    finished = forking.run("train.py", [*overrides, "num_threads=1", "study=s"], cwd=bad_rows)
+    assert finished.code == 0, finished.out + finished.err
+    assert "6 of 8 rows of split 'train' are left out" in finished.out
+
+
+def test_sft_needs_a_worked_solution_before_it_starts(forking: Forking, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": "with", "question": "What is 1 + 1?", "answer": "2", "solution": r"\boxed{2}"},
+        {"id": "without", "question": "What is 1 + 2?", "answer": "3"},
+    ]
+    write_splits(tmp_path, rows)
+    told = refused(forking, tmp_path, *JSONL, "dataset.source.folder=.", "algorithm=sft").err
+    assert "row 'without': it has no worked solution, which algorithm=sft learns from" in told
+    assert "row 'with'" not in told

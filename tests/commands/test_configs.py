@@ -1,0 +1,108 @@
+"""Every config composes; what can be built without a download is built; the paper's numbers are the paper's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
+
+from vlm_rl.commands.build import composed
+from vlm_rl.commands.errors import message_of
+from vlm_rl.commands.paths import CONF_DIR
+
+GROUPS = ("model", "dataset", "reward", "algorithm", "rollout", "evaluation", "trainer", "logger", "seeds", "experiment")
+OFFLINE = ("dataset", "reward", "algorithm", "rollout", "evaluation", "trainer")
+PAPER = [f"{data}_{model}" for data in ("geo", "mm_math") for model in ("qwen2_vl_7b", "qwen2_5_vl_7b")]
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    """The resolved config but for what names the run on disk."""
+    cfg = composed([*overrides, "study=s"])
+    cfg.logger = None
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return resolved
+
+
+def options(*groups: str) -> list[tuple[str, str]]:
+    """Every file of the groups, those in folders below as groups of their own."""
+    files = [(group, file) for group in groups for file in sorted(Path(CONF_DIR, group).glob("*.yaml"))]
+    return [(group, file.stem) for group, file in files]
+
+
+def override(group: str, option: str) -> list[str]:
+    """What a person types; dataset=jsonl needs a folder."""
+    return [f"{group}={option}", *(["dataset.source.folder=somewhere"] if option == "jsonl" else [])]
+
+
+@pytest.mark.parametrize(("group", "option"), options(*GROUPS))
+def test_every_option_composes(group: str, option: str) -> None:
+    composed(override(group, option))
+
+
+@pytest.mark.parametrize(("group", "option"), options(*OFFLINE))
+def test_every_option_that_needs_no_download_is_built(group: str, option: str) -> None:
+    cfg = composed(override(group, option))
+    parts = {"rollout": ["engine", "evaluation_engine"], "evaluation": ["scheme", "reflection"]}.get(group)
+    for node in [cfg[group][part] for part in parts] if parts else [cfg[group]]:
+        built = instantiate(node)
+        getattr(built, "close", lambda: None)()
+
+
+@pytest.mark.parametrize(("term", "image"), [("length", "blank"), ("truncation", "shuffled"), ("format", "intact")])
+def test_every_reward_term_and_image_control_can_be_added(term: str, image: str) -> None:
+    cfg = composed([f"+reward/term@reward.terms.{term}={term}", f"evaluation/image={image}"])
+    reward = instantiate(cfg.reward)
+    reward.close()
+    assert instantiate(cfg.evaluation.scheme).image is not None
+
+
+def test_model_and_dataset_alone_compose_to_the_papers_experiment() -> None:
+    assert config("model=qwen", "dataset=geo") == config("experiment=geo_qwen2_5_vl_7b")
+
+
+@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("full", [False, True])
+def test_the_papers_hyper_parameters(name: str, full: bool) -> None:
+    cfg = config(f"experiment={name}{'_full' if full else ''}")
+    model, data, algorithm = cfg["model"], cfg["dataset"], cfg["algorithm"]
+    assert (model["lora"] is None) == full
+    assert model["optimization"]["learning_rate"] == (5e-6 if full else 2e-5)
+    assert model["optimization"]["warmup_share"] == 0.1
+    assert model["freeze"] == ["vision", "connector"]
+    assert model["name"] == ("Qwen/Qwen2.5-VL-7B-Instruct" if "2_5" in name else "Qwen/Qwen2-VL-7B-Instruct")
+    assert (data["batch_size"], data["max_new_tokens"]) == (896, 2048)
+    assert (algorithm["num_minibatches"], algorithm["group_size"], algorithm["ppo_epochs"]) == (32, 1, 1)
+    assert (algorithm["clip_low"], algorithm["clip_high"], algorithm["kl_loss_coef"]) == (0.2, 0.2, 0.001)
+    assert (algorithm["gamma"], algorithm["kl_reward_coef"]) == (1.0, 0.0)
+    assert (cfg["rollout"]["temperature"], cfg["rollout"]["top_p"]) == (1.0, 1.0)
+    rows, epochs, steps = (2101, 50, 100) if name.startswith("geo") else (5000, 30, 150)
+    assert data["epochs"] == epochs
+    assert rows // data["batch_size"] * epochs == steps
+
+
+def test_the_pilot_takes_four_optimizer_steps_of_32_responses_and_sft_takes_batches_of_16() -> None:
+    assert config()["algorithm"]["num_minibatches"] == 4
+    assert config("algorithm=sft")["algorithm"]["num_minibatches"] == 128 / 16
+    assert config("algorithm=sft", "model=qwen", "dataset=geo")["algorithm"]["num_minibatches"] == 896 / 16
+
+
+def test_optimizer_steps_that_do_not_share_out_a_batch_are_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(InterpolationResolutionError) as caught:
+        config("dataset.batch_size=100")
+    told = message_of(caught.value) or ""
+    assert "ppo_batch_size=32 does not divide dataset.batch_size=100. The nearest that do: 20, 25." in told
+
+
+@pytest.mark.parametrize(("group", "seeds"), [("paper", 3), ("five", 5), ("ten", 10)])
+def test_seed_groups_are_the_first_integers(group: str, seeds: int) -> None:
+    text = OmegaConf.load(Path(CONF_DIR, "seeds", f"{group}.yaml"))
+    assert text.hydra.mode == "MULTIRUN"
+    assert text.hydra.sweeper.params.seed == ",".join(map(str, range(seeds)))
+
+
+@pytest.mark.parametrize("file", sorted(Path(CONF_DIR).rglob("*.yaml")), ids=lambda file: file.stem)
+def test_a_package_directive_is_the_very_first_line(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    assert not any("@package" in line for line in lines[1:])

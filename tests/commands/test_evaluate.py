@@ -1,0 +1,121 @@
+"""`evaluate.py checkpoint=...` takes what train.py printed, as it stands there, and finds what the run itself found."""
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from forking import Finished, Forking
+from tiny_commands import BRIEF, content, only_run, train
+
+from vlm_rl.commands.build import composed, plain, vanilla_of
+from vlm_rl.commands.evaluate import find, taken_out
+from vlm_rl.run_folder import RunFolder
+
+
+@pytest.fixture(scope="session")
+def run(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of RL on a random reward, alone in its study for now."""
+    cwd = tmp_path_factory.mktemp("arms")
+    train(forking, cwd, *BRIEF, "study=rl")
+    return only_run(cwd, study="rl")
+
+
+@pytest.fixture(scope="session")
+def arms(run: RunFolder) -> Path:
+    """The working folder of that run."""
+    return run.path.parents[3]
+
+
+def evaluated(forking: Forking, cwd: Path, *arguments: str) -> tuple[Finished, Path]:
+    """The evaluation's output and the folder it names."""
+    finished = forking.run("evaluate.py", arguments, cwd=cwd)
+    assert finished.code == 0, finished.out + finished.err
+    named = re.search(r"Every sample is in (.+)", finished.out)
+    assert named is not None
+    return finished, cwd / named[1].strip()
+
+
+def short_path(run: RunFolder) -> str:
+    """The run as a person names it, from the folder where train.py ran."""
+    assert "," in run.path.parent.name  # what Hydra's grammar chokes on
+    return str(run.path.relative_to(run.path.parents[3]))
+
+
+def test_the_printed_path_of_a_run_is_evaluated_at_the_step_that_validation_picked(
+    forking: Forking, run: RunFolder, arms: Path
+) -> None:
+    assert run.manifest is not None
+    assert run.manifest["picked_step"] == 2
+    assert "experiment=smoke" in run.manifest["overrides"]
+    before = content(run)
+    _, folder = evaluated(forking, arms, f"checkpoint={run.path}")
+    assert content(run) == before
+    for file in sorted((run.path / "evaluations" / "epoch-0001").glob("*.parquet")):
+        again = pq.read_table(folder / "evaluations" / "epoch-0001" / file.name)
+        assert again.equals(pq.read_table(file)), file.name
+    (line,) = (line for line in run.lines("metrics.jsonl") if line["event"] == "evaluation" and line["epoch"] == 1)
+    told = json.loads((folder / "evaluation.json").read_text())
+    assert told["metrics"] == {key: value for key, value in line.items() if key.endswith("/accuracy")}
+
+
+def test_a_checkpoint_of_a_run_and_an_override_go_together(forking: Forking, run: RunFolder, arms: Path) -> None:
+    step = f"{short_path(run)}/checkpoints/step-000002"
+    _, folder = evaluated(forking, arms, f"checkpoint={step}", "evaluation/image=blank")
+    assert (folder / "evaluations" / "epoch-0001" / "val_pass@1_t0.6.parquet").exists()
+    assert json.loads((folder / "evaluation.json").read_text())["config"]["evaluation"]["image"]["_target_"].endswith("Blank")
+
+
+def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: Forking, arms: Path) -> None:
+    small = [argument for argument in BRIEF if argument.startswith(("dataset.", "evaluation"))]
+    _, folder = evaluated(forking, arms, "checkpoint=tiny", *small)
+    files = {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")}
+    assert len(files) == 3
+    evaluated(forking, arms, "checkpoint=tiny", *small)
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")} == files
+
+
+def test_vanilla_is_evaluated_once_for_each_seed_and_shared_by_the_arms_of_a_study(forking: Forking, arms: Path) -> None:
+    (vanilla,) = (arms / "outputs" / "rl").glob("vanilla-*/seed-0")
+    before = {file: file.stat().st_mtime_ns for file in vanilla.rglob("*.parquet")}
+    sft = [argument for argument in BRIEF if not argument.startswith(("algorithm", "reward"))]
+    train(forking, arms, *sft, "algorithm=sft", "algorithm.num_minibatches=1", "study=rl")
+    assert {file: file.stat().st_mtime_ns for file in vanilla.rglob("*.parquet")} == before
+    assert len(before) == 3
+    told = RunFolder(path=vanilla).manifest
+    assert told is not None
+    assert (told["algorithm"], told["status"], told["vanilla"]) == ("vanilla", "finished", None)
+    runs = [path for path in (arms / "outputs" / "rl").glob("*/seed-0") if path != vanilla]
+    assert len(runs) == 2
+    first = [next(RunFolder(path=path).lines("metrics.jsonl")) for path in runs]
+    assert first[0] == first[1]
+    assert {(RunFolder(path=path).manifest or {})["vanilla"] for path in runs} == {vanilla.parent.name}
+
+
+def test_another_model_data_set_or_evaluation_has_another_vanilla_but_not_another_seed_or_algorithm() -> None:
+    def vanilla(*overrides: str) -> str:
+        return vanilla_of(plain(composed([*overrides, "study=s", "logger=none"])))
+
+    assert vanilla() == vanilla("seed=3") == vanilla("algorithm=sft") == vanilla("reward=random", "model.lora.rank=4")
+    others = ["model=qwen", "dataset.data_seed=1", "dataset.max_new_tokens=8", "evaluation/image=shuffled"]
+    others[1] = "dataset.source.data_seed=1"
+    assert len({vanilla(), *(vanilla(other) for other in others)}) == 5
+
+
+def test_the_checkpoint_is_taken_out_before_hydra_reads_the_arguments() -> None:
+    others, checkpoint = taken_out(["evaluate.py", "checkpoint=outputs/s/a-b,c/seed-0/", "evaluation/image=blank"])
+    assert checkpoint == "outputs/s/a-b,c/seed-0"
+    assert others == ["evaluate.py", "evaluation/image=blank"]
+    with pytest.raises(ValueError, match=r"checkpoint=\.\.\. is missing"):
+        find(taken_out(["evaluate.py"])[1])
+
+
+def test_a_checkpoint_that_is_not_there_is_said_with_those_that_are(
+    run: RunFolder, arms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(arms)
+    with pytest.raises(FileNotFoundError, match=r"step-000009 is not there; this run has step-000002"):
+        find(f"{short_path(run)}/checkpoints/step-000009")
+    with pytest.raises(FileNotFoundError, match=r"outputs/nothing holds no run"):
+        find("outputs/nothing")

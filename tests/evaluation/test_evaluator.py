@@ -1,0 +1,60 @@
+"""Evaluation on the tiny VLM: draws that depend on nothing but their names, and metrics by hand."""
+
+import pyarrow as pa
+import pytest
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.evaluation.evaluator import accuracy, metrics
+from vlm_rl.evaluation.settings import GenerationSetting
+
+SETTING = GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=2)
+
+
+def evaluated(experiment: Experiment, *, step: int = 0) -> pa.Table:
+    """Validation under one setting."""
+    return experiment.evaluator.evaluate(experiment.policy, split="val", setting=SETTING, epoch=0.0, generation_steps=step)
+
+
+def test_each_question_has_each_sample_once_in_a_fixed_order(experiment: Experiment) -> None:
+    table = evaluated(experiment)
+    rows = sorted(row.id for row in experiment.dataset.split("val"))
+    assert table["row_id"].to_pylist() == [row for row in rows for _ in range(2)]
+    assert table["sample"].to_pylist() == [0, 1] * len(rows)
+
+
+def test_draws_are_the_same_at_every_step_and_differ_between_splits_settings_samples_and_from_training(
+    experiment: Experiment,
+) -> None:
+    early, late = evaluated(experiment, step=0), evaluated(experiment, step=9)
+    assert early["response"] == late["response"]
+    rows = experiment.dataset.split("val")
+    other = GenerationSetting(k=1, temperature=1.0, top_p=1.0, num_samples=2)
+    seeds = [experiment.evaluator.seeds(rows, split=split, setting=s) for split in ("val", "test") for s in (SETTING, other)]
+    training = experiment.module._collection.seeds(experiment.module.data_flow.queries(0))
+    drawn = [int(seed) for block in [*seeds, training] for seed in block.flatten()]
+    assert len(drawn) == len(set(drawn))
+
+
+def test_responses_do_not_depend_on_how_many_questions_are_encoded_at_a_time(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = evaluated(experiment)
+    object.__setattr__(experiment.evaluator.scheme, "batch_rows", 3)
+    try:
+        apart = evaluated(experiment)
+    finally:
+        object.__setattr__(experiment.evaluator.scheme, "batch_rows", 200)
+    assert apart["response"] == together["response"]
+
+
+def samples(row: str, *accuracies: int) -> list[dict[str, object]]:
+    """The samples of one question."""
+    return [{"row_id": row, "accuracy": float(value)} for value in accuracies]
+
+
+def test_accuracy_is_the_mean_over_questions_of_pass_at_k() -> None:
+    table = pa.Table.from_pylist(samples("a", 1, 0, 0, 0) + samples("b", 0, 0, 0, 0) + samples("c", 1, 1, 1, 1))
+    assert accuracy(table, k=1) == pytest.approx((0.25 + 0 + 1) / 3)
+    assert accuracy(table, k=2) == pytest.approx((0.5 + 0 + 1) / 3)  # 1 - C(3, 2) / C(4, 2)
+    setting = GenerationSetting(k=2, temperature=1.0, top_p=1.0, num_samples=4)
+    assert metrics({("val", setting.name): table}, settings=[setting]) == {"val/pass@2_t1.0/accuracy": pytest.approx(0.5)}

@@ -1,0 +1,69 @@
+"""The frozen tower looks once: features depend on nothing but their picture, and reusing them changes no bit."""
+
+import torch
+from tiny_runs import Build, Hand, roll_out
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.vision_cache import VisionCache
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+from vlm_rl.types import Trajectory
+
+
+def first_gradients(experiment: Experiment, trajectory: Trajectory) -> dict[str, torch.Tensor]:
+    hand = Hand(experiment, optimizer=torch.optim.SGD(experiment.policy.parameters(), lr=0.0))
+    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
+    update.update(trajectory, experiment.policy, hand.stepper, step=0)
+    return hand.seen[0]
+
+
+def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Build) -> None:
+    cached, uncached = built(), built("model.vision_cache=0")
+    roll_out(cached)
+    assert roll_out(cached).images[0][0].features is cached.policy.vision_cache.get(roll_out(cached).images[0][0].key)
+    warm, cold = roll_out(cached), roll_out(uncached)
+    assert uncached.policy.vision_cache.get(cold.images[0][0].key) is None
+    assert warm.old_logprobs is not None and cold.old_logprobs is not None
+    assert torch.equal(warm.input_ids, cold.input_ids)
+    assert torch.equal(warm.engine_logprobs, cold.engine_logprobs)
+    assert torch.equal(warm.old_logprobs, cold.old_logprobs)
+    left, right = first_gradients(cached, warm), first_gradients(uncached, cold)
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_features_do_not_depend_on_the_neighbours_in_the_batch(experiment: Experiment, mixed_rows: list[Row]) -> None:
+    def features(rows: list[Row]) -> dict[str, torch.Tensor]:
+        queries = experiment.policy.look(experiment.encoder.batch(rows, indices=range(len(rows)), step=0))
+        return {image.key: image.features for images in queries.images for image in images if image.features is not None}
+
+    experiment.policy.vision_cache = VisionCache(max_bytes=0)
+    together = features(mixed_rows)
+    alone = features(mixed_rows[1:2]) | features(mixed_rows[2:])
+    assert len(together) == 4
+    assert all(torch.equal(together[key], alone[key]) for key in together)
+
+
+def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experiment, mixed_rows: list[Row]) -> None:
+    experiment.policy.vision_cache = VisionCache(max_bytes=0)
+    together = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
+    for i, row in enumerate(mixed_rows):
+        alone, taken = experiment.encoder.batch([row], indices=[i], step=0), together.select(slice(i, i + 1))
+        assert torch.equal(alone.query_ids, taken.query_ids)
+        assert torch.equal(alone.position_ids, taken.position_ids)
+        assert torch.equal(alone.mm_token_type_ids, taken.mm_token_type_ids)
+        assert torch.equal(alone.next_positions, taken.next_positions)
+        for left, right in zip(alone.images[0], taken.images[0], strict=True):
+            assert left.pixel_values is not None and right.pixel_values is not None
+            assert torch.equal(left.pixel_values, right.pixel_values)
+
+
+def test_the_least_recently_used_features_go_first() -> None:
+    cache = VisionCache(max_bytes=2 * 40)
+    for key in ("a", "b"):
+        cache.put(key, torch.zeros(10, 1))
+    assert cache.get("a") is not None
+    cache.put("c", torch.zeros(10, 1))
+    assert cache.get("b") is None
+    assert cache.get("a") is not None and cache.get("c") is not None
+    cache.put("larger than the cache", torch.zeros(21, 1))
+    assert cache.get("a") is not None and cache.get("larger than the cache") is None

@@ -1,0 +1,77 @@
+from collections.abc import Sequence
+
+import pytest
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row import Row
+from vlm_rl.pipeline.step1_data_flow import DataFlow
+from vlm_rl.stopwatch import Stopwatch
+
+
+class Numbers:
+    """Rows that are told apart by their number."""
+
+    def rows(self, split: str) -> Sequence[Row]:
+        return [Row(id=str(i), question=f"{i}?", answer=str(i), solution=None, images=()) for i in range(11)]
+
+
+def flow(experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: int = 4) -> DataFlow:
+    dataset = Dataset(
+        name="numbers",
+        source=Numbers(),
+        prompt="{question}",
+        batch_size=batch_size,
+        epochs=epochs,
+        max_prompt_tokens=9,
+        max_new_tokens=9,
+        evaluation_rows=None,
+        on_bad_row="error",
+    )
+    return DataFlow(dataset=dataset, encoder=experiment.encoder, seed=seed, stopwatch=Stopwatch())
+
+
+def ids(rows: Sequence[Row]) -> list[int]:
+    return [int(row.id) for row in rows]
+
+
+def test_no_row_comes_twice_in_an_epoch_and_the_last_incomplete_batch_is_dropped(experiment: Experiment) -> None:
+    steps = [ids(flow(experiment).global_rows(step)) for step in range(12)]
+    assert len(flow(experiment)) == 12  # 11 // 3 steps, 4 epochs
+    epochs = [[*steps[i], *steps[i + 1], *steps[i + 2]] for i in range(0, 12, 3)]
+    assert all(len(set(epoch)) == 9 for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 4  # shuffled anew
+    assert set().union(*epochs) == set(range(11))  # what one epoch drops another has
+
+
+def test_an_epoch_of_whole_batches_is_a_permutation(experiment: Experiment) -> None:
+    whole = flow(experiment, batch_size=11)
+    assert sorted(ids(whole.global_rows(0))) == list(range(11))
+    assert ids(whole.global_rows(0)) != ids(whole.global_rows(1))
+    assert ids(whole.global_rows(0)) != ids(flow(experiment, batch_size=11, seed=1).global_rows(0))
+
+
+@pytest.mark.parametrize("first_step", [0, 1, 5, 11, 12])
+def test_the_flow_goes_on_from_any_step(experiment: Experiment, first_step: int) -> None:
+    expected = [(batch.step, ids(batch.rows)) for batch in flow(experiment)]
+    resumed = flow(experiment)
+    resumed.start(first_step=first_step, rank=0, num_ranks=1)
+    assert [(batch.step, ids(batch.rows)) for batch in resumed] == expected[first_step:]
+    assert len(resumed) == 12 - first_step
+
+
+def test_ranks_share_a_batch_out_and_keep_the_places_of_their_rows(experiment: Experiment) -> None:
+    shares = []
+    for rank in range(2):
+        mine = flow(experiment)
+        mine.start(first_step=0, rank=rank, num_ranks=2)
+        shares.append(mine.queries(4))
+    assert [share.indices for share in shares] == [(0, 2), (1,)]
+    everything = ids(flow(experiment).global_rows(4))
+    assert ids(shares[0].rows) == everything[::2]
+    assert ids(shares[1].rows) == everything[1::2]
+
+
+def test_more_ranks_than_queries_is_an_error_that_names_the_least_batch_size(experiment: Experiment) -> None:
+    with pytest.raises(ValueError, match=r"dataset.batch_size=4 or more"):
+        flow(experiment).start(first_step=0, rank=0, num_ranks=4)

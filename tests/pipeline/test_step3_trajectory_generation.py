@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_runs import Build
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import Row
+from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch, Parity, TrajectoryGeneration, concatenate
+from vlm_rl.rollout.engine import SamplingSettings
+from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, finish
+from vlm_rl.types import ResponseBatch, Trajectory
+
+
+def lying(responses: ResponseBatch, *, by: float) -> ResponseBatch:
+    return replace(responses, engine_logprobs=responses.engine_logprobs + by * responses.response_mask)
+
+
+@pytest.mark.parametrize("by", [0.05, float("nan")])
+def test_an_engine_that_lies_about_its_log_probabilities_stops_the_run(experiment: Experiment, by: float) -> None:
+    module = experiment.module
+    queries = module.data_flow.queries(0)
+    responses = module.collect_responses(queries)
+    generation = TrajectoryGeneration(
+        reward=experiment.reward, algorithm=experiment.algorithm, parity=Parity(every=2, tolerance=0.01)
+    )
+    generation.generate(queries, responses, experiment.policy)  # the truth passes
+    with pytest.raises(EngineMismatch, match=r"parity.tolerance=0.01.*adapter did not load"):
+        generation.generate(queries, lying(responses, by=by), experiment.policy)
+    generation.generate(replace(queries, step=1), lying(responses, by=by), experiment.policy)  # not due at this step
+
+
+def test_positions_of_a_response_go_on_where_those_of_the_query_end(experiment: Experiment, mixed_rows: list[Row]) -> None:
+    queries = experiment.encoder.batch(mixed_rows, indices=(4, 0, 9), step=0)
+    ids = torch.tensor([[5, 6, 7], [5, -1, -1]]).repeat(3, 1)
+    responses = finish(experiment.policy, ids, torch.zeros(6, 3), 2)
+    trajectory = concatenate(queries, responses, scores=torch.arange(6.0))
+    assert trajectory.indices.tolist() == [8, 9, 0, 1, 18, 19]
+    for row in range(6):
+        last = int(queries.position_ids[:, row // 2].max())
+        assert trajectory.position_ids[:, row, -3:].tolist() == [[last + 1, last + 2, last + 3]] * 3
+    assert trajectory.attention_mask[:, -3:].tolist() == [[True] * 3, [True, False, False]] * 3
+    assert trajectory.mm_token_type_ids[:, -3:].eq(0).all()
+    assert [len(images) for images in trajectory.images] == [0, 0, 1, 1, 3, 3]
+    assert trajectory.lengths[:, 1].tolist() == [3, 1] * 3
+    assert trajectory.lengths[:, 0].tolist() == queries.attention_mask.sum(1).repeat_interleave(2).tolist()
+
+
+def test_positions_are_those_that_the_model_gives_the_whole_sequence(experiment: Experiment, mixed_rows: list[Row]) -> None:
+    queries = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
+    responses = finish(experiment.policy, torch.full((3, 4), 5), torch.zeros(3, 4), 1)
+    trajectory = concatenate(queries, responses, scores=torch.zeros(3))
+    grids = torch.stack([image.grid_thw for images in trajectory.images for image in images])
+    expected = experiment.policy.position_ids(
+        trajectory.input_ids, trajectory.mm_token_type_ids, grids, trajectory.attention_mask
+    )
+    mask = trajectory.attention_mask
+    assert torch.equal(trajectory.position_ids[:, mask], expected[:, mask])
+
+
+def test_selected_rows_lose_only_padding(trajectory: Trajectory) -> None:
+    chosen = trajectory.lengths.sum(1).argsort()[:3]
+    part = trajectory.select(chosen)
+    assert part.attention_mask[:, 0].any()
+    assert part.response_mask[:, -1].any()
+    assert torch.equal(part.lengths, trajectory.lengths[chosen])
+    for i, row in enumerate(chosen.tolist()):
+        assert torch.equal(part.input_ids[i, part.attention_mask[i]], trajectory.input_ids[row, trajectory.attention_mask[row]])
+    assert torch.equal(
+        part.engine_logprobs[part.response_mask], trajectory.engine_logprobs[chosen][trajectory.response_mask[chosen]]
+    )
+
+
+def test_a_single_update_needs_no_old_log_probabilities_but_parity_asks_for_them(built: Build) -> None:
+    single = built("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0")
+    module = single.module
+    queries = module.data_flow.queries(0)
+    responses = module.collect_responses(queries)
+    assert module.generate_trajectory(queries, responses).trajectory.old_logprobs is not None
+    later = module.generate_trajectory(replace(queries, step=1), responses).trajectory
+    assert later.old_logprobs is None and later.ref_logprobs is None
+
+
+def test_truncated_sampling_is_refused_in_training() -> None:
+    settings = SamplingSettings(temperature=1.0, top_p=0.9, max_new_tokens=1, num_samples=1)
+    with pytest.raises(ValueError, match=r"rollout.top_p is 0.9.*must be 1"):
+        ResponseCollection(engine=HuggingFaceEngine(forward_batch_size=1), settings=settings, seed=0)
