@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from tiny_runs import Hand, roll_out, small
 
 from vlm_rl.commands.build import build, composed
 from vlm_rl.evaluation.evaluator import accuracy
@@ -47,3 +48,16 @@ def test_without_the_right_figure_vision_dominant_accuracy_falls_to_chance(contr
 def test_the_shipped_model_is_at_most_eight_megabytes() -> None:
     folder = Path(__file__).parents[1] / "vlm_rl" / "models" / "tiny" / "weights"
     assert (folder / "model.safetensors").stat().st_size <= 8_000_000
+
+
+def test_with_a_learning_rate_of_zero_every_answer_stays_the_same() -> None:
+    experiment = small("model.optimization.learning_rate=0.0", "dataset.max_new_tokens=48", tremble=False)
+    module, scheme = experiment.module, experiment.evaluator.scheme
+    split, setting = scheme.cells[0]
+    before = experiment.evaluator.evaluate(experiment.policy, split=split, setting=setting, epoch=0.0, generation_steps=0)
+    hand = Hand(experiment)
+    module._update.update(roll_out(experiment), experiment.policy, hand.stepper, step=0)
+    after = experiment.evaluator.evaluate(experiment.policy, split=split, setting=setting, epoch=0.0, generation_steps=0)
+    experiment.reward.close()
+    assert hand.seen, "the optimizer stepped"
+    assert after.equals(before)

@@ -16,6 +16,14 @@ def pooled(sums: Tensor) -> Tensor:
     return sums
 
 
+def pooled_max(value: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The largest value of all ranks."""
+    if dist.is_available() and dist.is_initialized():
+        value = value.clone()
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+    return value
+
+
 def pooled_mean(values: Tensor, mask: Tensor) -> float:
     """Mean of the values under the mask over all ranks, NaN if there are none."""
     sums = torch.stack([values.double()[mask].sum(), mask.sum().double()])

@@ -42,29 +42,25 @@ def ids_of(order: list[int], responses: ResponseBatch) -> dict[tuple[int, int], 
     return {key: ids[mask].tolist() for key, (ids, mask) in zip(keys, pairs, strict=True)}
 
 
+HOT = SamplingSettings(temperature=5.0, top_p=1.0, max_new_tokens=24, num_samples=3)
+
+
 @contextmanager
-def stopping_at(policy: Policy, ids: list[int]) -> Iterator[None]:
-    """Other stop ids, so that rows end at different tokens whatever the weights."""
-    before = policy.vlm.generation_config.eos_token_id
-    policy.vlm.generation_config.eos_token_id = ids
+def restless(policy: Policy) -> Iterator[list[int]]:
+    """Every eighth id ends a response and the temperature is high, so that rows end at different tokens whatever the weights."""
+    before = policy.vlm.generation_config.eos_token_id, policy.temperature
+    stops = [i for i in range(0, len(policy.banned), 8) if not policy.banned[i]]
+    policy.vlm.generation_config.eos_token_id, policy.temperature = stops, HOT.temperature
     try:
-        yield
+        yield stops
     finally:
-        policy.vlm.generation_config.eos_token_id = before
-
-
-def common_ids(experiment: Experiment) -> list[int]:
-    """Ids that the policy often writes; never first, so that responses have some length."""
-    written = sampled(experiment, list(range(6)))
-    counts = torch.bincount(written.response_ids[written.response_mask])
-    first = set(written.response_ids[:, 0].tolist())
-    return [i for i in counts.argsort(descending=True).tolist() if i not in first][:3]
+        policy.vlm.generation_config.eos_token_id, policy.temperature = before
 
 
 def test_engine_logprobs_are_those_of_training_with_groups_and_rows_that_leave_the_batch(experiment: Experiment) -> None:
     order, policy = list(range(8)), experiment.policy
-    with stopping_at(policy, common_ids(experiment)):
-        responses = sampled(experiment, order)
+    with restless(policy):
+        responses = sampled(experiment, order, HOT)
         lengths = responses.response_mask.sum(1)
         assert len(set(lengths.tolist())) > 3  # some rows were removed midway
         queries = policy.look(queries_of(experiment, order))
@@ -76,9 +72,8 @@ def test_engine_logprobs_are_those_of_training_with_groups_and_rows_that_leave_t
 
 
 def test_every_stop_id_ends_a_response_and_is_its_last_token(experiment: Experiment) -> None:
-    stops = common_ids(experiment)
-    with stopping_at(experiment.policy, stops):
-        responses = sampled(experiment, list(range(8)))
+    with restless(experiment.policy) as stops:
+        responses = sampled(experiment, list(range(8)), HOT)
     seen = set()
     for ids, response in zip(ids_of(list(range(8)), responses).values(), responses.responses, strict=True):
         assert response.num_tokens == len(ids)

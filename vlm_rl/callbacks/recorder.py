@@ -12,7 +12,7 @@ from vlm_rl import ranks
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
-from vlm_rl.masking import pooled_mean
+from vlm_rl.masking import pooled_max, pooled_mean
 from vlm_rl.memory import peak_bytes
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, write_table
@@ -116,7 +116,7 @@ def engine_metrics(trajectory: Trajectory) -> dict[str, float]:
     if trajectory.old_logprobs is None:
         return {}
     difference = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()
-    largest = torch.where(trajectory.response_mask, difference, torch.zeros_like(difference)).max()
+    largest = pooled_max(torch.where(trajectory.response_mask, difference, torch.zeros_like(difference)).max())
     return {
         "rollout/logprob_difference_mean": pooled_mean(difference, trajectory.response_mask),
         "rollout/logprob_difference_max": float(largest),

@@ -12,7 +12,7 @@ from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
 from vlm_rl.evaluation.image_control import ImageControl
 from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
-from vlm_rl.evaluation.records import records
+from vlm_rl.evaluation.records import SCHEMA, records
 from vlm_rl.evaluation.settings import GenerationSetting, metric_name
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
@@ -53,7 +53,7 @@ class Evaluator:
         """One record for each sample of each question, on every rank."""
         rows = self.scheme.image(self._dataset.split(split))
         self._engine.load(policy)
-        tables = []
+        tables = [SCHEMA.empty_table()]  # a rank may have no row
         mine = range(ranks.rank(), len(rows), ranks.num_ranks())
         for start in range(0, len(mine), self.scheme.batch_rows):
             indices = mine[start : start + self.scheme.batch_rows]

@@ -25,11 +25,7 @@ class DataFlow(IterableDataset[QueryBatch]):
 
     def start(self, *, first_step: int, rank: int, num_ranks: int) -> None:
         """Where to begin, and which rows are this rank's: every `num_ranks`-th."""
-        if num_ranks > self._dataset.batch_size:
-            raise ValueError(
-                f"dataset.batch_size={self._dataset.batch_size} leaves some of the {num_ranks} ranks without a query: "
-                f"set dataset.batch_size={num_ranks} or more, or train on fewer devices."
-            )
+        self._dataset.check_sizes(num_ranks=num_ranks)
         self.first_step, self.rank, self.num_ranks = first_step, rank, num_ranks
 
     def __len__(self) -> int:
