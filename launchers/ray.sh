@@ -8,4 +8,4 @@ exec "$PYTHON" train.py hydra/launcher=ray \
   hydra.launcher.ray.init.address="${ADDRESS:-null}" \
   ++hydra.launcher.ray.remote.num_cpus="${CPUS:-1}" \
   ++hydra.launcher.ray.remote.num_gpus="${GPUS:-0}" \
-  hydra.mode=MULTIRUN "$@"
+  "$@" -m

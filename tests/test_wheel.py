@@ -12,7 +12,14 @@ from hatchling.builders.wheel import WheelBuilder
 ROOT = Path(__file__).parents[1]
 # Files that no import asks for, so that nothing else would notice their absence.
 CARRIED = ("vlm_rl/models/tiny/weights", "vlm_rl/reports")
-PROGRAM = "from vlm_rl.commands.train import main; main()"
+# The folder of the configs on stderr: --cfg has stdout to itself.
+PROGRAM = """
+import sys
+from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.train import main
+print(CONF_DIR, file=sys.stderr)
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,5 +80,6 @@ def test_an_installed_wheel_composes_its_own_configs_from_any_folder(installed: 
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert str(installed / "vlm_rl" / "conf") in done.stderr  # and not those of the checkout
     assert "train_rows: 16" in done.stdout  # a value of conf/experiment/smoke.yaml
     assert list(tmp_path.iterdir()) == []

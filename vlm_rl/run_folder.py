@@ -58,6 +58,8 @@ class RunFolder:
         for file in (self.path / "completions").glob("step-*.parquet"):
             if int(file.stem.removeprefix("step-")) > generation_steps:
                 file.unlink()
+        for leftover in self.path.rglob(".*.tmp"):  # of a write that was killed
+            leftover.unlink()
 
     def clear(self) -> None:
         """Forgets everything: no checkpoint was ever written."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0  # for one command, on a machine that does much else
 SECONDS_BETWEEN_LOOKS = 0.002  # a checkpoint of the tiny model takes some ten milliseconds
 LOOKS = 20  # for each question whether it still runs
 

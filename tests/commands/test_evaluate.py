@@ -69,6 +69,7 @@ def test_a_checkpoint_of_a_run_and_an_override_go_together(forking: Forking, run
 
 def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: Forking, arms: Path) -> None:
     small = [argument for argument in BRIEF if argument.startswith(("dataset.", "evaluation"))]
+    small.append("algorithm.num_minibatches=1")
     _, folder = evaluated(forking, arms, "checkpoint=tiny", *small)
     files = {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")}
     assert len(files) == 3

@@ -76,7 +76,7 @@ def test_a_run_killed_at_many_moments_ends_as_if_nothing_had_happened(forking: F
     finished = train(forking, tmp_path, *TINY, "study=killed")
     assert "Resuming from" in finished.out
     assert content(only_run(tmp_path, study="killed")) == content(only_run(whole, study="whole"))
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(only_run(tmp_path, study="killed").path.rglob("*.tmp"))
 
 
 def test_the_uninterrupted_run_learns_something(whole: Path) -> None:

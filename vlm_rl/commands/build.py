@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -50,8 +51,14 @@ class Experiment:
 def composed(overrides: list[str], *, config_name: str = "train") -> DictConfig:
     """The config that a command line with these overrides would run with, outside of Hydra's launcher."""
     resolvers.register()
-    with initialize_config_dir(CONF_DIR, version_base="1.3"):
-        return compose(config_name, overrides=overrides)
+    around = GlobalHydra.instance().hydra  # inside of a Hydra main function, as in evaluate.py, there is one already
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(CONF_DIR, version_base="1.3"):
+            return compose(config_name, overrides=overrides)
+    finally:
+        if around is not None:
+            GlobalHydra.instance().initialize(around)
 
 
 def build(cfg: DictConfig) -> Experiment:

@@ -21,6 +21,7 @@ from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import Experiment, build, composed, plain
+from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.evaluation.evaluator import metrics
 from vlm_rl.run_folder import RunFolder, write_table, write_whole
@@ -94,6 +95,7 @@ def find(checkpoint: str) -> Target:
 
 def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
     """Runs what is missing, prints the table and returns the metrics."""
+    hush()
     experiment = build(cfg)
     try:
         if target.weights is not None:

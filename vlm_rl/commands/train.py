@@ -21,6 +21,7 @@ from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
+from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.run_folder import RunFolder
 
@@ -38,6 +39,7 @@ def _main(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     """One run, from its beginning or from its newest checkpoint to its end."""
+    hush()
     if cfg.num_threads is not None:
         torch.set_num_threads(cfg.num_threads)
     if not resolvers.is_named(cfg.study):

@@ -1,0 +1,20 @@
+"""Warnings of libraries about what is done on purpose here; a newcomer should read our lines, not theirs."""
+
+import warnings
+
+from transformers.utils import logging as transformers_logging
+
+EXPECTED = (
+    "Your `IterableDataset` has `__len__` defined",  # one process loads the data, so the length is right
+    "Found .* module.* in eval mode at the start of training",  # there is no dropout to switch on
+    ".*treespec.*is deprecated",  # Lightning's own use of torch
+    "`is_gradient_checkpointing` is deprecated",  # PEFT's own use of transformers
+    "The 'train_dataloader' does not have many workers",  # the encoder shares the policy's vision cache
+)
+
+
+def hush() -> None:
+    """For this process: expected warnings and progress bars of loading are not shown."""
+    for message in EXPECTED:
+        warnings.filterwarnings("ignore", message=message)
+    transformers_logging.disable_progress_bar()
