@@ -56,11 +56,12 @@ def gradients(policy: Policy) -> dict[str, Tensor]:
 
 
 def roll_out(experiment: Experiment, *, step: int = 0) -> Trajectory:
-    """Steps I to III with drawn scores."""
+    """Steps I to III; scores are drawn and three of four responses count as ended, whatever the model wrote."""
     module = experiment.module
     queries = experiment.policy.look(module.data_flow.queries(step))
     trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
-    return replace(trajectory, scores=torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1)))
+    scores = torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1))
+    return replace(trajectory, scores=scores, terminated=torch.arange(len(trajectory)) % 4 != 0)
 
 
 class Hand:

@@ -94,7 +94,7 @@ def test_the_style_of_solutions_changes_no_problem() -> None:
 
 
 def test_training_never_holds_a_problem_of_validation_or_test() -> None:
-    source = MicroGeometrySource(train_rows=400, val_rows=100, test_rows=100, data_seed=0, solutions=CLEAN)
+    source = MicroGeometrySource(train_rows=400, val_rows=100, test_rows=100, data_seed=0, solutions=CLEAN, carry_share=0.5)
     train, val, test = ({row.content_key for row in source.rows(name)} for name in ("train", "val", "test"))
     assert not train & val
     assert not train & test

@@ -62,16 +62,17 @@ def test_the_flow_goes_on_from_any_step(experiment: Experiment, first_step: int)
 
 def test_ranks_share_a_batch_out_and_keep_the_places_of_their_rows(experiment: Experiment) -> None:
     shares = []
-    for rank in range(2):
+    for rank in range(3):
         mine = flow(experiment)
-        mine.start(first_step=0, rank=rank, num_ranks=2)
+        mine.start(first_step=0, rank=rank, num_ranks=3)
         shares.append(mine.queries(4))
-    assert [share.indices for share in shares] == [(0, 2), (1,)]
+    assert [share.indices for share in shares] == [(0,), (1,), (2,)]
     everything = ids(flow(experiment).global_rows(4))
-    assert ids(shares[0].rows) == everything[::2]
-    assert ids(shares[1].rows) == everything[1::2]
+    assert [ids(share.rows) for share in shares] == [[row] for row in everything]
 
 
-def test_more_ranks_than_queries_is_an_error_that_names_the_least_batch_size(experiment: Experiment) -> None:
-    with pytest.raises(ValueError, match=r"dataset.batch_size=4 or more"):
+def test_a_batch_that_ranks_cannot_share_is_an_error_that_names_the_nearest_sizes(experiment: Experiment) -> None:
+    with pytest.raises(ValueError, match=r"dataset.batch_size=3 cannot be shared out over 2 ranks. Nearest: 2 or 4"):
+        flow(experiment).start(first_step=0, rank=0, num_ranks=2)
+    with pytest.raises(ValueError, match="Nearest: 4"):
         flow(experiment).start(first_step=0, rank=0, num_ranks=4)

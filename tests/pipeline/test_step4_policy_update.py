@@ -16,7 +16,7 @@ SPLITS = {"one row each": 1, "a few": 200, "all at once": 10**6}
 
 
 @pytest.fixture
-def experiment(built: Build) -> Experiment:
+def learner(built: Build) -> Experiment:
     return built("algorithm.group_size=2", "model.optimization.max_grad_norm=1e9")
 
 
@@ -38,16 +38,21 @@ def assert_same(left: tuple[UpdateStats, list[dict[str, Tensor]]], right: tuple[
     assert right[0].__dict__ == pytest.approx(left[0].__dict__, rel=1e-5, abs=1e-7)
 
 
+def test_there_is_something_to_learn(learner: Experiment, trajectory: Trajectory) -> None:
+    stats, _ = standing(learner, trajectory)
+    assert stats.gradient_norm > 0.01
+
+
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_split_into_micro_batches_changes_nothing(experiment: Experiment, trajectory: Trajectory, split: str) -> None:
-    expected = standing(experiment, trajectory)
-    assert len(expected[1]) == experiment.algorithm.num_minibatches == 2
-    assert_same(expected, standing(experiment, trajectory, micro_batch_tokens=SPLITS[split]))
+def test_the_split_into_micro_batches_changes_nothing(learner: Experiment, trajectory: Trajectory, split: str) -> None:
+    expected = standing(learner, trajectory)
+    assert len(expected[1]) == learner.algorithm.num_minibatches == 2
+    assert_same(expected, standing(learner, trajectory, micro_batch_tokens=SPLITS[split]))
 
 
-def test_the_order_of_the_responses_changes_nothing(experiment: Experiment, trajectory: Trajectory) -> None:
+def test_the_order_of_the_responses_changes_nothing(learner: Experiment, trajectory: Trajectory) -> None:
     order = torch.randperm(len(trajectory), generator=torch.Generator().manual_seed(0)).tolist()
-    assert_same(standing(experiment, trajectory), standing(experiment, shuffled(trajectory, order)))
+    assert_same(standing(learner, trajectory), standing(learner, shuffled(trajectory, order)))
 
 
 def widened(trajectory: Trajectory, *, left: int, right: int) -> Trajectory:
@@ -77,15 +82,15 @@ def widened(trajectory: Trajectory, *, left: int, right: int) -> Trajectory:
     )
 
 
-def test_padding_changes_neither_statistics_nor_gradients(experiment: Experiment, trajectory: Trajectory) -> None:
+def test_padding_changes_neither_statistics_nor_gradients(learner: Experiment, trajectory: Trajectory) -> None:
     wide = widened(trajectory, left=9, right=5)
-    policy, width = experiment.policy, trajectory.response_mask.shape[1]
+    policy, width = learner.policy, trajectory.response_mask.shape[1]
     with torch.no_grad():
         narrow, padded = policy.statistics(trajectory), policy.statistics(wide)
     torch.testing.assert_close(padded.logprobs[:, :width], narrow.logprobs, atol=2e-5, rtol=0)
     torch.testing.assert_close(padded.entropy[:, :width], narrow.entropy, atol=2e-5, rtol=0)
     assert padded.logprobs[:, width:].eq(0).all()
-    assert_same(standing(experiment, trajectory), standing(experiment, wide))
+    assert_same(standing(learner, trajectory), standing(learner, wide))
 
 
 def test_equal_rewards_move_nothing_but_the_kl_term(built: Build, trajectory: Trajectory) -> None:
@@ -97,10 +102,8 @@ def test_equal_rewards_move_nothing_but_the_kl_term(built: Build, trajectory: Tr
     assert all(gradient.eq(0).all() for update in gradients for gradient in update.values())
 
 
-def test_before_the_first_step_every_ratio_is_one_and_nothing_is_clipped(
-    experiment: Experiment, trajectory: Trajectory
-) -> None:
-    stats, _ = standing(experiment, trajectory)
+def test_before_the_first_step_every_ratio_is_one_and_nothing_is_clipped(learner: Experiment, trajectory: Trajectory) -> None:
+    stats, _ = standing(learner, trajectory)
     assert stats.ratio == pytest.approx(1, abs=1e-5)
     assert stats.clip_fraction == 0
     assert trajectory.ref_logprobs is not None and trajectory.old_logprobs is not None
@@ -109,15 +112,15 @@ def test_before_the_first_step_every_ratio_is_one_and_nothing_is_clipped(
     assert k3 > 1e-4
     assert stats.kl == pytest.approx(k3, rel=1e-3)
     with torch.no_grad():
-        entropy = experiment.policy.statistics(trajectory).entropy[trajectory.response_mask].mean().item()
+        entropy = learner.policy.statistics(trajectory).entropy[trajectory.response_mask].mean().item()
     assert stats.entropy == pytest.approx(entropy, rel=1e-5)
 
 
-def test_the_clip_fraction_counts_the_tokens_that_the_clip_held_back(experiment: Experiment, trajectory: Trajectory) -> None:
+def test_the_clip_fraction_counts_the_tokens_that_the_clip_held_back(learner: Experiment, trajectory: Trajectory) -> None:
     assert trajectory.old_logprobs is not None
     shifted = replace(trajectory, old_logprobs=trajectory.old_logprobs - 0.5 * trajectory.response_mask)
-    stats, _ = standing(experiment, shifted)  # every ratio is exp(0.5): held where the advantage is positive
-    positive = experiment.algorithm.advantages(shifted)[shifted.response_mask] > 0
+    stats, _ = standing(learner, shifted)  # every ratio is exp(0.5): held where the advantage is positive
+    positive = learner.algorithm.advantages(shifted)[shifted.response_mask] > 0
     assert stats.ratio == pytest.approx(math.exp(0.5), rel=1e-4)
     assert stats.clip_fraction == pytest.approx(positive.float().mean().item())
 
@@ -130,19 +133,19 @@ def test_masked_truncated_responses_have_no_gradient(built: Build, trajectory: T
     assert all(gradient.eq(0).all() for gradient in gradients[0].values())
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_and_too_many_in_a_row_stop_the_run(
-    experiment: Experiment, trajectory: Trajectory
+def test_a_loss_that_is_not_finite_skips_its_update_and_too_many_in_a_row_stop_the_run(
+    learner: Experiment, trajectory: Trajectory
 ) -> None:
-    before = {name: p.detach().clone() for name, p in trained(experiment.policy).items()}
+    before = {name: p.detach().clone() for name, p in trained(learner.policy).items()}
     broken = replace(trajectory, ref_logprobs=torch.full_like(trajectory.engine_logprobs, torch.nan))
     one = replace(broken, ref_logprobs=torch.where(broken.indices[:, None] == 3, broken.ref_logprobs, trajectory.ref_logprobs))
-    stats, seen = standing(experiment, one)
+    stats, seen = standing(learner, one)
     assert stats.skipped_updates == 1
     assert len(seen) == 1
-    assert math.isfinite(stats.gradient_norm)
+    assert math.isfinite(stats.gradient_norm) and math.isfinite(stats.loss)  # those of the update that was made
     with pytest.raises(NonFiniteUpdates, match="2 updates in a row"):
-        standing(experiment, broken)
-    assert all(torch.equal(p, before[name]) for name, p in trained(experiment.policy).items())
+        standing(learner, broken)
+    assert all(torch.equal(p, before[name]) for name, p in trained(learner.policy).items())
 
 
 def test_the_gradient_is_clipped_to_its_norm(built: Build, trajectory: Trajectory) -> None:

@@ -60,9 +60,11 @@ class PolicyUpdate:
                 ppo_epoch=ppo_epoch,
             ):
                 mini = trajectory.select(chosen) if len(chosen) else None
-                sums += self._gradients(mini, advantages[chosen], policy, stepper)
-                norms.append(self._step(policy, stepper))
-        return self._stats(pooled(sums), norms, learning_rate)
+                found = pooled(self._gradients(mini, advantages[chosen], policy, stepper))
+                norms.append(self._step(policy, stepper, loss=float(found[TOKEN_SUMS.index("loss")])))
+                if math.isfinite(norms[-1]):
+                    sums += found
+        return self._stats(sums, norms, learning_rate)
 
     def _gradients(self, mini: Trajectory | None, advantages: Tokens, policy: Policy, stepper: Stepper) -> Tensor:
         """Adds the gradient of one mini-batch, micro-batch by micro-batch, and returns sums over tokens."""
@@ -83,14 +85,18 @@ class PolicyUpdate:
         stepper.synchronise()
         return sums
 
-    def _step(self, policy: Policy, stepper: Stepper) -> float:
-        """Clips and steps; an update with a non-finite gradient is skipped, on every rank alike."""
+    def _step(self, policy: Policy, stepper: Stepper, *, loss: float) -> float:
+        """Clips and steps; the norm before clipping, or NaN where loss or gradient is not finite: skipped, on every rank alike.
+
+        A loss can be NaN although its gradient is finite: a clamp has no slope there.
+        """
         parameters = [p for p in policy.parameters() if p.requires_grad]
         norm = float(nn.utils.clip_grad_norm_(parameters, policy.optimization.max_grad_norm))
-        if math.isfinite(norm):
+        if math.isfinite(norm) and math.isfinite(loss):
             stepper.step()
             self._skipped_in_a_row = 0
         else:
+            norm = math.nan
             self._skipped_in_a_row += 1
             if self._skipped_in_a_row >= self._max_skipped:
                 raise NonFiniteUpdates(
@@ -106,7 +112,7 @@ class PolicyUpdate:
         tokens = named["tokens"] or float("nan")
         finite = [norm for norm in norms if math.isfinite(norm)]
         return UpdateStats(
-            loss=named["loss"] / len(norms),
+            loss=named["loss"] / (len(finite) or math.nan),
             kl=named["kl"] / tokens,
             entropy=named["entropy"] / tokens,
             ratio=named["ratio"] / tokens,
