@@ -69,3 +69,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_with_the_key_that_says_where_it_should_be(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"val\.jsonl is not there \(split 'val'\)\. dataset\.source\.folder must name"):
         JsonlSource(folder=str(tmp_path), files=FILES).rows("val")
+
+
+def test_further_short_fields_of_a_row_are_kept_as_text_for_breakdowns(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, line(level=3, source="MATH", hard=True, notes="x" * 81, tags=["a"], kind="angles"))
+    assert row.fields == {"level": "3", "source": "MATH", "hard": "True"}
+    assert row.kind == "angles"

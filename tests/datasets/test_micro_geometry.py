@@ -171,3 +171,11 @@ def test_a_figure_shows_its_labels_and_its_key_tells_figures_apart() -> None:
     assert shown.load().tobytes() != other.load().tobytes()
     assert shown.key != other.key
     assert len({row.images[0].key for row in rows}) == len(rows)
+
+
+def test_rows_say_whether_they_carry_and_whether_training_has_their_wording() -> None:
+    assert {row.fields["wording"] for row in split("train")} == {"known"}
+    assert {row.fields["carry"] for row in split("train")} == {"yes", "no"}
+    test = split("test")
+    assert {row.fields["carry"] for row in test} == {"yes"}
+    assert 0.4 < sum(row.fields["wording"] == "new" for row in test) / len(test) < 0.6

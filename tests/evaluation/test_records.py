@@ -9,7 +9,11 @@ from vlm_rl.types import Response
 
 
 def test_a_record_holds_what_was_asked_said_and_decided() -> None:
-    row = Row(id="r", question="<image>Why?", answer="7", solution=None, images=(Sheet(0), Sheet(1)), kind="k", modality="text")
+    images = (Sheet(0), Sheet(1))
+    further = {"level": "3"}
+    row = Row(
+        id="r", question="<image>Why?", answer="7", solution=None, images=images, kind="k", modality="text", fields=further
+    )
     responses = [
         Response(text=r"So \boxed{7}", finish_reason="stop", num_tokens=5),
         Response(text="So 7 and", finish_reason="length", num_tokens=6),
@@ -25,6 +29,7 @@ def test_a_record_holds_what_was_asked_said_and_decided() -> None:
         "image_id": f"{Sheet(0).key}+{Sheet(1).key}",
         "kind": "k",
         "modality": "text",
+        "fields": '{"level": "3"}',
         "split": "val",
         "setting": "pass@8_t1.0",
         "epoch": 1.5,

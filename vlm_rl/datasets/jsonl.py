@@ -13,6 +13,8 @@ from PIL import Image
 from vlm_rl.datasets.row import Row
 
 REQUIRED = ("question", "answer", "id")
+NAMED = frozenset({*REQUIRED, "solution", "image", "kind", "modality"})  # all else is a field for breakdowns
+LONGEST_FIELD = 80  # characters; a longer text is no category
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,12 @@ class ImageFile:
     def load(self) -> Image.Image:
         with Image.open(self.path) as image:
             return image.convert("RGB")
+
+
+def fields_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """Further short fields of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
+    short = {key: str(value) for key, value in item.items() if key not in NAMED and isinstance(value, str | int | float | bool)}
+    return {key: value for key, value in short.items() if len(value) <= LONGEST_FIELD}
 
 
 class JsonlSource:
@@ -76,6 +84,7 @@ class JsonlSource:
             images=tuple(ImageFile(path=self._inside(path, number, name)) for name in names),
             kind=str(item.get("kind", "")),
             modality=str(item.get("modality", "")),
+            fields=fields_of(item),
         )
 
     def _inside(self, path: Path, number: int, name: str) -> Path:

@@ -1,6 +1,7 @@
 """One problem as every dataset delivers it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -32,6 +33,7 @@ class Row:
     images: tuple[ImageSource, ...] = field(repr=False)
     kind: str = ""  # kind of problem, for breakdowns
     modality: str = ""  # "text": the numbers are in the question; "vision": only in the figure; "" unknown
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)  # whatever else the source says of it, for breakdowns
 
     @property
     def content_key(self) -> str:

@@ -1,5 +1,6 @@
 """One row for each sample, in training and in evaluation: what every metric is computed from, now or later."""
 
+import json
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ SCHEMA = pa.schema(
         ("image_id", pa.string()),
         ("kind", pa.string()),
         ("modality", pa.string()),
+        ("fields", pa.string()),  # JSON object: what else the data says of the row
         ("split", pa.string()),
         ("setting", pa.string()),
         ("epoch", pa.float64()),
@@ -51,6 +53,7 @@ def records(
         "image_id": ["+".join(image.key for image in row.images) for row in rows],
         "kind": [row.kind for row in rows],
         "modality": [row.modality for row in rows],
+        "fields": [json.dumps(dict(row.fields), sort_keys=True) for row in rows],
         "split": [split] * count,
         "setting": [setting] * count,
         "epoch": [epoch] * count,

@@ -79,6 +79,7 @@ class MicroGeometry(Sequence[Row]):
             images=(figure,),
             kind=kind.name,
             modality=modality,
+            fields={"carry": "yes" if carry else "no", "wording": "known" if wording in kind.wordings(test=False) else "new"},
         )
 
 
