@@ -119,6 +119,14 @@ def test_a_matrix_with_a_missing_score_is_refused() -> None:
         paired_difference(np.array([[0.1, math.nan]]), before=np.zeros((1, 2)))
 
 
+def test_the_parts_of_chance_are_kept_apart_by_arm() -> None:
+    pairs, arms = paired_difference(D, before=ZERO), unpaired_difference(D, reference=0.5 * D[:2])
+    assert (pairs.seeds, arms.seeds) == ((3,), (3, 2))
+    assert pairs.seed_variances == pytest.approx((0.01 / 3,))
+    assert arms.seed_variances == pytest.approx((0.01 / 3, 0.0))  # 0.2 and 0.2, halved
+    assert pairs.residual_variances == pytest.approx(arms.residual_variances[:1])
+
+
 def test_the_lucky_maximum_of_two_coin_flips_by_hand() -> None:
     """One question, 1 right of 2 samples: the score is 0, 1/2, 1 with 1/4, 1/2, 1/4; the maximum of two has mean 11/16."""
     generator = np.random.default_rng(3)

@@ -61,7 +61,7 @@ class EvaluationSchedule(lightning.Callback):
         module = reinforcement(pl_module)
         if self.is_due(module):
             line = self._evaluate(trainer, module, self._folder)
-            value = line.get(self._evaluator.scheme.primary, 0.0)
+            value = line.get(self._evaluator.scheme.endpoint.pick, 0.0)
             if value > self._best_value:
                 self._best_value, self.best_step = value, module.progress.generation_steps
 

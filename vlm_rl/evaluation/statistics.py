@@ -30,14 +30,32 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two sets of runs differ on the same questions, with both sources of chance."""
+    """How far two sets of runs differ on the same questions, with both sources of chance.
+
+    The tuples hold one entry where runs are paired by seed, and two, of the arm and of the reference, where they are not.
+    """
 
     estimate: float  # g
-    variance_seeds: float  # a: of the estimate, over training seeds; NaN with a single seed
+    seeds: tuple[int, ...]  # number of runs
+    seed_variances: tuple[float, ...]  # of one run's mean over the questions asked; NaN with a single seed
+    residual_variances: tuple[float, ...]  # of one question in one run, beyond what seed and question explain
     variance_questions: float  # b: of the estimate, over questions; NaN with a single question
-    df_seeds: float  # degrees of freedom of a; Welch's for unpaired arms
-    num_seeds: int  # of the smaller arm
     num_questions: int  # images, where several questions share one
+
+    @property
+    def variance_seeds(self) -> float:
+        """a: of the estimate, over training seeds; NaN with a single seed."""
+        return sum(variance / size for variance, size in zip(self.seed_variances, self.seeds, strict=True))
+
+    @property
+    def df_seeds(self) -> float:
+        """Degrees of freedom of a: n - 1 for pairs, else Welch's."""
+        return float(welch_df(*zip(self.seed_variances, self.seeds, strict=True)))
+
+    @property
+    def num_seeds(self) -> int:
+        """Of the smaller arm."""
+        return min(self.seeds)
 
     def same_benchmark(self, *, confidence: float = 0.95) -> Interval:
         """g +- t_df sqrt(a): new seeds, these very questions."""
@@ -86,17 +104,16 @@ def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | 
 
     a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
     """
+    _check_matrices(after, before)
     difference = after - before
-    _check_matrix(difference)
     sums = image_means(difference, images=images)
-    num_seeds, num_clusters = sums.shape
     return Difference(
         estimate=float(difference.mean()),
-        variance_seeds=_variance_of_mean(difference.mean(axis=1)),
-        variance_questions=_variance_over_questions(sums.mean(axis=0), noise=_residual_variance(sums)),
-        df_seeds=float(num_seeds - 1),
-        num_seeds=num_seeds,
-        num_questions=num_clusters,
+        seeds=(len(difference),),
+        seed_variances=(_variance(difference.mean(axis=1)),),
+        residual_variances=(residual_variance(sums),),
+        variance_questions=_variance_over_questions(sums.mean(axis=0), noise=residual_variance(sums) / len(sums)),
+        num_questions=sums.shape[1],
     )
 
 
@@ -107,19 +124,18 @@ def unpaired_difference(
     images: Sequence[str] | None = None,
 ) -> Difference:
     """Two trained arms on the same questions, never paired by seed: a = var_A / n_A + var_B / n_B, Welch's df."""
-    for scores in (arm, reference):
-        _check_matrix(scores)
-    a_arm, a_reference = (_variance_of_mean(scores.mean(axis=1)) for scores in (arm, reference))
-    sums_arm, sums_reference = (image_means(scores, images=images) for scores in (arm, reference))
-    over_questions = sums_arm.mean(axis=0) - sums_reference.mean(axis=0)
+    _check_matrices(arm, reference)
+    sums = [image_means(scores, images=images) for scores in (arm, reference)]
+    residuals = tuple(residual_variance(scores) for scores in sums)
+    over_questions = sums[0].mean(axis=0) - sums[1].mean(axis=0)
     return Difference(
         estimate=float(arm.mean() - reference.mean()),
-        variance_seeds=a_arm + a_reference,
+        seeds=(len(arm), len(reference)),
+        seed_variances=(_variance(arm.mean(axis=1)), _variance(reference.mean(axis=1))),
+        residual_variances=residuals,
         variance_questions=_variance_over_questions(
-            over_questions, noise=_residual_variance(sums_arm) + _residual_variance(sums_reference)
+            over_questions, noise=residuals[0] / len(arm) + residuals[1] / len(reference)
         ),
-        df_seeds=_welch_df(a_arm, a_reference=a_reference, sizes=(len(arm), len(reference))),
-        num_seeds=min(len(arm), len(reference)),
         num_questions=over_questions.size,
     )
 
@@ -166,13 +182,37 @@ def lucky_max(
     return min(float(score_by_correct.max()), float(measured + draws.max(axis=1).mean() - draws.mean()))
 
 
-def _check_matrix(scores: Matrix) -> None:
-    if scores.ndim != 2 or scores.size == 0 or np.isnan(scores).any():
-        raise ValueError(f"expected a full (seeds x questions) matrix of scores, got shape {scores.shape} or missing scores.")
+def welch_df(*arms: tuple[float, int]) -> float:
+    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for a single arm of pairs.
+
+    Without any spread the smaller arm decides, as it does in the limit.
+    """
+    if min(size for _, size in arms) < 2:
+        return math.nan
+    squares = [variance / size for variance, size in arms]
+    spread = sum(square**2 / (size - 1) for square, (_, size) in zip(squares, arms, strict=True))
+    return sum(squares) ** 2 / spread if spread > 0 else float(min(size for _, size in arms) - 1)
 
 
-def _variance_of_mean(seed_means: Vector) -> float:
-    return float(seed_means.var(ddof=1) / seed_means.size) if seed_means.size > 1 else math.nan
+def residual_variance(scores: Matrix) -> float:
+    """Residual mean square of the two-way layout; 0 for a single seed, whose noise cannot be told apart."""
+    num_seeds, num_questions = scores.shape
+    if num_seeds < 2 or num_questions < 2:
+        return 0.0
+    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + scores.mean()
+    return float((residuals**2).sum() / ((num_seeds - 1) * (num_questions - 1)))
+
+
+def _check_matrices(*matrices: Float[np.ndarray, "_ _"]) -> None:
+    for scores in matrices:
+        if scores.ndim != 2 or scores.size == 0 or np.isnan(scores).any():
+            raise ValueError(
+                f"expected a full (seeds x questions) matrix of scores, got shape {scores.shape} or missing scores."
+            )
+
+
+def _variance(seed_means: Vector) -> float:
+    return float(seed_means.var(ddof=1)) if seed_means.size > 1 else math.nan
 
 
 def _variance_over_questions(seed_averaged: Vector, *, noise: float) -> float:
@@ -180,20 +220,3 @@ def _variance_over_questions(seed_averaged: Vector, *, noise: float) -> float:
     if seed_averaged.size < 2:
         return math.nan
     return max(0.0, (float(seed_averaged.var(ddof=1)) - noise) / seed_averaged.size)
-
-
-def _residual_variance(scores: Matrix) -> float:
-    """Residual mean square of the two-way layout, over n seeds; 0 for a single seed, whose noise cannot be told apart."""
-    num_seeds, num_questions = scores.shape
-    if num_seeds < 2 or num_questions < 2:
-        return 0.0
-    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + scores.mean()
-    return float((residuals**2).sum() / ((num_seeds - 1) * (num_questions - 1)) / num_seeds)
-
-
-def _welch_df(a_arm: float, *, a_reference: float, sizes: tuple[int, int]) -> float:
-    """Welch-Satterthwaite; without any spread the smaller arm decides, as it does in the limit."""
-    if min(sizes) < 2:
-        return math.nan
-    spread = a_arm**2 / (sizes[0] - 1) + a_reference**2 / (sizes[1] - 1)
-    return float((a_arm + a_reference) ** 2 / spread) if spread > 0 else float(min(sizes) - 1)

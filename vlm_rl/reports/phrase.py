@@ -1,0 +1,68 @@
+"""What a report says, in English, with what is needed to say it in another language: the template and its values.
+
+A Phrase is a str, so files, tests and JSON see English; the page looks its template up in a catalogue (wording_<language>.json).
+"""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = ("en", "ja")
+
+Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
+
+
+class Phrase(str):
+    """English text that remembers how it was put together."""
+
+    __slots__ = ("template", "values")
+    template: str
+    values: Mapping[str, Any]
+
+
+def say(template: str, **values: Any) -> Phrase:
+    """`say("{arm} rose by {gain:+.1f} points", arm=..., gain=...)`; values may be phrases themselves."""
+    phrase = Phrase(template.format(**values))
+    phrase.template, phrase.values = template, values
+    return phrase
+
+
+def paragraph(*sentences: str) -> Phrase:
+    """Sentences one after another, each translated by itself."""
+    return _folded(
+        [sentence for sentence in sentences if sentence], say_both=lambda a, b: say("{first} {rest}", first=a, rest=b)
+    )
+
+
+def listed(items: Iterable[str]) -> Phrase:
+    """`a, b, c`, each translated by itself."""
+    return _folded(list(items), say_both=lambda a, b: say("{first}, {rest}", first=a, rest=b))
+
+
+def _folded(items: list[str], *, say_both: Any) -> Phrase:
+    if not items:
+        return say("{text}", text="")
+    return functools.reduce(say_both, items[1:], say("{text}", text=items[0]))
+
+
+def in_language(text: str, *, catalogue: Catalogue) -> str:
+    """The text in the catalogue's language; what the catalogue lacks stays English, and so does what a model or user wrote."""
+    if not isinstance(text, Phrase):
+        return text
+    values = {
+        name: in_language(value, catalogue=catalogue) if isinstance(value, str) else value
+        for name, value in text.values.items()
+    }
+    return catalogue.get(text.template, text.template).format(**values)
+
+
+def catalogue_of(language: str) -> Catalogue:
+    """The wording of a language, beside this file; English needs none."""
+    if language not in LANGUAGES:
+        raise ValueError(f"report.language={language}: a report speaks {' or '.join(LANGUAGES)}.")
+    if language == "en":
+        return {}
+    catalogue: dict[str, str] = json.loads(Path(__file__).with_name(f"wording_{language}.json").read_text(encoding="utf-8"))
+    return catalogue
