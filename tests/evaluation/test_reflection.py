@@ -3,16 +3,22 @@ import itertools
 import math
 import operator
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from vlm_rl.evaluation.reflection import (
     PAPER_REFLECTION_WORDS,
     REFLECTION_RATIOS,
     ReflectionRule,
+    SearchableRule,
     Substrings,
     WholeWords,
     count_reflection,
     no_reflection_counts,
+    reflective_counts,
 )
 
 
@@ -47,8 +53,9 @@ def test_whole_words_and_the_authors_substrings(
 
 def test_the_paper_has_fifteen_words_and_both_rules_are_rules() -> None:
     assert len(PAPER_REFLECTION_WORDS) == len(set(PAPER_REFLECTION_WORDS)) == 15
+    assert isinstance(WholeWords(), SearchableRule)
+    assert isinstance(Substrings(), SearchableRule)
     assert isinstance(WholeWords(), ReflectionRule)
-    assert isinstance(Substrings(), ReflectionRule)
 
 
 def test_editing_the_list_never_changes_the_count_of_another_word() -> None:
@@ -91,3 +98,96 @@ def test_an_undefined_ratio_is_missing_and_not_zero() -> None:
 def test_counts_of_different_word_lists_are_not_pooled() -> None:
     with pytest.raises(ValueError, match="different word lists"):
         no_reflection_counts(WholeWords()) + no_reflection_counts(WholeWords(words=["hmm"]))
+
+
+# (text, right?, what the function that the authors published counts in it). The counts are facts, found by running their
+# log_reflection_analysis (GAIR-NLP/MAYE, recipes/full_ppo_vllm_distributed.py, commit af35b9a) on these texts.
+AUTHORS_TABLE: tuple[tuple[str, bool, dict[str, int]], ...] = (
+    ("So AC = 12. \\boxed{12}", True, {}),
+    ("Wait, that is wrong. WAIT. wait", False, {"wait": 3}),
+    ("The waiter in Kuwait awaits us.", True, {"wait": 3}),
+    ("Not yet; the yeti is not there yet.", False, {"yet": 3}),
+    ("Let me re-check and recheck it.", True, {"re-check": 1, "recheck": 1}),
+    ("I re-evaluate, reevaluate, in a reevaluation.", True, {"re-evaluate": 1, "reevaluate": 1, "reevaluation": 1}),
+    ("re-evaluating, reevaluations, reexamined", False, {"reevaluation": 1, "reexamine": 1}),
+    ("re-examine this, then reexamine that", True, {"re-examine": 1, "reexamine": 1}),
+    ("RE-THINK or Rethink or rethinking", False, {"re-think": 1, "rethink": 2}),
+    ("Let me double-check again.", True, {"check again": 1}),
+    ("Check  again", True, {}),
+    ("check\nagain, think\nagain", True, {}),
+    ("Think again, try again, check again: try again!", False, {"think again": 1, "try again": 2, "check again": 1}),
+    ("We verify it, verifying nothing: re-verify.", True, {"verify": 3}),
+    ("verified and verification", True, {}),
+    ("re\u2011check with a non-breaking hyphen", True, {}),
+    ("retry again and re-check again", False, {"try again": 1, "re-check": 1, "check again": 1}),
+    ("waityet", True, {"wait": 1, "yet": 1}),
+    ("WA\u0130T is no wait", False, {"wait": 1}),
+    ("", False, {}),
+)
+AUTHORS_RATIOS = [14 / 20, 7 / 12, 7 / 8, 7 / 14, 5 / 6]
+
+
+def test_the_substring_rule_counts_what_the_authors_function_counts() -> None:
+    texts, correct, expected = zip(*AUTHORS_TABLE, strict=True)
+    assert [Substrings().count(text) for text in texts] == list(expected)
+    counts = count_reflection(texts, correct=correct, rule=Substrings())
+    assert list(counts.ratios().values()) == pytest.approx(AUTHORS_RATIOS)
+    assert counts.word_counts["wait"] == 8
+    assert sum(counts.word_counts.values()) == 35
+
+
+SPELLINGS = [
+    *PAPER_REFLECTION_WORDS,
+    "wa\u0130t",
+    "chec\u212a again",
+    "CHECK\u00a0\n again",
+    "re\u2010Check",
+    "re\u2011think",
+    "i\u0307x",
+]
+SPELLINGS += ["\u03bb\u03cc\u03b3\u03bf\u03c2", "\u039b\u038c\u0393\u039f\u03a3"]
+PIECES = st.one_of(
+    st.sampled_from(SPELLINGS), st.sampled_from(SPELLINGS).map(str.upper), st.text(max_size=3), st.sampled_from(" -\n_.")
+)
+TEXT = (
+    st.lists(PIECES, max_size=6)
+    .map("".join)
+    .filter(lambda text: text.isascii() or text.encode(errors="ignore").decode() == text)
+)
+WORD_LISTS = st.sampled_from(
+    [PAPER_REFLECTION_WORDS, ("i\u0307x", "\u03bb\u03cc\u03b3\u03bf\u03c2", "K"), ("c++", "a\tb", "."), ()]
+)
+
+
+@settings(max_examples=300, deadline=None)  # the first pattern needs a table of all characters, 0.2 s
+@given(texts=st.lists(TEXT, max_size=5), words=WORD_LISTS)
+@example(texts=["\u0130x", "\u039b\u038c\u0393\u039f\u03a3"], words=("i\u0307x", "\u03bb\u03cc\u03b3\u03bf\u03c2"))
+@example(texts=["", "CHEC\u212a\x85aGain", "re\u2011re-check", "re\u2011check"], words=PAPER_REFLECTION_WORDS)
+def test_a_column_of_texts_is_counted_exactly_as_text_by_text(texts: list[str], words: tuple[str, ...]) -> None:
+    column = pa.chunked_array([pa.array(texts[:2], pa.string()), pa.array(texts[2:], pa.string())])
+    for rule in (WholeWords(words=words), Substrings(words=words)):
+        found = {place: rule.count(text) for place, text in enumerate(texts) if rule.count(text)}
+        assert reflective_counts(column, rule=rule) == found
+        assert reflective_counts(texts, rule=rule) == found
+
+
+def test_a_column_with_missing_and_broken_texts_is_counted_all_the_same() -> None:
+    broken = pa.array([b"wait \xff\xfe wait", b"\xc3(", None, b"yet"], pa.binary()).view(pa.string())
+    counts = count_reflection(pa.chunked_array([broken]), correct=np.array([True, False, False, True]), rule=WholeWords())
+    assert counts.word_counts["wait"] == 2
+    assert (counts.num_responses, counts.num_reflective, counts.num_reflective_correct) == (4, 2, 2)
+
+
+def test_only_the_texts_with_a_candidate_reach_the_rule() -> None:
+    class Counting(WholeWords):
+        def count(self, text: str) -> dict[str, int]:
+            assert "ait" in text
+            return super().count(text)
+
+    column = pa.chunked_array([["plain text"] * 100 + ["Wait!", "the waiter"]])
+    assert reflective_counts(column, rule=Counting()) == {100: {"wait": 1}}
+
+
+def test_as_many_verdicts_as_responses_are_asked_for() -> None:
+    with pytest.raises(ValueError, match="2 responses but 1 verdicts"):
+        count_reflection(["a", "b"], correct=[True], rule=WholeWords())

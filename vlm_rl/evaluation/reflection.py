@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vlm_rl.evaluation.word_search import HYPHENS, candidate_pattern, candidates
+
 # Ma et al. 2025, Sec. 4. "re-check" and "recheck" are two entries; "re check" is none.
 PAPER_REFLECTION_WORDS: tuple[str, ...] = (
     "re-check",
@@ -38,8 +44,6 @@ REFLECTION_RATIOS: tuple[str, ...] = (
     "correct_ratio_in_no_reflection_texts",
 )
 
-UNICODE_HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-"})  # hyphen and non-breaking hyphen, as models write them
-
 
 @runtime_checkable
 class ReflectionRule(Protocol):
@@ -52,6 +56,16 @@ class ReflectionRule(Protocol):
 
     def count(self, text: str) -> dict[str, int]:
         """How often each word occurs in one response; words that do not occur are left out."""
+        ...
+
+
+@runtime_checkable
+class SearchableRule(ReflectionRule, Protocol):
+    """A rule that can tell by one regular expression which responses of a long column are worth counting in."""
+
+    @property
+    def candidate_pattern(self) -> str:
+        """An RE2 pattern that matches every text in which `count` finds a word, and perhaps others."""
         ...
 
 
@@ -68,16 +82,23 @@ class WholeWords:
 
     def count(self, text: str) -> dict[str, int]:
         """Occurrences of each whole word in one response."""
-        plain = " ".join(text.lower().translate(UNICODE_HYPHENS).split())
-        present = ((word, pattern) for word, pattern in self._patterns.items() if word in plain)
-        counts = {word: len(pattern.findall(plain)) for word, pattern in present}
+        lowered = text.lower()
+        for hyphen in HYPHENS[1:]:
+            lowered = lowered.replace(hyphen, HYPHENS[0])
+        plain = " ".join(lowered.split())
+        counts = {word: len(pattern.findall(plain)) for word, pattern in self._patterns.items() if word in plain}
         return {word: count for word, count in counts.items() if count}
+
+    @cached_property
+    def candidate_pattern(self) -> str:
+        """RE2 pattern of the texts worth counting in."""
+        return candidate_pattern(self.words)
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:
         return {
-            word: re.compile(rf"(?<!\w)(?<!\w-){re.escape(word)}(?!\w)(?!-\w)")
-            for word in dict.fromkeys(entry.lower() for entry in self.words)
+            word: re.compile(rf"{literal}(?<!\w{literal})(?<!\w-{literal})(?!\w)(?!-\w)")  # literal first: found fast
+            for word, literal in ((entry.lower(), re.escape(entry.lower())) for entry in self.words)
         }
 
 
@@ -92,6 +113,11 @@ class Substrings:
         lowered = text.lower()
         counts = {word: lowered.count(word) for word in map(str.lower, self.words)}
         return {word: count for word, count in counts.items() if count}
+
+    @cached_property
+    def candidate_pattern(self) -> str:
+        """RE2 pattern of the texts worth counting in; it lets a little more through than this rule needs."""
+        return candidate_pattern(self.words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +172,43 @@ def no_reflection_counts(rule: ReflectionRule) -> ReflectionCounts:
     )
 
 
-def count_reflection(responses: Sequence[str], *, correct: Sequence[bool], rule: ReflectionRule) -> ReflectionCounts:
+def count_reflection(
+    responses: Sequence[str] | pa.ChunkedArray, *, correct: Sequence[bool] | NDArray[np.bool_], rule: ReflectionRule
+) -> ReflectionCounts:
     """Count the reflection words of responses, of which `correct` says whether the answer was right."""
+    if len(responses) != len(correct):
+        raise ValueError(f"{len(responses)} responses but {len(correct)} verdicts: give one verdict for each response.")
+    return pool_reflection(reflective_counts(responses, rule=rule), correct=correct, rule=rule)
+
+
+def reflective_counts(responses: Sequence[str] | pa.ChunkedArray, *, rule: ReflectionRule) -> dict[int, dict[str, int]]:
+    """The responses that reflect: place among `responses` -> word -> occurrences, exactly as `rule.count` finds them.
+
+    Of an Arrow column, only what one pass of RE2 lets through is decoded and counted.
+    """
+    if not isinstance(responses, pa.ChunkedArray):
+        found = dict(enumerate(responses))
+    elif isinstance(rule, SearchableRule):
+        found = candidates(responses, pattern=rule.candidate_pattern)
+    else:
+        found = candidates(responses, pattern="")
+    counts = {place: rule.count(text) for place, text in found.items()}
+    return {place: words for place, words in counts.items() if words}
+
+
+def pool_reflection(
+    reflective: Mapping[int, Mapping[str, int]], *, correct: Sequence[bool] | NDArray[np.bool_], rule: ReflectionRule
+) -> ReflectionCounts:
+    """Sum up what `reflective_counts` found among responses, of which `correct` says whether the answer was right."""
     word_counts = dict(no_reflection_counts(rule).word_counts)
-    reflective = []
-    for response in responses:
-        found = rule.count(response)
-        reflective.append(bool(found))
-        for word, count in found.items():
+    for words in reflective.values():
+        for word, count in words.items():
             word_counts[word] += count
-    both = (is_reflective and is_correct for is_reflective, is_correct in zip(reflective, correct, strict=True))
     return ReflectionCounts(
-        num_responses=len(reflective),
-        num_reflective=sum(reflective),
-        num_correct=sum(map(bool, correct)),
-        num_reflective_correct=sum(map(bool, both)),
+        num_responses=len(correct),
+        num_reflective=len(reflective),
+        num_correct=int(sum(correct)),
+        num_reflective_correct=sum(bool(correct[place]) for place in reflective),
         word_counts=word_counts,
     )
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.table import finite
 
 FloatArray = NDArray[np.float64]
-BAND = "± 1 standard deviation over seeds"  # as the bands of the paper's figures
+BAND = say("± 1 standard deviation over seeds")  # as the bands of the paper's figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Line:
     x: FloatArray
     by_seed: Mapping[int, FloatArray]  # the runs that mean and band speak of
     unfinished: Mapping[int, FloatArray]  # drawn, not averaged
+    interval: tuple[FloatArray, FloatArray] | None = None  # low and high ends, NaN where there are none; None: the spread
 
     def mean(self) -> FloatArray:
         """Over the seeds that have a value at x."""
@@ -31,6 +33,13 @@ class Line:
     def spread(self) -> FloatArray:
         """Standard deviation over seeds (n - 1); NaN where fewer than two seeds have a value."""
         return self._over_seeds(lambda values, axis: np.nanstd(values, axis=axis, ddof=1))
+
+    def band(self) -> tuple[FloatArray, FloatArray]:
+        """Low and high ends of what is shaded: the interval, or else mean -+ spread."""
+        if self.interval is not None:
+            return self.interval
+        mean, spread = self.mean(), self.spread()
+        return mean - spread, mean + spread
 
     def _over_seeds(self, reduce: Any) -> FloatArray:
         with warnings.catch_warnings():
@@ -48,6 +57,7 @@ class Panel:
     lines: tuple[Line, ...]
     is_share: bool = False  # y is a share in [0, 1], drawn in percent
     baseline: float | None = None  # mean accuracy of the untrained model, a dashed line
+    band: str = BAND  # what is shaded
 
     def as_json(self) -> dict[str, Any]:
         """All numbers of the panel."""
@@ -55,7 +65,7 @@ class Panel:
             "title": self.title,
             "x": self.x_label,
             "y": self.y_label,
-            "band": BAND,
+            "band": self.band,
             "vanilla": finite(self.baseline),
             "lines": [_line_as_json(line) for line in self.lines],
         }
@@ -75,8 +85,13 @@ class Figure:
 def _line_as_json(line: Line) -> dict[str, Any]:
     seeds = {str(seed): _plain(values) for seed, values in line.by_seed.items()}
     unfinished = {str(seed): _plain(values) for seed, values in line.unfinished.items()}
-    numbers = {"x": _plain(line.x), "mean": _plain(line.mean()), "standard_deviation": _plain(line.spread())}
-    return {"arm": line.label, "num_seeds": len(seeds)} | numbers | {"seeds": seeds, "unfinished": unfinished}
+    low, high = line.band()
+    numbers = {"x": line.x, "mean": line.mean(), "standard_deviation": line.spread(), "band_low": low, "band_high": high}
+    return (
+        {"arm": line.label, "num_seeds": len(seeds)}
+        | {name: _plain(values) for name, values in numbers.items()}
+        | {"seeds": seeds, "unfinished": unfinished}
+    )
 
 
 def _plain(values: FloatArray) -> list[float | None]:

@@ -1,0 +1,43 @@
+"""Arms whose training records are given by hand: no files, one line for each generation step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vlm_rl.evaluation.dynamics import LengthBins
+from vlm_rl.reports.arms import Arm, Records, RunRecords
+from vlm_rl.reports.runs import Run
+
+Values = Sequence[float | None]
+
+
+def run_of(
+    *, seed: int, bins: LengthBins | None = None, algorithm: str = "grpo", finished: bool = True, **keys: Values
+) -> RunRecords:
+    """A run with a value for each step under each key, `/` written as `__`; two steps make an epoch."""
+    num_steps = max(map(len, keys.values()), default=0)
+    lines: list[dict[str, Any]] = [
+        {"event": "train", "generation_steps": step + 1, "epoch": (step + 1) / 2} for step in range(num_steps)
+    ]
+    for key, values in keys.items():
+        for line, value in zip(lines, values, strict=True):
+            line[key.replace("__", "/")] = value
+    run = Run(
+        path=Path(f"s/{algorithm}/seed-{seed}"),
+        study="s",
+        variant=algorithm,
+        seed=seed,
+        arm=algorithm,
+        algorithm=algorithm,
+        finished=finished,
+        judge_version="judge-1",
+        commit="0123",
+        data={},
+        vanilla=None,
+    )
+    return RunRecords(run=run, evaluations={}, training=tuple(lines), cost=(), alerts=(), length_bins=bins)
+
+
+def records_of(*runs: RunRecords, label: str = "grpo") -> Records:
+    """One arm."""
+    return Records(arms=(Arm(label=label, runs=runs),), problems=())
