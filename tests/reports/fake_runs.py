@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 SETTINGS = {"pass@8_t1.0": 8, "pass@1_t0.6": 4, "pass@1_t0.01": 1}  # name -> samples of each question
 KINDS = ("segments", "angles", "triangles", "rectangles")
+ENDPOINT = {"split": "test", "setting": "pass@1_t0.6", "picked_by": "val"}
 WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
 
 Row = dict[str, Any]
@@ -26,6 +27,7 @@ def sample_row(number: int, *, sample: int, correct: bool, split: str, setting: 
         "image_id": f"image-{number // 2:04d}",
         "kind": KINDS[number % 4],
         "modality": ("text", "vision")[number // 4 % 2],
+        "fields": json.dumps({"level": str(number % 3)}),
         "split": split,
         "setting": setting,
         "epoch": float(epoch),
@@ -75,6 +77,16 @@ def write_evaluation(
     return path
 
 
+def write_completions(run: Path, *, step: int, rows: Sequence[Row], epoch: float | None = None) -> Path:
+    """The completions of a generation step; each row says what differs from `sample_row` (number, sample and correct at least)."""
+    path = run / "completions" / f"step-{step:06d}.parquet"
+    where = {"split": "train", "setting": "rollout", "epoch": step / 5 if epoch is None else epoch, "generation_steps": step}
+    filled = [sample_row(**(where | {"sample": place} | row)) for place, row in enumerate(rows)]
+    scores = [{"score": row["accuracy"], "reward_accuracy": row["accuracy"], "reward_language": 0.0} for row in filled]
+    write_rows(path, rows=[row | score for score, row in zip(scores, filled, strict=True)])
+    return path
+
+
 def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: str | None, **changes: Any) -> None:
     """The manifest of a run, finished unless `status` says otherwise."""
     run.mkdir(parents=True, exist_ok=True)
@@ -85,7 +97,7 @@ def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: s
         "seed": seed,
         "arm": arm,
         "algorithm": algorithm,
-        "config": {"seed": seed},
+        "config": {"seed": seed, "evaluation": {"scheme": {"endpoint": ENDPOINT}}},
         "command": f"python train.py seed={seed}",
         "git": {"commit": "0123456789abcdef", "diff": None},
         "versions": {},
@@ -100,16 +112,16 @@ def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: s
     (run / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Generator, reflects: bool = True) -> None:
-    """metrics.jsonl and cost.jsonl: accuracy and length rise, "wait" falls, "verify" rises."""
+def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Generator, has_responses: bool = True) -> None:
+    """metrics.jsonl and cost.jsonl: accuracy and length rise, "wait" falls, "verify" rises; SFT has no responses of its own."""
     metrics, cost = [], []
     for step in range(1, steps + 1):
         done = step / steps
         noise = generator.normal(0, 0.02, size=4)
         line: Row = {"event": "train", "generation_steps": step, "gradient_steps": 4 * step, "epoch": round(epochs * done, 6)}
-        line |= {"train/accuracy": 0.5 + 0.4 * done + noise[0], "train/accuracy_in_epoch": 0.5 + 0.35 * done + noise[1]}
-        line |= {"response_length/mean": 24 + 5 * done + 20 * noise[2]}
-        if reflects:
+        if has_responses:
+            line |= {"train/accuracy": 0.5 + 0.4 * done + noise[0], "train/accuracy_in_epoch": 0.5 + 0.35 * done + noise[1]}
+            line |= {"response_length/mean": 24 + 5 * done + 20 * noise[2]}
             line |= {"reflection/reflection_ratio": 0.1 + 0.2 * done + noise[3]}
             line |= {"reflection/correct_ratio_in_reflection_texts": None if step % 4 == 0 else 0.6 + 0.2 * done + noise[0]}
             line |= {f"reflection/word/{word}": 0 for word in WORDS}
@@ -140,7 +152,7 @@ def write_study(
             run = study / variant / f"seed-{seed}"
             write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla="vanilla-1a2b3c4d" if with_vanilla else None)
             generator = np.random.default_rng([seed, len(algorithm)])
-            write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, reflects=algorithm != "sft")
+            write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, has_responses=algorithm != "sft")
             _evaluate(run, epochs=range(1, epochs + 1), share=0.4, step=step, seed=seed, questions=questions)
     return study
 

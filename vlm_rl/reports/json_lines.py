@@ -1,10 +1,12 @@
-"""Reads metrics.jsonl and cost.jsonl, also of a run that is still writing them."""
+"""Reads manifests, metrics.jsonl, cost.jsonl and alerts.jsonl, also of a run that is still writing them."""
 
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vlm_rl.reports.phrase import say
 
 Record = dict[str, Any]
 
@@ -17,25 +19,41 @@ class JsonLines:
     problems: tuple[str, ...]
 
 
+def read_object(text: str) -> Record:
+    """A JSON object, with half a surrogate pair made a question mark: no file could be written with it. ValueError for all else."""
+    try:
+        found = json.loads(text)
+        if isinstance(found, dict) and "\\u" in text:
+            found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
 def read_json_lines(path: Path) -> JsonLines:
     """Every complete line. A last line without its newline is being written now and is no problem; no file is no lines."""
     if not path.is_file():
         return JsonLines(records=(), problems=())
     records: list[Record] = []
     problems: list[str] = []
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
-                assert isinstance(record, dict)
-                records.append(record)
-            except (ValueError, AssertionError):
+                records.append(read_object(line))
+            except ValueError:
                 if line.endswith("\n"):
-                    problems.append(f"{path}: line {number} is not a JSON object and is left out.")
+                    problems.append(
+                        say("{path}: line {number} is not a JSON object and is left out.", path=path, number=number)
+                    )
     return JsonLines(records=tuple(records), problems=tuple(problems))
 
 
 def number(record: Record, *, key: str) -> float:
     """A quantity of a record; NaN where it is missing, null or not a number."""
     value = record.get(key)
-    return float(value) if isinstance(value, int | float) else math.nan
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.nan

@@ -1,11 +1,13 @@
 """Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
 
 import difflib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from vlm_rl.reports.json_lines import Record, read_object
+from vlm_rl.reports.phrase import say
 
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
 
@@ -29,6 +31,7 @@ class Run:
     commit: str
     data: dict[str, str]  # split -> hash of its rows
     vanilla: str | None  # variant folder of the untrained model, in the same study
+    config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
 
     @property
     def name(self) -> str:
@@ -39,6 +42,11 @@ class Run:
     def is_untrained(self) -> bool:
         """Whether this is the model before any training, evaluated once for all arms of its seed."""
         return self.algorithm == "vanilla"
+
+    @property
+    def is_evaluated_only(self) -> bool:
+        """Whether evaluate.py made this folder, of a model or a checkpoint: there was no training here to speak of."""
+        return self.algorithm == "evaluated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +69,9 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
         for manifest in _manifests(study):
             try:
                 runs.setdefault(manifest.parent.resolve(), read_run(manifest.parent))
-            except (KeyError, ValueError, OSError) as error:
-                problems.append(f"{manifest} could not be read and its run is left out: {type(error).__name__} {error}")
+            except (KeyError, ValueError, TypeError, OSError) as error:
+                reason = f"{type(error).__name__} {error}"
+                problems.append(say("{path} could not be read and its run is left out: {reason}", path=manifest, reason=reason))
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
     ordered = sorted(runs.values(), key=lambda run: (run.study, run.variant, run.seed))
@@ -71,20 +80,27 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
 
 def read_run(folder: Path) -> Run:
     """The run that lies in a folder."""
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_object((folder / "manifest.json").read_text(encoding="utf-8", errors="replace"))
     return Run(
         path=folder,
-        study=manifest["study"],
-        variant=manifest["variant"],
+        study=str(manifest["study"]),
+        variant=str(manifest["variant"]),
         seed=int(manifest["seed"]),
-        arm=manifest["arm"],
-        algorithm=manifest["algorithm"],
+        arm=str(manifest["arm"]),
+        algorithm=str(manifest["algorithm"]),
         finished=manifest["status"] == "finished",
         judge_version=str(manifest.get("judge_version", "")),
-        commit=(manifest.get("git") or {}).get("commit") or "",
-        data=manifest.get("data") or {},
+        commit=str(_part(manifest, "git").get("commit") or ""),
+        data=_part(manifest, "data"),
         vanilla=manifest.get("vanilla"),
+        config=_part(manifest, "config"),
     )
+
+
+def _part(manifest: Record, key: str) -> dict[str, Any]:
+    """A part of the manifest, empty where it is missing or something else."""
+    part = manifest.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def untrained_folder(run: Run) -> Path | None:

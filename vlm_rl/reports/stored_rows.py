@@ -1,0 +1,85 @@
+"""Reads the Parquet files that runs leave, whatever their texts contain: only the columns asked for, and never a broken text."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm_rl.reports.phrase import Phrase, say
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+COLUMN_TYPES: Mapping[str, pa.DataType] = {
+    "epoch": pa.float64(),
+    "generation_steps": pa.int64(),
+    "sample": pa.int64(),
+    "accuracy": pa.float64(),
+    "score": pa.float64(),
+    "boxed": pa.bool_(),
+    "response_length": pa.int64(),
+}  # any other column is a text, or a reward term
+SCORES = "scores"  # stands for the columns that only training has: the score and each reward term
+NO_FIELDS = "{}"  # what a file without the column `fields` says of each row
+NUM_THREADS = min(4, os.cpu_count() or 1)  # Arrow lets go of the interpreter while it reads and searches; more gain nothing
+
+
+class UnreadableRows(ValueError):
+    """A file is broken, half-written or lacks a column; `reason` says which, in the language of the report."""
+
+    def __init__(self, reason: Phrase) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a file, in this order; texts are valid UTF-8 and never null.
+
+    The column `fields` may be missing; SCORES stands for whatever scores the file has.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            wanted = _wanted(columns, present=present)
+            missing = [name for name in wanted if name not in present and name != "fields"]
+            if missing:
+                raise UnreadableRows(say("{path} has no column {columns}.", path=path, columns=", ".join(missing)))
+            table = file.read(columns=[name for name in wanted if name in present], use_threads=False)
+        if "fields" not in present:
+            table = table.append_column("fields", pa.repeat(NO_FIELDS, table.num_rows))
+        return pa.table({name: _clean(table[name], kind=_type_of(name)) for name in wanted})
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnreadableRows(say("{path} cannot be read: {reason}", path=path, reason=reason)) from error
+
+
+def over_files(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`function` of each item, side by side, in order: for work in which Arrow does most."""
+    with ThreadPoolExecutor(NUM_THREADS) as threads:
+        return list(threads.map(function, items))
+
+
+def _wanted(columns: Sequence[str], *, present: Sequence[str]) -> list[str]:
+    scores = [name for name in present if name == "score" or name.startswith("reward_")]
+    return [name for column in columns for name in (scores if column == SCORES else [column])]
+
+
+def _type_of(column: str) -> pa.DataType:
+    return pa.float64() if column.startswith("reward_") else COLUMN_TYPES.get(column, pa.string())
+
+
+def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
+    """The column in the type that it is read as. Broken UTF-8 becomes U+FFFD, once, here; a missing text is empty."""
+    if kind != pa.string():
+        return column.cast(kind)
+    texts = column.cast(pa.string(), safe=False)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        read = [text and text.decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]
+        texts = pa.chunked_array([pa.array(read, pa.string())])
+    return texts.fill_null("") if texts.null_count else texts

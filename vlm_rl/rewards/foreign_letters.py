@@ -1,0 +1,30 @@
+"""Which letters of a text belong to another script than Latin or Greek. No torch here: reports count them again in every response."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# Nothing in these ranges is foreign: up to U+03FF but for the Coptic letters in it, and signs up to U+2BFF but for U+2183, a letter.
+MAYBE_FOREIGN_RE2 = r"[^\x00-\x{3e1}\x{3f0}-\x{3ff}\x{2000}-\x{2182}\x{2184}-\x{2bff}]"  # Arrow's RE2
+_MAYBE_FOREIGN = re.compile("[^\x00-\u03e1\u03f0-\u03ff\u2000-\u2182\u2184-\u2bff]")
+_LATEX_COMMAND = re.compile(r"\\[A-Za-z]+")
+_MATHEMATICAL_BLOCKS = ((0x2100, 0x214F), (0x1D400, 0x1D7FF), (0x1EE00, 0x1EEFF))  # letterlike, alphanumeric, Arabic
+
+
+def foreign_share(text: str) -> float:
+    """Letters outside Latin and Greek / all letters; 0.0 where there are no letters, as nothing foreign was written."""
+    if text.isascii() or _MAYBE_FOREIGN.search(text) is None:
+        return 0.0
+    kinds = [is_foreign for character in _LATEX_COMMAND.sub("", text) if (is_foreign := _is_foreign(character)) is not None]
+    return sum(kinds) / len(kinds) if kinds else 0.0
+
+
+@lru_cache(maxsize=65536)
+def _is_foreign(character: str) -> bool | None:
+    """None for what is no letter of a language."""
+    code = ord(character)
+    is_mathematical = any(low <= code <= high for low, high in _MATHEMATICAL_BLOCKS)
+    if is_mathematical or not unicodedata.category(character).startswith("L"):
+        return None
+    name = unicodedata.name(character, "")
+    return not (code < 0x0370 or "LATIN" in name or "GREEK" in name)  # below U+0370: Latin and its modifiers
