@@ -128,8 +128,13 @@ def test_vllm_is_spoken_to_and_never_imported() -> None:
     assert importers("vllm") == set()
 
 
-def test_wandb_is_known_to_the_workspace_alone() -> None:
-    assert importers("wandb") <= {"vlm_rl.reports.wandb_workspace"}
+def test_wandb_is_known_to_the_workspace_and_to_the_sink_of_tables_alone() -> None:
+    """Lightning's WandbLogger takes numbers and plain tables; a table with pictures needs wandb.Image and wandb.Table."""
+    assert importers("wandb") | importers("wandb_workspaces") <= {
+        "vlm_rl.reports.wandb_workspace",
+        "vlm_rl.callbacks.logger_sinks",
+    }
+    assert importers("trackio") <= {"vlm_rl.callbacks.trackio_logger"}
 
 
 def test_the_package_itself_is_empty() -> None:

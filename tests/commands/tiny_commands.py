@@ -19,10 +19,22 @@ TINY = (
     "evaluation.scheme.splits=[val]",
     "reward=random",
     "algorithm.score_at=last_token",
+    "alerts.quiet=1",  # alerts at several steps, some of which depend on the steps before
+    "alerts.rules.reward_collapse.window=1",
+    "alerts.rules.reward_collapse.largest_loss=0.1",
+    "alerts.rules.length_explosion.window=1",
+    "alerts.rules.length_explosion.largest_factor=1.0",
+    "alerts.rules.truncation.window=3",
 )
 NUM_STEPS = 8
 BRIEF = (*TINY, "dataset.epochs=1", "dataset.source.train_rows=8")  # 2 steps
-CONTENT = ("metrics.jsonl", "checkpoints/*/adapter_model.safetensors", "completions/*.parquet", "evaluations/*/*.parquet")
+CONTENT = (
+    "metrics.jsonl",
+    "alerts.jsonl",
+    "checkpoints/*/adapter_model.safetensors",
+    "completions/*.parquet",
+    "evaluations/*/*.parquet",
+)
 
 
 def train(forking: Forking, cwd: Path, *overrides: str) -> Finished:

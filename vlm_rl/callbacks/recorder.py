@@ -1,5 +1,6 @@
 """After each generation step: every completion, one line of dynamics, one line of cost."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.masking import pooled_max, pooled_mean
 from vlm_rl.memory import peak_bytes
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
+from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
 from vlm_rl.types import Trajectory, UpdateStats
 
@@ -25,6 +27,7 @@ class Recorder(lightning.Callback):
     def __init__(self, *, folder: RunFolder, reflection: ReflectionRule) -> None:
         self._folder, self._reflection = folder, reflection
         self._epoch, self._right, self._answered = 0, 0, 0
+        self.last_line: dict[str, Any] = {}  # of metrics.jsonl
 
     def state_dict(self) -> dict[str, Any]:
         """What the accuracy of the running epoch has been counted from."""
@@ -44,6 +47,7 @@ class Recorder(lightning.Callback):
         line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
         line |= engine_metrics(step.scored.trajectory) if module.algorithm.learns_from_own_responses else {}
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
+        self.last_line = line
         cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
@@ -66,14 +70,16 @@ class Recorder(lightning.Callback):
             table["response_length"].to_pylist(), truncated=pc.equal(table["finish_reason"], "length").to_pylist()
         )
         line = {"train/accuracy": sum(right) / len(right), "train/accuracy_in_epoch": self._right / self._answered}
-        line["train/reward"] = pc.mean(table["score"]).as_py()
+        line |= reward_metrics(table["score"].to_pylist(), group_size=module.algorithm.group_size)
         for name in table.column_names:
             if name.startswith("reward_"):
                 line[f"train/{name}"] = pc.mean(table[name]).as_py()
         verdicts = table["verdict"].to_pylist()
         for verdict in ("correct", "wrong", "unparsable", "timed_out"):
             line[f"judge/{verdict}"] = verdicts.count(verdict) / len(verdicts)
-        reflection = count_reflection(table["response"].to_pylist(), correct=right, rule=self._reflection)
+        responses = table["response"].to_pylist()
+        line["language/foreign_share"] = sum(map(foreign_share, responses)) / len(responses)
+        reflection = count_reflection(responses, correct=right, rule=self._reflection)
         return line | lengths.metrics() | reflection.metrics()
 
 
@@ -108,6 +114,17 @@ def update_metrics(stats: UpdateStats) -> dict[str, float]:
         "policy/gradient_norm": stats.gradient_norm,
         "policy/learning_rate": stats.learning_rate,
         "policy/skipped_updates": stats.skipped_updates,
+    }
+
+
+def reward_metrics(scores: Sequence[float], *, group_size: int) -> dict[str, float]:
+    """Mean and spread of the rewards of a batch, whose groups lie side by side; a batch is one group where answers stand alone."""
+    size = group_size if group_size > 1 else len(scores)
+    groups = [scores[start : start + size] for start in range(0, len(scores), size)]
+    return {
+        "train/reward": statistics.fmean(scores),
+        "train/reward_std": statistics.pstdev(scores),
+        "train/frac_reward_zero_std": sum(min(group) == max(group) for group in groups) / len(groups),
     }
 
 

@@ -12,10 +12,12 @@ from omegaconf import DictConfig
 
 from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
+from vlm_rl.callbacks.completion_tables import CompletionTables
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Interruption
-from vlm_rl.callbacks.logger_axes import LoggerAxes
+from vlm_rl.callbacks.logger_setup import LoggerSetup
+from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
@@ -23,6 +25,7 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
 
 
@@ -74,14 +77,24 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     vanilla = vanilla_folder(folder, told)
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
     checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
-    interruption = Interruption()
+    interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
+    watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the untrained model is evaluated
-        Recorder(folder=folder, reflection=experiment.reflection),
-        LoggerAxes(),
-        Alerts(folder=folder),
+        recorder,
+        LoggerSetup(folder=folder, config=plain(cfg) | {"variant": told["variant"], "arm": told["arm"]}),
+        Alerts(folder=folder, recorder=recorder, watch=watch),
+        Pictures(
+            folder=folder.path.parents[1] / "images",
+            dataset=experiment.dataset,
+            splits=experiment.evaluator.scheme.splits,
+            max_side=cfg.pictures.max_side,
+        ),
         Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
         schedule,
+        CompletionTables(
+            folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
+        ),
         checkpoint,  # last: what a checkpoint stands for is on the disk before it
     ]
     resume(experiment, folder, checkpoint)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 MAX_LENGTH = 80
-NOT_PART_OF_IT = ("seed", "seeds", "study", "logger", "num_threads", "dry_run")
+NOT_PART_OF_IT = ("seed", "seeds", "study", "logger", "alerts", "completion_tables", "num_threads", "dry_run")
 
 
 def variant(overrides: Sequence[str]) -> str:
