@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from tiny_commands import BRIEF, content, only_run, train
 
 from vlm_rl.commands.build import composed, plain, vanilla_of
 from vlm_rl.commands.evaluate import find, taken_out
+from vlm_rl.reports.runs import find_runs, untrained_folder
 from vlm_rl.run_folder import RunFolder
 
 
@@ -60,6 +63,88 @@ def test_the_printed_path_of_a_run_is_evaluated_at_the_step_that_validation_pick
     assert told["metrics"] == {key: value for key, value in line.items() if key.endswith("/accuracy")}
 
 
+def test_what_an_evaluation_says_beside_accuracy_agrees_with_its_samples(forking: Forking, run: RunFolder, arms: Path) -> None:
+    finished, folder = evaluated(forking, arms, f"checkpoint={short_path(run)}")
+    told = json.loads((folder / "evaluation.json").read_text())
+    for name, cell in told["cells"].items():
+        split, setting = name.split("/")
+        samples = pq.read_table(folder / "evaluations" / "epoch-0001" / f"{split}_{setting}.parquet").to_pylist()
+        assert sum(cell["verdicts"].values()) == len(samples)
+        assert cell["response_length"]["response_length/mean"] == pytest.approx(
+            sum(sample["response_length"] for sample in samples) / len(samples)
+        )
+        assert cell["accuracy"]["estimate"] == told["metrics"][f"{name}/accuracy"]
+        assert len(cell["pass_at"]) == len(samples) / cell["num_questions"]
+    assert f"{short_path(run)}/checkpoints/step-000002: shares in %" in finished.out
+
+
+def test_an_evaluated_checkpoint_is_an_arm_of_a_report_beside_its_own_untrained_model(
+    forking: Forking, run: RunFolder, arms: Path
+) -> None:
+    _, folder = evaluated(forking, arms, f"checkpoint={short_path(run)}")
+    (found,) = find_runs([folder]).runs
+    assert (found.algorithm, found.study, found.seed, found.finished) == ("evaluated", "rl", 0, True)
+    trained, vanilla = (find_runs([path]).runs[0] for path in (run.path, *run.path.parents[1].glob("vanilla-*/seed-0")))
+    assert found.data == trained.data
+    assert found.judge_version == trained.judge_version
+    assert found.arm != trained.arm
+    shared = untrained_folder(found)
+    assert shared is not None
+    assert shared.resolve() == vanilla.path.resolve()
+    assert [each.path for each in find_runs([run.path.parents[1]]).runs if each.algorithm == "evaluated"] == []
+
+
+def parts_of(cwd: Path) -> list[Path]:
+    """Batches of rows that are answered but not yet part of a whole."""
+    return list(cwd.glob("outputs/evaluate/*/seed-0/parts/*/*/rows-*.parquet"))
+
+
+def evaluation_bytes(cwd: Path) -> Iterator[tuple[str, bytes]]:
+    """What the evaluation found, file by file."""
+    for file in sorted(cwd.glob("outputs/evaluate/*/seed-0/evaluations/*/*.parquet")):
+        yield file.name, file.read_bytes()
+
+
+def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_happened(
+    forking: Forking, tmp_path: Path
+) -> None:
+    arguments = ["checkpoint=tiny", "num_threads=1", "dataset.source.val_rows=12", "evaluation.scheme.splits=[val]"]
+    arguments += ["experiment=smoke", "evaluation.scheme.batch_rows=2", "dataset.max_new_tokens=24"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    evaluated(forking, whole, *arguments)
+    kept: list[dict[str, int]] = []
+    for least in (2, 4):
+        command = forking.start("evaluate.py", arguments, cwd=killed)
+        assert command.wait_until(lambda least=least: len(parts_of(killed)) >= least), "ended before it could be killed"
+        command.send(signal.SIGKILL)
+        assert command.wait().code == -signal.SIGKILL
+        kept.append({file.name: file.stat().st_mtime_ns for file in parts_of(killed)})
+        assert len(dict(evaluation_bytes(killed))) < 3
+    assert kept[0].items() <= kept[1].items(), "what had been answered was answered again"
+    evaluated(forking, killed, *arguments)
+    assert dict(evaluation_bytes(killed)) == dict(evaluation_bytes(whole))
+    assert len(dict(evaluation_bytes(whole))) == 3
+    assert parts_of(killed) == [] and not list(killed.rglob("*.tmp"))
+
+
+def test_where_there_is_no_terminal_a_line_says_how_far_it_is(forking: Forking, tmp_path: Path) -> None:
+    arguments = ["checkpoint=tiny", "experiment=smoke", "evaluation.scheme.splits=[val]", "dataset.max_new_tokens=4"]
+    finished, _ = evaluated(forking, tmp_path, *arguments, "evaluation.scheme.batch_rows=3")
+    assert "val, pass@8, T = 1.0: 8/8 questions, 0 s left" in finished.out
+
+
+def test_the_untrained_model_of_a_study_has_its_blind_control_under_its_own_folder(
+    forking: Forking, run: RunFolder, arms: Path
+) -> None:
+    (vanilla,) = run.path.parents[1].glob("vanilla-*/seed-0")
+    _, folder = evaluated(forking, arms, f"checkpoint={vanilla.relative_to(arms)}", "evaluation/image=blank")
+    assert folder.parents[1] == vanilla / "evaluate"
+    assert (folder / "evaluations" / "epoch-0000" / "val_pass@1_t0.6.parquet").exists()
+    with pytest.raises(ValueError, match=r"holds an evaluation. Pass what it evaluated: checkpoint=.*vanilla-"):
+        find(str(folder))
+
+
 def test_a_checkpoint_of_a_run_and_an_override_go_together(forking: Forking, run: RunFolder, arms: Path) -> None:
     step = f"{short_path(run)}/checkpoints/step-000002"
     _, folder = evaluated(forking, arms, f"checkpoint={step}", "evaluation/image=blank")
@@ -79,10 +164,10 @@ def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: 
 
 def test_vanilla_is_evaluated_once_for_each_seed_and_shared_by_the_arms_of_a_study(forking: Forking, arms: Path) -> None:
     (vanilla,) = (arms / "outputs" / "rl").glob("vanilla-*/seed-0")
-    before = {file: file.stat().st_mtime_ns for file in vanilla.rglob("*.parquet")}
+    before = {file: file.stat().st_mtime_ns for file in vanilla.glob("evaluations/*/*.parquet")}
     sft = [argument for argument in BRIEF if not argument.startswith(("algorithm", "reward"))]
     train(forking, arms, *sft, "algorithm=sft", "algorithm.num_minibatches=1", "study=rl")
-    assert {file: file.stat().st_mtime_ns for file in vanilla.rglob("*.parquet")} == before
+    assert {file: file.stat().st_mtime_ns for file in vanilla.glob("evaluations/*/*.parquet")} == before
     assert len(before) == 3
     told = RunFolder(path=vanilla).manifest
     assert told is not None

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +14,30 @@ import hydra
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
+from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers
-from vlm_rl.commands.build import Experiment, build, composed, plain
+from vlm_rl.commands.build import Experiment, arm_of, build, composed, plain, vanilla_of
+from vlm_rl.commands.evaluation_parts import Parts, RowCounter
+from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.evaluation.description import Description, describe
 from vlm_rl.evaluation.evaluator import metrics
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.memory import peak_bytes
 from vlm_rl.run_folder import RunFolder, write_table, write_whole
+
+EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
+WIDTH_IN_FILES = 140  # characters of the table where the output is no terminal
+Cells = Mapping[tuple[str, str], pa.Table]  # (split, setting name) -> sample records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +47,13 @@ class Target:
     overrides: list[str]
     weights: Path | None
     generation_steps: int
-    out: Path
+    chosen: str  # picked (by validation), step-000123 or untrained: seeds of one arm share it
+    run: Path | None  # the run folder it belongs to
+    out: Path  # without the hash of the config and the seed
+
+    def folder(self, config: dict[str, Any]) -> RunFolder:
+        """`<out>-<hash>/seed-<N>`, so that several seeds lie side by side, as those of a variant."""
+        return RunFolder(path=self.out.with_name(f"{self.out.name}-{arm_of(config)[:8]}") / f"seed-{config['seed']}")
 
 
 def main() -> None:
@@ -61,7 +80,7 @@ def taken_out(arguments: list[str]) -> tuple[list[str], str]:
 
 
 def find(checkpoint: str) -> Target:
-    """A run folder, a checkpoint in it, or the name of a model."""
+    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model."""
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
@@ -69,19 +88,35 @@ def find(checkpoint: str) -> Target:
     path = Path(checkpoint)
     run = path.parents[1] if path.parent.name == "checkpoints" else path
     told = RunFolder(path=run).manifest
-    if told is None:
-        if path.parts[:1] == ("outputs",):
-            raise FileNotFoundError(
-                f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
-            )
-        name = "-".join(path.parts[-2:])
-        return Target(
-            overrides=[f"model.name={checkpoint}"], weights=None, generation_steps=0, out=Path("outputs/evaluate") / name
+    if told is not None and told["algorithm"] == EVALUATED:
+        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
+    if told is not None:
+        return _untrained_of(run, told) if told["algorithm"] == "vanilla" else _trained(path, run, told)
+    if path.parts[:1] == ("outputs",):
+        raise FileNotFoundError(
+            f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
         )
+    return Target(
+        overrides=[f"model.name={checkpoint}"],
+        weights=None,
+        generation_steps=0,
+        chosen="untrained",
+        run=None,
+        out=Path("outputs/evaluate") / "-".join(path.parts[-2:]),
+    )
+
+
+def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
+    out = run / "evaluate" / "untrained"
+    overrides = list(told["overrides"])
+    return Target(overrides=overrides, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+
+
+def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
     saved = {step.path.name: step for step in saved_steps(RunFolder(path=run))}
     wanted = path.name if path != run else f"step-{told.get('picked_step') or -1:06d}"
     if path != run and wanted not in saved:
-        raise FileNotFoundError(f"{checkpoint} is not there; this run has {', '.join(saved) or 'no checkpoint yet'}.")
+        raise FileNotFoundError(f"{path} is not there; this run has {', '.join(saved) or 'no checkpoint yet'}.")
     if not saved:
         raise FileNotFoundError(f"{run} has no checkpoint yet.")
     step = saved.get(wanted, list(saved.values())[-1])
@@ -89,49 +124,116 @@ def find(checkpoint: str) -> Target:
         overrides=list(told["overrides"]),
         weights=step.path,
         generation_steps=step.generation_steps,
+        chosen="picked" if path == run else step.path.name,
+        run=run,
         out=run / "evaluate" / step.path.name,
     )
 
 
 def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
-    """Runs what is missing, prints the table and returns the metrics."""
+    """Runs what is missing, prints the table and returns the accuracies."""
     hush()
     experiment = build(cfg)
     try:
         if target.weights is not None:
             experiment.policy.load(target.weights)
-        return _evaluate(experiment, target)
+        folder = target.folder(plain(cfg))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.path / ".evaluating"):  # a second one waits, and then finds everything done
+            return _evaluate(experiment, target, folder)
     finally:
         experiment.reward.close()
 
 
-def _evaluate(experiment: Experiment, target: Target) -> dict[str, float]:
-    config = plain(experiment.cfg)
-    settled = json.dumps([config[key] for key in ("seed", "dataset", "evaluation", "model", "rollout")], sort_keys=True)
-    out = target.out.with_name(f"{target.out.name}-{hashlib.sha256(settled.encode()).hexdigest()[:8]}")
-    epoch = target.generation_steps / experiment.dataset.steps_per_epoch
-    tables: dict[tuple[str, str], pa.Table] = {}
-    for split, setting in track(experiment.evaluator.scheme.cells, description="Evaluating"):
-        file = out / evaluation_file(round(epoch), split, setting.name)
-        if not file.exists():
-            table = experiment.evaluator.evaluate(
-                experiment.policy, split=split, setting=setting, epoch=epoch, generation_steps=target.generation_steps
-            )
-            write_table(file, table)
-        tables[split, setting.name] = pq.read_table(file)
-    values = metrics(tables, settings=experiment.evaluator.scheme.settings)
-    result = {"generation_steps": target.generation_steps, "epoch": epoch, "metrics": values, "config": config}
-    write_whole(out / "evaluation.json", lambda file: file.write_text(json.dumps(result, indent=1)))
-    _print(values, out, target)
+def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
+    told = told_of(experiment, target, folder)
+    folder.write_manifest(told)
+    tables = answered(experiment, target, folder)
+    scheme = experiment.evaluator.scheme
+    values = metrics(tables, settings=scheme.settings)
+    described = {
+        (split, setting.name): describe(tables[split, setting.name], k=setting.k, reflection=experiment.reflection)
+        for split, setting in scheme.cells
+    }
+    result = {name: told[name] for name in ("checkpoint", "generation_steps", "epoch", "config")} | {
+        "metrics": values,
+        "cells": {f"{split}/{setting}": description.as_json() for (split, setting), description in described.items()},
+    }
+    write_whole(folder.path / "evaluation.json", lambda file: file.write_text(json.dumps(result, indent=1)))
+    folder.write_manifest(told | {"status": "finished"})
+    show(described, folder=folder.path, checkpoint=told["checkpoint"])
     return values
 
 
-def _print(values: dict[str, float], out: Path, target: Target) -> None:
-    table = Table(title=f"{target.weights or 'untrained model'}: accuracy in %")
-    table.add_column("")
-    table.add_column("accuracy", justify="right")
-    for name, value in sorted(values.items()):
-        table.add_row(str(Path(name).parent), f"{100 * value:.1f}")
-    console: Any = Console()
-    console.print(table)
-    console.print(f"Every sample is in {out}", soft_wrap=True)
+def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
+    """A manifest as a run's: a report takes an evaluation as an arm beside those that were trained here."""
+    config, run = plain(experiment.cfg), target.run
+    told = manifest(experiment, variant=folder.path.parent.name, algorithm=EVALUATED, overrides=target.overrides)
+    arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
+    told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
+    told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
+    told |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}
+    if run is not None:
+        told |= {"study": run.absolute().parents[1].name, "variant": f"{run.absolute().parent.name}/evaluate/{told['variant']}"}
+    if run is not None and target.weights is not None:  # its untrained model, from here; it may not have been evaluated alike
+        told["vanilla"] = os.path.relpath(run.absolute().parents[1] / vanilla_of(config), folder.path.absolute().parents[1])
+    return told
+
+
+def answered(experiment: Experiment, target: Target, folder: RunFolder) -> Cells:
+    """Every sample of every cell; what an earlier attempt left is taken from the disk."""
+    tables: dict[tuple[str, str], pa.Table] = {}
+    evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
+    epoch = target.generation_steps / experiment.dataset.steps_per_epoch
+    with RowCounter(console=Console()) as counter:
+        for split, setting in evaluator.scheme.cells:
+            file = folder.path / evaluation_file(round(epoch), split, setting.name)
+            parts = Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
+            if not file.exists():
+                counter.begin(f"{split}, {title_of(setting.name)}", total=evaluator.num_rows(split))
+                steps = target.generation_steps
+                table = evaluator.evaluate(
+                    experiment.policy, split=split, setting=setting, epoch=epoch, generation_steps=steps, keep=parts
+                )
+                write_table(file, table)
+                num_new += table.num_rows
+            parts.remove()
+            tables[split, setting.name] = pq.read_table(file)
+    if num_new:
+        cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak_bytes()}
+        folder.append("cost.jsonl", cost | {"time/evaluation": time.perf_counter() - begun})
+        keep_pictures(experiment, folder.path.parents[1] / "images")
+    return tables
+
+
+def keep_pictures(experiment: Experiment, folder: Path) -> None:
+    """What the model was shown, small, for a report that takes this evaluation as an arm."""
+    max_side = experiment.cfg.pictures.max_side
+    for split in experiment.evaluator.scheme.splits if max_side is not None else ():
+        for row in experiment.evaluator.scheme.image(experiment.dataset.split(split)):
+            for image in row.images:
+                keep_picture(image, folder=folder, max_side=max_side)
+
+
+def show(described: Mapping[tuple[str, str], Description], *, folder: Path, checkpoint: str) -> None:
+    """A row for each cell."""
+    table = Table()
+    for column in ("", "accuracy", "questions", "pass@1..n", "length", "cut off", "reflects", "judge"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=column in ("", "accuracy"))
+    for (split, setting), cell in described.items():
+        level = cell.accuracy
+        table.add_row(
+            f"{split}/{setting}",
+            f"{100 * level.estimate:.1f} [{100 * level.low:.1f}, {100 * level.high:.1f}]",
+            str(cell.num_questions),
+            " ".join(f"{100 * value:.0f}" for value in cell.pass_at),
+            f"{cell.response_length['response_length/mean']:.1f}",
+            f"{100 * cell.response_length['response_length/truncated']:.1f}",
+            f"{100 * cell.reflection['reflection_ratio']:.1f}",
+            ", ".join(f"{count} {verdict}" for verdict, count in cell.verdicts.items() if count),
+        )
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{checkpoint}: shares in %, lengths in tokens; in brackets 95 % over new questions, for this model only")
+    Console(width=None if console.is_terminal else WIDTH_IN_FILES).print(table)
+    console.print(f"Every sample is in {folder}")
+    console.print(f"As an arm of a report: python report.py studies='[...,\"{folder}\"]'")

@@ -1,7 +1,8 @@
 """The evaluation scheme (Sec. 4): each split under each generation setting, shared out over the ranks, every sample kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from vlm_rl import ranks
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
 from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.records import SCHEMA, records
@@ -30,12 +32,21 @@ class Scheme:
     every_epochs: int
     image: ImageControl
     batch_rows: int  # questions encoded at a time
-    primary: str  # the metric that picks a checkpoint on validation
+    endpoint: Endpoint  # what the study is judged by, and what picks a checkpoint
 
     @property
     def cells(self) -> list[tuple[str, GenerationSetting]]:
         """Each split under each setting."""
         return list(product(self.splits, self.settings))
+
+
+Answer = Callable[[], pa.Table]
+Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
+
+
+def answered_anew(indices: Sequence[int], answer: Answer) -> pa.Table:
+    """Nothing is kept from an earlier attempt."""
+    return answer()
 
 
 class Evaluator:
@@ -47,17 +58,33 @@ class Evaluator:
         self.scheme = scheme
         self._dataset, self._encoder, self._engine, self._judge, self._seed = dataset, encoder, engine, judge, seed
 
+    def rows(self, split: str) -> Sequence[Row]:
+        """The questions of a split, with the figures that the model is shown."""
+        return self.scheme.image(self._dataset.split(split))
+
+    def num_rows(self, split: str) -> int:
+        """Questions of a split."""
+        return len(self._dataset.split(split))
+
     def evaluate(
-        self, policy: Policy, *, split: str, setting: GenerationSetting, epoch: float, generation_steps: int
+        self,
+        policy: Policy,
+        *,
+        split: str,
+        setting: GenerationSetting,
+        epoch: float,
+        generation_steps: int,
+        keep: Keep = answered_anew,
     ) -> pa.Table:
-        """One record for each sample of each question, on every rank."""
-        rows = self.scheme.image(self._dataset.split(split))
+        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
+        rows = self.rows(split)
         self._engine.load(policy)
         tables = [SCHEMA.empty_table()]  # a rank may have no row
         mine = range(ranks.rank(), len(rows), ranks.num_ranks())
         for start in range(0, len(mine), self.scheme.batch_rows):
             indices = mine[start : start + self.scheme.batch_rows]
-            tables.append(self._part([rows[i] for i in indices], indices, split, setting, epoch, generation_steps))
+            asked = [rows[i] for i in indices]
+            tables.append(keep(indices, partial(self._part, asked, indices, split, setting, epoch, generation_steps)))
         return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])
 
     def _part(

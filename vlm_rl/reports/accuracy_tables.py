@@ -1,55 +1,75 @@
-"""The table of the paper (its Table 3), the breakdown by kind of problem, and what the judge said."""
+"""Accuracy by arm, split and setting, side by side as the paper's Table 3, and pass@1 to pass@n. Levels only, no verdicts."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
 from vlm_rl.reports.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
-from vlm_rl.reports.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.endpoint_scores import picked_epoch
+from vlm_rl.reports.evaluations import Evaluation
+from vlm_rl.reports.paper_numbers import CITATION, PaperRow, paper_row
+from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.picks import at_pick
+from vlm_rl.reports.table import Column, Row, Table, number, percent, text
 
 LUCKY_MAX_STREAM = 2007  # its own fixed stream: the same records give the same report
+MOST_COLUMNS = 8  # of pass@k; with more samples k doubles from column to column
 
 
-def accuracy_table(records: Records) -> Table:
-    """Vanilla, mean, maximum and last of the epochs, as Table 3, each averaged over seeds."""
+def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
+    """Vanilla, mean and maximum over epochs, luck, the epoch that validation picks and the last one, each averaged over seeds."""
     keys = [(arm, split, name) for arm in records.shown for split in records.splits() for name in records.settings()]
+    rows = (_accuracy_row(arm, endpoint=endpoint, split=split, setting=setting) for arm, split, setting in keys)
     return Table(
         name="accuracy",
-        title="Accuracy by arm, split and setting (%)",
-        note=(
-            "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds. Mean and "
-            "maximum are over the epochs after training began. A maximum over epochs is lifted by noise alone: "
-            "beside it stands the maximum that as many evaluations of the untrained model would show, resampled "
-            "from its stored samples (missing where only one sample of a question is stored)."
+        title=say("Accuracy by arm, split and setting (%)"),
+        note=paragraph(
+            say(
+                "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds, n in the column Seeds."
+            ),
+            say("Mean and maximum are over the epochs after training began."),
+            say(
+                "A maximum over epochs is lifted by noise alone: beside it stands the maximum that as many evaluations of the "
+                "untrained model would show, resampled from its stored samples (missing where only one sample of a question is stored)."
+            ),
+            say(
+                "Picked: each seed at the epoch where its accuracy on {split} ({setting}) is highest, the first of equals; "
+                "this is what a user of the model would get.",
+                split=endpoint.picked_by,
+                setting=title_of(endpoint.setting),
+            ),
         ),
         columns=(
-            text("arm", title="Arm"),
-            text("split", title="Split"),
-            text("setting", title="Setting"),
-            number("seeds", title="Seeds"),
-            percent("vanilla", title="Vanilla"),
-            percent("mean", title="Mean over epochs"),
-            percent("max", title="Max over epochs"),
-            percent("lucky_max", title="Max by luck alone"),
-            percent("last", title="Last epoch"),
-            number("last_epoch", title="Epoch"),
+            text("arm", title=say("Arm")),
+            text("split", title=say("Split")),
+            text("setting", title=say("Setting")),
+            number("seeds", title=say("Seeds")),
+            percent("vanilla", title=say("Vanilla")),
+            percent("mean", title=say("Mean over epochs")),
+            percent("max", title=say("Max over epochs")),
+            percent("lucky_max", title=say("Max by luck alone")),
+            percent("picked", title=say("Picked epoch")),
+            text("picked_epochs", title=say("picked, by seed")),
+            percent("last", title=say("Last epoch")),
+            number("last_epoch", title=say("Epoch")),
         ),
-        rows=tuple(row for arm, split, setting in keys for row in _accuracy_row(arm, split=split, setting=setting)),
+        rows=tuple(row for found in rows for row in found),
     )
 
 
-def _accuracy_row(arm: Arm, *, split: str, setting: str) -> Iterator[Row]:
+def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> Iterator[Row]:
     untrained = arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    curves = [_accuracies(records, split=split, setting=setting) for records in arm.used]
-    trained = [curve for curve in curves if curve]
+    trained = _curves(arm, split=split, setting=setting)
     if not untrained and not trained:
         return
     last = arm.last_epoch(split=split, setting=setting)
     at_last = [] if last is None else arm.evaluated(epoch=last, split=split, setting=setting)
+    picked = [at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used]
+    epochs = [picked_epoch(run, endpoint=endpoint) for run in arm.used]
     yield {
         "arm": arm.label,
         "split": split,
@@ -59,9 +79,17 @@ def _accuracy_row(arm: Arm, *, split: str, setting: str) -> Iterator[Row]:
         "mean": mean_interval([float(np.mean(curve)) for curve in trained]),
         "max": mean_interval([max(curve) for curve in trained]),
         "lucky_max": _lucky_max(untrained, num_evaluations=max(map(len, trained), default=0)),
+        "picked": accuracy_interval([evaluation for evaluation in picked if evaluation is not None]),
+        "picked_epochs": ", ".join(str(epoch) for epoch in epochs if epoch is not None),
         "last": accuracy_interval(at_last),
         "last_epoch": last,
     }
+
+
+def _curves(arm: Arm, *, split: str, setting: str) -> list[list[float]]:
+    """Accuracy by epoch of each used run that was evaluated after training began."""
+    curves = (_accuracies(records, split=split, setting=setting) for records in arm.used)
+    return [curve for curve in curves if curve]
 
 
 def _accuracies(records: RunRecords, *, split: str, setting: str) -> list[float]:
@@ -88,104 +116,133 @@ def _lucky_max(untrained: Sequence[Evaluation], *, num_evaluations: int) -> Inte
     return mean_interval(expected)
 
 
-def breakdown_table(records: Records, *, setting: str) -> Table:
-    """Accuracy by modality and by kind of problem at the last epoch, beside the untrained model."""
+def table3_table(records: Records) -> Table:
+    """The paper's Table 3: a row for each split and setting; Vanilla, then every arm's mean, then every arm's maximum over epochs."""
+    arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.algorithm != "sft")  # the paper's order: SFT before RL
+    trials = list(dict.fromkeys(_trial(arm) for arm in arms))
     rows = [
         row
-        for arm in records.shown
+        for trial in trials
         for split in records.splits()
-        for field in ("modality", "kind")
-        for row in _breakdown_rows(arm, split=split, setting=setting, field=field)
+        for setting in records.settings()
+        for row in _table3_row(arms, trial=trial, split=split, setting=setting)
     ]
+    from_paper = any(key.startswith("paper_") for row in rows for key in row)
+    cited = say("The paper's numbers ({citation}) are averages of three runs.", citation=CITATION) if from_paper else ""
     return Table(
-        name="accuracy_by_kind",
-        title=f"Accuracy by kind of problem, {title_of(setting)} (%)",
-        note="At the last epoch. Averages over seeds with 95 % t-intervals over seeds; the gain is paired by seed. "
-        "Modality says where the numbers stand: in the question (text) or only in the figure (vision).",
+        name="table_3",
+        title=say("Vanilla and trained arms side by side, as the paper's Table 3 (%)"),
+        note=paragraph(
+            say(
+                "Mean and maximum over epochs, averaged over seeds, with 95 % t-intervals over seeds (n in each arm's row of runs)."
+            ),
+            say("Maxima carry no verdict: noise alone lifts them."),
+            cited,
+        ),
         columns=(
-            text("arm", title="Arm"),
-            text("split", title="Split"),
-            text("by", title="By"),
-            text("value", title="Problems"),
-            number("questions", title="Questions"),
-            percent("vanilla", title="Vanilla"),
-            percent("last", title="Last epoch"),
-            points("gain", title="Gain, points"),
+            text("dataset", title=say("Data")),
+            text("model", title=say("Model")),
+            text("split", title=say("Split")),
+            text("setting", title=say("Setting")),
+            percent("vanilla", title=say("Vanilla")),
+            *(percent(f"{arm.label}_mean", title=say("{arm}, mean", arm=arm.label)) for arm in arms if not arm.is_untrained),
+            *(percent(f"{arm.label}_max", title=say("{arm}, max", arm=arm.label)) for arm in arms if not arm.is_untrained),
+            *(_paper_columns() if from_paper else ()),
         ),
         rows=tuple(rows),
     )
 
 
-def _breakdown_rows(arm: Arm, *, split: str, setting: str, field: str) -> Iterator[Row]:
-    last = arm.last_epoch(split=split, setting=setting)
-    untrained = arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    at_last = [] if last is None else arm.evaluated(epoch=last, split=split, setting=setting)
-    everything = [*untrained, *at_last]
-    for value in sorted({value for evaluation in everything for value in getattr(evaluation.questions, field)} - {""}):
-        yield {
-            "arm": arm.label,
-            "split": split,
-            "by": field,
-            "value": value,
-            "questions": getattr(everything[-1].questions, field).count(value),
-            "vanilla": mean_interval([_share(evaluation, field=field, value=value) for evaluation in untrained]),
-            "last": mean_interval([_share(evaluation, field=field, value=value) for evaluation in at_last]),
-            "gain": mean_interval(_share_gains(arm, split=split, setting=setting, epoch=last, field=field, value=value)),
-        }
+def _trial(arm: Arm) -> tuple[str, str]:
+    """What must be the same for two arms to stand in one row: data and model, by the names of their configs."""
+    config = arm.runs[0].run.config
+    dataset, model = ((config.get(group) or {}).get("name") or "" for group in ("dataset", "model"))
+    return str(dataset), str(model)
 
 
-def _share_gains(arm: Arm, *, split: str, setting: str, epoch: int | None, field: str, value: str) -> list[float]:
-    """The gain of each seed over its own untrained model, on one kind of problem."""
-    pairs = [
-        (records.evaluations.get((UNTRAINED_EPOCH, split, setting)), records.evaluations.get((epoch or -1, split, setting)))
-        for records in arm.used
-    ]
-    return [
-        _share(after, field=field, value=value) - _share(before, field=field, value=value)
-        for before, after in pairs
-        if before is not None and after is not None
-    ]
-
-
-def _share(evaluation: Evaluation, *, field: str, value: str) -> float:
-    chosen = np.array(getattr(evaluation.questions, field)) == value
-    return float(evaluation.scores()[chosen].mean()) if chosen.any() else float("nan")
-
-
-def verdict_table(records: Records, *, setting: str) -> Table:
-    """What the judge said of every sample, and how responses ended; counts over all seeds."""
-    rows = [
-        row for arm in records.shown for split in records.splits() for row in _verdict_rows(arm, split=split, setting=setting)
-    ]
-    return Table(
-        name="verdicts",
-        title=f"Verdicts of the judge, {title_of(setting)}",
-        note="Samples counted over all seeds, at epoch 0 (Vanilla) and at the last epoch.",
-        columns=(
-            text("arm", title="Arm"),
-            text("split", title="Split"),
-            number("epoch", title="Epoch"),
-            number("samples", title="Samples"),
-            *(number(verdict, title=verdict.replace("_", " ").capitalize()) for verdict in VERDICTS),
-            number("not_boxed", title="Not boxed"),
-            number("truncated", title="Cut off"),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _verdict_rows(arm: Arm, *, split: str, setting: str) -> Iterator[Row]:
-    last = arm.last_epoch(split=split, setting=setting) or UNTRAINED_EPOCH
-    for epoch in sorted({UNTRAINED_EPOCH, last}):
-        evaluations = arm.evaluated(epoch=epoch, split=split, setting=setting)
-        if evaluations:
-            yield {"arm": arm.label, "split": split, "epoch": epoch, **_verdict_counts(evaluations)}
-
-
-def _verdict_counts(evaluations: Sequence[Evaluation]) -> dict[str, int]:
-    return {
-        "samples": sum(int(evaluation.num_samples.sum()) for evaluation in evaluations),
-        **{verdict: sum(evaluation.verdicts[verdict] for evaluation in evaluations) for verdict in VERDICTS},
-        "not_boxed": sum(evaluation.num_unboxed for evaluation in evaluations),
-        "truncated": sum(evaluation.num_truncated for evaluation in evaluations),
+def _table3_row(arms: Sequence[Arm], *, trial: tuple[str, str], split: str, setting: str) -> Iterator[Row]:
+    these = [arm for arm in arms if _trial(arm) == trial]
+    untrained = {
+        e.path.resolve(): e for arm in these for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
     }
+    curves = {arm.label: _curves(arm, split=split, setting=setting) for arm in these}
+    if not untrained and not any(curves.values()):
+        return
+    row: dict[str, Interval | str | float] = {
+        "dataset": trial[0],
+        "model": trial[1],
+        "split": split,
+        "setting": title_of(setting),
+    }
+    row["vanilla"] = accuracy_interval(list(untrained.values()))
+    for label, found in curves.items():
+        row[f"{label}_mean"] = mean_interval([float(np.mean(curve)) for curve in found])
+        row[f"{label}_max"] = mean_interval([max(curve) for curve in found])
+    paper = paper_row(these[0].runs[0].run.config, split=split, setting=setting)
+    yield row | ({} if paper is None else {f"paper_{name}": getattr(paper, name) for name in PaperRow.__dataclass_fields__})
+
+
+def _paper_columns() -> tuple[Column, ...]:
+    return (
+        percent("paper_vanilla", title=say("Paper: Vanilla")),
+        percent("paper_sft_mean", title=say("Paper: SFT mean")),
+        percent("paper_rl_mean", title=say("Paper: RL mean")),
+        percent("paper_sft_max", title=say("Paper: SFT max")),
+        percent("paper_rl_max", title=say("Paper: RL max")),
+    )
+
+
+def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
+    """pass@1 to pass@n wherever n > 1 samples are stored: the untrained model once, each arm at the epochs that validation picked."""
+    rows = [
+        row
+        for split in records.splits()
+        for setting in records.settings()
+        for row in _pass_at_rows(records.shown, endpoint=endpoint, split=split, setting=setting)
+    ]
+    shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
+    return Table(
+        name="pass_at_k",
+        title=say("pass@1 to pass@n (%)"),
+        note=paragraph(
+            say(
+                "Unbiased estimates 1 - C(n-c, k) / C(n, k) from n samples of each question, averaged over questions and seeds."
+            ),
+            say("In brackets the 95 % t-interval over seeds. Trained arms at the epochs that validation picked."),
+        ),
+        columns=(
+            text("split", title=say("Split")),
+            text("setting", title=say("Setting")),
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            *(percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _pass_at_rows(arms: Sequence[Arm], *, endpoint: Endpoint, split: str, setting: str) -> Iterator[Row]:
+    untrained = {
+        e.path.resolve(): e for arm in arms for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
+    }
+    levels: list[tuple[str, list[Evaluation | None]]] = [(say("Vanilla"), [*untrained.values()])]
+    for arm in arms:
+        levels += [(arm.label, [at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used])]
+    for label, found in levels:
+        evaluations = [evaluation for evaluation in found if evaluation is not None]
+        num_samples = min((int(evaluation.num_samples.min()) for evaluation in evaluations), default=0)
+        if num_samples < 2:
+            continue
+        curves = np.array([_pass_curve(evaluation, k=num_samples) for evaluation in evaluations])
+        cells = {f"pass@{k}": mean_interval(curves[:, k - 1]) for k in _shown_k(num_samples)}
+        yield {"split": split, "setting": title_of(setting), "arm": label, "seeds": len(evaluations), **cells}
+
+
+def _pass_curve(evaluation: Evaluation, *, k: int) -> np.ndarray:
+    return np.asarray(pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=k).mean(axis=0))
+
+
+def _shown_k(num_samples: int) -> list[int]:
+    if num_samples <= MOST_COLUMNS:
+        return list(range(1, num_samples + 1))
+    return sorted({2**power for power in range(num_samples.bit_length())} | {num_samples})

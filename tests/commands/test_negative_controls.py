@@ -1,0 +1,47 @@
+"""Where nothing can be learned, the whole way from the loop to the report never says "improvement"."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forking import Forking
+from tiny_commands import train
+
+# Three seeds of 8 generation steps on the real answers of the shipped model.
+SMALL = (
+    "experiment=smoke",
+    "num_threads=1",
+    "dataset.source.train_rows=128",
+    "dataset.source.val_rows=20",
+    "dataset.source.test_rows=40",
+    "dataset.batch_size=32",
+    "seed=0,1,2",
+)
+
+
+def reported(forking: Forking, cwd: Path) -> tuple[dict[str, Any], str]:
+    """The decision of the report on the one study in a folder, and its page."""
+    done = forking.run("report.py", ["studies=[outputs/control]"], cwd=cwd)
+    assert done.code == 0, done.out + done.err
+    folder = cwd / "outputs" / "control"
+    numbers = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    (decision,) = numbers["tables"]["decisions"]
+    return decision, (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_random_reward_is_no_improvement(forking: Forking, tmp_path: Path) -> None:
+    train(forking, tmp_path, *SMALL, "study=control", "reward=random", "-m")
+    decision, _ = reported(forking, tmp_path)
+    assert decision["seeds"] == "3"
+    assert decision["verdict"] in ("no evidence either way", "no difference larger than 2 points", "harm")
+
+
+@pytest.mark.slow
+def test_without_learning_nothing_is_judged_because_the_seeds_do_not_differ(forking: Forking, tmp_path: Path) -> None:
+    train(forking, tmp_path, *SMALL, "study=control", "model.optimization.learning_rate=0.0", "-m")
+    decision, page = reported(forking, tmp_path)
+    assert (decision["seeds"], decision["gain"]) == ("3", 0.0)
+    assert decision["verdict"] == "not judged"
+    assert "improvement" not in page.split("</header>")[0].lower()

@@ -1,0 +1,54 @@
+"""Runs whose right answers are given one by one, so that every table can be worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+from fake_runs import write_evaluation, write_manifest
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.reports.arms import Records
+from vlm_rl.reports.reading import read_records
+from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.table import Cell
+
+ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
+SETTING = "pass@1_t0.6"
+VANILLA = "vanilla-1a2b3c4d"
+
+
+def records_of(study: Path) -> Records:
+    return read_records(find_runs([study]), reflection=None)
+
+
+def estimate(cell: Cell) -> float:
+    assert isinstance(cell, Interval)
+    return cell.estimate
+
+
+def write_by_hand(
+    study: Path,
+    *,
+    right: dict[tuple[str, int, int], int],
+    split: str = "val",
+    vanilla: str | None = VANILLA,
+    **manifest: Any,
+) -> Path:
+    """Runs whose number of right answers of ten questions, one sample each, is given by (variant, seed, epoch)."""
+    for (variant, seed, epoch), count in right.items():
+        run = study / variant / f"seed-{seed}"
+        untrained = variant == VANILLA
+        algorithm, arm = ("vanilla", "0" * 16) if untrained else (variant, variant.encode().hex().ljust(16, "f"))
+        if not (run / "manifest.json").exists():
+            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla=None if untrained else vanilla, **manifest)
+        write_evaluation(
+            run, epoch=epoch, split=split, setting=SETTING, outcome=lambda q, s, count=count: q < count, questions=10, samples=1
+        )
+    return study
+
+
+BY_HAND = {(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, (VANILLA, 2, 0): 3} | {
+    ("grpo", seed, epoch): count
+    for seed, counts in {0: (6, 8, 7), 1: (5, 7, 9), 2: (7, 6, 8)}.items()
+    for epoch, count in enumerate(counts, start=1)
+}

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from fake_runs import write_evaluation, write_manifest, write_rows
+from hand_runs import ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
+
+from vlm_rl.reports.control_tables import chance, control_table
+from vlm_rl.reports.table import Row
+
+TRAINED = {(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 4} | {
+    ("grpo", seed, epoch): count for seed in (0, 1) for epoch, count in ((1, 6), (2, 9), (3, 7))
+}
+
+
+def write_control(model: Path, *, control: str, epoch: int, right: int, seed: int = 0) -> None:
+    """What `evaluate.py checkpoint=<model> evaluation/image=<control>` leaves; ten questions, the first ones right."""
+    folder = model / "evaluate" / f"step-{epoch}-{control}" / f"seed-{seed}"
+    image = {"_target_": f"vlm_rl.evaluation.image_control.{control.capitalize()}"}
+    write_manifest(
+        folder, algorithm="evaluated", seed=seed, arm="e" * 16, vanilla=None, config={"evaluation": {"image": image}}
+    )
+    write_evaluation(folder, epoch=epoch, split="val", setting=SETTING, outcome=lambda q, s: q < right, questions=10, samples=1)
+
+
+def by_model(study: Path) -> dict[tuple[object, object], Row]:
+    """Rows by model and modality."""
+    return {(row["model"], row["modality"]): row for row in control_table(records_of(study), endpoint=ENDPOINT).rows}
+
+
+def test_each_model_stands_with_right_blank_and_shuffled_figures_by_modality(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=TRAINED)
+    for seed, (blank, shuffled) in enumerate(((5, 4), (7, 6))):
+        write_control(study / "grpo" / f"seed-{seed}", control="blank", epoch=2, right=blank, seed=seed)
+        write_control(study / "grpo" / f"seed-{seed}", control="shuffled", epoch=2, right=shuffled, seed=seed)
+    write_control(study / VANILLA / "seed-0", control="blank", epoch=0, right=1)
+    rows = by_model(study)
+    assert list(rows) == [(model, where) for model in ("Vanilla", "grpo") for where in ("text", "vision", "anywhere")]
+    row = rows["grpo", "anywhere"]
+    assert [estimate(row[name]) for name in ("intact", "blank", "shuffled")] == pytest.approx([0.9, 0.6, 0.5])
+    assert estimate(row["drop_blank"]) == pytest.approx(((0.9 - 0.5) + (0.9 - 0.7)) / 2)
+    assert row["to_do"] == ""
+    vision = rows["grpo", "vision"]  # questions 4 to 7
+    assert vision["questions"] == 4
+    assert [estimate(vision[name]) for name in ("intact", "blank", "shuffled")] == pytest.approx(
+        [1.0, (1 + 3) / 8, (0 + 2) / 8]
+    )
+    assert estimate(rows["Vanilla", "anywhere"]["blank"]) == pytest.approx(0.1)
+    assert estimate(rows["Vanilla", "anywhere"]["drop_blank"]) == pytest.approx(0.3)
+
+
+def test_a_control_of_another_step_than_the_picked_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=TRAINED)
+    write_control(study / "grpo" / "seed-0", control="blank", epoch=3, right=1)
+    assert "evaluation/image=blank" in str(by_model(study)["grpo", "anywhere"]["to_do"])
+
+
+def test_a_model_without_controls_names_the_commands_that_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = write_by_hand(tmp_path / "s", right=TRAINED)
+    write_control(study / "grpo" / "seed-0", control="shuffled", epoch=2, right=1)
+    rows = by_model(study)
+    assert rows["grpo", "anywhere"]["to_do"] == (f"python evaluate.py checkpoint={study}/grpo/seed-0 evaluation/image=blank")
+    assert str(rows["Vanilla", "anywhere"]["to_do"]).count(f"checkpoint=s/{VANILLA}/seed-0") == 2
+    assert rows["grpo", "text"]["to_do"] == ""  # once for each model is enough
+
+
+def test_chance_is_the_share_of_the_most_frequent_answer(tmp_path: Path) -> None:
+    path = write_evaluation(tmp_path, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: True, questions=8, samples=2)
+    rows = [
+        row | {"answer": "7" if row["row_id"] in ("val-0000", "val-0003", "val-0005") else row["row_id"]}
+        for row in pq.read_table(path).to_pylist()
+    ]
+    write_rows(path, rows=rows)
+    assert chance(path) == pytest.approx(3 / 8)
+    assert chance(path, modality="vision") == pytest.approx(1 / 4)  # questions 4 to 7, all answers different

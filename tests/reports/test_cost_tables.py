@@ -1,0 +1,99 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import write_study
+from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
+
+from vlm_rl.reports.cost_tables import cost_table, fairness_table
+from vlm_rl.reports.table import cells
+
+CONFIG = {
+    "trainer": {"devices": 2, "num_nodes": 3},
+    "dataset": {"batch_size": 16},
+    "model": {"name": "tiny", "optimization": {"learning_rate": 1e-3}},
+    "algorithm": {"learning_rate_scale": 2.0},
+}
+
+
+def write_priced(study: Path, *, seconds: dict[int, float], **config: Any) -> Path:
+    """Gains of 20 and 40 points in two seeds; one step of that many seconds and 500,000 tokens each."""
+    for split in ("val", "test"):
+        right = {(VANILLA, 0, 0): 2, (VANILLA, 1, 0): 2, ("grpo", 0, 1): 4, ("grpo", 1, 1): 6}
+        write_by_hand(study, right=right, split=split, config=CONFIG | config)
+    for seed, time in seconds.items():
+        lines = [
+            {"event": "evaluation", "generation_steps": 0, "time/evaluation": 1000.0},
+            {"event": "train", "generation_steps": 1, "time/step4_policy_update": 0.75 * time, "tokens/response": 500_000},
+            {"event": "evaluation", "generation_steps": 1, "time/evaluation": 0.25 * time},
+        ]
+        (study / "grpo" / f"seed-{seed}" / "cost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        train = {"event": "train", "generation_steps": 10, "gradient_steps": 40, "epoch": 2.0}
+        (study / "grpo" / f"seed-{seed}" / "metrics.jsonl").write_text(json.dumps(train) + "\n")
+    return study
+
+
+def test_cost_is_summed_over_a_run_and_averaged_over_seeds(tmp_path: Path) -> None:
+    row = cost_table(records_of(write_study(tmp_path / "s", epochs=2)), endpoint=ENDPOINT).rows[0]
+    assert estimate(row["tokens"]) == 10_000  # ten steps of 1000 tokens
+    assert estimate(row["step4_policy_update_seconds"]) == 30.0
+    assert estimate(row["seconds"]) == 70.0  # evaluation was not measured
+    assert estimate(row["peak_bytes"]) == 2**30 + 10
+
+
+def test_device_hours_money_and_points_for_each_by_hand(tmp_path: Path) -> None:
+    records = records_of(write_priced(tmp_path / "s", seconds={0: 600.0, 1: 1200.0}))
+    table = cost_table(records, endpoint=ENDPOINT, price_per_device_hour=2.5, currency="EUR")
+    (row,) = table.rows
+    assert estimate(row["seconds"]) == 900.0  # the untrained model's 1000 s are left out
+    assert estimate(row["evaluation_seconds"]) == 225.0
+    assert estimate(row["device_hours"]) == pytest.approx((1 + 2) / 2)  # six devices: 1 h and 2 h
+    assert estimate(row["money"]) == pytest.approx((2.5 + 5.0) / 2)
+    assert estimate(row["points_per_device_hour"]) == pytest.approx((20 / 1 + 40 / 2) / 2)
+    assert estimate(row["points_per_million_tokens"]) == pytest.approx((20 / 0.5 + 40 / 0.5) / 2)
+    assert estimate(row["points_per_money"]) == pytest.approx((20 / 2.5 + 40 / 5) / 2)
+    shown = {column.title: cell.text for column, cell in cells(table, row=row)}
+    assert (shown["Cost (EUR)"], shown["Points for 1 EUR"]) == ("3.75", "+8")
+
+
+def test_without_a_price_there_is_no_money_and_without_an_untrained_model_there_are_no_points(tmp_path: Path) -> None:
+    study = write_priced(tmp_path / "s", seconds={0: 600.0, 1: 600.0})
+    table = cost_table(records_of(study / "grpo"), endpoint=ENDPOINT)
+    assert not any("Cost" in column.title for column in table.columns)
+    for path in study.glob("vanilla-*/seed-*/evaluations/*/*.parquet"):
+        path.unlink()
+    (row,) = cost_table(records_of(study), endpoint=ENDPOINT).rows
+    assert math.isnan(estimate(row["points_per_device_hour"]))
+    assert estimate(row["device_hours"]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("devices", "hours"), [("auto", math.nan), (-1, math.nan), ([0, 1, 2], 0.5), ("2", 1 / 3), (None, math.nan)]
+)
+def test_a_number_of_devices_that_the_config_left_open_is_not_guessed(tmp_path: Path, devices: object, hours: float) -> None:
+    trainer = {"devices": devices, "num_nodes": 1}
+    records = records_of(write_priced(tmp_path / "s", seconds={0: 600.0, 1: 600.0}, trainer=trainer))
+    (row,) = cost_table(records, endpoint=ENDPOINT).rows
+    assert estimate(row["device_hours"]) == pytest.approx(hours, nan_ok=True)
+
+
+def test_the_fairness_table_says_what_each_arm_was_given(tmp_path: Path) -> None:
+    study = write_priced(tmp_path / "s", seconds={0: 600.0, 1: 1200.0}, selection="three rates on val with seed 100")
+    table = fairness_table(records_of(study))
+    (row,) = table.rows
+    assert "All arms start from the same model" in table.note
+    assert row["rows"] == 80  # 10 steps of 16 rows in 2 epochs
+    assert (row["epochs"], row["updates"], row["data"], row["model"]) == (2.0, 40.0, "a", "tiny")
+    assert row["learning_rate"] == pytest.approx(2e-3)
+    assert row["selection"] == "three rates on val with seed 100"
+    assert estimate(row["tokens"]) == 500_000
+    assert estimate(row["seconds"]) == 900.0
+
+
+def test_what_no_config_says_is_said_to_be_unknown(tmp_path: Path) -> None:
+    row = fairness_table(records_of(write_study(tmp_path / "s", epochs=2, questions=4))).rows[0]
+    assert row["selection"] == "not said"
+    assert isinstance(row["learning_rate"], float)
+    assert math.isnan(row["learning_rate"])
