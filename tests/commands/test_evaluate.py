@@ -1,5 +1,6 @@
 """`evaluate.py checkpoint=...` takes what train.py printed, as it stands there, and finds what the run itself found."""
 
+import csv
 import json
 import re
 import signal
@@ -205,3 +206,14 @@ def test_a_checkpoint_that_is_not_there_is_said_with_those_that_are(
         find(f"{short_path(run)}/checkpoints/step-000009")
     with pytest.raises(FileNotFoundError, match=r"outputs/nothing holds no run"):
         find("outputs/nothing")
+
+
+def test_a_tracker_gets_the_accuracies_with_their_axes_as_a_run_of_the_job_evaluate(
+    forking: Forking, run: RunFolder, tmp_path: Path
+) -> None:
+    evaluated(forking, tmp_path, f"checkpoint={run.path}", "logger=csv")
+    (file,) = tmp_path.rglob("metrics.csv")
+    (line,) = csv.DictReader(file.open())
+    assert (line["generation_steps"], line["epoch"]) == ("2", "1.0")
+    assert 0 <= float(line["val/pass@1_t0.6/accuracy"]) <= 1
+    assert composed(["logger=wandb", "job=evaluate"]).logger.job_type == "evaluate"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from vlm_rl.callbacks.recorder import log
 from vlm_rl.module import reinforcement
@@ -23,11 +23,7 @@ class LoggerSetup(lightning.Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams(dict(self._config))
         for run in wandb_runs(trainer):
-            for axis in ("generation_steps", "gradient_steps", "epoch"):
-                run.define_metric(axis)
-            run.define_metric("*", step_metric="generation_steps")
-            for name in EPOCH_METRICS:
-                run.define_metric(name, step_metric="epoch")
+            name_axes(run)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """A resumed CSVLogger begins its file anew: it gets the lines up to the checkpoint again."""
@@ -41,6 +37,29 @@ class LoggerSetup(lightning.Callback):
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         for run in wandb_runs(trainer):
             run.finish()
+
+
+def name_axes(run: Any) -> None:
+    """Tells a live W&B run which quantity each curve is drawn over."""
+    for axis in ("generation_steps", "gradient_steps", "epoch"):
+        run.define_metric(axis)
+    run.define_metric("*", step_metric="generation_steps")
+    for name in EPOCH_METRICS:
+        run.define_metric(name, step_metric="epoch")
+
+
+def log_once(
+    logger: Logger, metrics: Mapping[str, float], *, config: Mapping[str, Any], generation_steps: int, epoch: float
+) -> None:
+    """One evaluation as a run of its own, begun and ended here."""
+    logger.log_hyperparams(dict(config))
+    if isinstance(logger, WandbLogger):
+        name_axes(logger.experiment)
+    logger.log_metrics({**metrics, "generation_steps": generation_steps, "epoch": epoch}, step=generation_steps)
+    logger.save()
+    logger.finalize("success")
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()
 
 
 def wandb_runs(trainer: lightning.Trainer) -> list[Any]:

@@ -30,7 +30,7 @@ from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.stopwatch import Stopwatch
 
 # Keys that cannot change what a run computes: not part of the arm, not compared on resume.
-WITHOUT_EFFECT = ("logger", "checkpoint", "study", "dry_run", "pictures", "selection", "alerts", "completion_tables")
+WITHOUT_EFFECT = ("logger", "checkpoint", "study", "dry_run", "job", "pictures", "selection", "alerts", "completion_tables")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
+from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import Experiment, arm_of, build, composed, plain, vanilla_of
@@ -64,7 +66,7 @@ def main() -> None:
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
     def run(_: DictConfig) -> None:
         target = find(checkpoint)
-        cfg = composed([*target.overrides, *HydraConfig.get().overrides.task])
+        cfg = composed([*target.overrides, "job=evaluate", *HydraConfig.get().overrides.task])
         if cfg.num_threads is not None:
             torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
         evaluate(cfg, target)
@@ -161,6 +163,9 @@ def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict
     }
     write_whole(folder.path / "evaluation.json", lambda file: file.write_text(json.dumps(result, indent=1)))
     folder.write_manifest(told | {"status": "finished"})
+    if experiment.cfg.logger:
+        logger = instantiate(experiment.cfg.logger, version=f"{told['arm'][:8]}-{told['seed']}")
+        log_once(logger, values, config=told["config"], generation_steps=target.generation_steps, epoch=told["epoch"])
     show(described, folder=folder.path, checkpoint=told["checkpoint"])
     return values
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 
 MAX_LENGTH = 80
-NOT_PART_OF_IT = ("seed", "seeds", "study", "logger", "alerts", "completion_tables", "num_threads", "dry_run")
+NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection")
 
 
 def variant(overrides: Sequence[str]) -> str:
