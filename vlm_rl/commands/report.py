@@ -1,6 +1,8 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
 import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -10,9 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, WholeWords
+from vlm_rl.reports.rejudge import Judging
 from vlm_rl.reports.report import make_report
+from vlm_rl.reports.settings import ReaderSize, ReportSettings
+from vlm_rl.rewards.judge import Judge
 
+JUDGES = ("stored", "current")
 WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
 
 
@@ -23,13 +30,54 @@ def run(config: DictConfig, *, command: str) -> Path:
             "studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'"
         )
     studies = [config.studies] if isinstance(config.studies, str) else list(config.studies)
-    return make_report(
-        [Path(study) for study in studies],
-        out=None if config.report.out is None else Path(config.report.out),
-        setting=config.report.setting,
+    settings = settings_of(config, command=command)
+    with _judge(config.report.judge) as judge:
+        return make_report(
+            [Path(study) for study in studies],
+            out=None if config.report.out is None else Path(config.report.out),
+            settings=settings,
+            judge=judge,
+        )
+
+
+def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
+    """The choices of a composed config, as the report takes them."""
+    report = config.report
+    return ReportSettings(
+        language=report.language,
+        reference=report.reference,
+        smallest_effect=float(report.smallest_effect),
+        split=report.split,
+        setting=report.setting,
+        breakdown=tuple(report.breakdown),
+        bottleneck_gain=float(report.bottleneck_gain),
+        price_per_device_hour=None if report.price_per_device_hour is None else float(report.price_per_device_hour),
+        currency=report.currency,
+        reader=ReaderSize(**report.reader),
         reflection=_reflection_rule(config.evaluation.reflection),
+        wandb_workspace=report.wandb_workspace,
+        kpis=_kpis(config.evaluation.get("kpi") or {}),
         command=command,
     )
+
+
+@contextmanager
+def _judge(name: str) -> Iterator[Judging | None]:
+    """The judge of this version, whose processes end with the report; none where stored verdicts count."""
+    if name not in JUDGES:
+        raise ValueError(f"report.judge={name}: pass {' or '.join(JUDGES)}.")
+    if name == "stored":
+        yield None
+        return
+    judge = Judge()
+    try:
+        yield judge.judge
+    finally:
+        judge.close()
+
+
+def _kpis(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:
+    return tuple(instantiate(kpi) for kpi in config.values())
 
 
 def _reflection_rule(config: DictConfig) -> ReflectionRule | None:

@@ -1,68 +1,66 @@
-"""All that a report says, from records; how it looks is left to html.py, and where it lies to report.py."""
+"""All that a report says, from records, in reading order; how it looks is left to html.py, and where it lies to report.py."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.accuracy_tables import accuracy_table, breakdown_table, verdict_table
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.completions import Completion, sample_completions
-from vlm_rl.reports.curves import accuracy_figure, dynamics_figure
-from vlm_rl.reports.gain_tables import gain_split_table, gain_table
+from vlm_rl.reports.decision_page import DecisionPage
 from vlm_rl.reports.panels import Figure
-from vlm_rl.reports.run_tables import cost_table, run_table
-from vlm_rl.reports.summary import summarise
+from vlm_rl.reports.reader import Reader
 from vlm_rl.reports.table import Table, flatten
 
 
 @dataclass(frozen=True, kw_only=True)
+class Section:
+    """Figures and tables that answer one question."""
+
+    name: str  # its anchor on the page
+    title: str
+    intro: str
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+    def without_empty(self) -> "Section":
+        """Only what holds something."""
+        return Section(
+            name=self.name,
+            title=self.title,
+            intro=self.intro,
+            figures=tuple(figure for figure in self.figures if figure.panels),
+            tables=tuple(table for table in self.tables if table.rows),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
-    """The parts of a report in reading order; parts without anything in them are left out."""
+    """The parts of a report: one page for those who decide, then everything behind it."""
 
     title: str
     command: str  # makes this report again
-    setting: str  # the primary one, as a person reads it
-    summary: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    tables: tuple[Table, ...]
-    completions: tuple[Completion, ...]
+    decision: DecisionPage
+    sections: tuple[Section, ...]
+    reader: Reader
     problems: tuple[str, ...]
 
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Every table of the report."""
+        return [table for section in self.sections for table in section.tables]
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """Every figure of the report but the forest of the first page."""
+        return [figure for section in self.sections for figure in section.figures]
+
     def as_json(self) -> dict[str, Any]:
-        """All the numbers; shares in [0, 1], missing ones null."""
+        """All the numbers, in English; shares in [0, 1], missing ones null."""
         return {
-            "format": 1,
+            "format": 2,
             "units": "accuracies, ratios and gains are shares in [0, 1]; intervals are two-sided, 95 %",
             "command": self.command,
-            "primary_setting": self.setting,
-            "summary": self.summary,
+            "decision": self.decision.as_json(),
             "problems": self.problems,
             "tables": {table.name: [flatten(row) for row in table.rows] for table in self.tables},
             "figures": {figure.name: [panel.as_json() for panel in figure.panels] for figure in self.figures},
-            "completions": [asdict(completion) for completion in self.completions],
+            "completions": [asdict(case) for case in self.reader.cases],
         }
-
-
-def content_of(records: Records, *, setting: str, command: str) -> Content:
-    """Everything the records say, with `setting` (as pass@1_t0.6) wherever one setting has to stand for all."""
-    tables = (
-        gain_table(records),
-        accuracy_table(records),
-        breakdown_table(records, setting=setting),
-        gain_split_table(records, setting=setting),
-        verdict_table(records, setting=setting),
-        cost_table(records),
-        run_table(records),
-    )
-    figures = (dynamics_figure(records), accuracy_figure(records))
-    studies = dict.fromkeys(records_of_run.run.study for arm in records.arms for records_of_run in arm.runs)
-    return Content(
-        title=", ".join(studies),
-        command=command,
-        setting=title_of(setting),
-        summary=tuple(summarise(records, setting=setting)),
-        figures=tuple(figure for figure in figures if figure.panels),
-        tables=tuple(table for table in tables if table.rows),
-        completions=tuple(sample_completions(records, setting=setting)),
-        problems=records.problems,
-    )

@@ -1,43 +1,53 @@
-"""From run folders to report.html, report.json and, in report_files/, tables as CSV and figures as PNG and PDF."""
+"""From run folders to report.html, report.json and, in report_files/, tables as CSV, Markdown and LaTeX, figures as PNG and PDF."""
 
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.arms import Records, read_records
-from vlm_rl.reports.content import Content, content_of
+from vlm_rl.reports.composition import content_of
+from vlm_rl.reports.content import Content
+from vlm_rl.reports.export import latex, markdown
 from vlm_rl.reports.figures import write_figure
+from vlm_rl.reports.forest_figure import write_forest
 from vlm_rl.reports.html import render_html
-from vlm_rl.reports.runs import ReportError, find_runs
+from vlm_rl.reports.phrase import catalogue_of
+from vlm_rl.reports.reading import read_records
+from vlm_rl.reports.rejudge import Judging
+from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.settings import ReportSettings
+from vlm_rl.reports.wandb_workspace import save_workspace
 
 
-def make_report(
-    studies: Sequence[Path], *, out: Path | None, setting: str, reflection: ReflectionRule | None, command: str
-) -> Path:
+def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSettings, judge: Judging | None = None) -> Path:
     """Write the report on study, variant or run folders to `out`, by default the first of them, and return report.html's path.
 
-    `setting` (as pass@1_t0.6) speaks where one setting has to stand for all; `reflection` counts the words again in every
-    stored completion, None takes the counts that the runs logged; `command` is printed, to make the report again.
+    `judge` (as Judge.judge) judges every stored answer again; None takes the verdicts as stored.
     """
-    records = read_records(find_runs(studies), reflection=reflection)
-    content = content_of(records, setting=_checked(setting, records=records), command=command)
-    return write_report(content, folder=studies[0] if out is None else out)
+    records = read_records(find_runs(studies), reflection=settings.reflection, judge=judge)
+    content = content_of(records, settings=settings, judge=judge)
+    path = write_report(content, folder=studies[0] if out is None else out, language=settings.language)
+    if settings.wandb_workspace is not None:  # last: whatever the network does, the report is there
+        print(f"workspace: {save_workspace(records, path=settings.wandb_workspace)}")
+    return path
 
 
-def write_report(content: Content, *, folder: Path) -> Path:
+def write_report(content: Content, *, folder: Path, language: str) -> Path:
     """Write every file of a report; report.html appears last and whole, or not at all."""
     files = folder / "report_files"
     files.mkdir(parents=True, exist_ok=True)
+    catalogue = catalogue_of(language)
     for table in content.tables:
         table.write_csv(files / f"{table.name}.csv")
+        _write(files / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
+        _write(files / f"{table.name}.tex", text=latex(table))
     for figure in content.figures:
         write_figure(figure, folder=files)
+    if content.decision.forest is not None:
+        write_forest(content.decision.forest, folder=files)
     numbers = json.dumps(content.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     _write(folder / "report.json", text=numbers + "\n")
-    return _write(folder / "report.html", text=render_html(content))
+    return _write(folder / "report.html", text=render_html(content, language=language))
 
 
 def _write(path: Path, *, text: str) -> Path:
@@ -45,13 +55,3 @@ def _write(path: Path, *, text: str) -> Path:
     half_written.write_text(text, encoding="utf-8", errors="replace")  # a lone surrogate must not cost the report
     os.replace(half_written, path)
     return path
-
-
-def _checked(setting: str, *, records: Records) -> str:
-    title_of(setting)  # refuses what is not the name of a setting
-    present = records.settings()
-    if present and setting not in present:
-        raise ReportError(
-            f"report.setting={setting}, but the runs were evaluated under {', '.join(present)}. Pass one of these."
-        )
-    return setting

@@ -54,9 +54,7 @@ class Table:
 
 def text(key: str, *, title: str) -> Column:
     """A column of words."""
-    return Column(
-        key=key, title=title, show=lambda cell: Shown(text=MISSING if cell in (None, "") else str(cell)), is_text=True
-    )
+    return Column(key=key, title=title, show=_show_text, is_text=True)
 
 
 def percent(key: str, *, title: str) -> Column:
@@ -94,6 +92,12 @@ def in_percent(interval: Interval) -> str:
     """`[12.3, 45.6]`, empty where there is no interval."""
     ends = (interval.low, interval.high)
     return "" if any(map(math.isnan, ends)) else f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _show_text(cell: Cell) -> Shown:
+    if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+        return Shown(text=MISSING)
+    return Shown(text=cell if isinstance(cell, str) else str(cell))  # a Phrase stays one
 
 
 def _show_number(cell: Cell, *, pattern: str, scale: float) -> Shown:

@@ -1,0 +1,108 @@
+"""Every sentence of a report exists in every language, with the same values in it."""
+
+import ast
+import json
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+import pytest
+from fake_runs import write_study
+from jinja2 import nodes
+from usual import usual_settings
+
+from vlm_rl.reports.composition import content_of
+from vlm_rl.reports.html import render_html
+from vlm_rl.reports.phrase import LANGUAGES, Phrase, catalogue_of, in_language, listed, paragraph, say
+from vlm_rl.reports.reading import read_records
+from vlm_rl.reports.runs import find_runs
+
+REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
+OTHERS = [language for language in LANGUAGES if language != "en"]
+
+
+def in_code(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+            (template,) = node.args
+            assert isinstance(template, ast.Constant), f"{path.name}:{node.lineno}: a template must be a literal string"
+            yield template.value
+
+
+def in_page(path: Path) -> Iterator[str]:
+    for call in jinja2.Environment().parse(path.read_text(encoding="utf-8")).find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name) and call.node.name == "say":
+            assert isinstance(call.args[0], nodes.Const), f"{path.name}: a template must be a literal string"
+            yield call.args[0].value
+
+
+def templates() -> set[str]:
+    code = [template for path in REPORTS.rglob("*.py") for template in in_code(path)]
+    page = [template for path in REPORTS.rglob("*.j2") for template in in_page(path)]
+    assert len(code) > 100 and len(page) > 10  # the collector finds something
+    return {*code, *page}
+
+
+def placeholders(template: str) -> set[tuple[str, str]]:
+    """Name and format of each value; a language may order them anew but not write a number otherwise."""
+    return {(name, spec or "") for _, name, spec, _ in string.Formatter().parse(template) if name is not None}
+
+
+def templates_in(phrase: Phrase) -> Iterator[str]:
+    yield phrase.template
+    for value in phrase.values.values():
+        if isinstance(value, Phrase):
+            yield from templates_in(value)
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_sentence_is_translated_with_the_same_values(language: str) -> None:
+    catalogue = catalogue_of(language)
+    assert sorted(templates() - catalogue.keys()) == []
+    assert sorted(catalogue.keys() - templates()) == []  # nothing that no report says any more
+    wrong = [template for template, other in catalogue.items() if placeholders(template) != placeholders(other)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_the_catalogue_has_each_sentence_once(language: str) -> None:
+    pairs = json.loads((REPORTS / f"wording_{language}.json").read_text(encoding="utf-8"), object_pairs_hook=list)
+    assert len(pairs) == len(dict(pairs))
+
+
+def test_a_phrase_is_english_and_remembers_how_it_was_made() -> None:
+    arm = say("the arm {name}", name="grpo")
+    phrase = say("{arm} gained {gain:+.1f} points", arm=arm, gain=1.25)
+    assert phrase == "the arm grpo gained +1.2 points"
+    catalogue = {"the arm {name}": "系統 {name}", "{arm} gained {gain:+.1f} points": "{gain:+.1f} ポイント：{arm}"}
+    assert in_language(phrase, catalogue=catalogue) == "+1.2 ポイント：系統 grpo"
+    assert in_language("a plain text", catalogue={"a plain text": "x"}) == "a plain text"  # what a model wrote stays
+
+
+def test_sentences_and_lists_are_translated_one_by_one() -> None:
+    both = {"One.": "一。", "Two.": "二。", "{first} {rest}": "{first}{rest}", "{first}, {rest}": "{first}、{rest}"}
+    assert paragraph(say("One."), "", say("Two.")) == "One. Two."
+    assert in_language(paragraph(say("One."), "", say("Two.")), catalogue=both) == "一。二。"
+    assert in_language(listed([say("One."), "b", say("Two.")]), catalogue=both) == "一。、b、二。"
+    assert paragraph() == "" == listed([])
+
+
+def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", epochs=1, questions=6)
+    records = read_records(find_runs([study]), reflection=None)
+    content = content_of(records, settings=usual_settings(language="ja", price_per_device_hour=2.0))
+    page = render_html(content, language="ja")
+    assert '<html lang="ja">' in page
+    catalogue = catalogue_of("ja")
+    shown = [
+        content.decision.headline,
+        *(text for card in content.decision.cards for text in (card.badge, card.said, *card.more)),
+    ]
+    shown += [*content.decision.cost, *content.decision.risks, *content.decision.next_stage]
+    shown += [text for table in content.tables for text in (table.title, table.note, *(c.title for c in table.columns))]
+    for text in shown:
+        assert isinstance(text, Phrase), f"{text!r} is not made by say"
+        assert set(templates_in(text)) <= catalogue.keys()
+    assert in_language(content.decision.headline, catalogue=catalogue) in page
+    assert content.decision.headline not in page

@@ -1,0 +1,110 @@
+"""A table for other people's documents: Markdown and LaTeX (booktabs). Whatever stands in a cell stays text there."""
+
+import re
+import unicodedata
+
+from vlm_rl.reports.phrase import Catalogue, in_language
+from vlm_rl.reports.table import MISSING, Shown, Table, cells
+
+LONGEST_CELL = 200  # characters; a cell is no place for a response
+LONGEST_TEXT = 5000  # of a note
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    MISSING: "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "δ": r"$\delta$",
+    "Δ": r"$\Delta$",
+    "ρ": r"$\rho$",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+}
+LAST_LATIN = 0x17F  # pdfLaTeX with T1 fonts has no letters beyond
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
+
+
+def markdown(table: Table, *, catalogue: Catalogue) -> str:
+    """A GitHub table under its title, in the language of the page."""
+
+    def line(parts: list[str]) -> str:
+        return f"| {' | '.join(parts)} |"
+
+    def words(text: str) -> str:
+        return escape_markdown(in_language(text, catalogue=catalogue))
+
+    lines = [
+        f"### {words(table.title)}",
+        "",
+        line([words(column.title) for column in table.columns]),
+        line(["---" if column.is_text else "---:" for column in table.columns]),
+        *(line([words(_joined(shown)) for _, shown in cells(table, row=row)]) for row in table.rows),
+        "",
+        words(table.note),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def latex(table: Table) -> str:
+    r"""A `table` with a `tabular` of booktabs' rules, in English: pdfLaTeX has no other letters. Needs \usepackage{booktabs}."""
+    columns = "".join("l" if column.is_text else "r" for column in table.columns)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{escape_latex(table.title)}. {escape_latex(table.note)}}}",
+        rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', table.name)}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        f"    {' & '.join(escape_latex(column.title) for column in table.columns)} \\\\",
+        r"    \midrule",
+        *(f"    {' & '.join(escape_latex(_joined(shown)) for _, shown in cells(table, row=row))} \\\\" for row in table.rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def escape_latex(text: str) -> str:
+    """Characters that LaTeX gives a meaning are spelled out, those it has no letter for are `?`; a [ after a line break is no option."""
+    return "".join(map(_in_latex, plain(text))).replace("[", "{[}")
+
+
+def _in_latex(character: str) -> str:
+    return LATEX_ESCAPES.get(character, character if ord(character) <= LAST_LATIN else "?")
+
+
+def escape_markdown(text: str) -> str:
+    """Nothing in a cell is markup, and no cell ends its row."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", plain(text))
+
+
+def plain(text: str) -> str:
+    """One line without control, direction and unassigned characters."""
+    spaced = (" " if character.isspace() else character for character in text[:LONGEST_TEXT])
+    return " ".join("".join(character for character in spaced if unicodedata.category(character)[0] != "C").split())
+
+
+def _joined(shown: Shown) -> str:
+    text = f"{shown.text} {shown.detail}".strip() if shown.detail else shown.text
+    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "…"

@@ -1,0 +1,165 @@
+"""The reader of completions as the page needs it: cases with marked words, and each picture once. completions.py does the choosing."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.reports.phrase import Catalogue, Phrase, in_language, say
+
+SHOWN_WITHOUT_SCRIPT = 6
+AROUND = 2  # characters on either side of a word that decide whether a rule counts it
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+HYPHEN = "[-\u2010\u2011]"
+VERDICT_LABELS = {
+    "correct": say("correct"),
+    "wrong": say("wrong"),
+    "unparsable": say("no readable answer"),
+    "timed_out": say("not judged in time"),
+}
+
+Part = tuple[str, bool]  # a piece of a response; whether it is a reflection word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One completion as it is read; words are phrases, all else is what model or data wrote."""
+
+    arm: str
+    seed: int
+    phase: Phrase  # training or evaluation
+    at: Phrase  # step 12, epoch 3
+    split: str
+    setting: str
+    verdict: str
+    is_aha: bool
+    images: tuple[str, ...]  # keys
+    question: str
+    answer: str
+    parts: tuple[Part, ...]
+    left_out: str
+    scores: str
+    length: Phrase
+
+    @property
+    def title(self) -> Phrase:
+        """Where it comes from."""
+        return say("{arm}, seed {seed}, {at}, {split}", arm=self.arm, seed=self.seed, at=self.at, split=self.split)
+
+    @property
+    def verdict_label(self) -> str:
+        """The verdict as a person reads it."""
+        return VERDICT_LABELS.get(self.verdict, self.verdict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Cases, and the pictures that they show."""
+
+    note: str
+    cases: tuple[Case, ...]
+    images: Mapping[str, bytes]  # key -> PNG
+
+    @property
+    def first(self) -> tuple[Case, ...]:
+        """What is read where no script runs."""
+        return self.cases[:SHOWN_WITHOUT_SCRIPT]
+
+
+FILTERS = {
+    "arm": say("Arm"),
+    "seed": say("Seed"),
+    "phase": say("Phase"),
+    "at": say("Step or epoch"),
+    "split": say("Split"),
+    "verdict": say("Verdict"),
+    "insight": say("Insight"),
+}
+WORDS = {
+    "any": say("any"),
+    "aha": say("first insight"),
+    "question": say("Question"),
+    "answer": say("Right answer"),
+    "response": say("Response"),
+    "scores": say("Scores"),
+    "length": say("Length"),
+    "figure": say("Figure of the question"),
+    "more": say("Show more"),
+    "count": "",  # holds placeholders of the script
+}
+COUNT = say("Shown: {shown} of {found}.", shown="{shown}", found="{found}")
+
+
+def marked_parts(text: str, *, rule: ReflectionRule) -> tuple[Part, ...]:
+    """The response cut at the words that the rule counts, so that what is marked is what was counted."""
+    parts: list[Part] = []
+    end = 0
+    for match in _candidates(rule.words).finditer(text):
+        if _is_counted(match, text=text, rule=rule):
+            parts += [(text[end : match.start()], False), (match[0], True)]
+            end = match.end()
+    return tuple(part for part in (*parts, (text[end:], False)) if part[0])
+
+
+def _is_counted(match: re.Match[str], *, text: str, rule: ReflectionRule) -> bool:
+    """Whether the rule finds less once this occurrence is blanked out; what stands further away plays no part."""
+    before, after = text[max(0, match.start() - AROUND) : match.start()], text[match.end() : match.end() + AROUND]
+    found, without = (rule.count(f"{before}{middle}{after}") for middle in (match[0], " "))
+    return sum(found.values()) > sum(without.values())
+
+
+def _candidates(words: Sequence[str]) -> re.Pattern[str]:
+    """Every spelling of every word, long ones first; none where no word is looked for."""
+    spelled = [re.escape(word).replace(r"\ ", r"\s+").replace(r"\-", HYPHEN) for word in sorted(words, key=len, reverse=True)]
+    return re.compile("|".join(spelled) or r"(?!)", re.IGNORECASE)
+
+
+def visible(text: str) -> str:
+    """Control characters as signs that can be seen; lone surrogates as U+FFFD. Line breaks and tabs stay."""
+    return UNSEEN.sub(_sign, text)
+
+
+def _sign(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 32 else "\ufffd"
+
+
+def reader_json(reader: Reader, *, catalogue: Catalogue) -> str:
+    """Data for reader.js, safe inside a script element: no character of it can end the element or start a tag."""
+    labels = {key: in_language(label, catalogue=catalogue) for key, label in VERDICT_LABELS.items()}
+    data = {
+        "cases": [_case(case, images=reader.images, catalogue=catalogue) for case in reader.cases],
+        "images": {key: f"data:image/png;base64,{base64.b64encode(png).decode()}" for key, png in reader.images.items()},
+        "filters": [{"key": key, "title": in_language(title, catalogue=catalogue)} for key, title in FILTERS.items()],
+        "labels": {"verdict": labels},
+        "words": {key: in_language(word, catalogue=catalogue) for key, word in (WORDS | {"count": COUNT}).items()},
+    }
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))  # also U+2028 and surrogates
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _case(case: Case, *, images: Mapping[str, bytes], catalogue: Catalogue) -> dict[str, Any]:
+    def words(text: str) -> str:
+        return in_language(text, catalogue=catalogue)
+
+    return {
+        "title": words(case.title),
+        "arm": case.arm,
+        "seed": case.seed,
+        "phase": words(case.phase),
+        "at": words(case.at),
+        "split": case.split,
+        "verdict": case.verdict,
+        "aha": case.is_aha,
+        "insight": words(say("first insights") if case.is_aha else say("others")),
+        "images": [key for key in case.images if key in images],
+        "question": visible(case.question),
+        "answer": visible(case.answer),
+        "parts": [(visible(text), is_marked) for text, is_marked in case.parts],
+        "left_out": words(case.left_out),
+        "scores": words(case.scores),
+        "length": words(case.length),
+    }
