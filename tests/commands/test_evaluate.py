@@ -14,7 +14,7 @@ from tiny_commands import BRIEF, content, only_run, train
 
 from vlm_rl.commands.build import composed, plain, vanilla_of
 from vlm_rl.commands.evaluate import find, taken_out
-from vlm_rl.reports.runs import find_runs, untrained_folder
+from vlm_rl.reports.reading.runs import find_runs, untrained_folder
 from vlm_rl.run_folder import RunFolder
 
 

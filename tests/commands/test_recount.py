@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_commands import NUM_STEPS, only_run
 
-from vlm_rl.reports.json_lines import number
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.json_lines import number
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
 
 
 def test_what_a_real_run_logged_is_what_its_texts_say(whole: Path) -> None:

@@ -7,10 +7,10 @@ from fake_runs import write_evaluation, write_manifest
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
-from vlm_rl.reports.table import Cell
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.tables.table import Cell
 
 ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
 SETTING = "pass@1_t0.6"

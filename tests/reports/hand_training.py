@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rl.evaluation.dynamics import LengthBins
-from vlm_rl.reports.arms import Arm, Records, RunRecords
-from vlm_rl.reports.runs import Run
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.runs import Run
 
 Values = Sequence[float | None]
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.arm_verdict import ArmVerdict
-from vlm_rl.reports.arms import Arm, Records, RunRecords
-from vlm_rl.reports.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.questions import Questions
-from vlm_rl.reports.runs import Run
-from vlm_rl.reports.verdicts import verdicts_of
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
+from vlm_rl.reports.reading.questions import Questions
+from vlm_rl.reports.reading.runs import Run
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.family import verdicts_of
 
 SETTING = "pass@1_t0.6"
 ENDPOINT = {"_target_": "Endpoint", "split": "test", "setting": SETTING, "picked_by": "val"}

@@ -8,10 +8,10 @@ from fake_runs import write_study
 
 from vlm_rl.evaluation.alert_rules import LengthExplosion
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.reports.alert_tables import alert_table
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.tables.alert_tables import alert_table
 
 
 def read(study: Path) -> Records:

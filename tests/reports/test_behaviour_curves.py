@@ -11,18 +11,18 @@ from scipy import stats
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_k_curve
-from vlm_rl.reports.aggregate_tables import aggregate_table
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.bands import TWO_WAY, accuracy_band
-from vlm_rl.reports.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
-from vlm_rl.reports.curves import accuracy_figure
-from vlm_rl.reports.figures import panel_svg, write_figure
-from vlm_rl.reports.panels import BAND, Figure, Line, Panel
-from vlm_rl.reports.pass_at_curves import most_sampled, pass_at_figure
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
-from vlm_rl.reports.svg import compact_svg
-from vlm_rl.reports.table import Interval
+from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
+from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
+from vlm_rl.reports.figures.curves import accuracy_figure
+from vlm_rl.reports.figures.drawing import panel_svg, write_figure
+from vlm_rl.reports.figures.panels import BAND, Figure, Line, Panel
+from vlm_rl.reports.figures.pass_at_curves import most_sampled, pass_at_figure
+from vlm_rl.reports.figures.svg import compact_svg
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.tables.aggregate_tables import aggregate_table
+from vlm_rl.reports.tables.table import Interval
 
 ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
 

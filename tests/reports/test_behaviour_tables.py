@@ -6,9 +6,14 @@ from hand_training import records_of, run_of
 
 from vlm_rl.evaluation.dynamics import bin_by_length
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.behaviour_tables import bottleneck_table, correlation_table, length_held_fixed_table, seed_sensitivity_table
-from vlm_rl.reports.start_and_end import length_table, policy_table, reflection_table, word_table
-from vlm_rl.reports.table import Cell, cells
+from vlm_rl.reports.tables.behaviour_tables import (
+    bottleneck_table,
+    correlation_table,
+    length_held_fixed_table,
+    seed_sensitivity_table,
+)
+from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
+from vlm_rl.reports.tables.table import Cell, cells
 
 
 def interval(cell: Cell) -> Interval:

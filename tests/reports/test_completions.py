@@ -8,8 +8,8 @@ import pytest
 from fake_runs import sample_row, write_completions, write_evaluation, write_rows, write_study
 from hand_runs import ENDPOINT, SETTING, records_of
 
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.completions import Completion, completions_for_reader, find_images
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 
 AHA = {"number": 1, "correct": True, "response": "Wait, I verify. \\boxed{5}"}
 PLAIN = {"number": 2, "correct": False, "response": "9"}

@@ -5,8 +5,8 @@ import pytest
 from fake_runs import write_evaluation, write_manifest, write_rows
 from hand_runs import ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
-from vlm_rl.reports.control_tables import chance, control_table
-from vlm_rl.reports.table import Row
+from vlm_rl.reports.tables.control_tables import chance, control_table
+from vlm_rl.reports.tables.table import Row
 
 TRAINED = {(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 4} | {
     ("grpo", seed, epoch): count for seed in (0, 1) for epoch, count in ((1, 6), (2, 9), (3, 7))

@@ -7,8 +7,8 @@ import pytest
 from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
 
-from vlm_rl.reports.cost_tables import cost_table, fairness_table
-from vlm_rl.reports.table import cells
+from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
+from vlm_rl.reports.tables.table import cells
 
 CONFIG = {
     "trainer": {"devices": 2, "num_nodes": 3},

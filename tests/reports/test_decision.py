@@ -11,16 +11,16 @@ from usual import usual_settings
 
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.arms import Arm, Records
-from vlm_rl.reports.control_risks import control_risks
-from vlm_rl.reports.decision import decision_page
-from vlm_rl.reports.decision_page import Card, DecisionPage, headline_of
-from vlm_rl.reports.endpoint_scores import choose_endpoint
-from vlm_rl.reports.forest import Forest, ForestRow
-from vlm_rl.reports.next_stage import amount
+from vlm_rl.reports.first_page.control_risks import control_risks
+from vlm_rl.reports.first_page.decision import decision_page
+from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
+from vlm_rl.reports.first_page.forest import Forest, ForestRow
+from vlm_rl.reports.first_page.next_stage import amount
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.table import Table
-from vlm_rl.reports.verdicts import verdicts_of
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
+from vlm_rl.reports.verdicts.family import verdicts_of
 
 NO_CONTROLS = Table(name="blind_controls", title="", note="", columns=(), rows=())
 ONE_DEVICE = {"trainer": {"devices": 1, "num_nodes": 1}}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from judged_studies import FIVE, gained, judged, records
 
-from vlm_rl.reports.decision_tables import decision_table, power_table
-from vlm_rl.reports.table import Table
+from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
 
 STUDY = records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1))
 

@@ -3,8 +3,8 @@ import pytest
 from judged_studies import DECLARED, SETTING, arm, records, run_records
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.arms import Arm
-from vlm_rl.reports.endpoint_scores import (
+from vlm_rl.reports.reading.arms import Arm
+from vlm_rl.reports.verdicts.endpoint_scores import (
     USUAL,
     Origin,
     choose_endpoint,

@@ -8,8 +8,8 @@ from hand_runs import ENDPOINT, SETTING, VANILLA, records_of
 from test_training import FOUR
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
-from vlm_rl.reports.table import Cell
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
+from vlm_rl.reports.tables.table import Cell
 
 
 def estimate(cell: Cell) -> float:

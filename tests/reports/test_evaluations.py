@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_runs import sample_row, write_evaluation, write_rows
 
-from vlm_rl.reports.evaluations import EvaluationReader
+from vlm_rl.reports.reading.evaluations import EvaluationReader
 
 
 def test_samples_are_summed_by_question_and_scored_by_the_settings_k(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.export import escape_latex, escape_markdown, latex, markdown
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.table import Table, percent, text
+from vlm_rl.reports.tables.table import Table, percent, text
 
 HOSTILE = "50 % of_{x} & #1 $a^2$ \\input{x} ~ \u202eabc\u202c \u0000<b>|\n`c` *d* [e]"
 TABLE = Table(

@@ -6,8 +6,8 @@ import pytest
 from fake_runs import write_manifest
 from hand_runs import BY_HAND, SETTING, VANILLA, records_of, write_by_hand
 
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import ReportError, find_runs
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import ReportError, find_runs
 
 
 def test_a_whole_study_has_no_problem_but_the_training_that_was_not_written(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hand_runs import BY_HAND, VANILLA, estimate, records_of, write_by_hand
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.kpi_tables import kpi_table
-from vlm_rl.reports.runs import ReportError
+from vlm_rl.reports.reading.runs import ReportError
+from vlm_rl.reports.tables.kpi_tables import kpi_table
 
 ON_VAL = Endpoint(split="val", setting="pass@1_t0.6", picked_by="val")
 

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
+from vlm_rl.reports.page.reader import Case, Reader, marked_parts, reader_json, visible
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reader import Case, Reader, marked_parts, reader_json, visible
 
 HOSTILE = "</script><script>alert(1)</script> <!-- & \u2028\u2029\u202e\u0000 \ud800 ]]>"
 

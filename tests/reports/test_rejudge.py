@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fake_runs import sample_row, write_completions, write_evaluation, write_manifest, write_rows
 
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.other_settings import with_setting
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.rejudge import Judging
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.other_settings import with_setting
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.rewards.judge import Judge, Verdict
 
 SETTING = "pass@1_t0.6"

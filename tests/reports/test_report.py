@@ -14,8 +14,8 @@ import pytest
 from fake_runs import write_evaluation, write_manifest, write_study
 from usual import usual_settings
 
+from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.report import make_report
-from vlm_rl.reports.runs import ReportError
 
 REPOSITORY = Path(__file__).parents[2]
 SETTING = "pass@1_t0.6"
@@ -132,7 +132,7 @@ def test_an_unfinished_run_with_a_half_written_line_breaks_nothing(tmp_path: Pat
         metrics.write('{"event": "train", "generation_st')
     page = report_on(study).read_text()
     assert "unfinished runs are left out of every mean and verdict: seed 2." in page
-    assert "reinforce_pp, n = 2 seeds" in page
+    assert "reinforce_pp, n = 2 seeds" in page.replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("changes", [{"seeds": (0,)}, {"with_vanilla": False}, {"epochs": 0}])

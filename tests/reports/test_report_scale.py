@@ -20,10 +20,10 @@ READ = """
 import json, resource, sys, time
 from pathlib import Path
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.completions import completions_for_reader
-from vlm_rl.reports.evaluation_behaviour import evaluation_behaviour
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.completions import completions_for_reader
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
 
 endpoint = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
 seconds = []

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_runs import write_manifest, write_study
 
-from vlm_rl.reports.runs import ReportError, find_runs, untrained_folder
+from vlm_rl.reports.reading.runs import ReportError, find_runs, untrained_folder
 
 
 def test_study_variant_and_run_folders_all_lead_to_runs(tmp_path: Path) -> None:

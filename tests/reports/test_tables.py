@@ -8,12 +8,12 @@ from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of,
 
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.accuracy_tables import accuracy_table
-from vlm_rl.reports.curves import accuracy_figure, changing_words, dynamics_figure
-from vlm_rl.reports.gain_tables import gain_of, gain_split_table, gain_table
-from vlm_rl.reports.reading import arm_labels, read_records
-from vlm_rl.reports.run_tables import run_table
-from vlm_rl.reports.runs import find_runs, read_run
+from vlm_rl.reports.figures.curves import accuracy_figure, changing_words, dynamics_figure
+from vlm_rl.reports.reading.records import arm_labels, read_records
+from vlm_rl.reports.reading.runs import find_runs, read_run
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table
+from vlm_rl.reports.tables.gain_tables import gain_of, gain_split_table, gain_table
+from vlm_rl.reports.tables.run_tables import run_table
 
 
 def test_one_seed_is_this_run_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fake_runs import write_completions
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
-from vlm_rl.reports.training import CompletionPlace, Training, count_training, rule_of, step_file
+from vlm_rl.reports.reading.training import CompletionPlace, Training, count_training, rule_of, step_file
 from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, _is_foreign, foreign_share
 
 LOGGED = {"event": "train", "gradient_steps": 4, "policy/kl": 0.25, "train/accuracy": 0.9, "train/accuracy_in_epoch": 0.8}

@@ -7,10 +7,10 @@ from judged_studies import FIVE, SETTING, arm, gained, judged, records, run_reco
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.arm_verdict import ArmVerdict
-from vlm_rl.reports.arms import Arm, Records
 from vlm_rl.reports.phrase import Phrase
-from vlm_rl.reports.runs import ReportError
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.runs import ReportError
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 
 
 def the(study: Records, *, endpoint: Endpoint | None = None, reference: str | None = None) -> ArmVerdict:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fake_runs import write_study
 
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import ReportError, find_runs
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.wandb_workspace import build_workspace, save_workspace, split_path
 
 

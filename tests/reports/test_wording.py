@@ -13,10 +13,10 @@ from jinja2 import nodes
 from usual import usual_settings
 
 from vlm_rl.reports.composition import content_of
-from vlm_rl.reports.html import render_html
+from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import LANGUAGES, Phrase, catalogue_of, in_language, listed, paragraph, say
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]

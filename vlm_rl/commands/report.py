@@ -14,7 +14,7 @@ from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, WholeWords
-from vlm_rl.reports.rejudge import Judging
+from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.report import make_report
 from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge

@@ -2,18 +2,18 @@
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.arms import Records
 from vlm_rl.reports.content import Content
-from vlm_rl.reports.control_tables import control_table
-from vlm_rl.reports.decision import decision_page
-from vlm_rl.reports.endpoint_scores import choose_endpoint
-from vlm_rl.reports.other_settings import with_setting
-from vlm_rl.reports.reader_cases import reader_of
-from vlm_rl.reports.rejudge import Judging
-from vlm_rl.reports.runs import ReportError
+from vlm_rl.reports.first_page.decision import decision_page
+from vlm_rl.reports.page.reader_cases import reader_of
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.other_settings import with_setting
+from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.sections import Sources, sections_of
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.verdicts import verdicts_of
+from vlm_rl.reports.tables.control_tables import control_table
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
+from vlm_rl.reports.verdicts.family import verdicts_of
 
 
 def content_of(records: Records, *, settings: ReportSettings, judge: Judging | None = None) -> Content:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vlm_rl.reports.decision_page import DecisionPage
-from vlm_rl.reports.panels import Figure
-from vlm_rl.reports.reader import Reader
-from vlm_rl.reports.table import Table, flatten
+from vlm_rl.reports.figures.panels import Figure
+from vlm_rl.reports.first_page.decision_page import DecisionPage
+from vlm_rl.reports.page.reader import Reader
+from vlm_rl.reports.tables.table import Table, flatten
 
 
 @dataclass(frozen=True, kw_only=True)

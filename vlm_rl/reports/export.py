@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from vlm_rl.reports.phrase import Catalogue, in_language
-from vlm_rl.reports.table import MISSING, Shown, Table, cells
+from vlm_rl.reports.tables.table import MISSING, Shown, Table, cells
 
 LONGEST_CELL = 200  # characters; a cell is no place for a response
 LONGEST_TEXT = 5000  # of a note

@@ -8,13 +8,13 @@ from pathlib import Path
 from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.content import Content
 from vlm_rl.reports.export import latex, markdown
-from vlm_rl.reports.figures import write_figure
-from vlm_rl.reports.forest_figure import write_forest
-from vlm_rl.reports.html import render_html
+from vlm_rl.reports.figures.drawing import write_figure
+from vlm_rl.reports.figures.forest_figure import write_forest
+from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import catalogue_of
-from vlm_rl.reports.reading import read_records
-from vlm_rl.reports.rejudge import Judging
-from vlm_rl.reports.runs import find_runs
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.wandb_workspace import save_workspace
 

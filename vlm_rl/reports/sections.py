@@ -4,28 +4,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.accuracy_tables import accuracy_table, pass_at_table, table3_table
-from vlm_rl.reports.aggregate_tables import aggregate_table
-from vlm_rl.reports.alert_tables import alert_table
-from vlm_rl.reports.arm_verdict import ArmVerdict
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
-from vlm_rl.reports.behaviour_tables import bottleneck_table, correlation_table, length_held_fixed_table, seed_sensitivity_table
-from vlm_rl.reports.breakdown_tables import breakdown_table, verdict_table
 from vlm_rl.reports.content import Section
-from vlm_rl.reports.cost_tables import cost_table, fairness_table
-from vlm_rl.reports.curves import accuracy_figure, dynamics_figure
-from vlm_rl.reports.decision_tables import decision_table, power_table
-from vlm_rl.reports.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
-from vlm_rl.reports.gain_tables import gain_split_table, gain_table
-from vlm_rl.reports.kpi_tables import kpi_table
-from vlm_rl.reports.pass_at_curves import pass_at_figure
+from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
+from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
+from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.rejudge import Judging
-from vlm_rl.reports.run_tables import run_table
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.start_and_end import length_table, policy_table, reflection_table, word_table
-from vlm_rl.reports.table import Table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table, pass_at_table, table3_table
+from vlm_rl.reports.tables.aggregate_tables import aggregate_table
+from vlm_rl.reports.tables.alert_tables import alert_table
+from vlm_rl.reports.tables.behaviour_tables import (
+    bottleneck_table,
+    correlation_table,
+    length_held_fixed_table,
+    seed_sensitivity_table,
+)
+from vlm_rl.reports.tables.breakdown_tables import breakdown_table, verdict_table
+from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
+from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
+from vlm_rl.reports.tables.kpi_tables import kpi_table
+from vlm_rl.reports.tables.run_tables import run_table
+from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
+from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from vlm_rl.reports.arms import Records
-from vlm_rl.reports.runs import ReportError
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.runs import ReportError
 
 REFLECTION = ("reflection_ratio", "correct_ratio_in_reflection_texts", "correct_ratio_in_no_reflection_texts")
 STEPS = ("step1_data_flow", "step2_response_collection", "step3_trajectory_generation", "step4_policy_update", "evaluation")

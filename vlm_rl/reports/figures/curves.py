@@ -1,0 +1,205 @@
+"""The figures of the paper as panels: Fig. 4, what happens while training, and Fig. 5, accuracy under the evaluation scheme."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vlm_rl.evaluation.dynamics import first_and_last_fifth
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
+from vlm_rl.reports.figures.panels import BAND, Figure, FloatArray, Line, Panel
+from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.json_lines import number
+
+Points = Mapping[float, float]  # x -> y of one run
+WORD_PREFIX = "reflection/word/"
+RATIO_LABELS = {  # what the paper's names mean
+    "reflection_ratio": say("responses that reflect (%)"),
+    "reflection_ratio_in_correct_answers": say("right ones that reflect (%)"),
+    "reflection_ratio_in_incorrect_answers": say("wrong ones that reflect (%)"),
+    "correct_ratio_in_reflection_texts": say("reflective ones that are right (%)"),
+    "correct_ratio_in_no_reflection_texts": say("others that are right (%)"),
+}
+
+
+def spread_note(band: str = BAND) -> Phrase:
+    """How to read every picture with a line for each arm."""
+    return say(
+        "Thick: mean over seeds; band: {band}, n in the legend; thin: every seed. Dotted: unfinished runs, not in the mean.",
+        band=band,
+    )
+
+
+def dynamics_figure(records: Records) -> Figure:
+    """Fig. 4 of the paper; panels without a single value are left out, words are those of this report's runs."""
+    candidates = [
+        panel_of(
+            records,
+            points=training_accuracy,
+            title=say("Training accuracy"),
+            x=say("epoch"),
+            y=say("accuracy in the epoch (%)"),
+            share=True,
+        ),
+        step_panel(records, key="response_length/mean", title=say("Response length"), y=say("tokens, EOS included")),
+        ratio_panel(records, ratio="reflection_ratio"),
+        ratio_panel(records, ratio="correct_ratio_in_reflection_texts"),
+        *(word_panel(records, key=key) for key in changing_words(records, count=2)),
+    ]
+    return Figure(
+        name="figure_4_training_dynamics",
+        title=say("What happened while training"),
+        caption=paragraph(
+            say("Fig. 4 of the paper. The two words are those whose count changed most, first to last fifth of the steps."),
+            spread_note(),
+        ),
+        panels=drawn(candidates),
+        num_columns=3,
+    )
+
+
+def accuracy_figure(records: Records) -> Figure:
+    """Fig. 5 of the paper: a row for each split, a column for each setting."""
+    settings = records.settings()
+    panels = [_accuracy_panel(records, split=split, setting=setting) for split in records.splits() for setting in settings]
+    return Figure(
+        name="figure_5_accuracy",
+        title=say("Accuracy on val and test"),
+        caption=paragraph(
+            say("Fig. 5 of the paper. Epoch 0 and the dashed line are Vanilla, the untrained model, averaged over seeds."),
+            spread_note(TWO_WAY),
+            say("There is no band where the seeds answered different questions."),
+        ),
+        panels=drawn(panels),
+        num_columns=max(1, len(settings)),
+    )
+
+
+def changing_words(records: Records, *, count: int) -> list[str]:
+    """The reflection words whose count for each step changed most over training in any run; among equals the more frequent."""
+    occurring = [key for key in word_keys(records) if occurs(records, key=key)]
+    runs = [run for arm in records.trained for run in arm.used]
+    return sorted(sorted(occurring), key=lambda key: max(_change(run, key=key) for run in runs), reverse=True)[:count]
+
+
+def word_keys(records: Records) -> list[str]:
+    """The key of every reflection word that was counted in any run, in the order of the word list."""
+    lines = (line for arm in records.trained for run in arm.used for line in run.training)
+    return list(dict.fromkeys(key for line in lines for key in line if key.startswith(WORD_PREFIX)))
+
+
+def occurs(records: Records, *, key: str) -> bool:
+    """Whether a word occurs in any step of any used run."""
+    return any(number(line, key=key) > 0 for arm in records.trained for run in arm.used for line in run.training)
+
+
+def word_of(key: str) -> str:
+    """`check again` of `reflection/word/check_again`."""
+    return key.removeprefix(WORD_PREFIX).replace("_", " ")
+
+
+def by_step(run: RunRecords, *, key: str) -> FloatArray:
+    """A quantity at each generation step of a run, NaN where it has none."""
+    return np.array([number(line, key=key) for line in run.training])
+
+
+def training_accuracy(run: RunRecords) -> Points:
+    """Accuracy accumulated over each epoch: the value of the epoch's last step, at the end of the epoch."""
+    accumulated: dict[float, float] = {}
+    for line in run.training:
+        epoch, accuracy = number(line, key="epoch"), number(line, key="train/accuracy_in_epoch")
+        if not math.isnan(epoch + accuracy):
+            accumulated[float(math.ceil(epoch - 1e-6))] = accuracy
+    return accumulated
+
+
+def word_panel(records: Records, *, key: str) -> Panel:
+    """How often a reflection word occurs in the responses of a step."""
+    return step_panel(records, key=key, title=f"“{word_of(key)}”", y=say("occurrences in a step"))
+
+
+def ratio_panel(records: Records, *, ratio: str) -> Panel:
+    """One of the paper's five ratios over generation steps."""
+    return step_panel(records, key=f"reflection/{ratio}", title=ratio, y=RATIO_LABELS[ratio], share=True)
+
+
+def step_panel(records: Records, *, key: str, title: str, y: str, share: bool = False) -> Panel:
+    """A quantity of the training records over generation steps."""
+
+    def points(run: RunRecords) -> Points:
+        return {number(line, key="generation_steps"): number(line, key=key) for line in run.training}
+
+    return panel_of(records, points=points, title=title, x=say("generation steps"), y=y, share=share)
+
+
+def panel_of(
+    records: Records, *, points: Callable[[RunRecords], Points], title: str, x: str, y: str, share: bool = False
+) -> Panel:
+    """A panel with a line for each trained arm that has any value."""
+    lines = [_line(arm, color=color, points=points) for color, arm in enumerate(records.trained)]
+    known = tuple(line for line in lines if line is not None)
+    return Panel(title=title, x_label=x, y_label=y, lines=known, is_share=share)
+
+
+def drawn(panels: Sequence[Panel]) -> tuple[Panel, ...]:
+    """The panels that show anything."""
+    return tuple(panel for panel in panels if panel.lines)
+
+
+def _change(run: RunRecords, *, key: str) -> tuple[float, float]:
+    """How far the last fifth of a run lies from its first, and how often the word came in all."""
+    counts = by_step(run, key=key)
+    change = abs(first_and_last_fifth(counts).change)
+    return (0.0 if math.isnan(change) else change), float(np.nansum(counts))
+
+
+def _accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
+    def points(run: RunRecords) -> Points:
+        found = run.evaluations.items()
+        return {float(epoch): e.accuracy() for (epoch, *rest), e in found if rest == [split, setting]}
+
+    title = say("{split}, {setting}", split=split, setting=title_of(setting))
+    panel = panel_of(records, points=points, title=title, x=say("epoch"), y=say("accuracy (%)"), share=True)
+    lines = tuple(_two_way(line, arm=records.trained[line.color], split=split, setting=setting) for line in panel.lines)
+    return replace(panel, lines=lines, band=TWO_WAY, baseline=_baseline(records.arms, split=split, setting=setting))
+
+
+def _two_way(line: Line, *, arm: Arm, split: str, setting: str) -> Line:
+    points = [[run.evaluations.get((int(epoch), split, setting)) for run in arm.used] for epoch in line.x]
+    return replace(line, interval=accuracy_band(points))
+
+
+def _baseline(arms: Sequence[Arm], *, split: str, setting: str) -> float | None:
+    """Mean over seeds of the untrained model, each file once however many arms share it."""
+    found = {
+        e.path.resolve(): e.accuracy()
+        for arm in arms
+        for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
+    }
+    return float(np.mean(list(found.values()))) if found else None
+
+
+def _line(arm: Arm, *, color: int, points: Callable[[RunRecords], Points]) -> Line | None:
+    used = {records.run.seed: _known(points(records)) for records in arm.used}
+    unfinished = {records.run.seed: _known(points(records)) for records in arm.left_out}
+    x = sorted({x for values in (*used.values(), *unfinished.values()) for x in values})
+    if not any(used.values()):
+        return None
+    return Line(
+        label=arm.label,
+        color=color,
+        x=np.array(x),
+        by_seed={seed: _over(x, points=values) for seed, values in used.items()},
+        unfinished={seed: _over(x, points=values) for seed, values in unfinished.items()},
+    )
+
+
+def _known(points: Points) -> Points:
+    return {x: y for x, y in points.items() if not math.isnan(x + y)}
+
+
+def _over(x: Sequence[float], *, points: Points) -> np.ndarray:
+    return np.array([points.get(position, math.nan) for position in x])

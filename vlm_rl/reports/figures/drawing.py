@@ -1,0 +1,140 @@
+"""Draws panels: one SVG for each panel of the page, one PNG and PDF for each figure. Knows nothing of runs."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from vlm_rl.reports.figures.panels import Figure, Line, Panel
+from vlm_rl.reports.figures.svg import compact_svg
+from vlm_rl.reports.phrase import say
+
+STYLE = Path(__file__).with_name("report.mplstyle")
+INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
+# Okabe and Ito's colours, told apart with any colour vision; on the page each is a CSS variable, lighter in dark mode.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")  # arms are told apart in black and white too
+MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
+PANEL_INCHES = (3.6, 2.5)
+
+
+def as_is(text: str) -> str:
+    """English stays English."""
+    return text
+
+
+def panel_svg(panel: Panel, *, translate: Callable[[str], str] = as_is) -> str:
+    """One panel as SVG for inlining: text stays text, colours are those of the page."""
+    with figure_style():
+        canvas, axes = plt.subplots(figsize=PANEL_INCHES)
+        draw_panel(axes, panel=panel, translate=translate)
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        plt.close(canvas)
+    svg = compact_svg(buffer.getvalue()).replace(INK, "currentColor")
+    for place, color in enumerate(PALETTE):
+        svg = svg.replace(color, f"var(--arm-{place})")
+    return svg
+
+
+def write_figure(figure: Figure, *, folder: Path, translate: Callable[[str], str] = as_is) -> list[Path]:
+    """The figure as `<name>.png` and `<name>.pdf`, with its legend. Scripts that the style's fonts lack come out as boxes."""
+    columns = min(figure.num_columns, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    paths = [folder / f"{figure.name}.{suffix}" for suffix in ("png", "pdf")]
+    with figure_style():
+        size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.4)
+        canvas, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        for axes, panel in zip(grid.flat, figure.panels, strict=False):
+            draw_panel(axes, panel=panel, translate=translate)
+        for axes in grid.flat[len(figure.panels) :]:
+            axes.set_axis_off()
+        handles = _legend(figure, translate=translate)
+        canvas.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns + 1))
+        for path in paths:
+            canvas.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+            canvas.set_layout_engine("none")  # placed once, for both files
+        plt.close(canvas)
+    return paths
+
+
+def draw_panel(axes: Axes, *, panel: Panel, translate: Callable[[str], str] = as_is) -> None:
+    """Draw every arm of a panel on axes."""
+    scale = 100.0 if panel.is_share else 1.0  # shares are drawn in percent
+    if panel.baseline is not None:
+        axes.axhline(scale * panel.baseline, color=INK, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.7)
+    for line in panel.lines:
+        _draw_line(axes, line=line, scale=scale, is_share=panel.is_share)
+    axes.set_title(translate(panel.title))
+    axes.set_xlabel(translate(panel.x_label))
+    axes.set_ylabel(translate(panel.y_label))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def legend_label(line: Line) -> str:
+    """`reinforce_pp, n = 3 seeds`."""
+    num_seeds = len(line.by_seed)
+    if num_seeds == 1:
+        return say("{arm}, n = 1 seed", arm=line.label)
+    return say("{arm}, n = {num_seeds} seeds", arm=line.label, num_seeds=num_seeds)
+
+
+def legend_lines(figure: Figure) -> list[Line]:
+    """One line for each arm that the figure shows, with the most seeds that any panel has for it."""
+    lines: dict[int, Line] = {}
+    for line in (line for panel in figure.panels for line in panel.lines):
+        lines.setdefault(line.color, line)
+    return [lines[color] for color in sorted(lines)]
+
+
+def _legend(figure: Figure, *, translate: Callable[[str], str]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=_color(line), marker=_marker(line), markersize=4, label=translate(legend_label(line)))
+        for line in legend_lines(figure)
+    ]
+    if any(panel.baseline is not None for panel in figure.panels):
+        untrained = translate(say("Vanilla (untrained)"))
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 3)), linewidth=0.9, label=untrained))
+    return handles
+
+
+def _draw_line(axes: Axes, *, line: Line, scale: float, is_share: bool) -> None:
+    color = _color(line)
+    mean = scale * line.mean()
+    if len(line.by_seed) > 1:
+        low, high = (scale * end for end in line.band())
+        if is_share:  # no band where a share cannot be
+            low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
+        axes.fill_between(line.x, low, high, color=color, alpha=0.13, linewidth=0)
+        for values in line.by_seed.values():
+            axes.plot(line.x, scale * values, color=color, linewidth=0.6, alpha=0.45)
+    for values in line.unfinished.values():
+        axes.plot(line.x, scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
+    known = ~np.isnan(mean)
+    marker = _marker(line) if known.sum() <= MOST_MARKED_POINTS else ""
+    axes.plot(line.x[known], mean[known], color=color, marker=marker, markersize=3.2)
+
+
+def _color(line: Line) -> str:
+    return PALETTE[line.color % len(PALETTE)]
+
+
+def _marker(line: Line) -> str:
+    return MARKERS[line.color % len(MARKERS)]
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Inside, matplotlib draws as all figures of a report are drawn."""
+    with rc_context(fname=STYLE), plt.ioff(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a browser finds the letters of its reader
+        yield

@@ -1,0 +1,100 @@
+"""pass@1, ..., pass@n of the untrained model and of trained arms: what can be solved at all beside what is solved at once."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
+from vlm_rl.reports.figures.curves import drawn, spread_note
+from vlm_rl.reports.figures.panels import Figure, Line, Panel
+from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.verdicts.picks import at_pick
+
+BySeed = Mapping[int, Evaluation]
+
+
+def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
+    """A panel for each split; trained arms at the epoch that validation picks under the endpoint's setting."""
+    setting = most_sampled(records)
+    splits = records.splits() if setting is not None else []
+    panels = drawn([_panel(records, endpoint=endpoint, split=split, setting=setting or "") for split in splits])
+    return Figure(
+        name="pass_at_k",
+        title=say("pass@1 to pass@n"),
+        caption=paragraph(
+            say(
+                "Unbiased estimates from the samples of {setting}, the setting with most of them; trained runs at the epoch that "
+                "{picked_by} picks under {endpoint}. Where lines meet, training made the model surer, but not able to solve more.",
+                setting=title_of(setting) if setting else "",
+                picked_by=endpoint.picked_by,
+                endpoint=title_of(endpoint.setting),
+            ),
+            spread_note(TWO_WAY),
+        ),
+        panels=panels,
+        num_columns=max(1, len(panels)),
+    )
+
+
+def most_sampled(records: Records) -> str | None:
+    """The setting with most samples of each question; None if none has two."""
+    samples: dict[str, int] = {}
+    for evaluation in (evaluation for arm in records.arms for run in arm.runs for evaluation in run.evaluations.values()):
+        fewest = int(evaluation.num_samples.min()) if evaluation.num_samples.size else 0
+        samples[evaluation.setting] = min(fewest, samples.get(evaluation.setting, fewest))
+    best = max(samples, key=samples.__getitem__, default=None)
+    return best if best is not None and samples[best] > 1 else None
+
+
+def _panel(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> Panel:
+    picked = [(arm.label, _picked(arm, endpoint=endpoint, split=split, setting=setting)) for arm in records.trained]
+    shown = [*picked, (say("Vanilla (untrained)"), _untrained(records, split=split, setting=setting))]
+    return Panel(
+        title=split,
+        x_label=say("k"),
+        y_label=say("pass@k (%)"),
+        lines=tuple(_line(label, color=color, found=found) for color, (label, found) in enumerate(shown) if found),
+        is_share=True,
+        band=TWO_WAY,
+    )
+
+
+def _picked(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> BySeed:
+    found = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
+    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
+
+
+def _untrained(records: Records, *, split: str, setting: str) -> BySeed:
+    """The untrained model of each seed, from whichever arm has it: all arms of a study share it."""
+    runs = [run for arm in records.arms for run in arm.used]
+    return {
+        run.run.seed: run.evaluations[UNTRAINED_EPOCH, split, setting]
+        for run in runs
+        if (UNTRAINED_EPOCH, split, setting) in run.evaluations
+    }
+
+
+def _line(label: str, *, color: int, found: BySeed) -> Line:
+    num_samples = min(int(evaluation.num_samples.min()) for evaluation in found.values())
+    by_question = {  # (questions, k)
+        seed: pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=num_samples)
+        for seed, evaluation in found.items()
+    }
+    questions = {evaluation.questions.row_id: evaluation.questions for evaluation in found.values()}
+    band = np.full((2, num_samples), np.nan)
+    if len(questions) == 1:
+        scores = np.stack(list(by_question.values())).transpose(2, 0, 1)
+        band[:] = pigeonhole_band(scores, images=next(iter(questions.values())).images())
+    return Line(
+        label=label,
+        color=color,
+        x=np.arange(1.0, num_samples + 1),
+        by_seed={seed: scores.mean(axis=0) for seed, scores in by_question.items()},
+        unfinished={},
+        interval=(band[0], band[1]),
+    )

@@ -1,0 +1,116 @@
+"""The one page for people who decide: verdicts, a picture of the effects, cost, risks, and what the next stage would need.
+
+It only arranges: verdicts are made in verdicts.py, risks in risks.py, the next stage in next_stage.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.reports.first_page.forest import Forest
+from vlm_rl.reports.first_page.glossary import Entry, glossary_of
+from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.tables.table import finite
+
+TONES = {
+    Outcome.IMPROVEMENT: "good",
+    Outcome.HARM: "bad",
+    Outcome.NO_DIFFERENCE: "none",
+    Outcome.OPEN: "open",
+    Outcome.NOT_JUDGED: "none",
+}
+BADGES = {
+    Outcome.IMPROVEMENT: say("Improvement"),
+    Outcome.HARM: say("Harm"),
+    Outcome.NO_DIFFERENCE: say("No difference that matters"),
+    Outcome.OPEN: say("No evidence either way"),
+    Outcome.NOT_JUDGED: say("Not judged"),
+}
+MOST_NAMED = 3  # arms in the headline; more are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The verdict on one arm."""
+
+    arm: str
+    outcome: Outcome
+    effect: float  # share; NaN where there is none
+    said: str  # in large type
+    more: tuple[str, ...]  # what it rests on, a sentence each
+
+    def as_json(self) -> dict[str, Any]:
+        """In English."""
+        effect = finite(self.effect)
+        return {"arm": self.arm, "outcome": self.outcome.name.lower(), "effect": effect, "said": self.said, "more": self.more}
+
+    @property
+    def badge(self) -> Phrase:
+        """The verdict in two words."""
+        return BADGES[self.outcome]
+
+    @property
+    def tone(self) -> str:
+        """Its colour on the page."""
+        return TONES[self.outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionPage:
+    """Every word of it, ready to be shown."""
+
+    headline: Phrase
+    question: Phrase
+    cards: tuple[Card, ...]
+    forest: Forest | None
+    cost: tuple[Phrase, ...]
+    risks: tuple[Phrase, ...]
+    next_stage: tuple[Phrase, ...]
+
+    @property
+    def glossary(self) -> tuple[Entry, ...]:
+        """A line for each technical word that the page uses."""
+        said = [text for card in self.cards for text in (card.arm, card.badge, card.said, *card.more)]
+        pictured = [] if self.forest is None else [self.forest.title, self.forest.caption]
+        return glossary_of([self.headline, self.question, *said, *pictured, *self.cost, *self.risks, *self.next_stage])
+
+    def as_json(self) -> dict[str, Any]:
+        """The words, in English, and the numbers of the picture."""
+        return {
+            "headline": self.headline,
+            "question": self.question,
+            "verdicts": [card.as_json() for card in self.cards],
+            "forest": None if self.forest is None else [row.as_json() for row in self.forest.rows],
+            "cost": self.cost,
+            "risks": self.risks,
+            "next_stage": self.next_stage,
+        }
+
+
+def headline_of(cards: Sequence[Card], *, smallest_effect: float) -> Phrase:
+    """The verdicts in one breath."""
+    if not cards:
+        return say("No verdict: no trained run was evaluated beside its untrained model.")
+    if len(cards) <= MOST_NAMED:
+        return paragraph(*(_short(card, smallest_effect=smallest_effect) for card in cards))
+    outcomes = [card.outcome for card in cards]
+    counted = [
+        say("{count} of {all} arms: {outcome}.", count=outcomes.count(outcome), all=len(cards), outcome=badge)
+        for outcome, badge in BADGES.items()
+        if outcome in outcomes
+    ]
+    return paragraph(*counted)
+
+
+def _short(card: Card, *, smallest_effect: float) -> Phrase:
+    change = abs(100 * card.effect)
+    if card.outcome is Outcome.IMPROVEMENT:
+        return say("{arm} improved accuracy by {change:.1f} points.", arm=card.arm, change=change)
+    if card.outcome is Outcome.HARM:
+        return say("{arm} did harm: accuracy fell by {change:.1f} points.", arm=card.arm, change=change)
+    if card.outcome is Outcome.NO_DIFFERENCE:
+        return say("{arm} makes no difference larger than {delta:g} points.", arm=card.arm, delta=100 * smallest_effect)
+    if card.outcome is Outcome.OPEN:
+        return say("{arm}: no evidence either way.", arm=card.arm)
+    return say("{arm}: not judged.", arm=card.arm)

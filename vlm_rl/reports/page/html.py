@@ -1,0 +1,73 @@
+"""The report as one HTML file that needs no network. Autoescape is on: nothing a model wrote is ever markup.
+
+The one script that may run is ours, page/reader.js, allowed by its hash; what it shows comes from a data block and goes through
+textContent. Words are translated where they are put out, by jinja2's `finalize`.
+"""
+
+import base64
+import hashlib
+import re
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from vlm_rl.reports.content import Content
+from vlm_rl.reports.figures.drawing import MARKERS, PALETTE, legend_label, legend_lines, panel_svg
+from vlm_rl.reports.page.reader import reader_json, visible
+from vlm_rl.reports.phrase import Catalogue, catalogue_of, in_language, say
+from vlm_rl.reports.tables.table import cells
+
+TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
+MARKER_GLYPHS = dict(zip(MARKERS, "●■▲◆▼✚", strict=True))
+
+
+def render_html(content: Content, *, language: str) -> str:
+    """The whole page in one language."""
+    catalogue = catalogue_of(language)
+    script = _file("reader.js")
+    environment = _environment(catalogue)
+    return environment.get_template("page.html.j2").render(
+        content=content,
+        language=language,
+        css=Markup(_file("page.css") + _file("print.css")),
+        script=Markup(script),
+        script_source=Markup(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"),
+        reader_json=Markup(reader_json(content.reader, catalogue=catalogue)) if content.reader.cases else "",
+    )
+
+
+def _environment(catalogue: Catalogue) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vlm_rl.reports", package_path="page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=partial(_finalized, catalogue=catalogue),
+    )
+    environment.globals |= {
+        "say": say,
+        "cells": cells,
+        "legend_label": legend_label,
+        "legend_lines": legend_lines,
+        "panel_svg": lambda panel: Markup(
+            panel_svg(panel, translate=partial(in_language, catalogue=catalogue))
+        ),  # ours; matplotlib escapes the labels in it
+        "glyph": lambda line: MARKER_GLYPHS[MARKERS[line.color % len(MARKERS)]],
+        "num_colors": len(PALETTE),
+    }
+    return environment
+
+
+def _finalized(value: Any, *, catalogue: Catalogue) -> Any:
+    """A text in the page's language, with control characters made visible; markup of our own and numbers as they are."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return TIED.sub(lambda found: found[0].replace(" ", "\u00a0"), visible(in_language(value, catalogue=catalogue)))
+
+
+def _file(name: str) -> str:
+    return files("vlm_rl.reports").joinpath("page", name).read_text(encoding="utf-8")

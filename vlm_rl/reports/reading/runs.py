@@ -1,0 +1,143 @@
+"""Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.json_lines import Record, read_object
+
+RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
+
+
+class ReportError(ValueError):
+    """A report cannot be made, for a reason that its reader can put right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder, as its manifest describes it."""
+
+    path: Path
+    study: str
+    variant: str
+    seed: int
+    arm: str  # hash of the config but for seed and paths
+    algorithm: str
+    finished: bool
+    judge_version: str
+    commit: str
+    data: dict[str, str]  # split -> hash of its rows
+    vanilla: str | None  # variant folder of the untrained model, in the same study
+    config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
+
+    @property
+    def name(self) -> str:
+        """`study/variant/seed-0`."""
+        return f"{self.study}/{self.variant}/seed-{self.seed}"
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether this is the model before any training, evaluated once for all arms of its seed."""
+        return self.algorithm == "vanilla"
+
+    @property
+    def is_evaluated_only(self) -> bool:
+        """Whether evaluate.py made this folder, of a model or a checkpoint: there was no training here to speak of."""
+        return self.algorithm == "evaluated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsFound:
+    """The runs under the folders asked for, and what could not be read there."""
+
+    runs: tuple[Run, ...]
+    problems: tuple[str, ...]
+
+
+def find_runs(studies: Sequence[Path]) -> RunsFound:
+    """Every run under the given study, variant or run folders, each once."""
+    if not studies:
+        raise ReportError(
+            "studies=[] names no folder. Pass at least one, as in: python report.py studies='[outputs/quickstart]'"
+        )
+    runs: dict[Path, Run] = {}
+    problems: list[str] = []
+    for study in studies:
+        for manifest in _manifests(study):
+            try:
+                runs.setdefault(manifest.parent.resolve(), read_run(manifest.parent))
+            except (KeyError, ValueError, TypeError, OSError) as error:
+                reason = f"{type(error).__name__} {error}"
+                problems.append(say("{path} could not be read and its run is left out: {reason}", path=manifest, reason=reason))
+    if not runs:
+        raise ReportError("No run could be read.\n" + "\n".join(problems))
+    ordered = sorted(runs.values(), key=lambda run: (run.study, run.variant, run.seed))
+    return RunsFound(runs=tuple(ordered), problems=tuple(problems))
+
+
+def read_run(folder: Path) -> Run:
+    """The run that lies in a folder."""
+    manifest = read_object((folder / "manifest.json").read_text(encoding="utf-8", errors="replace"))
+    return Run(
+        path=folder,
+        study=str(manifest["study"]),
+        variant=str(manifest["variant"]),
+        seed=int(manifest["seed"]),
+        arm=str(manifest["arm"]),
+        algorithm=str(manifest["algorithm"]),
+        finished=manifest["status"] == "finished",
+        judge_version=str(manifest.get("judge_version", "")),
+        commit=str(_part(manifest, "git").get("commit") or ""),
+        data=_part(manifest, "data"),
+        vanilla=manifest.get("vanilla"),
+        config=_part(manifest, "config"),
+    )
+
+
+def _part(manifest: Record, key: str) -> dict[str, Any]:
+    """A part of the manifest, empty where it is missing or something else."""
+    part = manifest.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def untrained_folder(run: Run) -> Path | None:
+    """Where the evaluations of the untrained model of this run's seed lie, if they do."""
+    if run.is_untrained:
+        return run.path
+    if run.vanilla is None:
+        return None
+    folder = run.path.resolve().parent.parent / run.vanilla / f"seed-{run.seed}"
+    return folder if folder.is_dir() else None
+
+
+def _manifests(study: Path) -> Iterator[Path]:
+    if not study.is_dir():
+        raise ReportError(f"studies: there is no folder {study}. {_nearest(study)}")
+    found = [path for pattern in RUN_PATTERNS for path in sorted(study.glob(pattern))]
+    if not found:
+        looked_for = ", ".join(str(study / pattern) for pattern in RUN_PATTERNS)
+        raise ReportError(
+            f"studies: no run under {study}. Looked for {looked_for}. "
+            "Pass a study folder (outputs/<study>), a variant or a run in it. "
+            f"{_nearest_with_runs(study)}"
+        )
+    yield from found
+
+
+def _nearest(missing: Path) -> str:
+    parent = missing.parent
+    if not parent.is_dir():
+        return f"Its parent {parent} does not exist either; paths are relative to where the command was typed."
+    names = sorted(path.name for path in parent.iterdir() if path.is_dir())
+    close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.4) or names[:8]
+    return f"Nearest in {parent}: {', '.join(close)}." if close else f"{parent} holds no folder at all."
+
+
+def _nearest_with_runs(empty: Path) -> str:
+    around = {empty.parent, empty} - {Path("/")}
+    folders = (path for folder in around for path in sorted(folder.iterdir()) if path.is_dir())
+    with_runs = [str(path) for path in folders if any(any(path.glob(pattern)) for pattern in RUN_PATTERNS)]
+    return f"Folders with runs nearby: {', '.join(with_runs[:8])}." if with_runs else "No folder nearby holds a run."

@@ -1,0 +1,207 @@
+"""What training looked like, counted again in every stored response: each quantity that texts and verdicts give.
+
+What only the trainer knew (loss, KL, entropy, ...) is taken from metrics.jsonl, and so is everything of a step whose
+completions were not kept. An algorithm that learns from a teacher's texts logs no accuracy, and gets none here.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlm_rl.evaluation.dynamics import LengthBins, bin_by_length, no_length_bins
+from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords, pool_reflection, reflective_counts
+from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.evaluations import VERDICTS
+from vlm_rl.reports.reading.json_lines import Record, number
+from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
+from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
+
+COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)
+TEACHERS = ("sft",)  # algorithms whose completions are a teacher's texts
+AHA_KEPT = 5  # of a run; a report shows fewer
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionPlace:
+    """Where a training completion lies: the row of the file of a generation step."""
+
+    generation_steps: int
+    row: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCounts:
+    """What the stored responses of one generation step say."""
+
+    epoch: float
+    num_responses: int
+    num_correct: int
+    quantities: Mapping[str, float]  # under the names of metrics.jsonl
+    length_bins: LengthBins
+    aha: tuple[int, ...]  # first rows that are right and reflect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All generation steps of a run."""
+
+    records: tuple[Record, ...]
+    rule: ReflectionRule  # what its words were counted by
+    length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own
+    aha: tuple[CompletionPlace, ...] = ()
+    stored_steps: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def step_file(run_folder: Path, *, step: int) -> Path:
+    """`completions/step-000123.parquet`."""
+    return run_folder / "completions" / f"step-{step:06d}.parquet"
+
+
+def step_of(file: Path) -> int:
+    """The generation step whose completions a file holds."""
+    return int(file.stem.removeprefix("step-"))
+
+
+def rule_of(config: Mapping[str, Any]) -> ReflectionRule:
+    """The rule that a run declares at `evaluation.reflection`; the paper's words as whole words where it declares none."""
+    declared = (config.get("evaluation") or {}).get("reflection") or {}
+    kind = Substrings if str(declared.get("_target_", "")).endswith(".Substrings") else WholeWords
+    words = declared.get("words")
+    return kind() if words is None else kind(words=tuple(map(str, words)))
+
+
+def count_training(
+    lines: Sequence[Record],
+    *,
+    run_folder: Path,
+    algorithm: str,
+    config: Mapping[str, Any],
+    reflection: ReflectionRule | None,
+    rejudge: Rejudge | None,
+) -> Training:
+    """The generation steps of a run: its "train" lines with all that can be counted again replaced.
+
+    `reflection` None counts by the rule that the run declares; any other drops what was logged by that rule.
+    """
+    rule = rule_of(config) if reflection is None else reflection
+    logged = {int(step): line for line in lines if math.isfinite(step := number(line, key="generation_steps"))}
+    if algorithm in TEACHERS:
+        return Training(records=tuple(logged.values()), rule=rule)
+    files = sorted((run_folder / "completions").glob("step-*.parquet"))
+    found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files)
+    counted = {step_of(file): counts for file, counts in zip(files, found, strict=True) if isinstance(counts, StepCounts)}
+    if reflection is not None:
+        logged = {step: _without_reflection(line) for step, line in logged.items()}
+    places = [CompletionPlace(generation_steps=step, row=row) for step, counts in counted.items() for row in counts.aha]
+    unreadable = [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
+    return Training(
+        records=tuple(_recounted(logged, counted=counted)),
+        rule=rule,
+        length_bins=sum((counts.length_bins for counts in counted.values()), start=no_length_bins()) if counted else None,
+        aha=tuple(places[:AHA_KEPT]),
+        stored_steps=tuple(counted),
+        problems=(*unreadable, *_differences(set(logged), counted=set(counted), folder=run_folder)),
+    )
+
+
+def _differences(logged: set[int], *, counted: set[int], folder: Path) -> Iterator[Phrase]:
+    """Steps of which one of the two sources is missing; only the newest may be between them, as it is written now."""
+    if counted and (missing := logged - counted):
+        yield say(
+            "{folder}: {missing} of {steps} steps have no readable completions; they are taken as they were logged.",
+            folder=folder,
+            missing=len(missing),
+            steps=len(logged),
+        )
+    if missing := counted - logged - {max(counted, default=0)}:
+        yield say(
+            "{folder}: metrics.jsonl has no line for {missing} steps that have completions; only what their texts say is known.",
+            folder=folder,
+            missing=len(missing),
+        )
+
+
+def _recounted(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:
+    """Steps in order; the accuracy of an epoch so far is known as long as every step of the epoch is."""
+    epoch, right, answered, is_whole = math.nan, 0, 0, True
+    for step in sorted({*logged, *counted}):
+        counts = counted.get(step)
+        axes = {} if counts is None else {"event": "train", "generation_steps": step, "epoch": counts.epoch}
+        line = axes | logged.get(step, {})
+        now = number(line, key="epoch")
+        now = math.ceil(now - 1e-6) if math.isfinite(now) else now
+        if now != epoch:
+            epoch, right, answered, is_whole = now, 0, 0, True
+        if counts is None:
+            is_whole = False
+            yield line
+            continue
+        right, answered = right + counts.num_correct, answered + counts.num_responses
+        in_epoch = {"train/accuracy_in_epoch": right / answered} if is_whole else {}
+        yield _without_reflection(line) | dict(counts.quantities) | in_epoch
+
+
+def _without_reflection(line: Record) -> Record:
+    """What was counted by one list of words is never shown beside counts by another."""
+    return {key: value for key, value in line.items() if not key.startswith("reflection/")}
+
+
+def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> StepCounts | str:
+    """The counts of one file, or what is wrong with it."""
+    try:
+        samples = read_rows(path, columns=(*COLUMNS, *(("answer",) if rejudge else ())))
+    except UnreadableRows as error:
+        return error.reason
+    if not samples.num_rows:
+        return say("{path} has no rows.", path=path)
+    return count_step(rejudge(samples) if rejudge else samples, rule=rule)
+
+
+def count_step(samples: pa.Table, *, rule: ReflectionRule) -> StepCounts:
+    """Everything that the responses of one generation step say."""
+    correct = np.asarray(pc.fill_null(pc.greater(samples["accuracy"], 0.5), False))
+    lengths = np.asarray(pc.fill_null(samples["response_length"], 0))
+    reflective = reflective_counts(samples["response"], rule=rule)
+    is_reflective = np.zeros(correct.size, dtype=bool)
+    is_reflective[list(reflective)] = True
+    return StepCounts(
+        epoch=samples["epoch"][0].as_py() or math.nan,
+        num_responses=correct.size,
+        num_correct=int(correct.sum()),
+        quantities={
+            **_scores(samples, correct=correct),
+            **count_response_lengths(lengths.tolist(), truncated=_is(samples, "finish_reason", "length")).metrics(),
+            **pool_reflection(reflective, correct=correct, rule=rule).metrics(),
+            "language/foreign_share": mean_foreign_share(samples["response"]),
+        },
+        length_bins=bin_by_length(lengths, reflective=is_reflective, correct=correct),
+        aha=tuple(np.flatnonzero(is_reflective & correct)[:AHA_KEPT].tolist()),
+    )
+
+
+def mean_foreign_share(responses: pa.ChunkedArray) -> float:
+    """Share of letters outside Latin and Greek, averaged over responses; only a text that may have such a letter is looked at."""
+    suspects = responses.filter(pc.match_substring_regex(responses, MAYBE_FOREIGN_RE2))
+    return math.fsum(map(foreign_share, suspects.to_pylist())) / len(responses) if len(responses) else math.nan
+
+
+def _scores(samples: pa.Table, *, correct: np.ndarray) -> dict[str, float]:
+    terms = {f"train/{name}": pc.mean(samples[name]).as_py() for name in samples.column_names if name.startswith("reward_")}
+    reward = {"train/reward": pc.mean(samples["score"]).as_py()} if "score" in samples.column_names else {}
+    said = {f"judge/{verdict}": float(np.mean(_is(samples, "verdict", verdict))) for verdict in VERDICTS}
+    return {"train/accuracy": float(correct.mean()), **reward, **terms, **said}
+
+
+def _is(samples: pa.Table, column: str, value: str) -> list[bool]:
+    flags: list[bool] = pc.equal(samples[column], value).to_pylist()
+    return flags

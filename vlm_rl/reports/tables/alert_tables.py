@@ -1,0 +1,88 @@
+"""What the runs warned of, by arm and seed: as they told it while training, or again with other thresholds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vlm_rl.evaluation.alert_watch import Watch
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.tables.table import Row, Table, number, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    step: int
+    name: str
+    message: str
+
+
+def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
+    """A row for each arm, alert and seed. With a `watch`, its rules look at the training again; without, alerts.jsonl counts."""
+    rows = tuple(row for arm in records.trained for row in _arm_rows(arm, watch=watch))
+    found = say("Each says that a person should look, not that a run is lost.") if rows else say("No run raised an alert.")
+    if watch is None:
+        source = say("As told while training (alerts.jsonl); the thresholds are those of each run's config, key `alerts`.")
+    else:
+        source = say("Found in the training records by the thresholds of this report, not by those of the runs.")
+    return Table(
+        name="alerts",
+        title=say("Alerts while training"),
+        note=say("{found} {source}", found=found, source=source),
+        columns=(
+            text("arm", title=say("Arm")),
+            text("alert", title=say("Alert")),
+            text("seeds", title=say("Seeds concerned")),
+            number("seed", title=say("Seed")),
+            number("step", title=say("First at step")),
+            number("times", title=say("Times told")),
+            text("message", title=say("What it said first")),
+        ),
+        rows=rows,
+    )
+
+
+def alert_title(name: str) -> Phrase:
+    """The name of an alert as a person reads it; a rule of the user's own keeps its name."""
+    titles = {
+        "non_finite_update": say("Update skipped: not finite"),
+        "reward_collapse": say("Reward collapsed"),
+        "no_reward_variance": say("Rewards without variance"),
+        "length_explosion": say("Responses grew long"),
+        "truncation": say("Responses cut off"),
+        "kl_explosion": say("KL ran away"),
+        "entropy_collapse": say("Entropy collapsed"),
+        "entropy_explosion": say("Entropy ran away"),
+        "judge_failures": say("Judge failed"),
+        "unreadable_answers": say("Answers unreadable"),
+        "engine_mismatch": say("Engine and trainer differ"),
+        "language_drift": say("Language drifted"),
+        "run_stopped": say("Run stopped itself"),
+    }
+    return titles.get(name, say("{name}", name=name))
+
+
+def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
+    told = {run.run.seed: _told(run, watch=watch) for run in arm.runs}
+    for name in sorted({alert.name for alerts in told.values() for alert in alerts}):
+        by_seed = {seed: [alert for alert in alerts if alert.name == name] for seed, alerts in told.items()}
+        concerned = sum(map(bool, by_seed.values()))
+        seeds = say("{count} of {total}", count=concerned, total=len(arm.runs))
+        for seed, alerts in sorted(by_seed.items()):
+            if alerts:
+                yield {"arm": arm.label, "alert": alert_title(name), "seeds": seeds, "seed": seed, **_first(alerts)}
+
+
+def _first(alerts: Sequence[_Told]) -> Row:
+    first = min(alerts, key=lambda alert: alert.step)
+    return {"step": first.step, "times": len(alerts), "message": first.message}
+
+
+def _told(run: RunRecords, *, watch: Watch | None) -> list[_Told]:
+    if watch is not None:
+        found = watch.alerts(run.training)
+        return [_Told(step=alert.generation_steps, name=alert.name, message=alert.message) for alert in found]
+    return [
+        _Told(step=int(line["generation_steps"]), name=str(line["alert"]), message=str(line.get("message", "")))
+        for line in run.alerts
+        if "alert" in line and isinstance(line.get("generation_steps"), int)
+    ]

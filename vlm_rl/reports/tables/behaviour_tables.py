@@ -1,0 +1,204 @@
+"""What the seeds say of behaviour: reflection against length, length held fixed, whose length it is, and where learning stopped."""
+
+import functools
+import math
+import operator
+from collections.abc import Iterator
+
+import numpy as np
+
+from vlm_rl.evaluation.dynamics import (
+    NUM_QUINTILES,
+    LengthBins,
+    bottleneck,
+    correlation_within_seeds,
+    no_length_bins,
+    seed_share_of_variance,
+)
+from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.figures.curves import by_step, training_accuracy
+from vlm_rl.reports.figures.panels import FloatArray
+from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+
+LENGTH = "response_length/mean"
+PAIRS = (
+    (say("reflection and response length"), "reflection/reflection_ratio", LENGTH),
+    (say("reflection and accuracy"), "reflection/reflection_ratio", "train/accuracy"),
+    (say("response length and accuracy"), LENGTH, "train/accuracy"),
+)
+QUINTILES = (say("shortest fifth"), say("second fifth"), say("third fifth"), say("fourth fifth"), say("longest fifth"))
+
+
+def correlation_table(records: Records) -> Table:
+    """Spearman within each seed over generation steps, Fisher's z averaged, t over seeds."""
+    return Table(
+        name="behaviour_correlations",
+        title=say("What rises and falls together while training"),
+        note=say(
+            "Spearman's correlation over the generation steps of each seed; together: Fisher's z averaged over seeds, with the "
+            "two-sided 95 % t-interval over seeds. Steps follow from one another, so no p-value of a single run is given. Two things "
+            "that both follow the step are correlated, too: reflection with length held fixed is a table of its own."
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            text("pair", title=say("Pair")),
+            number("seeds", title=say("Seeds")),
+            number("rho", title=say("Together"), pattern="{:+.2f}"),
+            text("by_seed", title=say("Each seed")),
+        ),
+        rows=tuple(row for arm in records.trained for row in _correlation_rows(arm)),
+    )
+
+
+def _correlation_rows(arm: Arm) -> Iterator[Row]:
+    for name, first, second in PAIRS:
+        pairs = [(by_step(run, key=first), by_step(run, key=second)) for run in arm.used]
+        found = correlation_within_seeds(pairs)
+        if found.interval.num_seeds:
+            by_seed = ", ".join("–" if math.isnan(rho) else f"{rho:+.2f}" for rho in found.by_seed)
+            yield {"arm": arm.label, "pair": name, "seeds": found.interval.num_seeds, "rho": found.interval, "by_seed": by_seed}
+
+
+def length_held_fixed_table(records: Records) -> Table:
+    """Reflection and what it goes with among responses of like length: quintiles of length within each step, counts pooled."""
+    return Table(
+        name="length_held_fixed",
+        title=say("Reflection among responses of like length"),
+        note=say(
+            "The responses of every generation step are cut into fifths by their length, equal lengths staying together, and each fifth "
+            "is pooled over all steps of a run; then means over seeds, in brackets the two-sided 95 % t-interval over seeds. What is left "
+            "between reflective and other responses within a fifth is not their length; that longer fifths reflect more may only say "
+            "that a long text has more room for a word."
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            text("quintile", title=say("Length within the step")),
+            number("responses", title=say("Responses")),
+            number("reflective", title=say("that reflect")),
+            percent("reflection_ratio", title=say("Share that reflects (%)")),
+            percent("correct_if_reflective", title=say("Right among those (%)")),
+            percent("correct_if_plain", title=say("Right among the others (%)")),
+            points("difference", title=say("Difference (points)")),
+        ),
+        rows=tuple(row for arm in records.trained for row in _quintile_rows(arm)),
+    )
+
+
+def _quintile_rows(arm: Arm) -> Iterator[Row]:
+    bins = [run.length_bins for run in arm.used if run.length_bins is not None]
+    if not bins:
+        return
+    pooled = functools.reduce(operator.add, bins, no_length_bins())
+    ratios, reflective, plain = (np.stack([of(found) for found in bins]) for of in _RATIOS)
+    for quintile in range(NUM_QUINTILES):
+        yield {
+            "arm": arm.label,
+            "seeds": len(bins),
+            "quintile": QUINTILES[quintile],
+            "responses": int(pooled.num_responses[quintile]),
+            "reflective": int(pooled.num_reflective[quintile]),
+            "reflection_ratio": mean_interval(ratios[:, quintile]),
+            "correct_if_reflective": mean_interval(reflective[:, quintile]),
+            "correct_if_plain": mean_interval(plain[:, quintile]),
+            "difference": mean_interval((reflective - plain)[:, quintile]),
+        }
+
+
+_RATIOS = (
+    LengthBins.reflection_ratio,
+    LengthBins.correct_ratio_in_reflection_texts,
+    LengthBins.correct_ratio_in_no_reflection_texts,
+)
+
+
+def seed_sensitivity_table(records: Records) -> Table:
+    """Which share of the variance of response length lies between seeds, epoch by epoch."""
+    return Table(
+        name="seed_sensitivity_of_length",
+        title=say("How much response length depends on the seed"),
+        note=say(
+            "Of the variance of the mean response length of single generation steps within an epoch, the share that lies between "
+            "seeds (one-way random effects, ICC(1)), in brackets its 95 % F-interval. The rest is noise within a seed: other "
+            "questions, other samples and the trend within the epoch. Neighbouring steps are alike, so the interval is too sure."
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("epoch", title=say("Epoch")),
+            number("seeds", title=say("Seeds")),
+            number("steps", title=say("Steps")),
+            number("length", title=say("Length (tokens)"), pattern="{:,.1f}"),
+            number("spread", title=say("Standard deviation over seeds"), pattern="{:,.1f}"),
+            percent("share", title=say("Share between seeds (%)")),
+        ),
+        rows=tuple(row for arm in records.trained if len(arm.used) > 1 for row in _sensitivity_rows(arm)),
+    )
+
+
+def _sensitivity_rows(arm: Arm) -> Iterator[Row]:
+    by_epoch = [_lengths_by_epoch(run) for run in arm.used]
+    for epoch in sorted(set.intersection(*(set(lengths) for lengths in by_epoch))):
+        num_steps = min(lengths[epoch].size for lengths in by_epoch)
+        values = np.stack([lengths[epoch][:num_steps] for lengths in by_epoch])
+        if np.isnan(values).any():
+            continue
+        means = values.mean(axis=1)
+        yield {
+            "arm": arm.label,
+            "epoch": epoch,
+            "seeds": len(means),
+            "steps": num_steps,
+            "length": mean_interval(means),
+            "spread": float(means.std(ddof=1)),
+            "share": seed_share_of_variance(values),
+        }
+
+
+def _lengths_by_epoch(run: RunRecords) -> dict[int, FloatArray]:
+    epochs, lengths = by_step(run, key="epoch"), by_step(run, key=LENGTH)
+    known = ~np.isnan(epochs + lengths)
+    of_step = np.ceil(epochs[known] - 1e-6).astype(int)
+    return {int(epoch): lengths[known][of_step == epoch] for epoch in np.unique(of_step)}
+
+
+def bottleneck_table(records: Records, *, gain: float = 0.01) -> Table:
+    """The first epoch after which the seed-mean training accuracy never gains another `gain`."""
+    return Table(
+        name="bottleneck",
+        title=say("Where learning stopped"),
+        note=say(
+            "The first epoch after which the training accuracy, averaged over seeds, never gains another {gain:.1f} points; missing if "
+            "it was still gaining when training ended.",
+            gain=100 * gain,
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            number("epochs", title=say("Epochs seen")),
+            number("bottleneck", title=say("Bottleneck (epoch)")),
+            percent("accuracy", title=say("Training accuracy there (%)")),
+            percent("best_later", title=say("best later (%)")),
+            percent("last", title=say("last (%)")),
+        ),
+        rows=tuple(row for arm in records.trained for row in _bottleneck_row(arm, gain=gain)),
+    )
+
+
+def _bottleneck_row(arm: Arm, *, gain: float) -> Iterator[Row]:
+    by_seed = [training_accuracy(run) for run in arm.used]
+    epochs = sorted(set.intersection(*(set(accuracy) for accuracy in by_seed))) if by_seed else []
+    if not epochs:
+        return
+    mean = np.array([np.mean([accuracy[epoch] for accuracy in by_seed]) for epoch in epochs])
+    place = bottleneck(mean, gain=gain)
+    yield {
+        "arm": arm.label,
+        "seeds": len(by_seed),
+        "epochs": len(epochs),
+        "bottleneck": int(epochs[place]) if place is not None else None,
+        "accuracy": float(mean[place]) if place is not None else None,
+        "best_later": float(mean[place + 1 :].max()) if place is not None else None,
+        "last": float(mean[-1]),
+    }

@@ -1,0 +1,185 @@
+"""Blind controls: accuracy without the right figures, as `evaluate.py ... evaluation/image=blank|shuffled` left it beside each model.
+
+A control lies in `evaluate/*/seed-*/` under the folder of the run, or of the untrained model, that it evaluated.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
+from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.runs import untrained_folder
+from vlm_rl.reports.reading.stored_rows import read_rows
+from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
+
+CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them
+EVERYTHING = ""  # all modalities together
+
+Seen = dict[str, Evaluation]  # intact, blank, shuffled -> what one seed scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One row of seeds: an arm at the epochs that validation picked, or the untrained model."""
+
+    label: str
+    seeds: tuple[Seen, ...]
+    folder: Path | None  # of the first seed, to be evaluated without its figures
+
+    def missing(self) -> list[str]:
+        """The controls that no seed has."""
+        return [control for control in CONTROLS if not any(control in seen for seen in self.seeds)]
+
+
+def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | None = None) -> Table:
+    """Each model with the right figures, with blank ones and with those of other problems, by modality."""
+    reader = EvaluationReader(rejudge=rejudge)
+    rows = [row for split in records.splits() for row in _rows(records, reader=reader, endpoint=endpoint, split=split)]
+    return Table(
+        name="blind_controls",
+        title=say("Was the figure read? {setting} (%)", setting=title_of(endpoint.setting)),
+        note=paragraph(
+            say(
+                "The same questions with the right figures, with white sheets and with the figures of other problems of their kind."
+            ),
+            say(
+                "Where the numbers are only in the figure (vision), accuracy must fall to about chance without it; "
+                "where it does not, the figure was not needed."
+            ),
+            say("Chance: always answering the most frequent answer of these questions."),
+            say("Averages over seeds with 95 % t-intervals over seeds; the drop is paired by seed."),
+        ),
+        columns=(
+            text("model", title=say("Model")),
+            text("split", title=say("Split")),
+            text("modality", title=say("Numbers stand in")),
+            number("questions", title=say("Questions")),
+            number("seeds", title=say("Seeds")),
+            percent("intact", title=say("Right figures")),
+            percent("blank", title=say("Blank")),
+            percent("shuffled", title=say("Shuffled")),
+            points("drop_blank", title=say("Drop, blank")),
+            points("drop_shuffled", title=say("Drop, shuffled")),
+            percent("chance", title=say("Chance")),
+            text("to_do", title=say("Missing, and how to get it")),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:
+    arms = [_arm(arm, reader=reader, endpoint=endpoint, split=split) for arm in records.shown if _sees(arm)]
+    for model in (_untrained(records.arms, reader=reader, endpoint=endpoint, split=split), *arms):
+        first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
+        if first is None:
+            continue
+        for modality in (*sorted(set(first.questions.modality) - {""}), EVERYTHING):
+            yield _row(model, split=split, modality=modality, first=first)
+
+
+def _sees(arm: Arm) -> bool:
+    """Whether this is a model beside the untrained one, and itself evaluated with the right figures."""
+    return not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS
+
+
+def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
+    by_seed = [{name: _share(evaluation, modality=modality) for name, evaluation in seen.items()} for seen in model.seeds]
+    levels = {name: mean_interval([shares[name] for shares in by_seed if name in shares]) for name in ("intact", *CONTROLS)}
+    drops = {
+        f"drop_{name}": mean_interval(
+            [shares["intact"] - shares[name] for shares in by_seed if {"intact", name} <= shares.keys()]
+        )
+        for name in CONTROLS
+    }
+    missing = model.missing() if modality == EVERYTHING else []
+    commands = [f"python evaluate.py checkpoint={model.folder} evaluation/image={control}" for control in missing]
+    return {
+        "model": model.label,
+        "split": split,
+        "modality": modality or say("anywhere"),
+        "questions": int(_chosen(first, modality=modality).sum()),
+        "seeds": max(level.num_seeds for level in levels.values()),
+        **levels,
+        **drops,
+        "chance": chance(first.path, modality=modality),
+        "to_do": " ; ".join(commands),
+    }
+
+
+def _chosen(evaluation: Evaluation, *, modality: str) -> Any:
+    return np.array([modality in (EVERYTHING, own) for own in evaluation.questions.modality])
+
+
+def _share(evaluation: Evaluation, *, modality: str) -> float:
+    chosen = _chosen(evaluation, modality=modality)
+    return float(evaluation.scores()[chosen].mean()) if chosen.any() else float("nan")
+
+
+def chance(path: Path, *, modality: str = EVERYTHING) -> float:
+    """The share of questions whose gold answer is the most frequent one, as it is spelled."""
+    asked = read_rows(path, columns=("row_id", "modality", "answer")).to_pylist()
+    answers = {row["row_id"]: row["answer"].strip() for row in asked if modality in (EVERYTHING, row["modality"])}
+    return Counter(answers.values()).most_common(1)[0][1] / len(answers) if answers else float("nan")
+
+
+def _arm(arm: Arm, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
+    seeds = [_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used]
+    return Model(label=arm.label, seeds=tuple(seeds), folder=arm.used[0].run.path)
+
+
+def _seen(run: RunRecords, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Seen:
+    epoch = picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH
+    intact = run.evaluations.get((epoch, split, endpoint.setting))
+    return ({} if intact is None else {"intact": intact}) | found_controls(
+        run.run.path, reader=reader, epoch=epoch, split=split, setting=endpoint.setting
+    )
+
+
+def _untrained(arms: Sequence[Arm], *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
+    """The untrained models of all arms, each seed's once."""
+    folders: dict[Path, Path] = {}
+    seeds: dict[Path, Seen] = {}
+    for records in (records for arm in arms for records in arm.runs):
+        folder = untrained_folder(records.run)
+        if folder is None or folder.resolve() in folders:
+            continue
+        folders[folder.resolve()] = _as_typed(folder)
+        intact = records.evaluations.get((UNTRAINED_EPOCH, split, endpoint.setting))
+        controls = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
+        seeds[folder.resolve()] = ({} if intact is None else {"intact": intact}) | controls
+    return Model(label=say("Vanilla"), seeds=tuple(seeds.values()), folder=next(iter(folders.values()), None))
+
+
+def _as_typed(folder: Path) -> Path:
+    """Relative to where the command is typed, where that is shorter."""
+    return min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path)))
+
+
+def found_controls(folder: Path, *, reader: EvaluationReader, epoch: int, split: str, setting: str) -> Seen:
+    """Blind evaluations of this very model, by the name of the control; the newest of several."""
+    found: Seen = {}
+    for manifest in sorted(folder.glob("evaluate/*/seed-*/manifest.json"), key=lambda path: path.stat().st_mtime):
+        control = control_of(json.loads(manifest.read_text(encoding="utf-8")).get("config") or {})
+        for evaluation in reader.read_folder(manifest.parent) if control in CONTROLS else ():
+            if (evaluation.epoch, evaluation.split, evaluation.setting) == (epoch, split, setting):
+                found[control] = evaluation
+    return found
+
+
+def control_of(config: dict[str, Any]) -> str:
+    """`blank`, `shuffled` or `intact`, as the config of an evaluation has it."""
+    target: str = ((config.get("evaluation") or {}).get("image") or {}).get("_target_", "")
+    return target.rpartition(".")[2].lower()

@@ -1,0 +1,231 @@
+"""What a run costs, what was gained for it, and whether the arms had the same chance. Measured, never estimated."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.json_lines import number as quantity
+from vlm_rl.reports.tables.table import Column, Row, Table, number, text
+from vlm_rl.reports.verdicts.picks import at_pick
+
+STEPS = (
+    "time/step1_data_flow",
+    "time/step2_response_collection",
+    "time/step3_trajectory_generation",
+    "time/step4_policy_update",
+    "time/evaluation",
+)
+POINTS = 100.0  # in a share of one
+TOKENS = 1e6  # points are told for so many
+
+
+def cost_table(
+    records: Records, *, endpoint: Endpoint, price_per_device_hour: float | None = None, currency: str = ""
+) -> Table:
+    """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
+    priced = () if price_per_device_hour is None else (
+        number("money", title=say("Cost ({currency})", currency=currency), pattern="{:,.2f}"),
+        number("points_per_money", title=say("Points for 1 {currency}", currency=currency), pattern="{:+,.3g}"),
+    )  # fmt: skip
+    rows = [
+        _cost_row(arm, endpoint=endpoint, price=price_per_device_hour)
+        for arm in records.shown
+        if any(run.cost for run in arm.used)
+    ]
+    return Table(
+        name="cost",
+        title=say("Cost of a run"),
+        note=_cost_note(endpoint),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            number("generation_steps", title=say("Steps")),
+            number("tokens", title=say("Response tokens")),
+            *_step_columns(),
+            number("seconds", title=say("Sum (s)"), pattern="{:,.1f}"),
+            number("peak_bytes", title=say("Peak memory (GiB)"), pattern="{:.2f}", scale=2**-30),
+            number("device_hours", title=say("Device hours"), pattern="{:,.3g}"),
+            number("points_per_device_hour", title=say("Points for a device hour"), pattern="{:+,.3g}"),
+            number("points_per_million_tokens", title=say("Points for a million tokens"), pattern="{:+,.3g}"),
+            *priced,
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _cost_note(endpoint: Endpoint) -> Phrase:
+    return paragraph(
+        say("Measured; averages over seeds with 95 % t-intervals over seeds, n in the column Seeds."),
+        say("Runs that were trained side by side on one machine took time from each other."),
+        say("The evaluation of the untrained model, which all arms of a study share, is left out."),
+        say(
+            "Device hours: seconds of the four steps and of evaluation x devices x machines, missing where the config left "
+            "their number open."
+        ),
+        say(
+            "Points: accuracy gained on {split} ({setting}) at the epoch that validation picked over the untrained model of the same "
+            "seed, divided by the cost of that seed's whole run.",
+            split=endpoint.split,
+            setting=title_of(endpoint.setting),
+        ),
+    )
+
+
+def _step_columns() -> tuple[Column, ...]:
+    titles = (
+        say("Step I, data (s)"),
+        say("Step II, responses (s)"),
+        say("Step III, trajectory (s)"),
+        say("Step IV, update (s)"),
+        say("Evaluation (s)"),
+    )
+    return tuple(number(_key(name), title=title, pattern="{:,.1f}") for name, title in zip(STEPS, titles, strict=True))
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("time/") + "_seconds"
+
+
+def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
+    measured = [run for run in arm.used if run.cost]
+    gained = [POINTS * gain(run, endpoint=endpoint) for run in measured]
+    hours = [device_hours(run) for run in measured]
+    tokens = [_total(run, name="tokens/response") for run in measured]
+    peaks = [
+        max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan)
+        for run in measured
+    ]
+    money = [math.nan if price is None else price * value for value in hours]
+    return {
+        "arm": arm.label,
+        "seeds": len(measured),
+        "generation_steps": _mean([max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]),
+        "tokens": mean_interval(tokens),
+        **{_key(name): mean_interval([_total(run, name=name) for run in measured]) for name in STEPS},
+        "seconds": mean_interval([seconds(run) for run in measured]),
+        "peak_bytes": mean_interval(peaks),
+        "device_hours": mean_interval(hours),
+        "points_per_device_hour": _for_each(gained, costs=hours),
+        "points_per_million_tokens": _for_each(gained, costs=[value / TOKENS for value in tokens]),
+        "money": mean_interval(money),
+        "points_per_money": _for_each(gained, costs=money),
+    }
+
+
+def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
+    """What the endpoint's accuracy of one seed rose by; NaN where it is not known."""
+    before = run.evaluations.get((UNTRAINED_EPOCH, endpoint.split, endpoint.setting))
+    after = at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
+    return math.nan if before is None or after is None else after.accuracy() - before.accuracy()
+
+
+def seconds(run: RunRecords) -> float:
+    """Of the four steps and of evaluation; NaN where nothing was timed."""
+    known = [value for name in STEPS if not math.isnan(value := _total(run, name=name))]
+    return math.fsum(known) if known else math.nan
+
+
+def device_hours(run: RunRecords) -> float:
+    """seconds x devices x machines / 3600; NaN where the config says `auto`."""
+    trainer = run.run.config.get("trainer") or {}
+    return seconds(run) * _devices(trainer.get("devices")) * float(trainer.get("num_nodes") or 1) / 3600
+
+
+def _devices(asked: object) -> float:
+    if isinstance(asked, list):
+        return float(len(asked))
+    text_or_number = str(asked)
+    return float(text_or_number) if text_or_number.isdigit() else math.nan  # auto and -1: as many as there were
+
+
+def _for_each(gained: Sequence[float], *, costs: Sequence[float]) -> Interval:
+    """The ratio of each seed, averaged over seeds."""
+    return mean_interval([points / cost if cost > 0 else math.nan for points, cost in zip(gained, costs, strict=True)])
+
+
+def _total(run: RunRecords, *, name: str) -> float:
+    """A quantity summed over a run after training began; missing where the run never measured it."""
+    lines = (record for record in run.cost if quantity(record, key="generation_steps") > 0 or run.run.is_evaluated_only)
+    values = [value for record in lines if not math.isnan(value := quantity(record, key=name))]
+    return math.fsum(values) if values else math.nan
+
+
+def _mean(values: Sequence[float]) -> Interval | float:
+    interval = mean_interval(values)
+    return interval.estimate if len(set(values)) == 1 else interval
+
+
+def fairness_table(records: Records) -> Table:
+    """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
+    return Table(
+        name="fairness",
+        title=say("The same chance for every arm?"),
+        note=paragraph(
+            say(
+                "Averages over seeds. Arms that are compared should agree in data and epochs; updates, tokens and seconds "
+                "differ by what an algorithm is."
+            ),
+            say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
+            say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
+            if len({_model(arm) for arm in records.trained}) == 1
+            else say("The arms start from different models: what they differ by need not be the training."),
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            text("model", title=say("Model")),
+            text("data", title=say("Training data")),
+            number("rows", title=say("Rows")),
+            number("epochs", title=say("Epochs"), pattern="{:g}"),
+            number("updates", title=say("Optimizer updates")),
+            number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
+            text("selection", title=say("How it was chosen")),
+            number("tokens", title=say("Response tokens")),
+            number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
+        ),
+        rows=tuple(_fairness_row(arm) for arm in records.trained),
+    )
+
+
+def _fairness_row(arm: Arm) -> Row:
+    def last(key: str) -> list[float]:
+        return [max((quantity(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
+
+    config = arm.used[0].run.config
+    batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
+    used_in_epoch = [steps * batch_size / epochs for steps, epochs in zip(last("generation_steps"), last("epoch"), strict=True)]
+    hashes = list(dict.fromkeys(run.run.data.get("train", "") for run in arm.used))
+    return {
+        "arm": arm.label,
+        "seeds": len(arm.used),
+        "model": _model(arm),
+        "data": hashes[0][:8] if len(hashes) == 1 else say("differs by seed"),
+        "rows": _mean(used_in_epoch),
+        "epochs": _mean(last("epoch")),
+        "updates": _mean(last("gradient_steps")),
+        "learning_rate": learning_rate(config),
+        "selection": config.get("selection") or say("not said"),
+        "tokens": _of_runs(arm, measure=lambda run: _total(run, name="tokens/response")),
+        "seconds": _of_runs(arm, measure=seconds),
+    }
+
+
+def _model(arm: Arm) -> str:
+    return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
+
+
+def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
+    return mean_interval([measure(run) for run in arm.used])
+
+
+def learning_rate(config: dict[str, object]) -> float:
+    """model.optimization.learning_rate x algorithm.learning_rate_scale; NaN where the manifest has no config."""
+    model, algorithm = config.get("model"), config.get("algorithm")
+    optimization = model.get("optimization") if isinstance(model, dict) else None
+    if not isinstance(optimization, dict) or not isinstance(algorithm, dict):
+        return math.nan
+    return float(optimization["learning_rate"]) * float(algorithm.get("learning_rate_scale", 1.0))

@@ -1,0 +1,144 @@
+"""How models answer val and test: length, truncation, reflection, language. The one place where SFT and RL can be compared in this.
+
+In training SFT writes no responses of its own. Texts are read at three epochs only: untrained, picked by validation, and last.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_reflection, reflective_counts
+from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
+from vlm_rl.reports.reading.rejudge import Judging, Rejudge
+from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
+from vlm_rl.reports.reading.training import mean_foreign_share
+from vlm_rl.reports.tables.table import Row, Table, number, percent, text
+from vlm_rl.reports.verdicts.picks import picked_epoch
+
+COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
+STAGES = {"untrained": say("untrained"), "picked": say("picked by validation"), "last": say("last")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What the responses of one evaluation say."""
+
+    reflection: ReflectionCounts
+    lengths: ResponseLengths
+    foreign_share: float  # letters outside Latin and Greek, mean over responses
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationBehaviour:
+    """The texts of one run at one of its three stages; picked and last may be the same epoch."""
+
+    arm: str
+    seed: int
+    is_used: bool  # whether means speak of this run
+    split: str
+    stage: str  # a key of STAGES
+    epoch: int
+    texts: Texts
+
+
+def evaluation_behaviour(
+    records: Records, *, endpoint: Endpoint, judge: Judging | None = None
+) -> tuple[EvaluationBehaviour, ...]:
+    """Of every run, split and stage under the endpoint's setting; files that arms share are read once."""
+    places = [(arm.label, run in arm.used, run) for arm in records.shown for run in arm.runs]
+    wanted = [
+        (label, is_used, run, split, stage, epoch)
+        for label, is_used, run in places
+        for split in records.splits()
+        for stage, epoch in _stages(run, split=split, endpoint=endpoint)
+    ]
+    files = {
+        (run.evaluations[epoch, split, endpoint.setting].path.resolve(), repr(run.rule)): run.rule
+        for _, _, run, split, _, epoch in wanted
+    }
+    rejudge = None if judge is None else Rejudge(judge)
+    read = over_files(lambda item: _texts(item[0][0], rule=item[1], rejudge=rejudge), files.items())
+    texts = dict(zip(files, read, strict=True))
+    return tuple(
+        EvaluationBehaviour(arm=label, seed=run.run.seed, is_used=is_used, split=split, stage=stage, epoch=epoch, texts=known)
+        for label, is_used, run, split, stage, epoch in wanted
+        if (known := texts[run.evaluations[epoch, split, endpoint.setting].path.resolve(), repr(run.rule)]) is not None
+    )
+
+
+def _stages(run: RunRecords, *, split: str, endpoint: Endpoint) -> Iterator[tuple[str, int]]:
+    epochs = run.epochs(split=split, setting=endpoint.setting)
+    stages = {"untrained": UNTRAINED_EPOCH, "picked": picked_epoch(run, endpoint=endpoint), "last": max(epochs, default=None)}
+    for stage, epoch in stages.items():
+        if epoch is not None and (epoch, split, endpoint.setting) in run.evaluations:
+            yield stage, epoch
+
+
+def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> Texts | None:
+    """None where a file has gone bad since it was read for its scores."""
+    try:
+        samples = read_rows(path, columns=COLUMNS)
+    except UnreadableRows:
+        return None
+    if rejudge is not None:
+        samples = rejudge(samples)
+    correct = np.asarray(pc.fill_null(pc.greater(samples["accuracy"], 0.5), False))
+    lengths = pc.fill_null(samples["response_length"], 0).to_pylist()
+    return Texts(
+        reflection=pool_reflection(reflective_counts(samples["response"], rule=rule), correct=correct, rule=rule),
+        lengths=count_response_lengths(lengths, truncated=pc.equal(samples["finish_reason"], "length").to_pylist()),
+        foreign_share=mean_foreign_share(samples["response"]),
+    )
+
+
+QUANTITIES: dict[str, Callable[[Texts], float]] = {
+    "reflection_ratio": lambda texts: texts.reflection.ratios()["reflection_ratio"],
+    "correct_ratio_in_reflection_texts": lambda texts: texts.reflection.ratios()["correct_ratio_in_reflection_texts"],
+    "correct_ratio_in_no_reflection_texts": lambda texts: texts.reflection.ratios()["correct_ratio_in_no_reflection_texts"],
+    "length": lambda texts: texts.lengths.metrics()["response_length/mean"],
+    "truncated": lambda texts: texts.lengths.metrics()["response_length/truncated"],
+    "foreign_share": lambda texts: texts.foreign_share,
+}
+
+
+def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpoint: Endpoint) -> Table:
+    """Means over the used seeds of each arm, split and stage."""
+    groups: dict[tuple[str, str, str], list[EvaluationBehaviour]] = {}
+    for behaviour in measured:
+        if behaviour.is_used:
+            groups.setdefault((behaviour.arm, behaviour.split, behaviour.stage), []).append(behaviour)
+    return Table(
+        name="evaluation_behaviour",
+        title=say("How the models answer val and test, {setting}", setting=title_of(endpoint.setting)),
+        note=say(
+            "All samples of each evaluation; each entry is an average over seeds, in brackets its two-sided 95 % t-interval over "
+            "seeds. The untrained model is that of the same seeds. Here, and not in training, SFT writes responses of its own."
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            text("split", title=say("Split")),
+            text("stage", title=say("Epoch")),
+            number("seeds", title=say("Seeds")),
+            percent("reflection_ratio", title=say("Responses that reflect (%)")),
+            percent("correct_ratio_in_reflection_texts", title=say("Right among those (%)")),
+            percent("correct_ratio_in_no_reflection_texts", title=say("Right among the others (%)")),
+            number("length", title=say("Length (tokens)"), pattern="{:,.1f}"),
+            percent("truncated", title=say("Cut off (%)")),
+            percent("foreign_share", title=say("Letters of other scripts (%)")),
+        ),
+        rows=tuple(_row(key, group=group) for key, group in groups.items()),
+    )
+
+
+def _row(key: tuple[str, str, str], *, group: Sequence[EvaluationBehaviour]) -> Row:
+    arm, split, stage = key
+    means = {name: mean_interval([of(behaviour.texts) for behaviour in group]) for name, of in QUANTITIES.items()}
+    return {"arm": arm, "split": split, "stage": STAGES[stage], "seeds": len(group), **means}

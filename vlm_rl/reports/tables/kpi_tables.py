@@ -1,0 +1,180 @@
+"""Key figures of a team over seeds: the untrained model, each arm, the difference, and what goes along with them over training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlm_rl.evaluation.dynamics import correlation_within_seeds
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.kpi import Kpi
+from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords, count_reflection
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.runs import ReportError
+from vlm_rl.reports.reading.stored_rows import read_rows
+from vlm_rl.reports.tables.table import Column, Row, Table, number, text
+from vlm_rl.reports.verdicts.picks import before_and_at_pick
+
+COLUMNS = (
+    "row_id",
+    "image_id",
+    "kind",
+    "modality",
+    "fields",
+    "sample",
+    "question",
+    "answer",
+    "response",
+    "verdict",
+    "accuracy",
+    "boxed",
+    "finish_reason",
+    "response_length",
+)
+MOST_SAMPLES = 200_000  # of all epochs and seeds together, whose texts are read for correlations: about half a minute
+
+
+@dataclass(kw_only=True)
+class KpiReader:
+    """Reads an evaluation's texts once for all key figures, and forgets them: only numbers are kept."""
+
+    kpis: Sequence[Kpi]
+    rule: ReflectionRule
+    rejudge: Rejudge | None = None
+    _found: dict[Path, dict[str, float]] = field(default_factory=dict)
+
+    def __call__(self, path: Path) -> Mapping[str, float]:
+        """Every key figure of one evaluation, by name, and three of behaviour: reflection, length, accuracy."""
+        if path not in self._found:
+            self._found[path] = self._measured(path)
+        return self._found[path]
+
+    def _measured(self, path: Path) -> dict[str, float]:
+        samples = read_rows(path, columns=COLUMNS)
+        if self.rejudge is not None:
+            samples = self.rejudge(samples)
+        right = pc.greater(samples["accuracy"], 0.5).to_numpy()
+        behaviour = {
+            "reflection": count_reflection(samples["response"], correct=right, rule=self.rule).ratios()["reflection_ratio"],
+            "length": float(pc.mean(samples["response_length"]).as_py()),
+            "accuracy": float(right.mean()),
+        }
+        return behaviour | {kpi.name: self._value(kpi, samples=samples, path=path) for kpi in self.kpis}
+
+    @staticmethod
+    def _value(kpi: Kpi, *, samples: pa.Table, path: Path) -> float:
+        try:
+            return float(kpi(samples))
+        except Exception as error:  # a user's own code: whatever it raises, say where
+            raise ReportError(
+                f"evaluation.kpi: {kpi.name!r} failed on {path}: {type(error).__name__} {error}. Mend it, or leave it out."
+            ) from error
+
+
+def kpi_table(
+    records: Records,
+    *,
+    kpis: Sequence[Kpi],
+    endpoint: Endpoint,
+    rule: ReflectionRule | None = None,
+    rejudge: Rejudge | None = None,
+    most_samples: int = MOST_SAMPLES,
+) -> Table:
+    """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
+    reader = KpiReader(kpis=kpis, rule=rule or WholeWords(), rejudge=rejudge)
+    num_samples = sum(_num_samples(run, endpoint=endpoint) for arm in records.trained for run in arm.used)
+    with_correlations = num_samples <= most_samples
+    rows = [
+        _kpi_row(kpi, arm=arm, endpoint=endpoint, reader=reader, with_correlations=with_correlations)
+        for kpi in kpis
+        for arm in records.trained
+        if before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
+    ]
+    return Table(
+        name="kpi",
+        title=say("Key figures on {split}, {setting}", split=endpoint.split, setting=title_of(endpoint.setting)),
+        note=paragraph(
+            say(
+                "Secondary, and only as good as their definitions (docs/kpi.md), whose minutes and confidence are the team's own."
+            ),
+            say(
+                "Each seed at the epoch that validation picked; the difference is paired by seed. 95 % t-intervals over seeds."
+            ),
+            _correlation_note(endpoint, num_samples=num_samples, is_shown=with_correlations),
+        ),
+        columns=_columns(),
+        rows=tuple(rows),
+    )
+
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        text("kpi", title=say("Key figure")),
+        text("unit", title=say("Unit")),
+        text("better", title=say("Better")),
+        text("arm", title=say("Arm")),
+        number("seeds", title=say("Seeds")),
+        number("vanilla", title=say("Vanilla"), pattern="{:,.2f}"),
+        number("picked", title=say("Picked epoch"), pattern="{:,.2f}"),
+        number("difference", title=say("Difference"), pattern="{:+,.2f}"),
+        number("with_accuracy", title=say("With accuracy"), pattern="{:+.2f}"),
+        number("with_length", title=say("With response length"), pattern="{:+.2f}"),
+        number("with_reflection", title=say("With reflection"), pattern="{:+.2f}"),
+    )
+
+
+def _correlation_note(endpoint: Endpoint, *, num_samples: int, is_shown: bool) -> Phrase:
+    if not is_shown:
+        return say(
+            "Correlations over epochs are left out: {num:,} stored samples on {split} are too many to read for them here.",
+            num=num_samples,
+            split=endpoint.picked_by,
+        )
+    return say(
+        "Correlations: Spearman over the epochs of each seed on {split}, averaged by Fisher's z, t-interval over seeds; missing "
+        "where a seed has fewer than three epochs or nothing varies.",
+        split=endpoint.picked_by,
+    )
+
+
+def _kpi_row(kpi: Kpi, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:
+    pairs = [
+        (reader(before.path)[kpi.name], reader(after.path)[kpi.name])
+        for before, after in before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
+    ]
+    curves = [_by_epoch(run, endpoint=endpoint, reader=reader) for run in arm.used] if with_correlations else []
+    return {
+        "kpi": kpi.name,
+        "unit": kpi.unit,
+        "better": say("higher") if kpi.higher_is_better else say("lower"),
+        "arm": arm.label,
+        "seeds": len(pairs),
+        "vanilla": mean_interval([before for before, _ in pairs]),
+        "picked": mean_interval([after for _, after in pairs]),
+        "difference": mean_interval([after - before for before, after in pairs]),
+        **{f"with_{name}": _correlation(curves, kpi=kpi.name, behaviour=name) for name in ("accuracy", "length", "reflection")},
+    }
+
+
+def _correlation(curves: Sequence[Sequence[Mapping[str, float]]], *, kpi: str, behaviour: str) -> Interval:
+    pairs = [tuple(np.array([values[name] for values in curve]) for name in (kpi, behaviour)) for curve in curves if curve]
+    return correlation_within_seeds([(x, y) for x, y in pairs]).interval
+
+
+def _by_epoch(run: RunRecords, *, endpoint: Endpoint, reader: KpiReader) -> list[Mapping[str, float]]:
+    """Epoch 0 is left out: arms share it."""
+    split, setting = endpoint.picked_by, endpoint.setting
+    return [reader(run.evaluations[epoch, split, setting].path) for epoch in run.epochs(split=split, setting=setting)]
+
+
+def _num_samples(run: RunRecords, *, endpoint: Endpoint) -> int:
+    split, setting = endpoint.picked_by, endpoint.setting
+    found = (run.evaluations[epoch, split, setting] for epoch in run.epochs(split=split, setting=setting))
+    return sum(int(evaluation.num_samples.sum()) for evaluation in found)

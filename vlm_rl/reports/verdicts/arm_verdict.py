@@ -1,0 +1,82 @@
+"""What may be said of one trained arm, in numbers. How it is said is verdict_sentences.py."""
+
+import math
+from dataclasses import dataclass, replace
+
+from vlm_rl.evaluation.statistics import Difference, Interval
+from vlm_rl.evaluation.verdict import LEVEL, Outcome
+from vlm_rl.reports.phrase import Phrase
+from vlm_rl.reports.verdicts.comparisons import Comparison
+
+NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmVerdict:
+    """The decision on one arm of the family, with all that it rests on."""
+
+    comparison: Comparison
+    outcome: Outcome
+    reason: Phrase | None  # why it is not judged
+    p_value: float  # NaN where there is none
+    adjusted_p: float  # Holm's, over the family
+    family: int  # comparisons with a p-value
+    smallest_effect: float  # delta, a share
+    headline: Phrase
+    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first
+
+    @property
+    def arm(self) -> str:
+        """Label of the trained arm."""
+        return self.comparison.arm.label
+
+    @property
+    def difference(self) -> Difference | None:
+        """None where nothing could be compared."""
+        return self.comparison.difference
+
+    @property
+    def effect(self) -> float:
+        """g, a share; NaN where nothing could be compared."""
+        return math.nan if self.difference is None else self.difference.estimate
+
+    @property
+    def new_questions(self) -> Interval:
+        """95 %: new seeds, and new questions like these."""
+        return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.new_questions())
+
+    @property
+    def same_benchmark(self) -> Interval:
+        """95 %: new seeds, these very questions."""
+        return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.same_benchmark())
+
+    def _if_tested(self, interval: Interval) -> Interval:
+        """No ends where seeds do not differ at all: an interval of width 0 would look like certainty."""
+        return replace(interval, low=math.nan, high=math.nan) if math.isnan(self.p_value) else interval
+
+    @property
+    def this_run_only(self) -> Interval:
+        """95 %: this very run, new questions. Only for a single seed, of which nothing better can be said."""
+        if self.difference is None or self.difference.num_seeds > 1:
+            return NO_INTERVAL
+        return self.difference.this_run_only()
+
+    @property
+    def planning_level(self) -> float:
+        """The level that the least likely of the family must reach, Holm's first step: plans are made for it."""
+        return LEVEL / max(1, self.family)
+
+    @property
+    def flags(self) -> tuple[Phrase, ...]:
+        """What to look at; none of it changed the verdict."""
+        return self.comparison.flags
+
+    @property
+    def dropped(self) -> tuple[Phrase, ...]:
+        """Runs that should count and do not."""
+        return self.comparison.dropped
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the arm that count."""
+        return self.comparison.scores.seeds

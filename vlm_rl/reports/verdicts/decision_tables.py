@@ -1,0 +1,152 @@
+"""The verdicts as a table, and what other designs would have seen. Sentences are verdict_sentences.py's."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from vlm_rl.evaluation.power import MOST_QUESTIONS, detectable_effect, questions_needed
+from vlm_rl.evaluation.statistics import Difference
+from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.tables.table import MISSING, Cell, Column, Row, Shown, Table, number, points, text
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range, effect_range
+from vlm_rl.reports.verdicts.verdict_sentences import p_text, reference_of
+
+PLANNED_SEEDS = (3, 5, 10, 20)
+
+
+def outcome_word(verdict: ArmVerdict) -> Phrase:
+    """The verdict in as few words as it takes."""
+    delta = 100 * verdict.smallest_effect
+    words = {
+        Outcome.IMPROVEMENT: say("improvement"),
+        Outcome.HARM: say("harm"),
+        Outcome.NO_DIFFERENCE: say("no difference larger than {delta:g} points", delta=delta),
+        Outcome.OPEN: say("no evidence either way"),
+        Outcome.NOT_JUDGED: say("not judged"),
+    }
+    return words[verdict.outcome]
+
+
+def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
+    """Each arm of the family: effect, both intervals, p-values, and what may be said."""
+    rows = tuple(_decision_row(verdict) for verdict in verdicts)
+    single = (points("this_run_only", title=say("This run only, new questions")),) * any(row["seeds"] == "1" for row in rows)
+    return Table(
+        name="decisions",
+        title=say("Verdicts on the primary endpoint"),
+        note=paragraph(
+            *([verdicts[0].comparison.choice.note] if verdicts else []),
+            say(
+                "Gains in percentage points with 95 % intervals: for new seeds and new questions like these, and for new seeds on "
+                "these very questions."
+            ),
+            say(
+                "p is the level at which the first interval would just touch 0; Holm's correction is over the arms that have one."
+            ),
+            say(
+                "Improvement and harm need a corrected p below 0.05; an improvement also needs three seeds and an endpoint that was "
+                "declared before the runs."
+            ),
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            text("reference", title=say("Reference")),
+            text("verdict", title=say("Verdict")),
+            points("gain", title=say("Gain, new seeds and questions")),
+            points("same_benchmark", title=say("… and these questions")),
+            *single,
+            Column(key="p_value", title=say("p"), show=_show_p),
+            Column(key="adjusted_p", title=say("p, Holm"), show=_show_p),
+            text("seeds", title=say("Seeds")),
+            number("questions", title=say("Questions")),
+            number("images", title=say("Images")),
+            text("epochs", title=say("Epochs picked")),
+            text("left_out", title=say("Left out")),
+        ),
+        rows=rows,
+    )
+
+
+def _show_p(cell: Cell) -> Shown:
+    if not isinstance(cell, float) or math.isnan(cell):
+        return Shown(text=MISSING)
+    return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))
+
+
+def _decision_row(verdict: ArmVerdict) -> Row:
+    difference = verdict.difference
+    return {
+        "arm": verdict.arm,
+        "reference": reference_of(verdict),
+        "verdict": outcome_word(verdict),
+        "gain": verdict.new_questions,
+        "same_benchmark": verdict.same_benchmark,
+        "this_run_only": verdict.this_run_only,
+        "p_value": verdict.p_value,
+        "adjusted_p": verdict.adjusted_p,
+        "seeds": " + ".join(map(str, difference.seeds)) if difference else str(len(verdict.seeds)),
+        "questions": verdict.comparison.num_questions,
+        "images": difference.num_questions if difference else math.nan,
+        "epochs": ", ".join(str(evaluation.epoch) for evaluation in verdict.comparison.scores.evaluations.values()),
+        "left_out": str(len(verdict.dropped)) if verdict.dropped else "",
+        "variance_seeds": difference.variance_seeds if difference else math.nan,
+        "variance_questions": difference.variance_questions if difference else math.nan,
+    }
+
+
+def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
+    """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
+    delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
+    return Table(
+        name="power",
+        title=say("What this study, and larger ones, would find"),
+        note=paragraph(
+            say(
+                "The smallest true gain, in points, that is found in four of five studies (80 % power) if seeds and questions "
+                "vary as measured here. The first row of an arm is the study as it is."
+            ),
+            say(
+                "In brackets the same at both 95 % limits of the measured spread over seeds, which from three seeds may in "
+                "truth be half of it or six times as much."
+            ),
+            say("Planned at the level that Holm's correction asks of the first of the compared arms."),
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            number("questions", title=say("Questions or images")),
+            text("found", title=say("Smallest gain found")),
+            text("found_with_more", title=say("… with {times} times the questions", times=TIMES_AS_MANY)),
+            text("questions_needed", title=say("Questions for {delta:g} points", delta=delta)),
+        ),
+        rows=tuple(row for verdict in verdicts for row in _power_rows(verdict)),
+    )
+
+
+def _power_rows(verdict: ArmVerdict) -> Iterator[Row]:
+    difference = verdict.difference
+    if difference is None or math.isnan(verdict.p_value):
+        return
+    for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds))):
+        yield _power_row(verdict, difference=difference, seeds=seeds)
+
+
+def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None) -> Row:
+    """`seeds` None: as many as there are."""
+    asked, level = difference.num_questions, verdict.planning_level
+    found, found_with_more = (
+        detectable_effect(difference, seeds=seeds, questions=times * asked, level=level) for times in (1, TIMES_AS_MANY)
+    )
+    needed = questions_needed(difference, effect=verdict.smallest_effect, seeds=seeds, level=level)
+    return {
+        "arm": verdict.arm,
+        "seeds": difference.num_seeds if seeds is None else seeds,
+        "questions": asked,
+        "found": effect_range(found),
+        "found_with_more": effect_range(found_with_more),
+        "questions_needed": say("out of reach") if math.isinf(needed.low) else count_range(needed, most=MOST_QUESTIONS),
+        "found_share": found.estimate,
+        "found_share_low": found.low,
+        "found_share_high": found.high,
+    }

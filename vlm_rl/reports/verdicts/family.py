@@ -1,0 +1,88 @@
+"""The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide, say it."""
+
+import math
+from dataclasses import replace
+
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.statistics import Difference
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
+from vlm_rl.reports.verdicts.verdict_sentences import headline, sentences
+
+
+def verdicts_of(
+    records: Records, *, endpoint: Endpoint | None, reference: str | None, smallest_effect: float
+) -> tuple[ArmVerdict, ...]:
+    """One verdict for each trained arm but the reference.
+
+    `endpoint` None: as the runs declared; anything else counts as chosen after the runs. `reference` None or "vanilla": each
+    arm's own untrained model; else the label or variant of a trained arm. `smallest_effect`: delta, a share.
+    """
+    comparisons = compare_all(records, choice=choose_endpoint(records, override=endpoint), reference=reference)
+    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
+    adjusted = holm(p_values)
+    family = sum(not math.isnan(p) for p in p_values)
+    return tuple(
+        judge(one, p_value=p, adjusted_p=adjusted_p, family=family, smallest_effect=smallest_effect)
+        for one, p, adjusted_p in zip(comparisons, p_values, adjusted, strict=True)
+    )
+
+
+def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: int, smallest_effect: float) -> ArmVerdict:
+    """The verdict on one comparison."""
+    reason = _why_not(comparison)
+    outcome = Outcome.NOT_JUDGED
+    if comparison.difference is not None and reason is None:
+        outcome = decide(comparison.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+    if outcome is Outcome.IMPROVEMENT and (reason := _why_no_improvement(comparison)) is not None:
+        outcome = Outcome.NOT_JUDGED
+    unsaid = ArmVerdict(
+        comparison=comparison,
+        outcome=outcome,
+        reason=reason,
+        p_value=p_value,
+        adjusted_p=adjusted_p,
+        family=family,
+        smallest_effect=smallest_effect,
+        headline=say("{text}", text=""),
+        sentences=(),
+    )
+    return replace(unsaid, headline=headline(unsaid), sentences=sentences(unsaid))
+
+
+def _why_not(comparison: Comparison) -> Phrase | None:
+    """Why there is no verdict on an arm at all."""
+    difference = comparison.difference
+    if difference is None:
+        return comparison.refusal
+    if difference.num_seeds < 2:
+        return say("one seed shows one run, and says nothing about the next")
+    if difference.num_questions < 2:
+        return say("one question shows no chance between questions")
+    if lacks_seed_spread(difference):
+        return _no_spread(difference)
+    return None
+
+
+def _no_spread(difference: Difference) -> Phrase:
+    if difference.estimate == 0:
+        return say(
+            "all {seeds} seeds show a difference of exactly 0, as if nothing had been trained, so nothing is known about other seeds",
+            seeds=difference.num_seeds,
+        )
+    return say(
+        "all {seeds} seeds gained exactly the same, so nothing is known about how much seeds differ", seeds=difference.num_seeds
+    )
+
+
+def _why_no_improvement(comparison: Comparison) -> Phrase | None:
+    """Why a gain that passes the test may yet not be called an improvement."""
+    if not comparison.choice.is_declared:
+        return say("the gain passes the test, but what it is judged by was not declared before the runs")
+    if comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
+        return say("the gain passes the test, but two seeds are too few to call it an improvement")
+    return None
