@@ -210,4 +210,4 @@ def test_the_glossary_explains_the_words_of_the_page_and_no_others() -> None:
     page = page_of(records(gained("grpo", *FIVE)))
     terms = [str(term) for term, _ in page.glossary]
     assert {"Seed", "RL", "Point", "95 % interval", "Collapse"} <= set(terms)
-    assert not {"SFT", "Language drift", "Cut off", "Alert"} & set(terms)
+    assert not {"SFT", "Language drift", "Cut off"} & set(terms)

@@ -22,6 +22,9 @@ class Alerts(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._history = train_lines(self._folder)
+        if trainer.is_global_zero:  # an empty file says that somebody watched and saw nothing
+            self._folder.path.mkdir(parents=True, exist_ok=True)
+            (self._folder.path / "alerts.jsonl").touch()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int

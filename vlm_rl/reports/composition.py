@@ -7,7 +7,7 @@ from vlm_rl.reports.first_page.decision import decision_page
 from vlm_rl.reports.page.reader_cases import reader_of
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.other_settings import with_setting
-from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.sections import Sources, sections_of
 from vlm_rl.reports.settings import ReportSettings
@@ -22,7 +22,7 @@ def content_of(records: Records, *, settings: ReportSettings, judge: Judging | N
     choice = choose_endpoint(records, override=override)
     endpoint = choice.endpoint
     verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    controls = control_table(records, endpoint=endpoint)
+    controls = control_table(records, endpoint=endpoint, rejudge=None if judge is None else Rejudge(judge))
     sources = Sources(records=records, endpoint=endpoint, verdicts=verdicts, controls=controls, settings=settings, judge=judge)
     studies = dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)
     return Content(

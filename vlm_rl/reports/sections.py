@@ -10,7 +10,7 @@ from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
 from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table, pass_at_table, table3_table
 from vlm_rl.reports.tables.aggregate_tables import aggregate_table
@@ -115,11 +115,16 @@ def _behaviour(sources: Sources) -> Section:
 
 def _key_figures(sources: Sources) -> Section:
     settings = sources.settings
+    rejudge = None if sources.judge is None else Rejudge(sources.judge)
     return Section(
         name="key_figures",
         title=say("Key figures"),
         intro=say("What a team decides by, as it defined it (docs/kpi.md)."),
-        tables=(kpi_table(sources.records, kpis=settings.kpis, endpoint=sources.endpoint, rule=settings.reflection),),
+        tables=(
+            kpi_table(
+                sources.records, kpis=settings.kpis, endpoint=sources.endpoint, rule=settings.reflection, rejudge=rejudge
+            ),
+        ),
     )
 
 

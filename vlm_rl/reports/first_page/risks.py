@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, listed, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import number
 from vlm_rl.reports.tables.alert_tables import alert_title
+from vlm_rl.reports.tables.gain_tables import gain_at_pick
 from vlm_rl.reports.verdicts.picks import at_pick
 
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
@@ -20,7 +22,11 @@ LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of traini
 
 def training_risks(records: Records, *, endpoint: Endpoint) -> list[Phrase]:
     """Arm by arm: alerts, runs left out, cut off responses, language drift. Rare collapse is part of each verdict."""
-    return [sentence for arm in records.shown for sentence in _arm_risks(arm, endpoint=endpoint)]
+    risks = [sentence for arm in records.shown for sentence in _arm_risks(arm, endpoint=endpoint)]
+    watched = [run for arm in records.trained for run in arm.runs]
+    if watched and not any(run.alerts for run in watched):
+        risks.append(say("No run raised an alert."))
+    return risks
 
 
 def _arm_risks(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
@@ -28,6 +34,7 @@ def _arm_risks(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     yield from _unfinished(arm)
     yield from _cut_off(arm, endpoint=endpoint)
     yield from _language(arm)
+    yield from _fewer_solved(arm, endpoint=endpoint)
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:
@@ -86,6 +93,26 @@ def _language(arm: Arm) -> Iterator[Phrase]:
             arm=arm.label,
             first=100 * first,
             last=100 * last,
+        )
+
+
+def _fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
+    """Training may make a model surer of what it could do and cost it what it could find with several tries."""
+    tried = {setting for _, split, setting in arm.used[0].evaluations if split == endpoint.split}
+    setting = max(tried, key=k_of, default=endpoint.setting)
+    gain = gain_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=setting)
+    change = None if gain is None or k_of(setting) == 1 else gain.over_seeds()
+    if change is not None and change.high < 0:
+        yield say(
+            "{arm}: with several tries fewer questions are solved: {setting} on {split} changed by {change:+.1f} points "
+            "({low:+.1f} to {high:+.1f}, 95 % over {seeds} seeds). Training sharpened the model more than it widened it.",
+            arm=arm.label,
+            setting=title_of(setting),
+            split=endpoint.split,
+            change=100 * change.estimate,
+            low=100 * change.low,
+            high=100 * change.high,
+            seeds=change.num_seeds,
         )
 
 

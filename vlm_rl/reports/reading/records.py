@@ -77,14 +77,21 @@ class RunReader:
         return [*(e for e in before if e.epoch == UNTRAINED_EPOCH), *own]
 
 
+def _what(run: Run) -> str:
+    """`reinforce_pp`, or `evaluated, blank` for a model that was shown something else than the figures."""
+    image = run.config.get("evaluation", {}).get("scheme", {}).get("image", {}).get("_target_", "")
+    control = image.rpartition(".")[2].lower()
+    return run.algorithm if control in ("", "intact") else f"{run.algorithm}, {control}"
+
+
 def arm_labels(firsts: Sequence[Run]) -> list[str]:
     """The shortest name that tells arms apart: algorithm, then variant, then study, then the arm's hash."""
     names: tuple[Callable[[Run], str], ...] = (
-        lambda run: run.algorithm,
-        lambda run: f"{run.algorithm} ({run.variant})",
-        lambda run: f"{run.algorithm} ({run.study}/{run.variant})",
+        _what,
+        lambda run: f"{_what(run)} ({run.variant})",
+        lambda run: f"{_what(run)} ({run.study}/{run.variant})",
     )
-    labels = [f"{run.algorithm} ({run.study}/{run.variant}, {run.arm[:8]})" for run in firsts]
+    labels = [f"{_what(run)} ({run.study}/{run.variant}, {run.arm[:8]})" for run in firsts]
     for name in reversed(names):
         count = Counter(map(name, firsts))
         labels = [name(run) if count[name(run)] == 1 else label for run, label in zip(firsts, labels, strict=True)]
