@@ -32,9 +32,13 @@ def write_by_hand(
     right: dict[tuple[str, int, int], int],
     split: str = "val",
     vanilla: str | None = VANILLA,
+    row: dict[str, Any] | None = None,
     **manifest: Any,
 ) -> Path:
-    """Runs whose number of right answers of ten questions, one sample each, is given by (variant, seed, epoch)."""
+    """Runs whose number of right answers of ten questions, one sample each, is given by (variant, seed, epoch).
+
+    `row` changes what the evaluations hold, everything else what the manifests say.
+    """
     for (variant, seed, epoch), count in right.items():
         run = study / variant / f"seed-{seed}"
         untrained = variant == VANILLA
@@ -42,7 +46,14 @@ def write_by_hand(
         if not (run / "manifest.json").exists():
             write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla=None if untrained else vanilla, **manifest)
         write_evaluation(
-            run, epoch=epoch, split=split, setting=SETTING, outcome=lambda q, s, count=count: q < count, questions=10, samples=1
+            run,
+            epoch=epoch,
+            split=split,
+            setting=SETTING,
+            outcome=lambda q, s, count=count: q < count,
+            questions=10,
+            samples=1,
+            **(row or {}),
         )
     return study
 

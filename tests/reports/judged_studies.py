@@ -23,7 +23,9 @@ SAMPLES = 20  # of each question: scores are multiples of 0.05
 Scores = Sequence[float] | NDArray[np.float64]
 
 
-def evaluation(scores: Scores, *, epoch: int, split: str, images: Sequence[str] | None = None, prefix: str = "q") -> Evaluation:
+def evaluation(
+    scores: Scores, *, epoch: int, split: str, images: Sequence[str] | None = None, prefix: str = "q", judge: str = "judge-1"
+) -> Evaluation:
     """One evaluation with the given score of each question."""
     correct = np.rint(np.asarray(scores) * SAMPLES).astype(np.int64)
     nothing = tuple("" for _ in correct)
@@ -45,6 +47,7 @@ def evaluation(scores: Scores, *, epoch: int, split: str, images: Sequence[str] 
         verdicts=dict.fromkeys(VERDICTS, 0),
         num_truncated=0,
         num_unboxed=0,
+        judge_versions=(judge,),
     )
 
 
@@ -56,13 +59,16 @@ def run_records(
     label: str = "grpo",
     images: Sequence[str] | None = None,
     prefix: str = "q",
+    judge: str = "judge-1",
+    untrained: Run | None = None,
     **changes: Any,
 ) -> RunRecords:
     """A run: test scores of its untrained model, and (val accuracy, test scores) of each later epoch."""
-    evaluations = [] if before is None else [evaluation(before, epoch=0, split="test", images=images, prefix=prefix)]
+    like = {"images": images, "prefix": prefix, "judge": judge}
+    evaluations = [] if before is None else [evaluation(before, epoch=0, split="test", **like)]
     for epoch, (val, scores) in after.items():
-        evaluations.append(evaluation([val] * 20, epoch=epoch, split="val"))
-        evaluations.append(evaluation(scores, epoch=epoch, split="test", images=images, prefix=prefix))
+        evaluations.append(evaluation([val] * 20, epoch=epoch, split="val", judge=judge))
+        evaluations.append(evaluation(scores, epoch=epoch, split="test", **like))
     run: dict[str, Any] = {
         "path": Path(f"{label}-{seed}"),
         "study": "s",
@@ -83,6 +89,7 @@ def run_records(
         training=(),
         cost=(),
         alerts=(),
+        untrained=untrained,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import sample_row, write_completions, write_evaluation, write_rows, write_study
+from fake_runs import sample_row, write_completions, write_evaluation, write_manifest, write_rows, write_study
 from hand_runs import ENDPOINT, SETTING, records_of
 
 from vlm_rl.reports.reading.arms import Records
@@ -100,3 +100,29 @@ def test_pictures_are_found_in_the_folder_of_the_study_and_nowhere_else(study: P
     records = records_of(study)
     (case, *_) = (case for case in chosen(records) if "one" in case.image_ids)
     assert find_images(case, records=records) == (study.resolve() / "images" / "one.png",)
+
+
+@pytest.mark.parametrize(
+    ("run", "variant", "found_in"),
+    [
+        ("default/seed-0", "default", ["default", "."]),
+        ("default/seed-0/evaluate/step-1a/seed-0", "default/evaluate/step-1a", ["default/seed-0/evaluate", "."]),
+    ],
+)
+def test_pictures_from_outside_the_study_are_not_taken(tmp_path: Path, run: str, variant: str, found_in: list[str]) -> None:
+    """evaluate.py keeps pictures beside what it made in a run; what its untrained model was shown lies in the study."""
+    folder = tmp_path / "outputs" / "s" / run
+    write_manifest(folder, algorithm="evaluated", seed=0, arm="a" * 16, vanilla=None, study="s", variant=variant)
+    write_evaluation(folder, epoch=0, split="val", setting=SETTING, outcome=lambda q, s: True, questions=1, image_id="one")
+    records = records_of(folder)
+    (case, *_) = chosen(records)
+    outside = [tmp_path / "outputs" / "images" / "one.png", tmp_path / "images" / "one.png"]
+    for picture in outside:
+        picture.parent.mkdir()
+        picture.touch()
+    assert find_images(case, records=records) == ()
+    for where in found_in[::-1]:  # the nearest is taken
+        picture = (tmp_path / "outputs" / "s" / where / "images" / "one.png").resolve()
+        picture.parent.mkdir(parents=True)
+        picture.touch()
+        assert find_images(case, records=records) == (picture,)

@@ -48,3 +48,12 @@ def test_evaluations_of_the_same_questions_share_them(tmp_path: Path) -> None:
         write_evaluation(tmp_path, epoch=epoch, split="val", setting="pass@1_t0.6", outcome=lambda q, s: True, questions=3)
     first, second = EvaluationReader().read_folder(tmp_path)
     assert first.questions is second.questions
+
+
+def test_the_judges_of_a_file_are_read_from_its_rows(tmp_path: Path) -> None:
+    """The manifest only says which judge there was when the run was last resumed."""
+    path = tmp_path / "evaluations" / "epoch-0000" / "test_pass@1_t0.6.parquet"
+    same = {"correct": True, "split": "test", "setting": "pass@1_t0.6", "epoch": 0}
+    write_rows(path, rows=[sample_row(n, sample=0, judge_version=f"judge-{n % 2 + 1}", **same) for n in range(4)])
+    (evaluation,) = EvaluationReader().read_folder(tmp_path)
+    assert evaluation.judge_versions == ("judge-1", "judge-2")

@@ -57,6 +57,21 @@ def test_subsets_of_questions_are_said_with_the_arms_that_were_asked_them(tmp_pa
     assert "set 1 of 10 questions: grpo; set 2 of 6 questions: rloo" in problem
 
 
+def test_other_figures_with_the_same_questions_are_said(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
+    study = write_by_hand(tmp_path / "s", right={("rloo", 0, 1): 5}, row={"image_id": "blank"})
+    (problem,) = [problem for problem in records_of(study).problems if "comparable" in problem]
+    assert "On val (pass@1_t0.6) the same questions were asked with different figures, seed 0" in problem
+    assert "(set 1 of 10 questions: grpo; set 2 of 10 questions: rloo)" in problem
+
+
+def test_a_control_that_says_that_it_shows_other_figures_is_nothing_odd(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
+    config = {"evaluation": {"scheme": {"image": {"_target_": "vlm_rl.evaluation.image_control.Blank"}}}}
+    study = write_by_hand(tmp_path / "s", right={("rloo", 0, 1): 5}, row={"image_id": "blank"}, config=config)
+    assert not any("comparable" in problem for problem in records_of(study).problems)
+
+
 def test_seeds_that_were_asked_different_questions_are_no_mixture(tmp_path: Path) -> None:
     """The embedded data may be drawn anew for each seed: what is compared is compared within a seed."""
     study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})

@@ -72,8 +72,9 @@ def test_the_judge_of_today_finds_what_was_stored(tmp_path: Path) -> None:
 def test_judging_again_makes_runs_of_different_judges_comparable(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     other = study / "rloo" / "seed-0"
-    write_manifest(other, algorithm="rloo", seed=0, arm="b" * 16, vanilla=None, judge_version="judge-2")
-    write_evaluation(other, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: True, questions=4, samples=2)
+    write_manifest(other, algorithm="rloo", seed=0, arm="b" * 16, vanilla=None)
+    rows = {"questions": 4, "samples": 2, "judge_version": "judge-2"}
+    write_evaluation(other, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: True, **rows)
     assert any("judge-1: grpo; judge-2: rloo" in problem for problem in read(study).problems)
     assert not any("judge" in problem for problem in read(study, judge=Strict()).problems)
 

@@ -217,9 +217,8 @@ def test_studies_that_cannot_be_compared_are_refused_on_the_first_page_and_liste
     study = write_study(tmp_path / "study", epochs=1, questions=6)
     for seed in range(3):
         run = study / "default" / f"seed-{seed}"
-        write_manifest(
-            run, algorithm="reinforce_pp", seed=seed, arm="a" * 16, vanilla="vanilla-1a2b3c4d", judge_version="judge-2"
-        )
+        rows = {"questions": 6, "judge_version": "judge-2"}
+        write_evaluation(run, epoch=1, split="test", setting=SETTING, outcome=lambda q, s: True, **rows)
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
     page = html.unescape(report_on(study).read_text())

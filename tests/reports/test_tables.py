@@ -58,7 +58,7 @@ def test_labels_are_as_short_as_they_tell_arms_apart(tmp_path: Path) -> None:
 
 def test_a_run_that_repeats_arm_and_seed_is_left_out_and_other_judges_are_named(tmp_path: Path) -> None:
     write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
-    write_by_hand(tmp_path / "t", right={("grpo", 0, 1): 5, ("rloo", 0, 1): 5}, judge_version="judge-2")
+    write_by_hand(tmp_path / "t", right={("grpo", 0, 1): 5, ("rloo", 0, 1): 5}, row={"judge_version": "judge-2"})
     records = read_records(find_runs([tmp_path / "s", tmp_path / "t"]), reflection=None)
     assert len(records.arms) == 2
     assert any("t/grpo/seed-0 repeats s/grpo/seed-0" in problem for problem in records.problems)

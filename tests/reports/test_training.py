@@ -144,6 +144,29 @@ def test_a_run_is_counted_by_the_rule_it_declares(tmp_path: Path) -> None:
     assert rule_of({}) == rule_of({"evaluation": {"reflection": {"words": None}}}) == WholeWords()
 
 
+def test_a_rule_of_the_users_own_is_never_replaced_by_ours_and_what_it_logged_is_kept(tmp_path: Path) -> None:
+    write_completions(tmp_path, step=1, rows=FOUR)
+    logged = {"reflection/reflection_ratio": 0.4, "reflection/word/hmm": 3.0}
+    for target in ("my_rules.Hesitations", "my_rules.Substrings"):
+        own = {"evaluation": {"reflection": {"_target_": target, "words": ["hmm"]}}}
+        training = count(tmp_path, lines=[line(1, epoch=0.5, **logged)], **own)
+        (record,) = training.records
+        assert {key: value for key, value in record.items() if key.startswith("reflection/")} == logged
+        assert record["train/accuracy"] == 2 / 4  # all else is counted
+        assert (training.aha, training.length_bins, list(training.rule.words)) == ((), None, [])
+        (problem,) = training.problems
+        assert f"a rule of its own, {target}, which a report does not import" in problem
+        assert f"evaluation.reflection._target_={target}." in problem
+
+
+def test_the_rule_that_a_person_asks_for_counts_a_run_with_a_rule_of_its_own(tmp_path: Path) -> None:
+    write_completions(tmp_path, step=1, rows=FOUR)
+    own = {"evaluation": {"reflection": {"_target_": "my_rules.Hesitations"}}}
+    training = count(tmp_path, lines=[line(1, epoch=0.5)], reflection=Substrings(words=["wait"]), **own)
+    assert training.records[0]["reflection/word/wait"] == 3
+    assert training.problems == ()
+
+
 def test_the_first_aha_cases_come_by_step_and_row(tmp_path: Path) -> None:
     plain, aha = ({"number": 1, "correct": True, "response": text} for text in ("5", "wait: 5"))
     for step, rows in ((1, [plain, plain]), (2, [plain, aha, aha]), (3, [aha, plain])):

@@ -7,7 +7,7 @@ from judged_studies import FIVE, SETTING, arm, gained, judged, records, run_reco
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.phrase import Phrase
+from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
@@ -165,10 +165,11 @@ def test_an_arm_without_a_finished_run_is_not_judged() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"judge_version": "judge-2"}, "judged by different versions of the judge (judge-1, judge-2)"),
+        ({"judge": "judge-2"}, "judged by different versions of the judge (judge-1, judge-2)"),
         ({"data": {"train": "a", "val": "b", "test": "another"}}, "do not have the same test data"),
         ({"prefix": "other"}, "not all asked the same questions"),
         ({"questions": 20}, "not all asked the same questions (20, 40 questions)"),
+        ({"images": ["blank"] * 40}, "the same questions were asked with different figures"),
     ],
 )
 def test_arms_that_cannot_be_compared_are_refused_with_the_reason(changes: dict, reason: str) -> None:
@@ -178,10 +179,64 @@ def test_arms_that_cannot_be_compared_are_refused_with_the_reason(changes: dict,
     assert reason in verdict.headline
 
 
-def test_an_untrained_model_under_another_judge_is_refused() -> None:
-    untrained = arm("vanilla", before=[[0.5]], after=[[0.5]], variant="vanilla", judge_version="judge-2")
-    verdict = the(records(gained("grpo", *FIVE), untrained))
-    assert "judged by different versions of the judge" in verdict.headline
+def with_evaluations(whole: Arm, *, epoch: int, split: str, judge: str) -> Arm:
+    """The arm whose evaluations at one epoch were judged by another judge."""
+    changed = []
+    for run in whole.runs:
+        key = (epoch, split, SETTING)
+        changed.append(
+            replace(run, evaluations=run.evaluations | {key: replace(run.evaluations[key], judge_versions=(judge,))})
+        )
+    return replace(whole, runs=tuple(changed))
+
+
+@pytest.mark.parametrize(("epoch", "split"), [(0, "test"), (1, "test")])
+def test_answers_of_another_judge_on_one_side_are_refused_whatever_the_manifests_say(epoch: int, split: str) -> None:
+    """A run that is resumed after an update has the new version in its manifest and its old evaluations on disk."""
+    verdict = the(records(with_evaluations(gained("grpo", *FIVE), epoch=epoch, split=split, judge="judge-2")))
+    assert verdict.outcome is Outcome.NOT_JUDGED
+    assert "judged by different versions of the judge (judge-1, judge-2)" in verdict.headline
+
+
+def test_an_epoch_picked_among_evaluations_of_two_judges_is_refused() -> None:
+    scores = [0.5] * 20
+    runs = tuple(run_records(seed=seed, before=scores, after={1: (0.4, scores), 2: (0.5, scores)}) for seed in range(3))
+    verdict = the(records(with_evaluations(Arm(label="grpo", runs=runs), epoch=1, split="val", judge="judge-2")))
+    assert "judged by different versions of the judge (judge-1, judge-2)" in verdict.headline
+
+
+def test_a_manifest_that_names_a_newer_judge_than_all_evaluations_refuses_nothing() -> None:
+    whole = gained("grpo", *FIVE)
+    resumed = replace(whole.runs[0], run=replace(whole.runs[0].run, judge_version="judge-2"))
+    assert the(records(replace(whole, runs=(resumed, *whole.runs[1:])))).outcome is Outcome.IMPROVEMENT
+
+
+def test_an_untrained_model_on_other_data_is_refused_though_it_is_no_arm_of_the_report() -> None:
+    whole = gained("grpo", *FIVE)
+    other = replace(whole.runs[0].run, algorithm="vanilla", data={"train": "a", "val": "b", "test": "another"})
+    verdict = the(records(replace(whole, runs=tuple(replace(run, untrained=other) for run in whole.runs))))
+    assert "the runs do not have the same test data" in verdict.headline
+
+
+def test_an_untrained_model_that_was_shown_other_figures_is_refused() -> None:
+    intact, blank = (gained("grpo", *FIVE, images=[f"{name}{number}" for number in range(40)]) for name in ("", "blank-"))
+    key = (0, "test", SETTING)
+    runs = [
+        replace(run, evaluations=run.evaluations | {key: other.evaluations[key]})
+        for run, other in zip(intact.runs, blank.runs, strict=True)
+    ]
+    assert the(records(intact)).outcome is Outcome.IMPROVEMENT
+    refused = the(records(replace(intact, runs=tuple(runs))))
+    assert refused.outcome is Outcome.NOT_JUDGED
+    assert "the same questions were asked with different figures" in refused.headline
+
+
+def test_runs_that_are_not_among_those_compared_are_named_in_the_sentence() -> None:
+    strong = replace(gained("grpo", *FIVE), absent=(say("{run} was not passed to the report", run="s/grpo/seed-5"),))
+    weak = replace(gained("sft", 0.0, 0.05, -0.05), absent=(say("{run} repeats seed {seed}", run="t/sft/seed-0", seed=0),))
+    assert "Left out: s/grpo/seed-5 was not passed to the report." in text_of(the(records(strong)))
+    said = text_of(the(records(strong, weak), reference="sft"))
+    assert "Left out: s/grpo/seed-5 was not passed to the report, t/sft/seed-0 repeats seed 0 (sft)." in said
 
 
 def test_other_training_data_is_a_flag_and_no_refusal() -> None:

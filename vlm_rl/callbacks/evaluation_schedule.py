@@ -1,7 +1,7 @@
 """Evaluation before the first step (Vanilla) and after every so many epochs."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from vlm_rl.callbacks.recorder import log
+from vlm_rl.evaluation.endpoint import for_pick
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
 from vlm_rl.memory import peak_bytes
 from vlm_rl.module import VLMReinforcement, reinforcement
@@ -34,7 +35,7 @@ class EvaluationSchedule(lightning.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
-        self.best_step, self._best_value = state_dict["best_step"], state_dict["best_value"]
+        self.best_step, self._best_value = state_dict["best_step"], for_pick(state_dict["best_value"])
 
     def is_due(self, module: VLMReinforcement) -> bool:
         """Whether an evaluated epoch has just ended."""
@@ -60,10 +61,13 @@ class EvaluationSchedule(lightning.Callback):
     ) -> None:
         module = reinforcement(pl_module)
         if self.is_due(module):
-            line = self._evaluate(trainer, module, self._folder)
-            value = line.get(self._evaluator.scheme.endpoint.pick, 0.0)
-            if value > self._best_value:
-                self._best_value, self.best_step = value, module.progress.generation_steps
+            self.consider(self._evaluate(trainer, module, self._folder))
+
+    def consider(self, line: Mapping[str, Any]) -> None:
+        """Picks the step of an evaluation if it is better than all before, by the report's rule; none without what picks."""
+        value = line.get(self._evaluator.scheme.endpoint.pick)
+        if value is not None and for_pick(value) > self._best_value:
+            self._best_value, self.best_step = for_pick(value), line["generation_steps"]
 
     def _evaluate(self, trainer: lightning.Trainer, module: VLMReinforcement, folder: RunFolder) -> dict[str, Any]:
         progress, scheme = module.progress, self._evaluator.scheme

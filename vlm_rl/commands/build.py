@@ -165,16 +165,25 @@ def arm_of(config: dict[str, Any]) -> str:
 
     The seed also appears where configs refer to it (a random reward), so every use of it is taken out.
     """
-    text = json.dumps(_without_seed(comparable(config)), sort_keys=True, default=str)
+    text = json.dumps(_without_seed(comparable(_without_reference(config))), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "attention", "min_pixels", "max_pixels")}
-    relevant = [model, config["dataset"], config["evaluation"], config["rollout"]["evaluation_engine"], config["num_threads"]]
+    evaluation = _without_reference(config)["evaluation"]
+    relevant = [model, config["dataset"], evaluation, config["rollout"]["evaluation_engine"], config["num_threads"]]
     text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)
     return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _without_reference(config: dict[str, Any]) -> dict[str, Any]:
+    """What a run is compared with changes nothing that it computes, and stays out of every hash."""
+    evaluation = config["evaluation"]
+    scheme = evaluation["scheme"]
+    endpoint = {key: value for key, value in scheme["endpoint"].items() if key != "reference"}
+    return config | {"evaluation": evaluation | {"scheme": scheme | {"endpoint": endpoint}}}
 
 
 def _without_seed(node: Any) -> Any:

@@ -1,7 +1,7 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.evaluation.kpi import Kpi
-from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, WholeWords
+from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.reading.rejudge import Judging
+from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.reading.training import WHOLE_WORDS, words_of
 from vlm_rl.reports.report import make_report
 from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge
 
 JUDGES = ("stored", "current")
-WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
 
 
 def run(config: DictConfig, *, command: str) -> Path:
@@ -29,11 +30,10 @@ def run(config: DictConfig, *, command: str) -> Path:
         raise ValueError(
             "studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'"
         )
-    studies = [config.studies] if isinstance(config.studies, str) else list(config.studies)
     settings = settings_of(config, command=command)
     with _judge(config.report.judge) as judge:
         return make_report(
-            [Path(study) for study in studies],
+            _studies(config),
             out=None if config.report.out is None else Path(config.report.out),
             settings=settings,
             judge=judge,
@@ -54,7 +54,7 @@ def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
         price_per_device_hour=None if report.price_per_device_hour is None else float(report.price_per_device_hour),
         currency=report.currency,
         reader=ReaderSize(**report.reader),
-        reflection=_reflection_rule(config.evaluation.reflection),
+        reflection=_reflection_rule(config.evaluation.reflection, studies=_studies(config)),
         wandb_workspace=report.wandb_workspace,
         kpis=_kpis(config.evaluation.get("kpi") or {}),
         command=command,
@@ -80,13 +80,28 @@ def _kpis(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:
     return tuple(instantiate(kpi) for kpi in config.values())
 
 
-def _reflection_rule(config: DictConfig) -> ReflectionRule | None:
-    """None where the runs' own counts are good enough: our rule, and no words named."""
+def _studies(config: DictConfig) -> list[Path]:
+    return [Path(config.studies)] if isinstance(config.studies, str) else [Path(study) for study in config.studies]
+
+
+def _reflection_rule(config: DictConfig, *, studies: Sequence[Path]) -> ReflectionRule | None:
+    """None where the runs' own counts are good enough: our rule, and no words named. Another rule takes the runs' own words."""
     if config.words is None and config._target_ == WHOLE_WORDS:
         return None
-    words = PAPER_REFLECTION_WORDS if config.words is None else tuple(map(str, config.words))
+    words = _words_of_all(studies) if config.words is None else tuple(map(str, config.words))
     rule: ReflectionRule = instantiate(config, words=words)
     return rule
+
+
+def _words_of_all(studies: Sequence[Path]) -> tuple[str, ...]:
+    """The one list of words that every run declares."""
+    lists = {words_of(run.config) for run in find_runs(studies).runs}
+    if len(lists) > 1:
+        raise ValueError(
+            f"evaluation.reflection: these runs count {len(lists)} different lists of words, and another rule needs one list. "
+            "Name it, as in: python report.py evaluation.reflection.words='[wait,verify]', or report on fewer studies."
+        )
+    return lists.pop()
 
 
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")

@@ -55,6 +55,7 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
             return
     experiment = build(cfg)
     try:
+        experiment.evaluator.scheme.check_endpoint()
         if cfg.dry_run == "rollouts":
             show_rollouts(experiment)
         else:

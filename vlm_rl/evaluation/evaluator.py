@@ -39,6 +39,18 @@ class Scheme:
         """Each split under each setting."""
         return list(product(self.splits, self.settings))
 
+    def check_endpoint(self) -> None:
+        """Refuse to train for an endpoint that is not evaluated. Validation alone is allowed: a selection never opens its test."""
+        settings = [setting.name for setting in self.settings]
+        judged = [] if list(self.splits) == [self.endpoint.picked_by] else [("split", self.endpoint.split, self.splits)]
+        picking = [("picked_by", self.endpoint.picked_by, self.splits), ("setting", self.endpoint.setting, settings)]
+        for key, named, evaluated in (*picking, *judged):
+            if named not in evaluated:
+                raise ValueError(
+                    f"evaluation.scheme.endpoint.{key}={named} is not evaluated: no epoch could be picked, or none judged. "
+                    f"Name one of {', '.join(evaluated)}, or add it to evaluation.scheme."
+                )
+
 
 Answer = Callable[[], pa.Table]
 Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records

@@ -57,7 +57,9 @@ def variance_limits(df: float, *, confidence: float = 0.95) -> tuple[float, floa
 
 
 def power(effect: float, *, variances: Variances, seeds: tuple[int, ...], questions: int, level: float = LEVEL) -> float:
-    """Probability that a true gain of `effect` is found and called a gain, two-sided test at `level`."""
+    """Probability that a true gain of `effect` is found and called an improvement, two-sided test at `level`; 0 below FEWEST_SEEDS."""
+    if min(seeds) < FEWEST_SEEDS:
+        return 0.0
     scales = [
         (seed + noise / questions) / size for seed, noise, size in zip(variances.seeds, variances.residuals, seeds, strict=True)
     ]

@@ -141,7 +141,9 @@ class ReflectionCounts:
         )
 
     def ratios(self) -> dict[str, float]:
-        """The five ratios under the paper's names; NaN where nothing is there to divide by."""
+        """The five ratios under the paper's names; NaN where nothing is there to divide by, or no word was looked for."""
+        if not self.word_counts:
+            return dict.fromkeys(REFLECTION_RATIOS, math.nan)
         num_incorrect = self.num_responses - self.num_correct
         num_plain = self.num_responses - self.num_reflective
         num_reflective_incorrect = self.num_reflective - self.num_reflective_correct

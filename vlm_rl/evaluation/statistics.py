@@ -39,13 +39,19 @@ class Difference:
     seeds: tuple[int, ...]  # number of runs
     seed_variances: tuple[float, ...]  # of one run's mean over the questions asked; NaN with a single seed
     residual_variances: tuple[float, ...]  # of one question in one run, beyond what seed and question explain
-    variance_questions: float  # b: of the estimate, over questions; NaN with a single question
+    question_variance: float  # over questions, of what each differs by in these very runs; NaN with a single question
     num_questions: int  # images, where several questions share one
 
     @property
     def variance_seeds(self) -> float:
         """a: of the estimate, over training seeds; NaN with a single seed."""
         return sum(variance / size for variance, size in zip(self.seed_variances, self.seeds, strict=True))
+
+    @property
+    def variance_questions(self) -> float:
+        """b: of the estimate, over questions, without the noise that each question's average owes to few seeds."""
+        noise = sum(residual / size for residual, size in zip(self.residual_variances, self.seeds, strict=True))
+        return math.nan if self.num_questions < 2 else max(0.0, (self.question_variance - noise) / self.num_questions)
 
     @property
     def df_seeds(self) -> float:
@@ -68,8 +74,12 @@ class Difference:
         return self._interval(t_seeds**2 * self.variance_seeds + t_questions**2 * self.variance_questions)
 
     def this_run_only(self, *, confidence: float = 0.95) -> Interval:
-        """g +- t_(Q-1) sqrt(b): these very runs, new questions. All that a single seed can say."""
-        return self._interval(t_quantile(float(self.num_questions - 1), confidence=confidence) ** 2 * self.variance_questions)
+        """g +- t_(Q-1) sqrt(variance over questions / Q): these very runs, new questions. All that a single seed can say.
+
+        Nothing is taken off for the noise of few seeds, as it is for b: these runs answer new questions with just that noise.
+        """
+        t_questions = t_quantile(float(self.num_questions - 1), confidence=confidence)
+        return self._interval(t_questions**2 * self.question_variance / self.num_questions)
 
     def _interval(self, squared_width: float) -> Interval:
         width = math.sqrt(squared_width) if squared_width >= 0 else math.nan
@@ -112,7 +122,7 @@ def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | 
         seeds=(len(difference),),
         seed_variances=(_variance(difference.mean(axis=1)),),
         residual_variances=(residual_variance(sums),),
-        variance_questions=_variance_over_questions(sums.mean(axis=0), noise=residual_variance(sums) / len(sums)),
+        question_variance=_variance(sums.mean(axis=0)),
         num_questions=sums.shape[1],
     )
 
@@ -126,16 +136,13 @@ def unpaired_difference(
     """Two trained arms on the same questions, never paired by seed: a = var_A / n_A + var_B / n_B, Welch's df."""
     _check_matrices(arm, reference)
     sums = [image_means(scores, images=images) for scores in (arm, reference)]
-    residuals = tuple(residual_variance(scores) for scores in sums)
     over_questions = sums[0].mean(axis=0) - sums[1].mean(axis=0)
     return Difference(
         estimate=float(arm.mean() - reference.mean()),
         seeds=(len(arm), len(reference)),
         seed_variances=(_variance(arm.mean(axis=1)), _variance(reference.mean(axis=1))),
-        residual_variances=residuals,
-        variance_questions=_variance_over_questions(
-            over_questions, noise=residuals[0] / len(arm) + residuals[1] / len(reference)
-        ),
+        residual_variances=tuple(residual_variance(scores) for scores in sums),
+        question_variance=_variance(over_questions),
         num_questions=over_questions.size,
     )
 
@@ -211,12 +218,5 @@ def _check_matrices(*matrices: Float[np.ndarray, "_ _"]) -> None:
             )
 
 
-def _variance(seed_means: Vector) -> float:
-    return float(seed_means.var(ddof=1)) if seed_means.size > 1 else math.nan
-
-
-def _variance_over_questions(seed_averaged: Vector, *, noise: float) -> float:
-    """max(0, variance over questions / Q - noise / Q), the noise being what each question's average owes to few seeds."""
-    if seed_averaged.size < 2:
-        return math.nan
-    return max(0.0, (float(seed_averaged.var(ddof=1)) - noise) / seed_averaged.size)
+def _variance(means: Vector) -> float:
+    return float(means.var(ddof=1)) if means.size > 1 else math.nan

@@ -41,6 +41,10 @@ def overridden(records: Records, *, settings: ReportSettings) -> tuple[Records, 
         return records, None
     declared = choose_endpoint(records).endpoint
     split, setting = settings.split or declared.split, settings.setting or declared.setting
+    if split == declared.picked_by:
+        raise ReportError(
+            f"report.split={split} also picks the epochs, and a maximum over epochs is not judged. Pass another split."
+        )
     title_of(setting)  # refuses what is not the name of a setting
     records = with_setting(records, setting=setting)
     for key, asked, present in (("setting", setting, records.settings()), ("split", split, records.splits())):

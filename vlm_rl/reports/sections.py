@@ -12,7 +12,7 @@ from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table, pass_at_table, table3_table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table
 from vlm_rl.reports.tables.aggregate_tables import aggregate_table
 from vlm_rl.reports.tables.alert_tables import alert_table
 from vlm_rl.reports.tables.behaviour_tables import (
@@ -27,8 +27,10 @@ from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, eva
 from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
 from vlm_rl.reports.tables.kpi_tables import kpi_table
 from vlm_rl.reports.tables.run_tables import run_table
+from vlm_rl.reports.tables.pass_at_tables import pass_at_table
 from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
 from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.tables.table_3 import table3_table
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
 

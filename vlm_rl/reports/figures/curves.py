@@ -11,8 +11,9 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
 from vlm_rl.reports.figures.panels import BAND, Figure, FloatArray, Line, Panel
 from vlm_rl.reports.phrase import Phrase, paragraph, say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number
+from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 
 Points = Mapping[float, float]  # x -> y of one run
 WORD_PREFIX = "reflection/word/"
@@ -72,6 +73,9 @@ def accuracy_figure(records: Records) -> Figure:
             say("Fig. 5 of the paper. Epoch 0 and the dashed line are Vanilla, the untrained model, averaged over seeds."),
             spread_note(TWO_WAY),
             say("There is no band where the seeds answered different questions."),
+            say("Arms began from different models: each has its own epoch 0, and there is no dashed line.")
+            if len(untrained_models(records)) > 1
+            else "",
         ),
         panels=drawn(panels),
         num_columns=max(1, len(settings)),
@@ -164,7 +168,9 @@ def _accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
     title = say("{split}, {setting}", split=split, setting=title_of(setting))
     panel = panel_of(records, points=points, title=title, x=say("epoch"), y=say("accuracy (%)"), share=True)
     lines = tuple(_two_way(line, arm=records.trained[line.color], split=split, setting=setting) for line in panel.lines)
-    return replace(panel, lines=lines, band=TWO_WAY, baseline=_baseline(records.arms, split=split, setting=setting))
+    return replace(
+        panel, lines=lines, band=TWO_WAY, baseline=_baseline(untrained_models(records), split=split, setting=setting)
+    )
 
 
 def _two_way(line: Line, *, arm: Arm, split: str, setting: str) -> Line:
@@ -172,14 +178,10 @@ def _two_way(line: Line, *, arm: Arm, split: str, setting: str) -> Line:
     return replace(line, interval=accuracy_band(points))
 
 
-def _baseline(arms: Sequence[Arm], *, split: str, setting: str) -> float | None:
-    """Mean over seeds of the untrained model, each file once however many arms share it."""
-    found = {
-        e.path.resolve(): e.accuracy()
-        for arm in arms
-        for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    }
-    return float(np.mean(list(found.values()))) if found else None
+def _baseline(models: Sequence[UntrainedModel], *, split: str, setting: str) -> float | None:
+    """Mean over seeds of the one untrained model; None where arms began from several."""
+    found = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]
+    return float(np.mean(found)) if found and len(models) == 1 else None
 
 
 def _line(arm: Arm, *, color: int, points: Callable[[RunRecords], Points]) -> Line | None:

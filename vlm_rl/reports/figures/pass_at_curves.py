@@ -11,9 +11,10 @@ from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
 from vlm_rl.reports.figures.curves import drawn, spread_note
 from vlm_rl.reports.figures.panels import Figure, Line, Panel
 from vlm_rl.reports.phrase import paragraph, say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
+from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.reading.untrained_models import untrained_models
+from vlm_rl.reports.tables.pass_at_tables import pass_at_levels
 
 BySeed = Mapping[int, Evaluation]
 
@@ -52,31 +53,17 @@ def most_sampled(records: Records) -> str | None:
 
 
 def _panel(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> Panel:
-    picked = [(arm.label, _picked(arm, endpoint=endpoint, split=split, setting=setting)) for arm in records.trained]
-    shown = [*picked, (say("Vanilla (untrained)"), _untrained(records, split=split, setting=setting))]
+    untrained = {model.label for model in untrained_models(records)}
+    levels = pass_at_levels(records, endpoint=endpoint, split=split, setting=setting)
+    levels.sort(key=lambda level: level[0] in untrained)  # stable: arms keep the colours of every other figure
     return Panel(
         title=split,
         x_label=say("k"),
         y_label=say("pass@k (%)"),
-        lines=tuple(_line(label, color=color, found=found) for color, (label, found) in enumerate(shown) if found),
+        lines=tuple(_line(label, color=color, found=found) for color, (label, found) in enumerate(levels) if found),
         is_share=True,
         band=TWO_WAY,
     )
-
-
-def _picked(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> BySeed:
-    found = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
-    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
-
-
-def _untrained(records: Records, *, split: str, setting: str) -> BySeed:
-    """The untrained model of each seed, from whichever arm has it: all arms of a study share it."""
-    runs = [run for arm in records.arms for run in arm.used]
-    return {
-        run.run.seed: run.evaluations[UNTRAINED_EPOCH, split, setting]
-        for run in runs
-        if (UNTRAINED_EPOCH, split, setting) in run.evaluations
-    }
 
 
 def _line(label: str, *, color: int, found: BySeed) -> Line:

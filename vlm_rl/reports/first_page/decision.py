@@ -125,6 +125,8 @@ def _cost(records: Records, *, verdicts: Sequence[ArmVerdict], costs: dict[str, 
 def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
     if not choice.is_declared:
         yield say("The endpoint was not fixed before the runs, so that a lucky one may have been chosen.")
+    if any(verdict.has_late_reference for verdict in verdicts):
+        yield say("The reference was chosen after the runs, so that one that flatters may have been chosen.")
     for verdict in verdicts:
         yield from (say("{arm}: {flag}", arm=verdict.arm, flag=flag) for flag in verdict.flags)
     yield from training_risks(records, endpoint=choice.endpoint)

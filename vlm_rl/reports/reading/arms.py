@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from vlm_rl.evaluation.dynamics import LengthBins
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords
+from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import Record
 from vlm_rl.reports.reading.runs import Run
@@ -25,6 +26,7 @@ class RunRecords:
     aha: tuple[CompletionPlace, ...] = ()  # first right training responses with a reflection word
     stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read
     rule: ReflectionRule = field(default_factory=WholeWords)  # what its reflection words were counted by
+    untrained: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is untrained
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the untrained one."""
@@ -37,6 +39,9 @@ class Arm:
 
     label: str
     runs: tuple[RunRecords, ...]
+    absent: tuple[
+        Phrase, ...
+    ] = ()  # runs of this arm that are not among `runs`: repeated seeds, and seeds that were not passed
 
     @property
     def used(self) -> tuple[RunRecords, ...]:

@@ -28,6 +28,9 @@ TRAINING_POINTS = 4  # generation steps of a run that are looked into: the first
 MOST_OF_A_RUN = 60
 MOST_IN_ALL = 1500
 UNTRAINED_LABEL = "vanilla"
+EVALUATED = "evaluate"  # the folder in a run where evaluate.py puts what it makes of it; it is part of the variant's name
+IN_VARIANT = 1  # which parent of a run folder is its study: <study>/<variant>/seed-0
+EVALUATED_IN_RUN = 4  # <study>/<variant>/seed-0/evaluate/<what>/seed-0
 IMAGE_KEY = re.compile(r"[\w-]+")  # nothing that could lead out of the folder of images
 
 Phase = Literal["training", "evaluation"]
@@ -106,11 +109,12 @@ def completions_for_reader(
 
 
 def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]:
-    """The stored pictures of a completion, in order: `images/<key>.png` in the folder of its study. Missing ones are left out."""
+    """The stored pictures of a completion, in order: `images/<key>.png` in its study's folder or deeper. Missing ones are left out."""
     run = next((run.run for arm in records.arms for run in arm.runs if run.run.name == completion.run), None)
     if run is None:
         return ()
-    folders = [parent / "images" for parent in run.path.resolve().parents[:6]]  # evaluate.py writes deeper in a study
+    study = EVALUATED_IN_RUN if EVALUATED in Path(run.variant).parts else IN_VARIANT
+    folders = [parent / "images" for parent in run.path.resolve().parents[: study + 1]]  # nothing from outside the study
     keys = [key for key in completion.image_ids if IMAGE_KEY.fullmatch(key)]
     found = (next((file for folder in folders if (file := folder / f"{key}.png").is_file()), None) for key in keys)
     return tuple(file for file in found if file is not None)

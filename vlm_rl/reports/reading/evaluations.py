@@ -18,7 +18,7 @@ from vlm_rl.reports.reading.questions import QUESTION_COLUMNS, Questions
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 
-COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason")
+COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
 EVALUATION_FILE = re.compile(rf"(?P<split>.+?)_(?P<setting>{SETTING_NAME.pattern})\.parquet")
 VERDICTS = ("correct", "wrong", "unparsable", "timed_out")
 
@@ -41,6 +41,7 @@ class Evaluation:
     verdicts: dict[str, int]
     num_truncated: int
     num_unboxed: int
+    judge_versions: tuple[str, ...]  # each once; the manifest says what judged last, and a file may be older
 
     def scores(self) -> NDArray[np.float64]:
         """pass@k of each question, with the setting's k."""
@@ -125,6 +126,7 @@ def _summed(samples: pa.Table, *, path: Path, epoch: int, split: str, setting: s
         verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
         num_truncated=_number_of(pc.equal(samples["finish_reason"], "length")),
         num_unboxed=samples.num_rows - _number_of(samples["boxed"]),
+        judge_versions=tuple(sorted(pc.unique(samples["judge_version"]).to_pylist())),
     )
 
 

@@ -1,11 +1,24 @@
 """What is missing in runs, and what makes arms hard to compare: other data, other questions, another judge. Said, never mended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, RunRecords
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.runs import Run
 
 Groups = dict[str, dict[str, None]]  # what differs -> labels of the arms that have it, each once, in order
+UNTRAINED_LABEL = "vanilla"  # of an untrained model that is no arm of this report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """What was measured of one model: a run and its own evaluations."""
+
+    label: str  # of its arm
+    run: Run
+    evaluations: list[Evaluation]
 
 
 def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
@@ -41,29 +54,43 @@ def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterat
 
 def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:
     """Why accuracies of arms may not be comparable, with the arms named."""
+    models = list(_models(arms))
     judges: Groups = {}
-    for arm in arms:
-        for records in arm.runs:
-            _add(judges, key=records.run.judge_version, arm=arm)
+    for model in models:
+        for version in sorted({version for evaluation in model.evaluations for version in evaluation.judge_versions}):
+            _add(judges, key=version, model=model)
     if len(judges) > 1:
         yield say(
             "Runs were judged by different judge versions ({judges}); their accuracies are not comparable. "
             "Judge them all again: report.judge=current.",
             judges=_named(judges),
         )
-    runs = [records.run for arm in arms for records in arm.runs]
-    for split in sorted({split for run in runs for split in run.data}):
-        yield from _other_data(arms, split=split)
-    for split, setting in sorted({cell[1:] for arm in arms for records in arm.runs for cell in records.evaluations}):
-        yield from _other_questions(arms, split=split, setting=setting)
+    for split in sorted({split for model in models for split in model.run.data}):
+        yield from _other_data(models, split=split)
+    for split, setting in sorted({(one.split, one.setting) for model in models for one in model.evaluations}):
+        yield from _other_questions(models, split=split, setting=setting)
 
 
-def _other_data(arms: Sequence[Arm], *, split: str) -> Iterator[Phrase]:
-    for seed in _seeds(arms):
+def _models(arms: Sequence[Arm]) -> Iterator[_Model]:
+    """Each run with its own evaluations, and the untrained models behind them, which need not be arms of the report."""
+    labels = {records.run.path.resolve(): arm.label for arm in arms for records in arm.runs}
+    for arm in arms:
+        for records in arm.runs:
+            is_own = records.untrained is None or records.run.is_untrained or records.run.is_evaluated_only
+            own = [one for one in records.evaluations.values() if is_own or one.epoch > UNTRAINED_EPOCH]
+            yield _Model(label=arm.label, run=records.run, evaluations=own)
+            if records.untrained is not None and not is_own:
+                before = [one for one in records.evaluations.values() if one.epoch == UNTRAINED_EPOCH]
+                label = labels.get(records.untrained.path.resolve(), UNTRAINED_LABEL)
+                yield _Model(label=label, run=records.untrained, evaluations=before)
+
+
+def _other_data(models: Sequence[_Model], *, split: str) -> Iterator[Phrase]:
+    for of_seed in _by_seed(models):
         hashes: Groups = {}
-        for arm, records in _runs_of(arms, seed=seed):
-            if split in records.run.data:
-                _add(hashes, key=str(records.run.data[split]), arm=arm)
+        for model in of_seed:
+            if split in model.run.data:
+                _add(hashes, key=str(model.run.data[split]), model=model)
         if len(hashes) > 1:
             yield say(
                 "Runs of one seed have different {split} data ({arms}); their accuracies on {split} are not comparable.",
@@ -73,38 +100,54 @@ def _other_data(arms: Sequence[Arm], *, split: str) -> Iterator[Phrase]:
             return
 
 
-def _other_questions(arms: Sequence[Arm], *, split: str, setting: str) -> Iterator[Phrase]:
-    for seed in _seeds(arms):
-        asked: Groups = {}
-        sizes: dict[tuple[str, ...], str] = {}
-        for arm, records in _runs_of(arms, seed=seed):
-            for cell, evaluation in records.evaluations.items():
-                if cell[1:] == (split, setting):
-                    ids = evaluation.questions.row_id
-                    name = sizes.setdefault(ids, f"set {len(sizes) + 1} of {len(ids)} questions")
-                    _add(asked, key=name, arm=arm)
-        if len(asked) > 1:
+def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> Iterator[Phrase]:
+    for of_seed in _by_seed(models):
+        asked = [
+            (model, one.questions)
+            for model in of_seed
+            for one in model.evaluations
+            if (one.split, one.setting) == (split, setting)
+        ]
+        where = {"split": split, "setting": setting, "seed": of_seed[0].run.seed}
+        sets = _sets((model, questions.row_id) for model, questions in asked)
+        if len(sets) > 1:
             yield say(
                 "On {split} ({setting}) not everyone was asked the same questions, seed {seed} ({arms}); "
                 "accuracies there are not comparable.",
-                split=split,
-                setting=setting,
-                seed=seed,
-                arms=_named(asked),
+                arms=_named(sets),
+                **where,
             )
             return
+        for control in sorted(
+            {model.run.image_control for model, _ in asked}
+        ):  # what is shown other figures on purpose says so
+            figures = _sets((model, questions.image_id) for model, questions in asked if model.run.image_control == control)
+            if len(figures) > 1:
+                yield say(
+                    "On {split} ({setting}) the same questions were asked with different figures, seed {seed} ({arms}); "
+                    "accuracies there are not comparable.",
+                    arms=_named(figures),
+                    **where,
+                )
+                return
 
 
-def _seeds(arms: Sequence[Arm]) -> list[int]:
-    return sorted({records.run.seed for arm in arms for records in arm.runs})
+def _sets(asked: Iterable[tuple[_Model, tuple[str, ...]]]) -> Groups:
+    """Who was given which questions, or figures, for each question one."""
+    sets: Groups = {}
+    names: dict[tuple[str, ...], str] = {}
+    for model, ids in asked:
+        _add(sets, key=names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), model=model)
+    return sets
 
 
-def _runs_of(arms: Sequence[Arm], *, seed: int) -> Iterator[tuple[Arm, RunRecords]]:
-    return ((arm, records) for arm in arms for records in arm.runs if records.run.seed == seed)
+def _by_seed(models: Sequence[_Model]) -> Iterator[list[_Model]]:
+    for seed in sorted({model.run.seed for model in models}):
+        yield [model for model in models if model.run.seed == seed]
 
 
-def _add(groups: Groups, *, key: str, arm: Arm) -> None:
-    groups.setdefault(key, {})[arm.label] = None
+def _add(groups: Groups, *, key: str, model: _Model) -> None:
+    groups.setdefault(key, {})[model.label] = None
 
 
 def _named(groups: Groups) -> str:

@@ -1,17 +1,17 @@
 """From the runs that were found to records: all that they measured, grouped into arms. The one place that reads run folders whole."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.gaps import gaps, mixtures
 from vlm_rl.reports.reading.json_lines import read_json_lines
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.runs import Run, RunsFound, untrained_folder
+from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder
+from vlm_rl.reports.reading.selection import select_runs
 from vlm_rl.reports.reading.training import count_training
 
 
@@ -22,19 +22,18 @@ def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: 
     (as Judge.judge) judges every stored response again.
     """
     reader = RunReader(reflection=reflection, rejudge=None if judge is None else Rejudge(judge))
+    selection = select_runs(found)
     by_arm: dict[str, list[RunRecords]] = {}
-    for run in found.runs:
-        siblings = by_arm.setdefault(run.arm, [])
-        twin = next((records.run for records in siblings if records.run.seed == run.seed), None)
-        if twin is None:
-            siblings.append(reader.read(run))
-        else:
-            problem = say("{run} repeats {twin} (same arm and seed) and is left out.", run=run.name, twin=twin.name)
-            reader.problems.append(problem)
+    for run in selection.runs:
+        by_arm.setdefault(run.arm, []).append(reader.read(run))
     labels = arm_labels([runs[0].run for runs in by_arm.values()])
-    arms = [Arm(label=label, runs=tuple(runs)) for label, runs in zip(labels, by_arm.values(), strict=True)]
+    arms = [
+        Arm(label=label, runs=tuple(runs), absent=selection.absent.get(arm, ()))
+        for label, (arm, runs) in zip(labels, by_arm.items(), strict=True)
+    ]
     arms.sort(key=lambda arm: (arm.is_untrained, arm.is_evaluated_only, arm.runs[0].run.algorithm == "sft", arm.label))
-    return Records(arms=tuple(arms), problems=(*found.problems, *reader.problems, *gaps(arms), *mixtures(arms)))
+    problems = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
+    return Records(arms=tuple(arms), problems=tuple(dict.fromkeys(problems)))  # arms may share what is wrong
 
 
 class RunReader:
@@ -57,9 +56,11 @@ class RunReader:
             rejudge=self._rejudge,
         )
         self.problems += [*metrics.problems, *cost.problems, *alerts.problems, *training.problems]
+        untrained, own = self._untrained_of(run), self._own_evaluations(run)
+        before = () if untrained is None else self._evaluations.read_folder(untrained.path)
         return RunRecords(
-            run=run if self._rejudge is None else replace(run, judge_version=self._rejudge.version),
-            evaluations={(e.epoch, e.split, e.setting): e for e in self._evaluations_of(run)},
+            run=replace(run, judge_version=self._judged_by(own) or run.judge_version),
+            evaluations={(e.epoch, e.split, e.setting): e for e in (*filter(_is_untrained, before), *own)},
             training=training.records,
             cost=cost.records,
             alerts=alerts.records,
@@ -67,21 +68,34 @@ class RunReader:
             aha=training.aha,
             stored_steps=training.stored_steps,
             rule=training.rule,
+            untrained=untrained,
         )
 
-    def _evaluations_of(self, run: Run) -> list[Evaluation]:
-        """Those of the untrained model of its seed at epoch 0, and its own."""
-        untrained = untrained_folder(run)
-        before = () if untrained is None else self._evaluations.read_folder(untrained)
-        own = () if untrained == run.path else self._evaluations.read_folder(run.path)
-        return [*(e for e in before if e.epoch == UNTRAINED_EPOCH), *own]
+    def _untrained_of(self, run: Run) -> Run | None:
+        """The untrained model of its seed, which need not be among the runs of the report."""
+        folder = untrained_folder(run)
+        if folder is None or run.is_untrained:
+            return run if run.is_untrained else None
+        return read_or_say(folder, problems=self.problems)
+
+    def _own_evaluations(self, run: Run) -> tuple[Evaluation, ...]:
+        found = self._evaluations.read_folder(run.path)
+        return tuple(filter(_is_untrained, found)) if run.is_untrained else found
+
+    def _judged_by(self, evaluations: Iterable[Evaluation]) -> str:
+        """Every judge version that its evaluations hold: the manifest only says which one was there when it was last resumed."""
+        if self._rejudge is not None:
+            return self._rejudge.version
+        return ", ".join(sorted({version for evaluation in evaluations for version in evaluation.judge_versions}))
+
+
+def _is_untrained(evaluation: Evaluation) -> bool:
+    return evaluation.epoch == UNTRAINED_EPOCH
 
 
 def _what(run: Run) -> str:
     """`reinforce_pp`, or `evaluated, blank` for a model that was shown something else than the figures."""
-    image = run.config.get("evaluation", {}).get("scheme", {}).get("image", {}).get("_target_", "")
-    control = image.rpartition(".")[2].lower()
-    return run.algorithm if control in ("", "intact") else f"{run.algorithm}, {control}"
+    return run.algorithm if run.image_control == INTACT else f"{run.algorithm}, {run.image_control}"
 
 
 def arm_labels(firsts: Sequence[Run]) -> list[str]:

@@ -24,11 +24,12 @@ class Rejudge:
         self._lock = threading.Lock()  # a judge is no judge for two threads
 
     def __call__(self, samples: pa.Table) -> pa.Table:
-        """The rows with the columns `verdict` and `accuracy` as this judge says."""
+        """The rows with the columns `verdict`, `accuracy` and, where it is there, `judge_version` as this judge says."""
         responses, golds = (samples[name].to_pylist() for name in self.columns)
         with self._lock:
             verdicts = pa.array(self._verdicts(responses, golds), pa.string())
         judged = {"verdict": verdicts, "accuracy": pc.cast(pc.equal(verdicts, Verdict.CORRECT.value), pa.float64())}
+        judged["judge_version"] = pa.repeat(self.version, samples.num_rows)
         return pa.table({name: judged.get(name, samples[name]) for name in samples.column_names})
 
     def _verdicts(self, responses: Sequence[str], golds: Sequence[str]) -> list[str]:

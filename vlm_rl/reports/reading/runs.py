@@ -1,7 +1,7 @@
 """Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.json_lines import Record, read_object
 
+SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
+INTACT = "intact"  # the figures as they are
 
 
 class ReportError(ValueError):
@@ -39,6 +41,12 @@ class Run:
         return f"{self.study}/{self.variant}/seed-{self.seed}"
 
     @property
+    def image_control(self) -> str:
+        """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank`."""
+        scheme = (self.config.get("evaluation") or {}).get("scheme") or {}
+        return str((scheme.get("image") or {}).get("_target_", "")).rpartition(".")[2].lower() or INTACT
+
+    @property
     def is_untrained(self) -> bool:
         """Whether this is the model before any training, evaluated once for all arms of its seed."""
         return self.algorithm == "vanilla"
@@ -54,6 +62,7 @@ class RunsFound:
     """The runs under the folders asked for, and what could not be read there."""
 
     runs: tuple[Run, ...]
+    not_passed: tuple[Run, ...]  # of the same arms, in the same variant folders, but not under the folders asked for
     problems: tuple[str, ...]
 
 
@@ -63,19 +72,43 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
         raise ReportError(
             "studies=[] names no folder. Pass at least one, as in: python report.py studies='[outputs/quickstart]'"
         )
-    runs: dict[Path, Run] = {}
+    tried: dict[Path, Run | None] = {}
     problems: list[str] = []
     for study in studies:
         for manifest in _manifests(study):
-            try:
-                runs.setdefault(manifest.parent.resolve(), read_run(manifest.parent))
-            except (KeyError, ValueError, TypeError, OSError) as error:
-                reason = f"{type(error).__name__} {error}"
-                problems.append(say("{path} could not be read and its run is left out: {reason}", path=manifest, reason=reason))
+            folder = manifest.parent.resolve()
+            if folder not in tried:
+                tried[folder] = read_or_say(manifest.parent, problems=problems)
+    runs = _in_order(run for run in tried.values() if run is not None)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
-    ordered = sorted(runs.values(), key=lambda run: (run.study, run.variant, run.seed))
-    return RunsFound(runs=tuple(ordered), problems=tuple(problems))
+    not_passed = _in_order(_beside(tried, problems=problems))
+    return RunsFound(runs=runs, not_passed=not_passed, problems=tuple(problems))
+
+
+def _in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
+    return tuple(sorted(runs, key=lambda run: (run.study, run.variant, run.seed)))
+
+
+def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterator[Run]:
+    """Further seeds of what was found: someone may have left out those that do not suit."""
+    arms = {(folder.parent, run.arm) for folder, run in tried.items() if run is not None}
+    for variant in sorted({folder for folder, _ in arms}):
+        for manifest in sorted(variant.glob(SEED_PATTERN)):
+            run = None if manifest.parent.resolve() in tried else read_or_say(manifest.parent, problems=problems)
+            if run is not None and (variant, run.arm) in arms:
+                yield run
+
+
+def read_or_say(folder: Path, *, problems: list[str]) -> Run | None:
+    """The run in a folder, or None and a problem more."""
+    try:
+        return read_run(folder)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        reason = f"{type(error).__name__} {error}"
+        path = folder / "manifest.json"
+        problems.append(say("{path} could not be read and its run is left out: {reason}", path=path, reason=reason))
+        return None
 
 
 def read_run(folder: Path) -> Run:

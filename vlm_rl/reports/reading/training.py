@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlm_rl.evaluation.dynamics import LengthBins, bin_by_length, no_length_bins
-from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords, pool_reflection, reflective_counts
+from vlm_rl.evaluation.reflection import (
+    PAPER_REFLECTION_WORDS,
+    ReflectionRule,
+    Substrings,
+    WholeWords,
+    pool_reflection,
+    reflective_counts,
+)
 from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.evaluations import VERDICTS
@@ -27,7 +34,11 @@ from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
 
 COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)
 TEACHERS = ("sft",)  # algorithms whose completions are a teacher's texts
+REFLECTION_RATIO = "reflection/reflection_ratio"
 AHA_KEPT = 5  # of a run; a report shows fewer
+WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
+RULES = {WHOLE_WORDS: WholeWords, f"{Substrings.__module__}.{Substrings.__qualname__}": Substrings}  # a report imports no other
+UNKNOWN_RULE = WholeWords(words=())  # for a run with a rule of its own: marks nothing, and its ratios are missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +67,7 @@ class Training:
 
     records: tuple[Record, ...]
     rule: ReflectionRule  # what its words were counted by
-    length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own
+    length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own or by an unknown rule
     aha: tuple[CompletionPlace, ...] = ()
     stored_steps: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
@@ -72,12 +83,24 @@ def step_of(file: Path) -> int:
     return int(file.stem.removeprefix("step-"))
 
 
-def rule_of(config: Mapping[str, Any]) -> ReflectionRule:
-    """The rule that a run declares at `evaluation.reflection`; the paper's words as whole words where it declares none."""
-    declared = (config.get("evaluation") or {}).get("reflection") or {}
-    kind = Substrings if str(declared.get("_target_", "")).endswith(".Substrings") else WholeWords
-    words = declared.get("words")
-    return kind() if words is None else kind(words=tuple(map(str, words)))
+def rule_of(config: Mapping[str, Any]) -> ReflectionRule | None:
+    """The rule that a run declares at `evaluation.reflection`, None for one of its user's own; `WholeWords` where it declares none."""
+    kind = RULES.get(_target_of(config))
+    return None if kind is None else kind(words=words_of(config))
+
+
+def words_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that a run declares; the paper's where it names none."""
+    words = _declared(config).get("words")
+    return PAPER_REFLECTION_WORDS if words is None else tuple(map(str, words))
+
+
+def _target_of(config: Mapping[str, Any]) -> str:
+    return str(_declared(config).get("_target_", WHOLE_WORDS))
+
+
+def _declared(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (config.get("evaluation") or {}).get("reflection") or {}
 
 
 def count_training(
@@ -93,10 +116,12 @@ def count_training(
 
     `reflection` None counts by the rule that the run declares; any other drops what was logged by that rule.
     """
-    rule = rule_of(config) if reflection is None else reflection
+    known = rule_of(config) if reflection is None else reflection
+    rule = known or UNKNOWN_RULE
     logged = {int(step): line for line in lines if math.isfinite(step := number(line, key="generation_steps"))}
+    unknown = [_unknown_rule(config, folder=run_folder)] if known is None and logged else []
     if algorithm in TEACHERS:
-        return Training(records=tuple(logged.values()), rule=rule)
+        return Training(records=tuple(logged.values()), rule=rule, problems=tuple(unknown))
     files = sorted((run_folder / "completions").glob("step-*.parquet"))
     found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files)
     counted = {step_of(file): counts for file, counts in zip(files, found, strict=True) if isinstance(counts, StepCounts)}
@@ -107,10 +132,20 @@ def count_training(
     return Training(
         records=tuple(_recounted(logged, counted=counted)),
         rule=rule,
-        length_bins=sum((counts.length_bins for counts in counted.values()), start=no_length_bins()) if counted else None,
+        length_bins=sum((step.length_bins for step in counted.values()), start=no_length_bins()) if counted and known else None,
         aha=tuple(places[:AHA_KEPT]),
         stored_steps=tuple(counted),
-        problems=(*unreadable, *_differences(set(logged), counted=set(counted), folder=run_folder)),
+        problems=(*unknown, *unreadable, *_differences(set(logged), counted=set(counted), folder=run_folder)),
+    )
+
+
+def _unknown_rule(config: Mapping[str, Any], *, folder: Path) -> Phrase:
+    return say(
+        "{folder}: its reflection words were counted by a rule of its own, {rule}, which a report does not import by itself. Shown "
+        "is what was logged in training; no word is marked, and evaluations have no reflection. To count every run by that rule: "
+        "report.py evaluation.reflection._target_={rule}.",
+        folder=folder,
+        rule=_target_of(config),
     )
 
 
@@ -148,7 +183,8 @@ def _recounted(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts
             continue
         right, answered = right + counts.num_correct, answered + counts.num_responses
         in_epoch = {"train/accuracy_in_epoch": right / answered} if is_whole else {}
-        yield _without_reflection(line) | dict(counts.quantities) | in_epoch
+        kept = _without_reflection(line) if REFLECTION_RATIO in counts.quantities else line
+        yield kept | dict(counts.quantities) | in_epoch
 
 
 def _without_reflection(line: Record) -> Record:
@@ -181,7 +217,7 @@ def count_step(samples: pa.Table, *, rule: ReflectionRule) -> StepCounts:
         quantities={
             **_scores(samples, correct=correct),
             **count_response_lengths(lengths.tolist(), truncated=_is(samples, "finish_reason", "length")).metrics(),
-            **pool_reflection(reflective, correct=correct, rule=rule).metrics(),
+            **(pool_reflection(reflective, correct=correct, rule=rule).metrics() if rule.words else {}),
             "language/foreign_share": mean_foreign_share(samples["response"]),
         },
         length_bins=bin_by_length(lengths, reflective=is_reflective, correct=correct),

@@ -1,23 +1,21 @@
-"""Accuracy by arm, split and setting, side by side as the paper's Table 3, and pass@1 to pass@n. Levels only, no verdicts."""
+"""Accuracy by arm, split and setting. Levels only, no verdicts."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
+from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.paper_numbers import CITATION, PaperRow, paper_row
-from vlm_rl.reports.tables.table import Column, Row, Table, number, percent, text
+from vlm_rl.reports.tables.table import Row, Table, number, percent, text
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 from vlm_rl.reports.verdicts.picks import at_pick
 
 LUCKY_MAX_STREAM = 2007  # its own fixed stream: the same records give the same report
-MOST_COLUMNS = 8  # of pass@k; with more samples k doubles from column to column
 
 
 def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
@@ -63,7 +61,7 @@ def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
 
 def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> Iterator[Row]:
     untrained = arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    trained = _curves(arm, split=split, setting=setting)
+    trained = curves_of(arm, split=split, setting=setting)
     if not untrained and not trained:
         return
     last = arm.last_epoch(split=split, setting=setting)
@@ -86,7 +84,7 @@ def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> 
     }
 
 
-def _curves(arm: Arm, *, split: str, setting: str) -> list[list[float]]:
+def curves_of(arm: Arm, *, split: str, setting: str) -> list[list[float]]:
     """Accuracy by epoch of each used run that was evaluated after training began."""
     curves = (_accuracies(records, split=split, setting=setting) for records in arm.used)
     return [curve for curve in curves if curve]
@@ -114,135 +112,3 @@ def _lucky_max(untrained: Sequence[Evaluation], *, num_evaluations: int) -> Inte
         luck = lucky_max(evaluation.num_correct, score_by_correct=scores, num_evaluations=num_evaluations, generator=generator)
         expected.append(luck)
     return mean_interval(expected)
-
-
-def table3_table(records: Records) -> Table:
-    """The paper's Table 3: a row for each split and setting; Vanilla, then every arm's mean, then every arm's maximum over epochs."""
-    arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.algorithm != "sft")  # the paper's order: SFT before RL
-    trials = list(dict.fromkeys(_trial(arm) for arm in arms))
-    rows = [
-        row
-        for trial in trials
-        for split in records.splits()
-        for setting in records.settings()
-        for row in _table3_row(arms, trial=trial, split=split, setting=setting)
-    ]
-    from_paper = any(key.startswith("paper_") for row in rows for key in row)
-    cited = say("The paper's numbers ({citation}) are averages of three runs.", citation=CITATION) if from_paper else ""
-    return Table(
-        name="table_3",
-        title=say("Vanilla and trained arms side by side, as the paper's Table 3 (%)"),
-        note=paragraph(
-            say(
-                "Mean and maximum over epochs, averaged over seeds, with 95 % t-intervals over seeds (n in each arm's row of runs)."
-            ),
-            say("Maxima carry no verdict: noise alone lifts them."),
-            cited,
-        ),
-        columns=(
-            text("dataset", title=say("Data")),
-            text("model", title=say("Model")),
-            text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
-            percent("vanilla", title=say("Vanilla")),
-            *(percent(f"{arm.label}_mean", title=say("{arm}, mean", arm=arm.label)) for arm in arms if not arm.is_untrained),
-            *(percent(f"{arm.label}_max", title=say("{arm}, max", arm=arm.label)) for arm in arms if not arm.is_untrained),
-            *(_paper_columns() if from_paper else ()),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _trial(arm: Arm) -> tuple[str, str]:
-    """What must be the same for two arms to stand in one row: data and model, by the names of their configs."""
-    config = arm.runs[0].run.config
-    dataset, model = ((config.get(group) or {}).get("name") or "" for group in ("dataset", "model"))
-    return str(dataset), str(model)
-
-
-def _table3_row(arms: Sequence[Arm], *, trial: tuple[str, str], split: str, setting: str) -> Iterator[Row]:
-    these = [arm for arm in arms if _trial(arm) == trial]
-    untrained = {
-        e.path.resolve(): e for arm in these for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    }
-    curves = {arm.label: _curves(arm, split=split, setting=setting) for arm in these}
-    if not untrained and not any(curves.values()):
-        return
-    row: dict[str, Interval | str | float] = {
-        "dataset": trial[0],
-        "model": trial[1],
-        "split": split,
-        "setting": title_of(setting),
-    }
-    row["vanilla"] = accuracy_interval(list(untrained.values()))
-    for label, found in curves.items():
-        row[f"{label}_mean"] = mean_interval([float(np.mean(curve)) for curve in found])
-        row[f"{label}_max"] = mean_interval([max(curve) for curve in found])
-    paper = paper_row(these[0].runs[0].run.config, split=split, setting=setting)
-    yield row | ({} if paper is None else {f"paper_{name}": getattr(paper, name) for name in PaperRow.__dataclass_fields__})
-
-
-def _paper_columns() -> tuple[Column, ...]:
-    return (
-        percent("paper_vanilla", title=say("Paper: Vanilla")),
-        percent("paper_sft_mean", title=say("Paper: SFT mean")),
-        percent("paper_rl_mean", title=say("Paper: RL mean")),
-        percent("paper_sft_max", title=say("Paper: SFT max")),
-        percent("paper_rl_max", title=say("Paper: RL max")),
-    )
-
-
-def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """pass@1 to pass@n wherever n > 1 samples are stored: the untrained model once, each arm at the epochs that validation picked."""
-    rows = [
-        row
-        for split in records.splits()
-        for setting in records.settings()
-        for row in _pass_at_rows(records.shown, endpoint=endpoint, split=split, setting=setting)
-    ]
-    shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
-    return Table(
-        name="pass_at_k",
-        title=say("pass@1 to pass@n (%)"),
-        note=paragraph(
-            say(
-                "Unbiased estimates 1 - C(n-c, k) / C(n, k) from n samples of each question, averaged over questions and seeds."
-            ),
-            say("In brackets the 95 % t-interval over seeds. Trained arms at the epochs that validation picked."),
-        ),
-        columns=(
-            text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            *(percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _pass_at_rows(arms: Sequence[Arm], *, endpoint: Endpoint, split: str, setting: str) -> Iterator[Row]:
-    untrained = {
-        e.path.resolve(): e for arm in arms for e in arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    }
-    levels: list[tuple[str, list[Evaluation | None]]] = [(say("Vanilla"), [*untrained.values()])]
-    for arm in arms:
-        levels += [(arm.label, [at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used])]
-    for label, found in levels:
-        evaluations = [evaluation for evaluation in found if evaluation is not None]
-        num_samples = min((int(evaluation.num_samples.min()) for evaluation in evaluations), default=0)
-        if num_samples < 2:
-            continue
-        curves = np.array([_pass_curve(evaluation, k=num_samples) for evaluation in evaluations])
-        cells = {f"pass@{k}": mean_interval(curves[:, k - 1]) for k in _shown_k(num_samples)}
-        yield {"split": split, "setting": title_of(setting), "arm": label, "seeds": len(evaluations), **cells}
-
-
-def _pass_curve(evaluation: Evaluation, *, k: int) -> np.ndarray:
-    return np.asarray(pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=k).mean(axis=0))
-
-
-def _shown_k(num_samples: int) -> list[int]:
-    if num_samples <= MOST_COLUMNS:
-        return list(range(1, num_samples + 1))
-    return sorted({2**power for power in range(num_samples.bit_length())} | {num_samples})

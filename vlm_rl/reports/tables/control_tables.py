@@ -22,6 +22,7 @@ from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
+from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
@@ -82,7 +83,8 @@ def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | No
 
 def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:
     arms = [_arm(arm, reader=reader, endpoint=endpoint, split=split) for arm in records.shown if _sees(arm)]
-    for model in (_untrained(records.arms, reader=reader, endpoint=endpoint, split=split), *arms):
+    untrained = [_untrained(model, reader=reader, endpoint=endpoint, split=split) for model in untrained_models(records)]
+    for model in (*untrained, *arms):
         first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
         if first is None:
             continue
@@ -148,19 +150,18 @@ def _seen(run: RunRecords, *, reader: EvaluationReader, endpoint: Endpoint, spli
     )
 
 
-def _untrained(arms: Sequence[Arm], *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
-    """The untrained models of all arms, each seed's once."""
-    folders: dict[Path, Path] = {}
-    seeds: dict[Path, Seen] = {}
-    for records in (records for arm in arms for records in arm.runs):
-        folder = untrained_folder(records.run)
-        if folder is None or folder.resolve() in folders:
-            continue
-        folders[folder.resolve()] = _as_typed(folder)
-        intact = records.evaluations.get((UNTRAINED_EPOCH, split, endpoint.setting))
-        controls = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
-        seeds[folder.resolve()] = ({} if intact is None else {"intact": intact}) | controls
-    return Model(label=say("Vanilla"), seeds=tuple(seeds.values()), folder=next(iter(folders.values()), None))
+def _untrained(model: UntrainedModel, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
+    """One untrained model, each of its seeds once."""
+    folders = {
+        folder.resolve(): (folder, run.run.seed) for run in model.runs if (folder := untrained_folder(run.run)) is not None
+    }
+    intact = model.by_seed(split=split, setting=endpoint.setting)
+    seeds: dict[int, Seen] = {seed: {"intact": evaluation} for seed, evaluation in intact.items()}
+    for folder, seed in folders.values():
+        found = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
+        seeds[seed] = found | seeds.get(seed, {})
+    first = next((_as_typed(folder) for folder, _ in folders.values()), None)
+    return Model(label=model.label, seeds=tuple(seeds.values()), folder=first)
 
 
 def _as_typed(folder: Path) -> Path:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import LEVEL, Outcome
-from vlm_rl.reports.phrase import Phrase
-from vlm_rl.reports.verdicts.comparisons import Comparison
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.verdicts.comparisons import VANILLA, Comparison
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
 
@@ -29,6 +29,29 @@ class ArmVerdict:
     def arm(self) -> str:
         """Label of the trained arm."""
         return self.comparison.arm.label
+
+    @property
+    def has_late_reference(self) -> bool:
+        """Whether what the arm is compared with was chosen after the runs."""
+        return not self.comparison.choice.declares(self.comparison.reference)
+
+    @property
+    def reference_note(self) -> Phrase | None:
+        """Since when the reference is fixed; None where it is the untrained model and no other was declared."""
+        declared, reference = self.comparison.choice.endpoint.reference, self.comparison.reference
+        if reference is None:
+            if declared in (None, VANILLA):
+                return None
+            return say(
+                "The runs declared {reference} as their reference; this is a comparison with the untrained model.",
+                reference=declared,
+            )
+        if self.has_late_reference:
+            return say(
+                "The reference, {reference}, was chosen after the runs, so nothing here counts as an improvement over it.",
+                reference=reference.label,
+            )
+        return say("The reference, {reference}, was declared by the runs before they started.", reference=reference.label)
 
     @property
     def difference(self) -> Difference | None:

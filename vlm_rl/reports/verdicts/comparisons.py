@@ -1,13 +1,15 @@
 """One trained arm beside its reference on the endpoint: whether the two may be compared, and the difference if so. No verdicts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.siblings import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
 from vlm_rl.reports.phrase import Phrase, say
-from vlm_rl.reports.reading.arms import Arm, Records
-from vlm_rl.reports.reading.runs import ReportError, Run
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, EndpointScores, trained_scores, untrained_scores
 
 VANILLA = "vanilla"  # the reference that stands for each arm's own untrained model
@@ -29,10 +31,11 @@ class Comparison:
     @property
     def dropped(self) -> tuple[Phrase, ...]:
         """Runs that should count and do not."""
-        others = self.reference_scores.dropped
+        own, others = (*self.scores.dropped, *self.arm.absent), self.reference_scores.dropped
         if self.reference is not None:
-            others = tuple(say("{what} ({arm})", what=what, arm=self.reference.label) for what in others)
-        return (*self.scores.dropped, *others)
+            missing = (*others, *self.reference.absent)
+            others = tuple(say("{what} ({arm})", what=what, arm=self.reference.label) for what in missing)
+        return (*own, *others)
 
     @property
     def num_questions(self) -> int:
@@ -43,10 +46,7 @@ class Comparison:
 def compare_all(records: Records, *, choice: EndpointChoice, reference: str | None) -> tuple[Comparison, ...]:
     """The declared family: each trained arm against the reference, not all pairs."""
     chosen = find_reference(records, name=reference)
-    untrained = [run.run for arm in records.arms if arm.is_untrained for run in arm.runs]
-    return tuple(
-        compare(arm, reference=chosen, choice=choice, untrained=untrained) for arm in records.trained if arm is not chosen
-    )
+    return tuple(compare(arm, reference=chosen, choice=choice) for arm in records.trained if arm is not chosen)
 
 
 def find_reference(records: Records, *, name: str | None) -> Arm | None:
@@ -62,7 +62,7 @@ def find_reference(records: Records, *, name: str | None) -> Arm | None:
     return found[0]
 
 
-def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice, untrained: Iterable[Run] = ()) -> Comparison:
+def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Comparison:
     """Paired by seed against the untrained model, never paired against another trained arm."""
     scores = trained_scores(arm, endpoint=choice.endpoint)
     if reference is None:
@@ -71,9 +71,11 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice, untraine
         scores, others = scores.only(both), others.only(both)
     else:
         others = trained_scores(reference, endpoint=choice.endpoint)
-    runs = _runs_behind(arm, reference=reference, untrained=untrained)
-    refusal = _refusal(arm, reference=reference, scores=scores, others=others) or _mismatch(
-        runs, split=choice.endpoint.split, scores=(scores, others)
+    used = [records for side in (arm, reference) if side is not None for records in side.used]
+    refusal = (
+        _refusal(arm, reference=reference, scores=scores, others=others)
+        or _judged_differently(used, endpoint=choice.endpoint, scores=(scores, others))
+        or _asked_differently(used, paired=reference is None, split=choice.endpoint.split, scores=(scores, others))
     )
     return Comparison(
         arm=arm,
@@ -83,16 +85,8 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice, untraine
         reference_scores=others,
         difference=None if refusal else _difference(scores, others=others, paired=reference is None),
         refusal=refusal,
-        flags=() if refusal else tuple(_flags(arm, reference=reference, scores=(scores, others), runs=runs)),
+        flags=() if refusal else tuple(_flags(arm, reference=reference, scores=(scores, others), used=used)),
     )
-
-
-def _runs_behind(arm: Arm, *, reference: Arm | None, untrained: Iterable[Run]) -> list[Run]:
-    trained = [records.run for side in (arm, reference) if side is not None for records in side.used]
-    if reference is not None:
-        return trained
-    wanted = {(run.study, run.vanilla, run.seed) for run in trained}
-    return trained + [run for run in untrained if (run.study, run.variant, run.seed) in wanted]
 
 
 def _refusal(arm: Arm, *, reference: Arm | None, scores: EndpointScores, others: EndpointScores) -> Phrase | None:
@@ -109,17 +103,42 @@ def _refusal(arm: Arm, *, reference: Arm | None, scores: EndpointScores, others:
     return None
 
 
-def _mismatch(runs: list[Run], *, split: str, scores: tuple[EndpointScores, EndpointScores]) -> Phrase | None:
-    """What makes two sides incomparable: other judge, other data, other questions."""
-    judges = sorted({run.judge_version for run in runs})
-    if len(judges) > 1:
-        return say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
+def _judged_differently(
+    used: Sequence[RunRecords], *, endpoint: Endpoint, scores: tuple[EndpointScores, EndpointScores]
+) -> Phrase | None:
+    """Whether different judges gave the scores that are compared, or those by which one run's epoch was picked.
+
+    The files are asked, not the manifests: a run that is resumed after an update keeps its old evaluations.
+    """
+    compared = [evaluation for side in scores for evaluation in side.evaluations.values()]
+    for evaluations in (compared, *(_picking(records, endpoint=endpoint) for records in used)):
+        judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
+        if len(judges) > 1:
+            return say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
+    return None
+
+
+def _picking(records: RunRecords, *, endpoint: Endpoint) -> list[Evaluation]:
+    epochs = records.epochs(split=endpoint.picked_by, setting=endpoint.setting)
+    return [records.evaluations[epoch, endpoint.picked_by, endpoint.setting] for epoch in epochs]
+
+
+def _asked_differently(
+    used: Sequence[RunRecords], *, paired: bool, split: str, scores: tuple[EndpointScores, EndpointScores]
+) -> Phrase | None:
+    """What else makes two sides incomparable: other data, other questions, other figures."""
+    runs = [records.run for records in used]
+    if paired:
+        runs += [records.untrained for records in used if records.untrained is not None]
     if len({run.data.get(split) for run in runs}) > 1:
         return say("the runs do not have the same {split} data", split=split)
-    asked = {evaluation.questions.row_id for side in scores for evaluation in side.evaluations.values()}
+    questions = [evaluation.questions for side in scores for evaluation in side.evaluations.values()]
+    asked = {one.row_id for one in questions}
     if len(asked) > 1:
         sizes = ", ".join(str(size) for size in sorted({len(rows) for rows in asked}))
         return say("the runs were not all asked the same questions ({sizes} questions)", sizes=sizes)
+    if len({one.image_id for one in questions}) > 1:
+        return say("the same questions were asked with different figures")
     return None
 
 
@@ -131,13 +150,13 @@ def _difference(scores: EndpointScores, *, others: EndpointScores, paired: bool)
 
 
 def _flags(
-    arm: Arm, *, reference: Arm | None, scores: tuple[EndpointScores, EndpointScores], runs: list[Run]
+    arm: Arm, *, reference: Arm | None, scores: tuple[EndpointScores, EndpointScores], used: Sequence[RunRecords]
 ) -> Iterator[Phrase]:
     """What to look at; the untrained model has no siblings to lie far from."""
     yield from _far_runs(arm, scores=scores[0])
     if reference is not None:
         yield from _far_runs(reference, scores=scores[1])
-    yield from _other_training_data(runs)
+    yield from _other_training_data(used)
 
 
 def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
@@ -154,7 +173,7 @@ def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
     ]
 
 
-def _other_training_data(runs: list[Run]) -> list[Phrase]:
-    if len({run.data.get("train") for run in runs if not run.is_untrained}) < 2:
+def _other_training_data(used: Sequence[RunRecords]) -> list[Phrase]:
+    if len({records.run.data.get("train") for records in used}) < 2:
         return []
     return [say("The two sides were not trained on the same data: the difference may come from that.")]

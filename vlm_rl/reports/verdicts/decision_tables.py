@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.power import MOST_QUESTIONS, detectable_effect, questions_needed
+from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed
 from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.phrase import Phrase, paragraph, say
 from vlm_rl.reports.tables.table import MISSING, Cell, Column, Row, Shown, Table, number, points, text
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
@@ -36,7 +36,7 @@ def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
         name="decisions",
         title=say("Verdicts on the primary endpoint"),
         note=paragraph(
-            *([verdicts[0].comparison.choice.note] if verdicts else []),
+            *_chosen(verdicts),
             say(
                 "Gains in percentage points with 95 % intervals: for new seeds and new questions like these, and for new seeds on "
                 "these very questions."
@@ -45,8 +45,8 @@ def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
                 "p is the level at which the first interval would just touch 0; Holm's correction is over the arms that have one."
             ),
             say(
-                "Improvement and harm need a corrected p below 0.05; an improvement also needs three seeds and an endpoint that was "
-                "declared before the runs."
+                "Improvement and harm need a corrected p below 0.05; an improvement also needs three seeds, and an endpoint and a "
+                "reference (if that is a trained arm) that were declared before the runs."
             ),
         ),
         columns=(
@@ -66,6 +66,14 @@ def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
         ),
         rows=rows,
     )
+
+
+def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
+    """What all are judged by and compared with, and since when that is fixed."""
+    for verdict in verdicts[:1]:
+        yield verdict.comparison.choice.note
+        if verdict.reference_note is not None:
+            yield verdict.reference_note
 
 
 def _show_p(cell: Cell) -> Shown:
@@ -134,19 +142,23 @@ def _power_rows(verdict: ArmVerdict) -> Iterator[Row]:
 
 def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None) -> Row:
     """`seeds` None: as many as there are."""
-    asked, level = difference.num_questions, verdict.planning_level
+    asked, level, runs = difference.num_questions, verdict.planning_level, difference.num_seeds if seeds is None else seeds
     found, found_with_more = (
         detectable_effect(difference, seeds=seeds, questions=times * asked, level=level) for times in (1, TIMES_AS_MANY)
     )
     needed = questions_needed(difference, effect=verdict.smallest_effect, seeds=seeds, level=level)
     return {
         "arm": verdict.arm,
-        "seeds": difference.num_seeds if seeds is None else seeds,
+        "seeds": runs,
         "questions": asked,
-        "found": effect_range(found),
-        "found_with_more": effect_range(found_with_more),
+        "found": _found(found, seeds=runs),
+        "found_with_more": _found(found_with_more, seeds=runs),
         "questions_needed": say("out of reach") if math.isinf(needed.low) else count_range(needed, most=MOST_QUESTIONS),
         "found_share": found.estimate,
         "found_share_low": found.low,
         "found_share_high": found.high,
     }
+
+
+def _found(effect: Range, *, seeds: int) -> Phrase:
+    return effect_range(effect) if seeds >= FEWEST_SEEDS else say("none: fewer than three seeds")

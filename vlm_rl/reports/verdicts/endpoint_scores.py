@@ -2,13 +2,13 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
@@ -37,6 +37,10 @@ class EndpointChoice:
     def is_declared(self) -> bool:
         """Whether it was fixed before any result was seen."""
         return self.origin is Origin.DECLARED
+
+    def declares(self, reference: Arm | None) -> bool:
+        """Whether all runs named this arm as their reference; None, each arm's own untrained model, is no choice to be made."""
+        return reference is None or is_called(reference, name=self.endpoint.reference)
 
     @property
     def name(self) -> Phrase:
@@ -70,10 +74,16 @@ class EndpointChoice:
 
 
 def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> EndpointChoice:
-    """The endpoint that all trained runs declared, or the usual one with what is wrong; an override counts as chosen afterwards."""
-    declared = {declared_endpoint(run.run.config) for arm in records.trained for run in arm.runs}
+    """The endpoint that all trained runs declared, or the usual one with what is wrong; an override counts as chosen afterwards.
+
+    Its reference is the one that all of them declared, those of the reference too: nobody had seen how it would do.
+    """
+    found = {declared_endpoint(run.run.config) for arm in records.trained for run in arm.runs}
+    references = {None if endpoint is None else endpoint.reference for endpoint in found}
+    reference = next(iter(references)) if len(references) == 1 else None
+    declared = {None if endpoint is None else replace(endpoint, reference=reference) for endpoint in found}
     agreed = next(iter(declared)) if len(declared) == 1 else None
-    if override is not None and override != agreed:
+    if override is not None and (override := replace(override, reference=reference)) != agreed:
         return EndpointChoice(endpoint=override, origin=Origin.AFTERWARDS)
     if agreed is not None:
         return EndpointChoice(endpoint=agreed, origin=Origin.DECLARED)
@@ -81,12 +91,30 @@ def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> En
 
 
 def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
-    """`evaluation.scheme.endpoint` of a run's config; None where an older run has none."""
+    """`evaluation.scheme.endpoint` of a run's config; None where an older run has none, or one whose judged split picks."""
     scheme = (config.get("evaluation") or {}).get("scheme") or {}
     declared = scheme.get("endpoint")
     if not isinstance(declared, Mapping) or not {"split", "setting", "picked_by"} <= declared.keys():
         return None
-    return Endpoint(split=declared["split"], setting=declared["setting"], picked_by=declared["picked_by"])
+    if declared["split"] == declared["picked_by"]:
+        return None
+    return Endpoint(
+        split=declared["split"],
+        setting=declared["setting"],
+        picked_by=declared["picked_by"],
+        reference=declared.get("reference"),
+    )
+
+
+def declared_reference(records: Records, *, choice: EndpointChoice) -> str | None:
+    """The reference that the runs declared, where it is one of several arms here; None: each arm's own untrained model."""
+    name = choice.endpoint.reference
+    return name if len(records.trained) > 1 and any(is_called(arm, name=name) for arm in records.trained) else None
+
+
+def is_called(arm: Arm, *, name: str | None) -> bool:
+    """Whether a name is the label or the variant of an arm."""
+    return arm.label == name or any(run.run.variant == name for run in arm.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +142,8 @@ class EndpointScores:
 def picked_epoch(records: RunRecords, *, endpoint: Endpoint) -> int | None:
     """The epoch after training began at which the picking split scored highest, the first of equals."""
     epochs = records.epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    accuracy = {epoch: records.evaluations[epoch, endpoint.picked_by, endpoint.setting].accuracy() for epoch in epochs}
+    scored = {epoch: records.evaluations[epoch, endpoint.picked_by, endpoint.setting] for epoch in epochs}
+    accuracy = {epoch: for_pick(evaluation.accuracy()) for epoch, evaluation in scored.items()}
     return max(epochs, key=accuracy.__getitem__, default=None)  # max keeps the first of equals
 
 

@@ -10,7 +10,7 @@ from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
-from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
 from vlm_rl.reports.verdicts.verdict_sentences import headline, sentences
 
 
@@ -19,10 +19,12 @@ def verdicts_of(
 ) -> tuple[ArmVerdict, ...]:
     """One verdict for each trained arm but the reference.
 
-    `endpoint` None: as the runs declared; anything else counts as chosen after the runs. `reference` None or "vanilla": each
-    arm's own untrained model; else the label or variant of a trained arm. `smallest_effect`: delta, a share.
+    `endpoint` and `reference` None: as the runs declared, else each arm's own untrained model; anything else counts as chosen
+    after the runs, but for "vanilla". Else `reference` is the label or variant of a trained arm. `smallest_effect`: delta, a share.
     """
-    comparisons = compare_all(records, choice=choose_endpoint(records, override=endpoint), reference=reference)
+    choice = choose_endpoint(records, override=endpoint)
+    reference = declared_reference(records, choice=choice) if reference is None else reference
+    comparisons = compare_all(records, choice=choice, reference=reference)
     p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
     adjusted = holm(p_values)
     family = sum(not math.isnan(p) for p in p_values)
@@ -83,6 +85,8 @@ def _why_no_improvement(comparison: Comparison) -> Phrase | None:
     """Why a gain that passes the test may yet not be called an improvement."""
     if not comparison.choice.is_declared:
         return say("the gain passes the test, but what it is judged by was not declared before the runs")
+    if not comparison.choice.declares(comparison.reference):
+        return say("the gain passes the test, but the reference was chosen after the runs")
     if comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
         return say("the gain passes the test, but two seeds are too few to call it an improvement")
     return None

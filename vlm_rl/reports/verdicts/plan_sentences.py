@@ -13,6 +13,7 @@ from vlm_rl.evaluation.power import (
     seeds_needed,
 )
 from vlm_rl.evaluation.statistics import Difference
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 
@@ -53,7 +54,11 @@ def what_would_settle(verdict: ArmVerdict, *, difference: Difference) -> Iterato
 
 
 def could_not_have_seen(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
-    """The smallest effect that this design finds at 80 % power."""
+    """The smallest effect that this design finds at 80 % power; none at all with too few seeds."""
+    if difference.num_seeds < FEWEST_SEEDS:
+        return say(
+            "What this study could not have seen: any gain at all, since two seeds are too few to call one an improvement."
+        )
     found = detectable_effect(difference, level=verdict.planning_level)
     return say(
         "What this study could not have seen: a true gain below {effect} points is missed more often than once in five times "

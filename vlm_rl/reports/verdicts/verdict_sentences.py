@@ -68,6 +68,8 @@ def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase
     else:
         yield from _tested(verdict, difference=difference)
     yield verdict.comparison.choice.note
+    if verdict.reference_note is not None:
+        yield verdict.reference_note
 
 
 def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:

@@ -1,0 +1,97 @@
+"""Arms side by side as the paper's Table 3. Levels only, no verdicts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.untrained_models import Trial, UntrainedModel, model_before, trial_of, untrained_models
+from vlm_rl.reports.tables.accuracy_tables import accuracy_interval, curves_of
+from vlm_rl.reports.tables.paper_numbers import CITATION, PaperRow, paper_row
+from vlm_rl.reports.tables.table import Cell, Column, Row, Table, percent, text
+
+
+def table3_table(records: Records) -> Table:
+    """The paper's Table 3: a row for each split and setting; Vanilla, then every arm's mean, then every arm's maximum over epochs."""
+    arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.algorithm != "sft")  # the paper's order: SFT before RL
+    rows = [
+        row
+        for alike in _starting_alike(arms, models=untrained_models(records))
+        for split in records.splits()
+        for setting in records.settings()
+        for row in _rows(alike, split=split, setting=setting)
+    ]
+    from_paper = any(key.startswith("paper_") for row in rows for key in row)
+    cited = say("The paper's numbers ({citation}) are averages of three runs.", citation=CITATION) if from_paper else ""
+    return Table(
+        name="table_3",
+        title=say("Vanilla and trained arms side by side, as the paper's Table 3 (%)"),
+        note=paragraph(
+            say(
+                "Mean and maximum over epochs, averaged over seeds, with 95 % t-intervals over seeds (n in each arm's row of runs)."
+            ),
+            say("Maxima carry no verdict: noise alone lifts them."),
+            cited,
+        ),
+        columns=(
+            text("dataset", title=say("Data")),
+            text("model", title=say("Model")),
+            text("split", title=say("Split")),
+            text("setting", title=say("Setting")),
+            percent("vanilla", title=say("Vanilla")),
+            *(percent(f"{arm.label}_mean", title=say("{arm}, mean", arm=arm.label)) for arm in arms if not arm.is_untrained),
+            *(percent(f"{arm.label}_max", title=say("{arm}, max", arm=arm.label)) for arm in arms if not arm.is_untrained),
+            *(_paper_columns() if from_paper else ()),
+        ),
+        rows=tuple(rows),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alike:
+    """Arms that may stand in one row: same data, same model, evaluated alike."""
+
+    arms: tuple[Arm, ...]
+    model: UntrainedModel | None  # None where no run names one
+
+    def untrained(self, *, split: str, setting: str) -> list[Evaluation]:
+        return [] if self.model is None else list(self.model.by_seed(split=split, setting=setting).values())
+
+
+def _starting_alike(arms: Sequence[Arm], *, models: Sequence[UntrainedModel]) -> list[_Alike]:
+    found: dict[tuple[Trial, str], list[Arm]] = {}
+    for arm in arms:
+        model = model_before(arm, models=models)
+        found.setdefault((trial_of(arm.runs[0].run), "" if model is None else model.folder_name), []).append(arm)
+    return [_Alike(arms=tuple(alike), model=model_before(alike[0], models=models)) for alike in found.values()]
+
+
+def _rows(alike: _Alike, *, split: str, setting: str) -> Iterator[Row]:
+    untrained = alike.untrained(split=split, setting=setting)
+    curves = {arm.label: curves_of(arm, split=split, setting=setting) for arm in alike.arms}
+    if not untrained and not any(curves.values()):
+        return
+    first = alike.arms[0].runs[0].run
+    dataset, model = trial_of(first)
+    row: dict[str, Cell] = {"dataset": dataset, "model": model, "split": split, "setting": title_of(setting)}
+    row["vanilla"] = accuracy_interval(untrained)
+    for label, found in curves.items():
+        row[f"{label}_mean"] = mean_interval([float(np.mean(curve)) for curve in found])
+        row[f"{label}_max"] = mean_interval([max(curve) for curve in found])
+    paper = paper_row(first.config, split=split, setting=setting)
+    yield row | ({} if paper is None else {f"paper_{name}": getattr(paper, name) for name in PaperRow.__dataclass_fields__})
+
+
+def _paper_columns() -> tuple[Column, ...]:
+    return (
+        percent("paper_vanilla", title=say("Paper: Vanilla")),
+        percent("paper_sft_mean", title=say("Paper: SFT mean")),
+        percent("paper_rl_mean", title=say("Paper: RL mean")),
+        percent("paper_sft_max", title=say("Paper: SFT max")),
+        percent("paper_rl_max", title=say("Paper: RL max")),
+    )
