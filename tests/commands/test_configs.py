@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from vlm_rl.commands.build import composed
+from vlm_rl.commands.build import arm_of, composed, vanilla_of
 from vlm_rl.commands.errors import message_of
 from vlm_rl.commands.paths import CONF_DIR
 
@@ -106,3 +106,14 @@ def test_seed_groups_are_the_first_integers(group: str, seeds: int) -> None:
 def test_a_package_directive_is_the_very_first_line(file: Path) -> None:
     lines = file.read_text().splitlines()
     assert not any("@package" in line for line in lines[1:])
+
+
+def test_a_declared_reference_is_no_other_arm_and_needs_no_other_untrained_model() -> None:
+    none, sft = config(), config("evaluation.scheme.endpoint.reference=sft")
+    assert (none["evaluation"]["scheme"]["endpoint"]["reference"], sft["evaluation"]["scheme"]["endpoint"]["reference"]) == (
+        None,
+        "sft",
+    )
+    assert (arm_of(none), vanilla_of(none)) == (arm_of(sft), vanilla_of(sft))
+    judged_elsewhere = config("evaluation.scheme.endpoint.setting=pass@8_t1.0")
+    assert arm_of(none) != arm_of(judged_elsewhere)

@@ -13,7 +13,7 @@ from forking import Finished, Forking
 from tiny_commands import BRIEF, content, only_run, train
 
 from vlm_rl.commands.build import composed, plain, vanilla_of
-from vlm_rl.commands.evaluate import find, taken_out
+from vlm_rl.commands.evaluation_target import find, taken_out
 from vlm_rl.reports.reading.runs import find_runs, untrained_folder
 from vlm_rl.run_folder import RunFolder
 

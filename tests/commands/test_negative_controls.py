@@ -33,8 +33,9 @@ def reported(forking: Forking, cwd: Path) -> tuple[dict[str, Any], str]:
 @pytest.mark.slow
 def test_a_random_reward_is_no_improvement(forking: Forking, tmp_path: Path) -> None:
     train(forking, tmp_path, *SMALL, "study=control", "reward=random", "-m")
-    decision, _ = reported(forking, tmp_path)
+    decision, page = reported(forking, tmp_path)
     assert decision["seeds"] == "3"
+    assert "is an improvement" not in page  # of any arm, in any table or sentence
     assert decision["verdict"] in ("no evidence either way", "no difference larger than 2 points", "harm")
 
 

@@ -1,10 +1,14 @@
 """Evaluation on the tiny VLM: draws that depend on nothing but their names, and metrics by hand."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pytest
 
 from vlm_rl.commands.build import Experiment
-from vlm_rl.evaluation.evaluator import accuracy, metrics
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.evaluator import Scheme, accuracy, metrics
+from vlm_rl.evaluation.image_control import Intact
 from vlm_rl.evaluation.settings import GenerationSetting
 
 SETTING = GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=2)
@@ -58,3 +62,21 @@ def test_accuracy_is_the_mean_over_questions_of_pass_at_k() -> None:
     assert accuracy(table, k=2) == pytest.approx((0.5 + 0 + 1) / 3)  # 1 - C(3, 2) / C(4, 2)
     setting = GenerationSetting(k=2, temperature=1.0, top_p=1.0, num_samples=4)
     assert metrics({("val", setting.name): table}, settings=[setting]) == {"val/pass@2_t1.0/accuracy": pytest.approx(0.5)}
+
+
+def scheme(*splits: str, settings: Sequence[GenerationSetting] = (SETTING,)) -> Scheme:
+    """Judged on test under T = 0.6 at the epoch that val picks."""
+    endpoint = Endpoint(split="test", setting=SETTING.name, picked_by="val")
+    return Scheme(splits=splits, settings=settings, every_epochs=1, image=Intact(), batch_rows=8, endpoint=endpoint)
+
+
+def test_an_endpoint_that_is_not_evaluated_is_refused_before_training() -> None:
+    scheme("val", "test").check_endpoint()
+    scheme("val").check_endpoint()  # a selection, which never opens its test
+    with pytest.raises(ValueError, match=r"endpoint.picked_by=val is not evaluated.* Name one of test, or add it"):
+        scheme("test").check_endpoint()
+    with pytest.raises(ValueError, match=r"endpoint.split=test is not evaluated.* Name one of val, hard, or add it"):
+        scheme("val", "hard").check_endpoint()
+    warm = GenerationSetting(k=1, temperature=1.0, top_p=1.0, num_samples=2)
+    with pytest.raises(ValueError, match=r"endpoint.setting=pass@1_t0.6 is not evaluated.* Name one of pass@1_t1.0, or add it"):
+        scheme("val", "test", settings=[warm]).check_endpoint()

@@ -28,7 +28,7 @@ def paired(
         seeds=(seeds,),
         seed_variances=(seed_sd**2 + residual / questions,),
         residual_variances=(residual,),
-        variance_questions=question_sd**2 / questions,
+        question_variance=question_sd**2 + residual / seeds,
         num_questions=questions,
     )
 
@@ -115,4 +115,16 @@ def test_seeds_that_hide_an_effect_are_not_made_up_for_by_questions() -> None:
 
 
 def test_a_design_that_finds_nothing_at_all_says_so() -> None:
-    assert detectable_effect(paired(seed_sd=0.9, seeds=2)).estimate == math.inf
+    assert detectable_effect(paired(seed_sd=0.9)).estimate == math.inf
+
+
+def test_two_seeds_never_find_an_improvement_however_steady_the_gain() -> None:
+    steady = paired(seed_sd=0.0001, seeds=2)
+    assert power(0.5, variances=variances_of(steady), seeds=(3,), questions=200) == pytest.approx(1.0)
+    assert power(0.5, variances=variances_of(steady), seeds=(2,), questions=200) == 0.0
+    arms = Variances(seeds=(0.0001**2,) * 2, residuals=(0.0, 0.0), questions=0.0)
+    assert power(0.5, variances=arms, seeds=(5, 2), questions=200) == 0.0
+    found = detectable_effect(steady)
+    assert (found.low, found.estimate) == (math.inf, math.inf)
+    assert detectable_effect(steady, seeds=3).estimate < 0.01
+    assert questions_needed(steady, effect=0.5).estimate == math.inf

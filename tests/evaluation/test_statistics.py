@@ -114,6 +114,19 @@ def test_one_seed_speaks_of_its_questions_only() -> None:
     assert math.isnan(difference.new_questions().low)
 
 
+def test_one_run_beside_several_means_these_very_runs_so_that_their_noise_stays_in() -> None:
+    """Against the mean of three seeds: D[0] less question means 0.2, 0.1, 0.3, 1/3 is -0.1, 0.1, 0, -2/15."""
+    difference = unpaired_difference(D[:1], reference=D)
+    by_question = np.array([-0.1, 0.1, 0.0, -2 / 15])
+    interval = difference.this_run_only()
+    expected = stats.t.interval(0.95, 3, loc=by_question.mean(), scale=stats.sem(by_question))
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    # b is less by the residual mean square over 3 seeds and 4 questions, which the paired test above has by hand.
+    noise = paired_difference(D, before=ZERO).residual_variances[0] / 3
+    assert noise > 0
+    assert difference.variance_questions == pytest.approx((by_question.var(ddof=1) - noise) / 4)
+
+
 def test_a_matrix_with_a_missing_score_is_refused() -> None:
     with pytest.raises(ValueError, match=r"full \(seeds x questions\) matrix"):
         paired_difference(np.array([[0.1, math.nan]]), before=np.zeros((1, 2)))

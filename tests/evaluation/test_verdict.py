@@ -18,7 +18,7 @@ def difference(estimate: float, *, a: float = 0.0001, b: float = 0.0001, seeds: 
         seeds=(seeds,),
         seed_variances=(a * seeds,),
         residual_variances=(0.0,),
-        variance_questions=b,
+        question_variance=b * questions,
         num_questions=questions,
     )
 

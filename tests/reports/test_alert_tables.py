@@ -12,6 +12,7 @@ from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.alert_tables import alert_table
+from vlm_rl.reports.tables.run_tables import run_table
 
 
 def read(study: Path) -> Records:
@@ -44,7 +45,19 @@ def test_each_alert_is_told_by_arm_and_seed_with_the_seeds_concerned(tmp_path: P
 def test_without_alerts_the_table_says_so(tmp_path: Path) -> None:
     table = alert_table(read(write_study(tmp_path / "study", epochs=1, questions=2)))
     assert table.rows == ()
-    assert "No run raised an alert." in table.note
+    assert "No run raised an alert" in table.note
+
+
+def test_a_run_without_the_file_may_never_have_been_watched(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", epochs=1, questions=2)
+    (study / "default" / "seed-1" / "alerts.jsonl").unlink()
+    records = read(study)
+    assert [run.alerts for run in records.trained[0].runs] == [(), None, ()]
+    note = alert_table(records).note
+    assert "1 of 6 runs left no alerts.jsonl: whether anybody watched them is not known." in note
+    assert "No run raised an alert" not in note
+    shown = {row["run"]: row["alerts"] for row in run_table(records).rows}
+    assert (shown["study/default/seed-0"], shown["study/default/seed-1"]) == (0, None)
 
 
 def test_other_thresholds_need_no_new_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from fake_runs import SETTINGS, write_evaluation, write_manifest
@@ -14,10 +15,13 @@ from vlm_rl.evaluation.pass_at_k import pass_at_k_curve
 from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
 from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
 from vlm_rl.reports.figures.curves import accuracy_figure
-from vlm_rl.reports.figures.drawing import panel_svg, write_figure
+from vlm_rl.reports.figures.drawing import draw_panel, panel_svg, write_figure
+from vlm_rl.reports.figures.forest_figure import write_forest
 from vlm_rl.reports.figures.panels import BAND, Figure, Line, Panel
 from vlm_rl.reports.figures.pass_at_curves import most_sampled, pass_at_figure
 from vlm_rl.reports.figures.svg import compact_svg
+from vlm_rl.reports.first_page.forest import Forest, ForestRow
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
@@ -95,6 +99,17 @@ def test_words_that_never_occur_share_one_sentence() -> None:
     assert "Never in any run: “check again”, “yet”." in figure.caption
 
 
+def test_a_dollar_in_a_word_or_a_label_is_a_dollar(tmp_path: Path) -> None:
+    figure = words_figure(records_of(run_of(seed=0, **{r"reflection__word__$\frac$": [1, 2]})))
+    (panel,) = figure.panels
+    assert panel.title == r"“$\frac$”"
+    assert r"$\frac$" in panel_svg(panel)
+    write_figure(figure, folder=tmp_path)
+    row = ForestRow(label=r"$\frac$", color=0, estimate=0.1, low=0.0, high=0.2, seeds=(0.1,), text=say("x"), detail="")
+    forest = Forest(title=say("t"), caption=say("c"), delta=0.02, rows=(row,))
+    assert all(path.stat().st_size for path in write_forest(forest, folder=tmp_path))
+
+
 def test_panels_of_length_and_policy_are_those_that_have_values() -> None:
     run = run_of(
         seed=0, response_length__mean=[1.0], response_length__truncated=[0.5], policy__kl=[0.1], language__foreign_share=[0]
@@ -109,7 +124,7 @@ def test_the_pass_at_k_curve_is_the_unbiased_one_at_the_epoch_that_validation_pi
     val, test = pass_at_figure(records, endpoint=ENDPOINT).panels
     assert (val.title, test.title, test.band) == ("val", "test", TWO_WAY)
     trained, untrained = test.lines
-    assert (trained.label, untrained.label) == ("grpo", "Vanilla (untrained)")
+    assert (trained.label, untrained.label) == ("grpo", "Vanilla")
     picked = records.trained[0].runs[1].evaluations[1, "test", "pass@8_t1.0"]  # epoch 1: better on val
     np.testing.assert_allclose(trained.by_seed[1], pass_at_k_curve(picked.num_correct, num_samples=8))
     low, high = trained.band()
@@ -133,6 +148,33 @@ def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed
     assert np.isnan(accuracy_band(without)[0]).tolist() == [True, False, False]
     others = write_judged(tmp_path / "t", seeds=3, questions=10).trained[0].runs[0].evaluations[1, "val", "pass@1_t0.6"]
     assert np.isnan(accuracy_band([[*rows[0][:2], others], *rows[1:]])[0]).all()
+
+
+def test_a_single_spike_does_not_flatten_the_axis_and_is_named() -> None:
+    """Sixty steps from 0 to 0.059 and one of 1.5: the axis ends a tenth above the second highest, 0.059 + 0.0059."""
+    calm = [0.001 * step for step in range(60)]
+    spiked = [*calm, 1.5]
+    figure = policy_figure(records_of(run_of(seed=0, policy__kl=spiked, policy__entropy=[*calm, 0.06])))
+    entropy, kl = figure.panels
+    assert entropy.y_range is None
+    assert kl.y_range == pytest.approx((-0.0058, 0.0638))  # 98 % of 61 values: the 59th, 0.058
+    assert "The axis of “KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5." in (
+        figure.caption
+    )
+    assert figure.caption.count("The axis of") == 1
+    assert kl.lines[0].by_seed[0].max() == 1.5  # no number is changed
+    canvas, axes = plt.subplots()
+    draw_panel(axes, panel=kl)
+    assert axes.get_ylim() == pytest.approx(kl.y_range)
+    plt.close(canvas)
+
+
+def test_an_axis_of_shares_ends_in_percent_and_one_without_a_usual_height_is_left_alone() -> None:
+    clipped = policy_figure(records_of(run_of(seed=0, policy__clip_fraction=[*([0.001, 0.002] * 30), 0.5])))
+    assert clipped.panels[0].y_range == pytest.approx((0.0009, 0.0021))
+    assert "ends at 0.21" in clipped.caption and "the highest is 50." in clipped.caption
+    flat = policy_figure(records_of(run_of(seed=0, language__foreign_share=[*([0.0] * 60), 0.5])))
+    assert flat.panels[0].y_range is None
 
 
 def test_other_curves_keep_the_spread_over_seeds() -> None:

@@ -106,23 +106,67 @@ def test_reflection_against_length_by_hand() -> None:
 
 
 def test_length_held_fixed_by_hand() -> None:
-    """Ten responses a step, two in each fifth, the same in both seeds but for one verdict."""
-    lengths = np.arange(10)
-    reflective = np.array([1, 0, 1, 0, 1, 0, 1, 0, 1, 0], bool)
-    right = np.array([1, 0, 1, 0, 1, 0, 1, 0, 1, 0], bool)
+    """A hundred responses a step, twenty in each fifth, the same in both seeds but for ten verdicts."""
+    lengths = np.repeat(np.arange(10), 10)
+    reflective = np.repeat([True, False] * 5, 10)
+    right = reflective.copy()
     other = right.copy()
-    other[0] = False
+    other[:10] = False
     runs = [
         run_of(seed=seed, bins=bin_by_length(lengths, reflective=reflective, correct=correct))
         for seed, correct in enumerate((right, other))
     ]
     shortest, *_, longest = length_held_fixed_table(records_of(*runs)).rows
     assert (shortest["quintile"], longest["quintile"]) == ("shortest fifth", "longest fifth")
-    assert (shortest["responses"], shortest["reflective"], shortest["seeds"]) == (4, 2, 2)
+    assert (shortest["responses"], shortest["reflective"], shortest["seeds"]) == (40, 20, 2)
     assert interval(shortest["reflection_ratio"]).estimate == 0.5
     assert ends(shortest["correct_if_reflective"]) == pytest.approx(ends_of([1.0, 0.0]))
     assert interval(shortest["difference"]).estimate == 0.5
     assert ends(longest["difference"]) == pytest.approx((1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("reflective_by_seed", "is_shown"),
+    [((10, 10, 0), False), ((9, 9, 1), False), ((9, 10, 1), True), ((10, 10), True), ((20,), True), ((19,), False)],
+)
+def test_few_reflective_responses_or_few_seeds_that_have_one_make_no_share(
+    reflective_by_seed: tuple[int, ...], is_shown: bool
+) -> None:
+    """All forty responses of a step are of one length, which is the middle of the ranks: the third fifth."""
+    runs = [
+        run_of(
+            seed=seed,
+            bins=bin_by_length(np.ones(40), reflective=np.arange(40) < count, correct=np.arange(40) % 2 == 0),
+        )
+        for seed, count in enumerate(reflective_by_seed)
+    ]
+    third = length_held_fixed_table(records_of(*runs)).rows[2]
+    assert third["reflective"] == sum(reflective_by_seed)
+    assert not math.isnan(interval(third["reflection_ratio"]).estimate)
+    assert not math.isnan(interval(third["correct_if_plain"]).estimate)
+    assert math.isnan(interval(third["correct_if_reflective"]).estimate) is not is_shown
+    assert math.isnan(interval(third["difference"]).estimate) is not is_shown
+
+
+def test_where_nearly_all_reflect_the_others_make_no_share_either() -> None:
+    runs = [
+        run_of(seed=seed, bins=bin_by_length(np.ones(40), reflective=np.arange(40) < 35, correct=np.arange(40) < 20))
+        for seed in range(3)
+    ]
+    third = length_held_fixed_table(records_of(*runs)).rows[2]
+    assert interval(third["correct_if_reflective"]).estimate == pytest.approx(20 / 35)
+    assert math.isnan(interval(third["correct_if_plain"]).estimate)  # 15 of three seeds
+    assert math.isnan(interval(third["difference"]).estimate)
+
+
+def test_a_change_of_a_share_is_no_share_and_its_interval_may_end_below_zero() -> None:
+    """Clipped: 0.1 and 0.3 % at first; the change is -0.1 and +0.1 points, whose interval is wide."""
+    ends_of_runs = ((0.001, 0.0), (0.003, 0.004))
+    runs = [run_of(seed=seed, policy__clip_fraction=[a] * 2 + [0.0] * 6 + [b] * 2) for seed, (a, b) in enumerate(ends_of_runs)]
+    table = policy_table(records_of(*runs))
+    shown = [next(shown for column, shown in cells(table, row=row) if column.key == "clip_fraction") for row in table.rows]
+    assert (shown[0].text, shown[2].text) == ("0.200", "0.000")
+    assert shown[2].detail == "[-1.271, 1.271]"  # 12.706 times 0.1
 
 
 def test_without_stored_responses_length_is_not_held_fixed() -> None:

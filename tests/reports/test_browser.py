@@ -57,7 +57,7 @@ def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(page: Path
     cards = re.findall(r'<article class="case card">.*?</article>', dom, re.DOTALL)
     assert len(cards) == 10
     assert "<mark>Wait</mark>. &lt;/script&gt;&lt;script&gt;" in cards[0]
-    assert "<mark>first insight</mark>" in cards[0]
+    assert "<mark>right, with a reflection word</mark>" in cards[0]
     assert len(re.findall(r"<script", dom)) == 2
     assert not re.search(r"<img[^>]+onerror|<svg[^>]+onload", dom)
 

@@ -5,6 +5,7 @@ import pytest
 from fake_runs import write_evaluation, write_manifest, write_rows
 from hand_runs import ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
+from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.tables.control_tables import chance, control_table
 from vlm_rl.reports.tables.table import Row
 
@@ -40,6 +41,8 @@ def test_each_model_stands_with_right_blank_and_shuffled_figures_by_modality(tmp
     assert [estimate(row[name]) for name in ("intact", "blank", "shuffled")] == pytest.approx([0.9, 0.6, 0.5])
     assert estimate(row["drop_blank"]) == pytest.approx(((0.9 - 0.5) + (0.9 - 0.7)) / 2)
     assert row["to_do"] == ""
+    assert isinstance(row["modality"], Phrase)
+    assert isinstance(rows["grpo", "vision"]["modality"], Phrase)  # said in the language of the page
     vision = rows["grpo", "vision"]  # questions 4 to 7
     assert vision["questions"] == 4
     assert [estimate(vision[name]) for name in ("intact", "blank", "shuffled")] == pytest.approx(
@@ -47,6 +50,17 @@ def test_each_model_stands_with_right_blank_and_shuffled_figures_by_modality(tmp
     )
     assert estimate(rows["Vanilla", "anywhere"]["blank"]) == pytest.approx(0.1)
     assert estimate(rows["Vanilla", "anywhere"]["drop_blank"]) == pytest.approx(0.3)
+
+
+def test_a_row_adds_up_where_only_some_seeds_have_controls(tmp_path: Path) -> None:
+    """Seed 0 is right in 9 of 10, seed 1 in 5 of 10; only seed 0 was asked without its figures."""
+    right = TRAINED | {("grpo", 1, epoch): 5 for epoch in (1, 2, 3)}
+    study = write_by_hand(tmp_path / "s", right=right)
+    write_control(study / "grpo" / "seed-0", control="blank", epoch=2, right=2)
+    row = by_model(study)["grpo", "anywhere"]
+    assert row["seeds"] == 1
+    assert [estimate(row[name]) for name in ("intact", "blank", "drop_blank")] == pytest.approx([0.9, 0.2, 0.7])
+    assert by_model(study)["Vanilla", "anywhere"]["seeds"] == 2  # no seed has a control: all are shown
 
 
 def test_a_control_of_another_step_than_the_picked_one_is_not_taken_for_it(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import pytest
 from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
 
+from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
-from vlm_rl.reports.tables.table import cells
+from vlm_rl.reports.tables.fairness_note import differences, selections
+from vlm_rl.reports.tables.table import Row, cells
 
 CONFIG = {
     "trainer": {"devices": 2, "num_nodes": 3},
@@ -58,6 +60,12 @@ def test_device_hours_money_and_points_for_each_by_hand(tmp_path: Path) -> None:
     assert (shown["Cost (EUR)"], shown["Points for 1 EUR"]) == ("3.75", "+8")
 
 
+def test_the_note_says_what_an_interrupted_run_and_a_server_of_its_own_paid_that_is_not_counted(tmp_path: Path) -> None:
+    table = cost_table(records_of(write_priced(tmp_path / "s", seconds={0: 600.0})), endpoint=ENDPOINT)
+    assert "what an interrupted run paid before it was resumed" in table.note
+    assert "The devices of a sampling server of its own are not counted." in table.note
+
+
 def test_without_a_price_there_is_no_money_and_without_an_untrained_model_there_are_no_points(tmp_path: Path) -> None:
     study = write_priced(tmp_path / "s", seconds={0: 600.0, 1: 600.0})
     table = cost_table(records_of(study / "grpo"), endpoint=ENDPOINT)
@@ -88,6 +96,9 @@ def test_the_fairness_table_says_what_each_arm_was_given(tmp_path: Path) -> None
     assert (row["epochs"], row["updates"], row["data"], row["model"]) == (2.0, 40.0, "a", "tiny")
     assert row["learning_rate"] == pytest.approx(2e-3)
     assert row["selection"] == "three rates on val with seed 100"
+    assert table.note.count("How the learning rate was chosen: three rates on val with seed 100.") == 1
+    assert "times as many" not in table.note and "agree in data, rows" not in table.note  # of one arm
+    assert "selection" not in {column.key for column in table.columns}
     assert estimate(row["tokens"]) == 500_000
     assert estimate(row["seconds"]) == 900.0
 
@@ -97,3 +108,30 @@ def test_what_no_config_says_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert row["selection"] == "not said"
     assert isinstance(row["learning_rate"], float)
     assert math.isnan(row["learning_rate"])
+
+
+def test_the_note_names_what_the_arms_were_not_given_alike() -> None:
+    """Updates 2 to 1; rows 1.05 to 1, which is alike; tokens unknown of one arm."""
+    alike = {
+        "selection": "on val",
+        "data": "8fe0",
+        "rows": 100.0,
+        "epochs": 6.0,
+        "updates": 240.0,
+        "tokens": mean_interval([9.0]),
+    }
+    more = alike | {"arm": "sft", "rows": 105.0, "updates": 480.0, "tokens": mean_interval([])}
+    rows: list[Row] = [alike | {"arm": "rl"}, more]
+    assert list(differences(rows)) == ["sft made 2 times as many updates as rl."]
+    assert list(selections(rows)) == ["How the learning rate was chosen: on val."]
+    rows = [alike | {"arm": "rl"}, alike | {"arm": "sft", "data": "77aa", "selection": "by hand", "epochs": 9.0}]
+    assert list(differences(rows)) == [
+        "The arms were trained on different data.",
+        "sft ran 1.5 times as many epochs as rl.",
+    ]
+    assert list(selections(rows)) == [
+        "How the learning rate of rl was chosen: on val.",
+        "How the learning rate of sft was chosen: by hand.",
+    ]
+    (agreed,) = differences([alike | {"arm": "rl"}, alike | {"arm": "sft"}])
+    assert agreed.startswith("They agree in data")

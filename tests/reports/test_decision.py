@@ -1,12 +1,14 @@
 """The first page: what is said, pictured and planned, from verdicts held in memory."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from judged_studies import FIVE, arm, gained, judged, records, run_records
+from hand_runs import estimate
+from judged_studies import DECLARED, ENDPOINT, FIVE, arm, evaluation, gained, judged, records, run_records
 from usual import usual_settings
 
 from vlm_rl.evaluation.statistics import mean_interval
@@ -18,11 +20,13 @@ from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.first_page.next_stage import amount
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import verdicts_of
 
 NO_CONTROLS = Table(name="blind_controls", title="", note="", columns=(), rows=())
+AGAINST_SFT = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"reference": "sft"}}}}
 ONE_DEVICE = {"trainer": {"devices": 1, "num_nodes": 1}}
 
 
@@ -46,20 +50,142 @@ def page_of(study: Records, *, controls: Table = NO_CONTROLS, **changes: Any) ->
 
 def test_an_improvement_is_said_first_with_its_cost_and_the_next_stage_is_to_scale_up() -> None:
     page = page_of(records(timed(gained("grpo", *FIVE), seconds=7200)), price_per_device_hour=3.0)
-    assert page.headline == "grpo improved accuracy by 20.0 points."
+    assert page.headline == "grpo raised accuracy on test from 45.0 % to 65.0 % (+20.0 points)."
     (card,) = page.cards
     assert (card.outcome, card.tone, card.badge) == (Outcome.IMPROVEMENT, "good", "Improvement")
-    assert page.cost[0] == "grpo: 2.00 device hours (6.00 USD) a run, 10.0 device hours (30.0 USD) for all 5 runs."
-    assert page.cost[1] == "grpo: 10.0 points gained for each device hour of a run, over the untrained model."
-    assert page.next_stage[0].startswith("grpo: scale up.")
+    assert page.cost == (
+        "grpo: 2.00 device hours (6.00 USD) a run, 10.0 device hours (30.0 USD) for all 5 runs. "
+        "About 6.00 device minutes of a run for each point gained over the untrained model.",
+        "Without the search for learning rates, the evaluation of the untrained model and the controls.",
+    )
+    assert page.next_stage[0].startswith("grpo: scale up;")
     assert "5 runs, takes 10.0 device hours (30.0 USD)" in page.next_stage[0]
+
+
+def test_points_for_a_device_hour_are_those_of_the_cost_table_whatever_the_reference() -> None:
+    """Gains of 20, 25, 15, 20, 20 points; four runs of an hour, one of four: (20 + 25 + 15 + 20 + 5) / 5 = 17 in an hour, not 20 / 1.6."""
+    for reference in (None, "sft"):
+        config = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"reference": reference}}}}
+        usual, slow = (timed(gained("grpo", *FIVE, config=config), seconds=seconds) for seconds in (3600, 4 * 3600))
+        grpo = replace(usual, runs=(*usual.runs[:4], slow.runs[4]))
+        study = records(grpo, gained("sft", 0.01, -0.01, 0.02, 0.0, -0.02, config=config))
+        (row, *_) = cost_table(study, endpoint=choose_endpoint(study).endpoint).rows
+        assert estimate(row["points_per_device_hour"]) == pytest.approx(17)
+        said = page_of(study, reference=reference).cost
+        assert said[0].endswith("About 3.53 device minutes of a run for each point gained over the untrained model.")
+
+
+def test_silence_means_something_only_where_somebody_watched() -> None:
+    one = gained("grpo", *FIVE)
+
+    def said(**changes: Any) -> list[str]:
+        runs = (*one.runs[:4], replace(one.runs[4], **changes))
+        return [str(risk) for risk in page_of(records(replace(one, runs=runs))).risks if "alert" in risk]
+
+    assert said() == ["No run raised an alert (most rules look at means over several steps)."]
+    assert said(alerts=None) == ["1 of 5 runs left no alerts.jsonl: whether anybody watched them is not known."]
+    off = {"alerts": {"rules": {"non_finite_update": {}}}}
+    assert said(run=replace(one.runs[4].run, config=one.runs[4].run.config | off)) == [
+        "1 of 5 runs were not watched (alerts=none): only skipped updates would have raised an alert."
+    ]
+
+
+def test_two_trained_arms_are_compared_by_both_levels() -> None:
+    study = records(gained("grpo", *FIVE, config=AGAINST_SFT), gained("sft", 0.0, 0.05, -0.05, 0.0, 0.0, config=AGAINST_SFT))
+    assert page_of(study).headline == "grpo beats sft on test: accuracy 65.0 % against 45.0 % (+20.0 points)."
+    turned = page_of(
+        records(gained("sft", *FIVE, config=AGAINST_SFT), gained("grpo", *(-gain for gain in FIVE), config=AGAINST_SFT))
+    )
+    assert turned.headline == "grpo does worse than sft on test: accuracy 25.0 % against 65.0 % (-40.0 points)."
+
+
+def test_under_the_headline_stand_model_and_data_and_that_gains_of_arms_were_not_compared() -> None:
+    named = DECLARED | {"model": {"name": "tiny"}, "dataset": {"name": "shapes"}}
+    both = page_of(
+        records(gained("grpo", *FIVE, config=named), gained("rloo", *FIVE, config=named | {"model": {"name": "big"}}))
+    )
+    assert both.scope.startswith("Model: tiny, big; data: shapes. All of this speaks of new seeds and of questions like these;")
+    assert "not judged against each other" in both.scope
+    assert "report.reference=grpo compares them" in both.scope
+    one = page_of(records(gained("grpo", *FIVE)))  # a manifest without names
+    assert one.scope.startswith("All of this speaks of new seeds")
+    assert "each other" not in one.scope
+    assert page_of(records()).scope == ""
+
+
+def test_runs_of_one_arm_that_took_unequal_times_are_no_measure_of_the_arm() -> None:
+    """3600 and 7200 seconds: a factor of 2, more than the 1.5 that is let pass."""
+    one = gained("grpo", *FIVE)
+    slow = replace(one, runs=(*timed(one, seconds=3600).runs[:4], *timed(one, seconds=7200).runs[4:]))
+    page = page_of(records(slow))
+    assert page.cost[0].startswith("grpo: 1.20 device hours a run (60.0 to 120 minutes), 6.00 device hours for all 5 runs.")
+    assert "do not compare arms by their time" in "\n".join(page.cost)
+    even = replace(one, runs=(*timed(one, seconds=3600).runs[:4], *timed(one, seconds=5400).runs[4:]))
+    assert "do not compare" not in "\n".join(page_of(records(even)).cost)
+
+
+def with_several_tries(one: Arm, *, changes: Sequence[float]) -> Arm:
+    """The same arm whose pass@8, half before training, changed by so much in each seed; questions alike."""
+    runs = []
+    for run, change in zip(one.runs, changes, strict=True):
+        tried = {
+            epoch: replace(evaluation([0.5 + share] * 40, epoch=epoch, split="test"), setting="pass@1_t1.0")
+            for epoch, share in ((0, 0.0), (1, change))
+        }
+        runs.append(
+            replace(run, evaluations=run.evaluations | {(epoch, "test", "pass@8_t1.0"): kept for epoch, kept in tried.items()})
+        )
+    return replace(one, runs=tuple(runs))
+
+
+def test_fewer_questions_solved_with_several_tries_are_a_risk_to_look_at_before_scaling_up() -> None:
+    """Changes of -10, -5, -10, -5, -10 points: mean -8, standard deviation 2.74, t(4) = 2.776: half width 3.4."""
+    page = page_of(records(with_several_tries(gained("grpo", *FIVE), changes=(-0.1, -0.05, -0.1, -0.05, -0.1))))
+    risk, meaning = [risk for risk in page.risks if "several tries" in risk]
+    assert "suggests that training sharpened the model" in meaning
+    assert "pass@8, T = 1.0 on test changed by -8.0 points (95 % -11.4 to -4.6, new seeds and questions; secondary" in risk
+    assert "Before that: look at what several tries no longer solve (risks)." in page.next_stage[0]
+    same = page_of(records(with_several_tries(gained("grpo", *FIVE), changes=(-0.1, 0.1, 0.0, 0.0, 0.0))))
+    assert not any("several tries" in said for said in (*same.risks, *same.next_stage))
+
+
+def test_fewer_solved_among_these_very_questions_alone_is_no_risk() -> None:
+    """All seeds lose 2, 3 or 4 of 40 questions, others win: seeds alone would be sure, new questions are not."""
+    one = gained("grpo", *FIVE)
+    runs = []
+    for run, lost in zip(one.runs, (4, 3, 4, 3, 4), strict=True):
+        after = [0.0] * (lost + 10) + [1.0] * 10 + [0.5] * (20 - lost)
+        tried = {0: [0.5] * 40, 1: after}
+        kept = {
+            (epoch, "test", "pass@8_t1.0"): replace(evaluation(scores, epoch=epoch, split="test"), setting="pass@1_t1.0")
+            for epoch, scores in tried.items()
+        }
+        runs.append(replace(run, evaluations=run.evaluations | kept))
+    assert not any("several tries" in risk for risk in page_of(records(replace(one, runs=tuple(runs)))).risks)
+
+
+def test_an_accuracy_that_peaked_at_the_last_epoch_leaves_longer_training_untested() -> None:
+    def studied(*peaks: int) -> str:
+        """Gains of 20, 25, 15 points; val is best at the peak of each seed, among two epochs."""
+        runs = [
+            run_records(
+                seed=seed,
+                before=[0.4] * 40,
+                after={epoch: (0.9 if epoch == peak else 0.5, [0.4 + gain] * 40) for epoch in (1, 2)},
+            )
+            for seed, (peak, gain) in enumerate(zip(peaks, (0.2, 0.25, 0.15), strict=True))
+        ]
+        return page_of(records(Arm(label="grpo", runs=tuple(runs)))).next_stage[0]
+
+    assert "Accuracy on val was highest at the last epoch for 2 of 3 seeds: longer training is untested." in studied(2, 2, 1)
+    assert "untested" not in studied(2, 1, 1)
 
 
 def test_the_endpoint_is_named_once_above_all_cards_and_the_design_s_limits_in_each() -> None:
     page = page_of(records(gained("grpo", *FIVE), gained("rloo", *FIVE)))
     assert (
-        page.question
-        == "Judged by accuracy on test (pass@1, T = 0.6) at the epoch that val picks, as the runs declared before they started."
+        page.question == "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks, "
+        "as the runs declared before they started."
     )
     for card in page.cards:
         assert page.question not in card.more
@@ -87,7 +213,7 @@ def test_what_more_seeds_alone_cannot_find_is_planned_with_more_questions_too() 
 
 def test_harm_means_stop_and_find_out_why() -> None:
     page = page_of(records(gained("grpo", *(-gain for gain in FIVE))))
-    assert page.headline == "grpo did harm: accuracy fell by 20.0 points."
+    assert page.headline == "grpo did harm: accuracy on test fell from 45.0 % to 25.0 % (-20.0 points)."
     assert page.next_stage[0].startswith("grpo: stop, and find out why accuracy fell")
     assert page.cards[0].tone == "bad"
 
@@ -142,6 +268,12 @@ def test_risks_name_alerts_unfinished_runs_and_an_undeclared_endpoint() -> None:
     assert "grpo: unfinished runs are left out of every mean and verdict: seed 4." in risks
 
 
+def test_risks_name_a_reference_that_was_chosen_after_the_runs() -> None:
+    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05))
+    assert "The reference was chosen after the runs" in "\n".join(page_of(study, reference="sft").risks)
+    assert "The reference was chosen after the runs" not in "\n".join(page_of(study).risks)
+
+
 def test_risks_name_responses_cut_off_and_language_drift() -> None:
     one = gained("grpo", *FIVE)
     runs = []
@@ -171,10 +303,11 @@ def test_blind_controls_that_are_missing_or_fail_are_risks() -> None:
 
 def test_many_arms_are_counted_in_the_headline() -> None:
     outcomes = [Outcome.IMPROVEMENT, Outcome.OPEN, Outcome.OPEN, Outcome.HARM]
-    cards = [Card(arm=f"a{place}", outcome=outcome, effect=0.1, said="", more=()) for place, outcome in enumerate(outcomes)]
-    assert headline_of(cards, smallest_effect=0.02) == (
-        "1 of 4 arms: Improvement. 1 of 4 arms: Harm. 2 of 4 arms: No evidence either way."
-    )
+    cards = [
+        Card(arm=f"a{place}", outcome=outcome, effect=0.1, short=say("x"), said="", more=())
+        for place, outcome in enumerate(outcomes)
+    ]
+    assert headline_of(cards) == ("1 of 4 arms: Improvement. 1 of 4 arms: Harm. 2 of 4 arms: No evidence either way.")
 
 
 def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:

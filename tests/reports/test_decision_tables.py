@@ -36,6 +36,28 @@ def test_the_power_table_begins_with_the_study_as_it_is_and_more_seeds_find_less
     assert by_seeds[3] > by_seeds[5] > by_seeds[10] > by_seeds[20]
 
 
+def test_two_seeds_are_said_to_find_none_and_more_seeds_something() -> None:
+    two, three, *_ = (shown(power_table(judged(records(gained("grpo", 0.2, 0.25)))), row=row) for row in range(5))
+    assert (two["seeds"], two["found"], two["found_with_more"]) == ("2", *["none: fewer than three seeds"] * 2)
+    assert two["questions_needed"] == "out of reach"
+    assert three["seeds"] == "3"
+    assert three["found"].startswith("about ")
+
+
+def test_a_late_reference_is_said_in_the_note() -> None:
+    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05))
+    assert "The reference, sft, was chosen after the runs" in decision_table(judged(study, reference="sft")).note
+    assert "The reference" not in decision_table(judged(study)).note
+
+
+def test_how_uncertain_the_measured_spread_is_depends_on_the_seeds() -> None:
+    """Square roots of chi-square limits: df 4 (11.143, 0.4844), and df 2 (7.378, 0.05064) of the arm with three seeds."""
+    five, with_three = power_table(judged(records(gained("grpo", *FIVE)))), power_table(judged(STUDY))
+    assert "from 5 seeds may in truth be 0.6 to 2.9 times as much" in five.note
+    assert "from 3 seeds may in truth be 0.5 to 6.3 times as much" in with_three.note
+    assert "in truth" not in power_table(()).note
+
+
 def test_what_was_not_tested_is_not_planned_for() -> None:
     assert {row["arm"] for row in power_table(judged(STUDY)).rows} == {"grpo", "sft"}
 

@@ -59,3 +59,15 @@ def test_a_markdown_table_keeps_its_columns_and_speaks_the_language_of_the_page(
     assert lines[2:4] == ["| 種類 | 割合 |", "| --- | ---: |"]
     assert all(line.replace(r"\|", "").count("|") == 3 for line in lines[2:6])
     assert lines[4].endswith(r"| 50.0 \[40.0, 60.0\] |")
+
+
+def test_what_stands_beside_a_value_is_translated_too() -> None:
+    table = Table(
+        name="t",
+        title=say("Share"),
+        note="",
+        columns=(percent("share", title=say("Share")),),
+        rows=({"share": Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)},),
+    )
+    assert "| 60.0 （全シードで同じ） |" in markdown(table, catalogue={"(same for all seeds)": "（全シードで同じ）"})
+    assert r"60.0 (same for all seeds) \\" in latex(table)

@@ -8,9 +8,10 @@ from fake_runs import sample_row, write_rows, write_study
 from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table
 from vlm_rl.reports.tables.breakdown_tables import breakdown_table, verdict_table
 from vlm_rl.reports.tables.gain_tables import gain_at_pick, gain_split_table, gain_table
-from vlm_rl.reports.tables.table import Cell, Row
+from vlm_rl.reports.tables.table import Cell, Row, cells
 
 
 def test_the_gain_is_paired_by_seed_and_its_interval_is_by_hand(tmp_path: Path) -> None:
@@ -22,6 +23,14 @@ def test_the_gain_is_paired_by_seed_and_its_interval_is_by_hand(tmp_path: Path) 
     new_questions = row["new_questions"]
     assert isinstance(new_questions, Interval)
     assert new_questions.high >= gain.high
+
+
+def test_a_setting_has_its_name_in_files_and_its_title_on_the_page(tmp_path: Path) -> None:
+    records = records_of(write_by_hand(tmp_path / "s", right=BY_HAND))
+    for table in (gain_table(records), accuracy_table(records, endpoint=ENDPOINT)):
+        (row,) = table.rows
+        assert row["setting"] == SETTING == "pass@1_t0.6"
+        assert [shown.text for column, shown in cells(table, row=row) if column.key == "setting"] == ["pass@1, T = 0.6"]
 
 
 def test_seeds_with_different_questions_still_have_the_interval_over_seeds(tmp_path: Path) -> None:

@@ -15,6 +15,15 @@ def test_a_whole_study_has_no_problem_but_the_training_that_was_not_written(tmp_
     assert sorted(problems) == [f"s/grpo/seed-{n} has no generation step in metrics.jsonl or completions." for n in range(3)]
 
 
+def test_runs_whose_commit_is_not_known_are_counted(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=BY_HAND)
+    manifests = sorted(study.glob("grpo/seed-[01]/manifest.json"))
+    for manifest in manifests:
+        manifest.write_text(manifest.read_text().replace('"0123456789abcdef"', "null"))
+    (problem,) = [problem for problem in records_of(study).problems if "commit" in problem]
+    assert problem.startswith("The commit of 2 of 6 runs is not known")
+
+
 def test_missing_evaluations_are_named(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=BY_HAND)
     (study / "grpo" / "seed-1" / "evaluations" / "epoch-0003" / f"val_{SETTING}.parquet").unlink()

@@ -5,7 +5,9 @@ import pytest
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
 from vlm_rl.reports.page.reader import Case, Reader, marked_parts, reader_json, visible
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.page.reader_cases import case_of
+from vlm_rl.reports.phrase import catalogue_of, in_language, say
+from vlm_rl.reports.reading.completions import Completion
 
 HOSTILE = "</script><script>alert(1)</script> <!-- & \u2028\u2029\u202e\u0000 \ud800 ]]>"
 
@@ -76,3 +78,29 @@ def test_each_picture_is_carried_once_and_words_are_those_of_the_page() -> None:
     assert data["labels"]["verdict"]["correct"] == "正解"
     assert data["cases"][0]["at"] == "ステップ 7"
     assert data["words"]["count"] == "Shown: {shown} of {found}."
+
+
+def test_reward_terms_of_ours_are_translated_and_those_of_others_keep_their_names() -> None:
+    values = {
+        "arm": "grpo",
+        "run": "s/v/seed-0",
+        "seed": 0,
+        "phase": "training",
+        "split": "train",
+        "setting": "rollout",
+        "epoch": 0.1,
+    }
+    values |= {"generation_steps": 1, "row_id": "q", "sample": 0, "image_ids": (), "kind": "", "modality": "", "question": "q"}
+    values |= {"answer": "5", "response": "5", "num_characters_left_out": 0, "verdict": "correct", "score": None}
+    values |= {"finish_reason": "stop", "response_length": 2, "is_aha": False}
+    completion = Completion(rewards={"accuracy": 1.0, "language": -0.0, "brevity": 0.5}, **values)
+    scores = case_of(completion, rule=WholeWords()).scores
+    assert scores == "accuracy 1, language 0, brevity 0.5"
+    assert in_language(scores, catalogue=catalogue_of("ja")) == "正解 1、言語 0、brevity 0.5"
+
+
+def test_right_answers_with_a_reflection_word_are_called_no_more_than_that() -> None:
+    """At step 1 they are the untrained model's habit; and a mark of the judge is no verdict of the statistics."""
+    data = json.loads(reader_json(reader(case(is_aha=True), case(seed=2, is_aha=False)), catalogue={}))
+    assert [entry["insight"] for entry in data["cases"]] == ["right, with a reflection word", "others"]
+    assert {"Mark", "Reflection"} <= {one["title"] for one in data["filters"]}

@@ -59,7 +59,7 @@ def test_an_untrained_model_of_a_second_study_is_checked_though_another_stands_f
     write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4}, row={"judge_version": "judge-2"})
     write_by_hand(tmp_path / "b", right={("rloo", 0, 1): 5})
     problems = of_both(tmp_path).problems
-    assert any("different judge versions (judge-1: grpo, rloo, vanilla; judge-2: vanilla)" in problem for problem in problems)
+    assert any("different judge versions (judge-1: grpo, vanilla, rloo; judge-2: vanilla)" in problem for problem in problems)
 
 
 def test_an_untrained_model_that_repeats_another_with_other_data_is_named(tmp_path: Path) -> None:

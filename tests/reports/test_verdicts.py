@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from judged_studies import FIVE, SETTING, arm, gained, judged, records, run_records, shares
+from judged_studies import ENDPOINT, FIVE, SETTING, arm, gained, judged, records, run_records, shares
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
@@ -32,7 +32,10 @@ def test_a_steady_gain_is_an_improvement_with_both_intervals_by_hand() -> None:
     t_4, t_39 = 2.7764451, 2.0226909
     assert verdict.same_benchmark.low == pytest.approx(0.2 - t_4 * math.sqrt(0.00025))
     assert verdict.new_questions.low == pytest.approx(0.2 - math.sqrt(t_4**2 * 0.00025 + t_39**2 * 0.01 / 39))
-    assert verdict.headline == "grpo is an improvement over the untrained model: +20.0 points, between +14.5 and +25.5."
+    assert verdict.headline == (
+        "grpo is an improvement over the untrained model: +20.0 points "
+        "(95 % interval +14.5 to +25.5, new seeds and new questions)."
+    )
 
 
 def test_every_verdict_says_what_it_rests_on_could_not_see_and_does_not_cover() -> None:
@@ -97,6 +100,7 @@ def test_two_seeds_are_computed_and_never_an_improvement() -> None:
     assert verdict.adjusted_p < 0.05
     assert verdict.outcome is Outcome.NOT_JUDGED
     assert "two seeds are too few to call it an improvement" in verdict.headline
+    assert "What this study could not have seen: any gain at all, since two seeds are too few" in text_of(verdict)
     worse = the(records(arm("grpo", before=after, after=before)))
     assert worse.outcome is Outcome.HARM
 
@@ -114,9 +118,33 @@ def test_an_endpoint_chosen_after_the_runs_carries_no_improvement() -> None:
     undeclared = the(records(gained("grpo", *FIVE, config={})))
     assert undeclared.outcome is Outcome.NOT_JUDGED
     assert "what it is judged by was not declared before the runs" in undeclared.headline
-    other = Endpoint(split="test", setting=SETTING, picked_by="test")
-    assert the(records(gained("grpo", *FIVE)), endpoint=other).outcome is Outcome.NOT_JUDGED
-    assert the(records(gained("grpo", *(-gain for gain in FIVE))), endpoint=other).outcome is Outcome.HARM
+    greedy = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"setting": "pass@1_t0.01"}}}}
+    afterwards = Endpoint(split="test", setting=SETTING, picked_by="val")
+    up, down = (gained("grpo", *(sign * gain for gain in FIVE), config=greedy) for sign in (1, -1))
+    assert the(records(up), endpoint=afterwards).outcome is Outcome.NOT_JUDGED
+    assert the(records(down), endpoint=afterwards).outcome is Outcome.HARM
+
+
+def test_a_reference_chosen_after_the_runs_carries_no_improvement_and_a_declared_one_does() -> None:
+    def against_sft(sign: int = 1, *, declared: str | None, reference: str | None) -> ArmVerdict:
+        config = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"reference": declared}}}}
+        strong, weak = (sign * gain for gain in FIVE), (0.0, 0.05, -0.05)
+        study = records(gained("grpo", *strong, config=config), gained("sft", *weak, config=config))
+        return next(verdict for verdict in judged(study, reference=reference) if verdict.arm == "grpo")
+
+    late = against_sft(declared=None, reference="sft")
+    assert late.outcome is Outcome.NOT_JUDGED
+    assert "the gain passes the test, but the reference was chosen after the runs" in late.headline
+    assert "The reference, sft, was chosen after the runs, so nothing here counts as an improvement over it." in text_of(late)
+    assert against_sft(-1, declared=None, reference="sft").outcome is Outcome.HARM
+    assert against_sft(declared="dapo", reference="sft").outcome is Outcome.NOT_JUDGED
+    for asked in ("sft", "variant-sft", None):
+        declared = against_sft(declared="sft", reference=asked)
+        assert declared.headline.startswith("grpo is an improvement over sft")
+        assert "The reference, sft, was declared by the runs before they started." in text_of(declared)
+    vanilla = against_sft(declared="sft", reference="vanilla")
+    assert vanilla.headline.startswith("grpo is an improvement over the untrained model")
+    assert "The runs declared sft as their reference; this is a comparison with the untrained model." in text_of(vanilla)
 
 
 def test_trained_arms_are_compared_without_pairs_by_welch() -> None:

@@ -80,6 +80,13 @@ def test_a_phrase_is_english_and_remembers_how_it_was_made() -> None:
     assert in_language("a plain text", catalogue={"a plain text": "x"}) == "a plain text"  # what a model wrote stays
 
 
+def test_no_half_width_space_follows_a_full_width_bracket_in_a_translation() -> None:
+    catalogue = {"{kind} ({count} times)": "{kind}（{count} 回）", "{what} was seen": "{what} が見られた"}
+    seen = say("{what} was seen", what=say("{kind} ({count} times)", kind="KL", count=2))
+    assert in_language(seen, catalogue=catalogue) == "KL（2 回）が見られた"
+    assert in_language(say("{text}", text="a） b"), catalogue={}) == "a） b"  # not ours
+
+
 def test_sentences_and_lists_are_translated_one_by_one() -> None:
     both = {"One.": "一。", "Two.": "二。", "{first} {rest}": "{first}{rest}", "{first}, {rest}": "{first}、{rest}"}
     assert paragraph(say("One."), "", say("Two.")) == "One. Two."

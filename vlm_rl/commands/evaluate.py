@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers
-from vlm_rl.commands.build import Experiment, arm_of, build, composed, plain, vanilla_of
+from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
+from vlm_rl.commands.evaluation_reuse import check_answers, files_of
+from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, taken_out
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
@@ -37,25 +37,8 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.memory import peak_bytes
 from vlm_rl.run_folder import RunFolder, write_table, write_whole
 
-EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
 WIDTH_IN_FILES = 140  # characters of the table where the output is no terminal
 Cells = Mapping[tuple[str, str], pa.Table]  # (split, setting name) -> sample records
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What is evaluated: overrides that rebuild it, the trained weights if any, and where the result goes."""
-
-    overrides: list[str]
-    weights: Path | None
-    generation_steps: int
-    chosen: str  # picked (by validation), step-000123 or untrained: seeds of one arm share it
-    run: Path | None  # the run folder it belongs to
-    out: Path  # without the hash of the config and the seed
-
-    def folder(self, config: dict[str, Any]) -> RunFolder:
-        """`<out>-<hash>/seed-<N>`, so that several seeds lie side by side, as those of a variant."""
-        return RunFolder(path=self.out.with_name(f"{self.out.name}-{arm_of(config)[:8]}") / f"seed-{config['seed']}")
 
 
 def main() -> None:
@@ -72,64 +55,6 @@ def main() -> None:
         evaluate(cfg, target)
 
     errors.explained(run)
-
-
-def taken_out(arguments: list[str]) -> tuple[list[str], str]:
-    """The arguments without `checkpoint=...`, and its value: folders of runs have commas, which Hydra would read as a sweep."""
-    values = [argument.removeprefix("checkpoint=") for argument in arguments if argument.startswith("checkpoint=")]
-    others = [argument for argument in arguments if not argument.startswith("checkpoint=")]
-    return others, values[-1].strip("'\"").rstrip("/") if values else ""
-
-
-def find(checkpoint: str) -> Target:
-    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model."""
-    if not checkpoint:
-        raise ValueError(
-            "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
-        )
-    path = Path(checkpoint)
-    run = path.parents[1] if path.parent.name == "checkpoints" else path
-    told = RunFolder(path=run).manifest
-    if told is not None and told["algorithm"] == EVALUATED:
-        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
-    if told is not None:
-        return _untrained_of(run, told) if told["algorithm"] == "vanilla" else _trained(path, run, told)
-    if path.parts[:1] == ("outputs",):
-        raise FileNotFoundError(
-            f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
-        )
-    return Target(
-        overrides=[f"model.name={checkpoint}"],
-        weights=None,
-        generation_steps=0,
-        chosen="untrained",
-        run=None,
-        out=Path("outputs/evaluate") / "-".join(path.parts[-2:]),
-    )
-
-
-def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
-    out = run / "evaluate" / "untrained"
-    overrides = list(told["overrides"])
-    return Target(overrides=overrides, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
-
-
-def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
-    saved = {step.path.name: step for step in saved_steps(RunFolder(path=run))}
-    wanted = path.name if path != run else f"step-{told.get('picked_step') or -1:06d}"
-    if path != run and wanted not in saved:
-        raise FileNotFoundError(f"{path} is not there; this run has {', '.join(saved) or 'no checkpoint yet'}.")
-    if not saved:
-        raise FileNotFoundError(f"{run} has no checkpoint yet.")
-    step = saved.get(wanted, list(saved.values())[-1])
-    return Target(
-        overrides=list(told["overrides"]),
-        weights=step.path,
-        generation_steps=step.generation_steps,
-        chosen="picked" if path == run else step.path.name,
-        run=run,
-        out=run / "evaluate" / step.path.name,
-    )
 
 
 def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
@@ -149,6 +74,7 @@ def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
 
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
     told = told_of(experiment, target, folder)
+    check_answers(folder, told=told, splits=experiment.evaluator.scheme.splits)
     folder.write_manifest(told)
     tables = answered(experiment, target, folder)
     scheme = experiment.evaluator.scheme
@@ -177,6 +103,7 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
     arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
     told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
+    told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
     told |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}
     if run is not None:
         told |= {"study": run.absolute().parents[1].name, "variant": f"{run.absolute().parent.name}/evaluate/{told['variant']}"}

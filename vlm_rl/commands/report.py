@@ -22,6 +22,7 @@ from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge
 
 JUDGES = ("stored", "current")
+KPI_PARTS = ("name", "unit", "higher_is_better", "__call__")
 
 
 def run(config: DictConfig, *, command: str) -> Path:
@@ -46,17 +47,17 @@ def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
     return ReportSettings(
         language=report.language,
         reference=report.reference,
-        smallest_effect=float(report.smallest_effect),
+        smallest_effect=_number(report, key="smallest_effect"),
         split=report.split,
         setting=report.setting,
         breakdown=tuple(report.breakdown),
-        bottleneck_gain=float(report.bottleneck_gain),
-        price_per_device_hour=None if report.price_per_device_hour is None else float(report.price_per_device_hour),
+        bottleneck_gain=_number(report, key="bottleneck_gain"),
+        price_per_device_hour=None if report.price_per_device_hour is None else _number(report, key="price_per_device_hour"),
         currency=report.currency,
         reader=ReaderSize(**report.reader),
         reflection=_reflection_rule(config.evaluation.reflection, studies=_studies(config)),
         wandb_workspace=report.wandb_workspace,
-        kpis=_kpis(config.evaluation.get("kpi") or {}),
+        kpis=kpis_of(config.evaluation.get("kpi") or {}),
         command=command,
     )
 
@@ -76,8 +77,32 @@ def _judge(name: str) -> Iterator[Judging | None]:
         judge.close()
 
 
-def _kpis(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:
-    return tuple(instantiate(kpi) for kpi in config.values())
+def _number(report: DictConfig, *, key: str) -> float:
+    try:
+        return float(report[key])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"report.{key}={report[key]} is not a number. Pass one, as in report.{key}=0.5") from error
+
+
+def kpis_of(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:
+    """The key figures of a team, before anything is read; each has its own name."""
+    found: dict[str, Kpi] = {}
+    keys: dict[str, str] = {}
+    for key, value in config.items():
+        kpi = instantiate(value)
+        if not isinstance(kpi, Kpi):
+            missing = ", ".join(part for part in KPI_PARTS if not hasattr(kpi, part))
+            raise ValueError(
+                f"evaluation.kpi.{key}: {value.get('_target_', 'no _target_')} is no key figure: it lacks {missing}. "
+                "docs/kpi.md shows one."
+            )
+        if kpi.name in found:
+            raise ValueError(
+                f"evaluation.kpi.{key} and evaluation.kpi.{keys[kpi.name]} are both named {kpi.name!r}, so that nobody could "
+                "tell their rows apart. Leave one out, or give one another `name` (docs/kpi.md)."
+            )
+        found[kpi.name], keys[kpi.name] = kpi, key
+    return tuple(found.values())
 
 
 def _studies(config: DictConfig) -> list[Path]:

@@ -56,7 +56,10 @@ def markdown(table: Table, *, catalogue: Catalogue) -> str:
         "",
         line([words(column.title) for column in table.columns]),
         line(["---" if column.is_text else "---:" for column in table.columns]),
-        *(line([words(_joined(shown)) for _, shown in cells(table, row=row)]) for row in table.rows),
+        *(
+            line([escape_markdown(_joined(shown, catalogue=catalogue)) for _, shown in cells(table, row=row)])
+            for row in table.rows
+        ),
         "",
         words(table.note),
         "",
@@ -76,7 +79,10 @@ def latex(table: Table) -> str:
         r"    \toprule",
         f"    {' & '.join(escape_latex(column.title) for column in table.columns)} \\\\",
         r"    \midrule",
-        *(f"    {' & '.join(escape_latex(_joined(shown)) for _, shown in cells(table, row=row))} \\\\" for row in table.rows),
+        *(
+            f"    {' & '.join(escape_latex(_joined(shown, catalogue={})) for _, shown in cells(table, row=row))} \\\\"
+            for row in table.rows
+        ),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
@@ -105,6 +111,6 @@ def plain(text: str) -> str:
     return " ".join("".join(character for character in spaced if unicodedata.category(character)[0] != "C").split())
 
 
-def _joined(shown: Shown) -> str:
-    text = f"{shown.text} {shown.detail}".strip() if shown.detail else shown.text
+def _joined(shown: Shown, *, catalogue: Catalogue) -> str:
+    text = " ".join(in_language(part, catalogue=catalogue) for part in (shown.text, shown.detail) if part)
     return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "…"

@@ -55,7 +55,9 @@ def in_language(text: str, *, catalogue: Catalogue) -> str:
         name: in_language(value, catalogue=catalogue) if isinstance(value, str) else value
         for name, value in text.values.items()
     }
-    return catalogue.get(text.template, text.template).format(**values)
+    if text.template not in catalogue:
+        return text.template.format(**values)
+    return catalogue[text.template].format(**values).replace("） ", "）")  # a full-width bracket brings its own space
 
 
 def catalogue_of(language: str) -> Catalogue:

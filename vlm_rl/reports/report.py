@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vlm_rl.reports.composition import content_of
@@ -11,12 +11,14 @@ from vlm_rl.reports.export import latex, markdown
 from vlm_rl.reports.figures.drawing import write_figure
 from vlm_rl.reports.figures.forest_figure import write_forest
 from vlm_rl.reports.page.html import render_html
-from vlm_rl.reports.phrase import catalogue_of
+from vlm_rl.reports.phrase import Catalogue, catalogue_of
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.wandb_workspace import save_workspace
+
+SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")  # of all that is written to report_files/
 
 
 def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSettings, judge: Judging | None = None) -> Path:
@@ -36,18 +38,24 @@ def write_report(content: Content, *, folder: Path, language: str) -> Path:
     """Write every file of a report; report.html appears last and whole, or not at all."""
     files = folder / "report_files"
     files.mkdir(parents=True, exist_ok=True)
-    catalogue = catalogue_of(language)
-    for table in content.tables:
-        table.write_csv(files / f"{table.name}.csv")
-        _write(files / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
-        _write(files / f"{table.name}.tex", text=latex(table))
-    for figure in content.figures:
-        write_figure(figure, folder=files)
-    if content.decision.forest is not None:
-        write_forest(content.decision.forest, folder=files)
+    written = set(_write_files(content, folder=files, catalogue=catalogue_of(language)))
+    for stale in (path for path in files.iterdir() if path.suffix in SUFFIXES and path not in written):
+        stale.unlink()  # of an earlier report on other runs or settings
     numbers = json.dumps(content.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     _write(folder / "report.json", text=numbers + "\n")
     return _write(folder / "report.html", text=render_html(content, language=language))
+
+
+def _write_files(content: Content, *, folder: Path, catalogue: Catalogue) -> Iterator[Path]:
+    """Tables and figures for other people's documents."""
+    for table in content.tables:
+        yield table.write_csv(folder / f"{table.name}.csv")
+        yield _write(folder / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
+        yield _write(folder / f"{table.name}.tex", text=latex(table))
+    for figure in content.figures:
+        yield from write_figure(figure, folder=folder)
+    if content.decision.forest is not None:
+        yield from write_forest(content.decision.forest, folder=folder)
 
 
 def _write(path: Path, *, text: str) -> Path:

@@ -26,8 +26,8 @@ from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
 from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
 from vlm_rl.reports.tables.kpi_tables import kpi_table
-from vlm_rl.reports.tables.run_tables import run_table
 from vlm_rl.reports.tables.pass_at_tables import pass_at_table
+from vlm_rl.reports.tables.run_tables import run_table
 from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.tables.table_3 import table3_table

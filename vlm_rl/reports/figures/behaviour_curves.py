@@ -1,10 +1,18 @@
 """Behaviour as pictures: Figs. 6 to 8 of the paper, response lengths, and how far the policy moved."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from vlm_rl.evaluation.reflection import REFLECTION_RATIOS
 from vlm_rl.reports.figures.curves import drawn, occurs, ratio_panel, spread_note, step_panel, word_keys, word_of, word_panel
-from vlm_rl.reports.figures.panels import Figure
+from vlm_rl.reports.figures.panels import Figure, FloatArray, Panel
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import Records
+
+USUAL_SHARE = 0.98  # of all values of all runs
+SPIKE = 3.0  # times as far from the lowest value as the usual ones: beyond, a picture shows the spike and nothing else
+AXIS_MARGIN = 0.1  # of the height of the usual values
 
 
 def reflection_figure(records: Records) -> Figure:
@@ -77,6 +85,7 @@ def policy_figure(records: Records) -> Figure:
             share=True,
         ),
     ]
+    panels = [without_spikes(panel) for panel in drawn(panels)]
     return Figure(
         name="policy_drift",
         title=say("How far the policy moved"),
@@ -85,8 +94,40 @@ def policy_figure(records: Records) -> Figure:
                 "Entropy of the full distribution; KL by the k3 estimator. Language drift: letters outside the Latin and "
                 "Greek scripts, averaged over responses."
             ),
+            *map(_beyond, panels),
             spread_note(),
         ),
-        panels=drawn(panels),
+        panels=tuple(panels),
         num_columns=4,
     )
+
+
+def without_spikes(panel: Panel) -> Panel:
+    """The panel, its axis ending where nearly all values do if single steps lie so far above that they flatten the rest."""
+    values = _values(panel)
+    low, usual, high = values.min(), np.quantile(values, USUAL_SHARE, method="lower"), values.max()
+    if usual == low or high - low < SPIKE * (usual - low):
+        return panel
+    margin = AXIS_MARGIN * (usual - low)
+    return replace(panel, y_range=(float(low - margin), float(usual + margin)))
+
+
+def _beyond(panel: Panel) -> str:
+    """What the axis leaves out."""
+    if panel.y_range is None:
+        return ""
+    scale, values = 100.0 if panel.is_share else 1.0, _values(panel)
+    return say(
+        "The axis of “{panel}” ends at {end:.2g}, as {share:.0f} % of the values lie below; the highest is {highest:.3g}.",
+        panel=panel.title,
+        end=scale * panel.y_range[1],
+        share=100 * (values <= panel.y_range[1]).mean(),
+        highest=scale * values.max(),
+    )
+
+
+def _values(panel: Panel) -> FloatArray:
+    """All that is drawn of single runs."""
+    runs = [run for line in panel.lines for run in (*line.by_seed.values(), *line.unfinished.values())]
+    values = np.concatenate(runs)
+    return values[~np.isnan(values)]

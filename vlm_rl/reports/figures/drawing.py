@@ -78,6 +78,8 @@ def draw_panel(axes: Axes, *, panel: Panel, translate: Callable[[str], str] = as
     axes.set_ylabel(translate(panel.y_label))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    if panel.y_range is not None:
+        axes.set_ylim(*(scale * end for end in panel.y_range))
 
 
 def legend_label(line: Line) -> str:

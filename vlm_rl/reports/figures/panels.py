@@ -58,6 +58,7 @@ class Panel:
     is_share: bool = False  # y is a share in [0, 1], drawn in percent
     baseline: float | None = None  # mean accuracy of the untrained model, a dashed line
     band: str = BAND  # what is shaded
+    y_range: tuple[float, float] | None = None  # where the axis begins and ends, in the units of y; None: where the lines do
 
     def as_json(self) -> dict[str, Any]:
         """All numbers of the panel."""

@@ -3,20 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.first_page.control_risks import control_risks
+from vlm_rl.reports.first_page.costs import cost_sentences, run_cost
 from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
-from vlm_rl.reports.first_page.next_stage import RunCost, amount, next_stage
-from vlm_rl.reports.first_page.risks import training_risks
+from vlm_rl.reports.first_page.next_stage import RunCost, next_stage
+from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
+from vlm_rl.reports.first_page.scope import scope_of
+from vlm_rl.reports.first_page.short_verdict import short_verdict
 from vlm_rl.reports.phrase import Phrase, say
-from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.tables.cost_tables import device_hours
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
-from vlm_rl.reports.verdicts.verdict_sentences import reference_of
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, picked_epoch
 
 
 def decision_page(
@@ -26,20 +27,28 @@ def decision_page(
     cards = tuple(card_of(verdict) for verdict in verdicts)
     costs = {arm.label: run_cost(arm, settings=settings) for arm in records.trained}
     return DecisionPage(
-        headline=headline_of(cards, smallest_effect=settings.smallest_effect),
+        headline=headline_of(cards),
         question=choice.note,
+        scope=scope_of(records, verdicts=verdicts),
         cards=cards,
         forest=forest_of(verdicts, records=records, settings=settings),
-        cost=tuple(_cost(records, verdicts=verdicts, costs=costs)),
+        cost=tuple(cost_sentences(records, verdicts=verdicts, costs=costs, endpoint=choice.endpoint)),
         risks=tuple(_risks(records, choice=choice, controls=controls, verdicts=verdicts)),
-        next_stage=tuple(_next_stage(verdicts, costs=costs)),
+        next_stage=tuple(_next_stage(verdicts, choice=choice, costs=costs)),
     )
 
 
 def card_of(verdict: ArmVerdict) -> Card:
     """A verdict in large type, and below it what it rests on. What is judged stands once on the page, above all cards."""
     said = [sentence for sentence in verdict.sentences if sentence != verdict.comparison.choice.note]
-    return Card(arm=verdict.arm, outcome=verdict.outcome, effect=verdict.effect, said=verdict.headline, more=tuple(said))
+    return Card(
+        arm=verdict.arm,
+        outcome=verdict.outcome,
+        effect=verdict.effect,
+        short=short_verdict(verdict),
+        said=verdict.headline,
+        more=tuple(said),
+    )
 
 
 def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: ReportSettings) -> Forest | None:
@@ -86,42 +95,6 @@ def _seed_effects(verdict: ArmVerdict) -> tuple[float, ...]:
     return tuple(evaluation.accuracy() - (level[seed] if paired else mean) for seed, evaluation in scores.evaluations.items())
 
 
-def run_cost(arm: Arm, *, settings: ReportSettings) -> RunCost:
-    """The mean over the runs that were measured."""
-    hours = [value for run in arm.used if not math.isnan(value := device_hours(run))]
-    return RunCost(
-        device_hours=math.fsum(hours) / len(hours) if hours else math.nan,
-        price=settings.price_per_device_hour,
-        currency=settings.currency,
-    )
-
-
-def _cost(records: Records, *, verdicts: Sequence[ArmVerdict], costs: dict[str, RunCost]) -> Iterator[Phrase]:
-    effects = {verdict.arm: verdict for verdict in verdicts}
-    for arm in records.trained:
-        cost = costs[arm.label]
-        if not cost.is_known:
-            yield say("{arm}: the time of its runs, or the number of their devices, is not known.", arm=arm.label)
-            continue
-        yield say(
-            "{arm}: {one} a run, {all} for all {runs} runs.",
-            arm=arm.label,
-            one=cost.of_runs(1),
-            all=cost.of_runs(len(arm.used)),
-            runs=len(arm.used),
-        )
-        verdict = effects.get(arm.label)
-        if verdict is not None and verdict.outcome is Outcome.IMPROVEMENT:
-            yield say(
-                "{arm}: {points} points gained for each device hour of a run, over {reference}.",
-                arm=arm.label,
-                points=amount(100 * verdict.effect / cost.device_hours),
-                reference=reference_of(verdict),
-            )
-    if not records.trained:
-        yield say("Nothing was trained here.")
-
-
 def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
     if not choice.is_declared:
         yield say("The endpoint was not fixed before the runs, so that a lucky one may have been chosen.")
@@ -137,11 +110,9 @@ def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdict
         yield say(
             "{count} things were missing or odd; they are listed under “What was missing or odd”.", count=len(records.problems)
         )
-    if records.trained:
-        yield say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training.")
 
 
-def _next_stage(verdicts: Sequence[ArmVerdict], *, costs: dict[str, RunCost]) -> Iterator[Phrase]:
+def _next_stage(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice, costs: dict[str, RunCost]) -> Iterator[Phrase]:
     for verdict in verdicts:
         yield next_stage(
             verdict.arm,
@@ -151,6 +122,25 @@ def _next_stage(verdicts: Sequence[ArmVerdict], *, costs: dict[str, RunCost]) ->
             smallest_effect=verdict.smallest_effect,
             level=verdict.planning_level,
             cost=costs[verdict.arm],
+            open_questions=tuple(_open_questions(verdict, endpoint=choice.endpoint)),
         )
     if not verdicts:
         yield say("Train an arm with at least three seeds beside its untrained model: nothing can be judged yet.")
+
+
+def _open_questions(verdict: ArmVerdict, *, endpoint: Endpoint) -> Iterator[Phrase]:
+    """What an improvement leaves open, to look at before more is spent."""
+    if fewer_solved(verdict.comparison.arm, endpoint=endpoint) is not None:
+        yield say("Before that: look at what several tries no longer solve (risks).")
+    used = [run for run in verdict.comparison.arm.used if run.run.seed in verdict.seeds]
+    epochs = [run.epochs(split=endpoint.picked_by, setting=endpoint.setting) for run in used]
+    late = sum(
+        picked_epoch(run, endpoint=endpoint) == max(tried) for run, tried in zip(used, epochs, strict=True) if len(tried) > 1
+    )
+    if 2 * late > len(used):
+        yield say(
+            "Accuracy on {split} was highest at the last epoch for {late} of {seeds} seeds: longer training is untested.",
+            split=endpoint.picked_by,
+            late=late,
+            seeds=len(used),
+        )

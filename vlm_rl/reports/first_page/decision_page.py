@@ -37,6 +37,7 @@ class Card:
     arm: str
     outcome: Outcome
     effect: float  # share; NaN where there is none
+    short: Phrase  # the verdict in the headline
     said: str  # in large type
     more: tuple[str, ...]  # what it rests on, a sentence each
 
@@ -62,6 +63,7 @@ class DecisionPage:
 
     headline: Phrase
     question: Phrase
+    scope: Phrase  # which model and data the answer speaks of
     cards: tuple[Card, ...]
     forest: Forest | None
     cost: tuple[Phrase, ...]
@@ -73,13 +75,16 @@ class DecisionPage:
         """A line for each technical word that the page uses."""
         said = [text for card in self.cards for text in (card.arm, card.badge, card.said, *card.more)]
         pictured = [] if self.forest is None else [self.forest.title, self.forest.caption]
-        return glossary_of([self.headline, self.question, *said, *pictured, *self.cost, *self.risks, *self.next_stage])
+        return glossary_of(
+            [self.headline, self.question, self.scope, *said, *pictured, *self.cost, *self.risks, *self.next_stage]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The words, in English, and the numbers of the picture."""
         return {
             "headline": self.headline,
             "question": self.question,
+            "scope": self.scope,
             "verdicts": [card.as_json() for card in self.cards],
             "forest": None if self.forest is None else [row.as_json() for row in self.forest.rows],
             "cost": self.cost,
@@ -88,12 +93,12 @@ class DecisionPage:
         }
 
 
-def headline_of(cards: Sequence[Card], *, smallest_effect: float) -> Phrase:
+def headline_of(cards: Sequence[Card]) -> Phrase:
     """The verdicts in one breath."""
     if not cards:
         return say("No verdict: no trained run was evaluated beside its untrained model.")
     if len(cards) <= MOST_NAMED:
-        return paragraph(*(_short(card, smallest_effect=smallest_effect) for card in cards))
+        return paragraph(*(card.short for card in cards))
     outcomes = [card.outcome for card in cards]
     counted = [
         say("{count} of {all} arms: {outcome}.", count=outcomes.count(outcome), all=len(cards), outcome=badge)
@@ -101,16 +106,3 @@ def headline_of(cards: Sequence[Card], *, smallest_effect: float) -> Phrase:
         if outcome in outcomes
     ]
     return paragraph(*counted)
-
-
-def _short(card: Card, *, smallest_effect: float) -> Phrase:
-    change = abs(100 * card.effect)
-    if card.outcome is Outcome.IMPROVEMENT:
-        return say("{arm} improved accuracy by {change:.1f} points.", arm=card.arm, change=change)
-    if card.outcome is Outcome.HARM:
-        return say("{arm} did harm: accuracy fell by {change:.1f} points.", arm=card.arm, change=change)
-    if card.outcome is Outcome.NO_DIFFERENCE:
-        return say("{arm} makes no difference larger than {delta:g} points.", arm=card.arm, delta=100 * smallest_effect)
-    if card.outcome is Outcome.OPEN:
-        return say("{arm}: no evidence either way.", arm=card.arm)
-    return say("{arm}: not judged.", arm=card.arm)

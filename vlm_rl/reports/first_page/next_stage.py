@@ -1,7 +1,7 @@
 """What the next stage would be, by rule from the verdict, and what it would need, from the measured cost. No judgement of taste here."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.power import MOST_QUESTIONS, MOST_SEEDS, Range, questions_needed, seeds_dominate, seeds_needed
@@ -56,15 +56,16 @@ def next_stage(
     smallest_effect: float,
     level: float,
     cost: RunCost,
+    open_questions: Sequence[Phrase] = (),
 ) -> Phrase:
-    """One paragraph for an arm: scale up, stop, or how much more it takes to know."""
+    """One paragraph for an arm: scale up, stop, or how much more it takes to know. `open_questions`: after an improvement."""
     if outcome is Outcome.IMPROVEMENT:
         return paragraph(
             say(
-                "{arm}: scale up. The gain holds for new seeds and for new questions of this kind; "
-                "other data and larger models are the next question.",
+                "{arm}: scale up; other data and larger models are the next question.",
                 arm=arm,
             ),
+            *open_questions,
             say(
                 "The whole arm again, {runs} runs, takes {cost} at this size; multiply by how much longer a run of the larger size takes.",
                 runs=num_runs,

@@ -69,18 +69,19 @@ class Reader:
         return self.cases[:SHOWN_WITHOUT_SCRIPT]
 
 
+AHA = say("right, with a reflection word")
 FILTERS = {
     "arm": say("Arm"),
     "seed": say("Seed"),
     "phase": say("Phase"),
     "at": say("Step or epoch"),
     "split": say("Split"),
-    "verdict": say("Verdict"),
-    "insight": say("Insight"),
+    "verdict": say("Mark"),
+    "insight": say("Reflection"),
 }
 WORDS = {
     "any": say("any"),
-    "aha": say("first insight"),
+    "aha": AHA,
     "question": say("Question"),
     "answer": say("Right answer"),
     "response": say("Response"),
@@ -154,7 +155,7 @@ def _case(case: Case, *, images: Mapping[str, bytes], catalogue: Catalogue) -> d
         "split": case.split,
         "verdict": case.verdict,
         "aha": case.is_aha,
-        "insight": words(say("first insights") if case.is_aha else say("others")),
+        "insight": words(AHA if case.is_aha else say("others")),
         "images": [key for key in case.images if key in images],
         "question": visible(case.question),
         "answer": visible(case.answer),

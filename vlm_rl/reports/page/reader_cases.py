@@ -1,4 +1,4 @@
-"""From the completions that were chosen to cases of the reader: words marked, pictures found, first insights of each run first."""
+"""From the completions that were chosen to cases of the reader: words marked, pictures found, right ones that reflect first."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +13,15 @@ from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReaderSize
+
+TERMS = {
+    "accuracy": say("accuracy"),
+    "format": say("format"),
+    "language": say("language"),
+    "length": say("length"),
+    "random": say("random"),
+    "truncation": say("truncation"),
+}  # of conf/reward; a term of one's own keeps its name
 
 
 def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: Judging | None) -> Reader:
@@ -38,12 +47,14 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: 
 def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
     return paragraph(
         say(
-            "Chosen by rule, not by hand: of each run, phase, split and verdict the first {count} by row id, spread over training "
-            "steps and over the untrained, picked and last epochs ({setting}).",
+            "Chosen by rule, not by hand: of each run, phase, split and mark of the judge the first {count} by row id, spread over "
+            "training steps and over the untrained, picked and last epochs ({setting}).",
             count=size.cases_per_group,
             setting=title_of(endpoint.setting),
         ),
-        say("The first right answers of each run with a reflection word, its first insights perhaps, come first."),
+        say(
+            "The first right answers of each run with a reflection word come first; at step 1 they show the untrained model's own habit."
+        ),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=left_out) if left_out else "",
     )
@@ -77,7 +88,9 @@ def _left_out(count: int) -> str:
 
 def _scores(completion: Completion) -> Phrase:
     """Each reward term and their weighted sum; + 0.0 makes a penalty of -0 read as 0."""
-    terms = [say("{term} {value:g}", term=term, value=value + 0.0) for term, value in completion.rewards.items()]
+    terms = [
+        say("{term} {value:g}", term=TERMS.get(term, term), value=value + 0.0) for term, value in completion.rewards.items()
+    ]
     if completion.score is not None and math.isfinite(completion.score):
         terms.append(say("weighted sum {value:g}", value=completion.score))
     return listed(terms) if terms else say("none: evaluations are judged, not rewarded")

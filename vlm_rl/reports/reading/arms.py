@@ -21,7 +21,7 @@ class RunRecords:
     evaluations: dict[tuple[int, str, str], Evaluation]  # (epoch, split, setting)
     training: tuple[Record, ...]  # one for each generation step, as in metrics.jsonl; counted again where texts are stored
     cost: tuple[Record, ...]
-    alerts: tuple[Record, ...]
+    alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     length_bins: LengthBins | None = None  # of all training steps together; None without stored responses of its own
     aha: tuple[CompletionPlace, ...] = ()  # first right training responses with a reflection word
     stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read

@@ -27,6 +27,13 @@ def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
         cells = {cell for records in arm.used for cell in records.evaluations if cell[0] > UNTRAINED_EPOCH}
         for records in arm.runs:
             yield from _gaps_of(records, cells=cells)
+    runs = [records.run for arm in arms for records in arm.runs]
+    if untraced := sum(not run.commit for run in runs):
+        yield say(
+            "The commit of {count} of {all} runs is not known: they cannot be traced to a version of the code.",
+            count=untraced,
+            all=len(runs),
+        )
 
 
 def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterator[Phrase]:

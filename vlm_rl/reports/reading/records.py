@@ -63,7 +63,7 @@ class RunReader:
             evaluations={(e.epoch, e.split, e.setting): e for e in (*filter(_is_untrained, before), *own)},
             training=training.records,
             cost=cost.records,
-            alerts=alerts.records,
+            alerts=alerts.records if (run.path / "alerts.jsonl").is_file() else None,
             length_bins=training.length_bins,
             aha=training.aha,
             stored_steps=training.stored_steps,

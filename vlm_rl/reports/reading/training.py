@@ -37,7 +37,10 @@ TEACHERS = ("sft",)  # algorithms whose completions are a teacher's texts
 REFLECTION_RATIO = "reflection/reflection_ratio"
 AHA_KEPT = 5  # of a run; a report shows fewer
 WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
-RULES = {WHOLE_WORDS: WholeWords, f"{Substrings.__module__}.{Substrings.__qualname__}": Substrings}  # a report imports no other
+RULES: dict[str, type[WholeWords] | type[Substrings]] = {  # a report imports no other
+    WHOLE_WORDS: WholeWords,
+    f"{Substrings.__module__}.{Substrings.__qualname__}": Substrings,
+}
 UNKNOWN_RULE = WholeWords(words=())  # for a run with a rule of its own: marks nothing, and its ratios are missing
 
 

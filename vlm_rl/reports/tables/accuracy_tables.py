@@ -11,7 +11,7 @@ from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
+from vlm_rl.reports.tables.table import Row, Table, number, percent, setting_column, text
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 from vlm_rl.reports.verdicts.picks import at_pick
 
@@ -29,6 +29,7 @@ def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
             say(
                 "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds, n in the column Seeds."
             ),
+            say("An interval of a share is shown cut at 0 and 100; the CSV file has it whole."),
             say("Mean and maximum are over the epochs after training began."),
             say(
                 "A maximum over epochs is lifted by noise alone: beside it stands the maximum that as many evaluations of the "
@@ -44,16 +45,16 @@ def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
         columns=(
             text("arm", title=say("Arm")),
             text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
+            setting_column(),
             number("seeds", title=say("Seeds")),
             percent("vanilla", title=say("Vanilla")),
             percent("mean", title=say("Mean over epochs")),
             percent("max", title=say("Max over epochs")),
             percent("lucky_max", title=say("Max by luck alone")),
-            percent("picked", title=say("Picked epoch")),
-            text("picked_epochs", title=say("picked, by seed")),
-            percent("last", title=say("Last epoch")),
-            number("last_epoch", title=say("Epoch")),
+            percent("picked", title=say("Accuracy at the picked epoch")),
+            text("picked_epochs", title=say("Epoch picked, by seed")),
+            percent("last", title=say("Accuracy at the last epoch")),
+            number("last_epoch", title=say("Last epoch")),
         ),
         rows=tuple(row for found in rows for row in found),
     )

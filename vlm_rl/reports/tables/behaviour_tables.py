@@ -18,8 +18,9 @@ from vlm_rl.evaluation.dynamics import (
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.figures.curves import by_step, training_accuracy
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
 from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
 
 LENGTH = "response_length/mean"
@@ -66,11 +67,14 @@ def length_held_fixed_table(records: Records) -> Table:
     return Table(
         name="length_held_fixed",
         title=say("Reflection among responses of like length"),
-        note=say(
-            "The responses of every generation step are cut into fifths by their length, equal lengths staying together, and each fifth "
-            "is pooled over all steps of a run; then means over seeds, in brackets the two-sided 95 % t-interval over seeds. What is left "
-            "between reflective and other responses within a fifth is not their length; that longer fifths reflect more may only say "
-            "that a long text has more room for a word."
+        note=paragraph(
+            say(
+                "The responses of every generation step are cut into fifths by their length, equal lengths staying together, and "
+                "each fifth is pooled over all steps of a run; then means over seeds, in brackets the two-sided 95 % t-interval "
+                "over seeds. What is left between reflective and other responses within a fifth is not their length; that longer "
+                "fifths reflect more may only say that a long text has more room for a word."
+            ),
+            TOO_FEW,
         ),
         columns=(
             text("arm", title=say("Arm")),
@@ -94,6 +98,8 @@ def _quintile_rows(arm: Arm) -> Iterator[Row]:
     pooled = functools.reduce(operator.add, bins, no_length_bins())
     ratios, reflective, plain = (np.stack([of(found) for found in bins]) for of in _RATIOS)
     for quintile in range(NUM_QUINTILES):
+        num_reflective = [int(found.num_reflective[quintile]) for found in bins]
+        num_plain = [int(found.num_responses[quintile]) - count for found, count in zip(bins, num_reflective, strict=True)]
         yield {
             "arm": arm.label,
             "seeds": len(bins),
@@ -101,9 +107,9 @@ def _quintile_rows(arm: Arm) -> Iterator[Row]:
             "responses": int(pooled.num_responses[quintile]),
             "reflective": int(pooled.num_reflective[quintile]),
             "reflection_ratio": mean_interval(ratios[:, quintile]),
-            "correct_if_reflective": mean_interval(reflective[:, quintile]),
-            "correct_if_plain": mean_interval(plain[:, quintile]),
-            "difference": mean_interval((reflective - plain)[:, quintile]),
+            "correct_if_reflective": mean_if_enough(reflective[:, quintile], counts=num_reflective),
+            "correct_if_plain": mean_if_enough(plain[:, quintile], counts=num_plain),
+            "difference": mean_if_enough((reflective - plain)[:, quintile], counts=list(map(min, num_reflective, num_plain))),
         }
 
 

@@ -10,6 +10,7 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
+from vlm_rl.reports.tables.known_words import known_word
 from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
 from vlm_rl.reports.verdicts.picks import at_pick, before_and_at_pick
 
@@ -42,7 +43,7 @@ def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[st
             number("questions", title=say("Questions")),
             number("seeds", title=say("Seeds")),
             percent("vanilla", title=say("Vanilla")),
-            percent("picked", title=say("Picked epoch")),
+            percent("picked", title=say("Accuracy at the picked epoch")),
             points("gain", title=say("Gain, points")),
         ),
         rows=tuple(rows),
@@ -61,8 +62,8 @@ def _breakdown_rows(arm: Arm, *, endpoint: Endpoint, split: str, field: str) -> 
         yield {
             "arm": arm.label,
             "split": split,
-            "by": field,
-            "value": value,
+            "by": known_word(field),
+            "value": known_word(value),
             "questions": everything[-1].questions.values(field).count(value),
             "seeds": len(picked) or len(untrained),
             "vanilla": mean_interval([share(evaluation, field=field, value=value) for evaluation in untrained]),
@@ -86,7 +87,7 @@ def verdict_table(records: Records, *, setting: str) -> Table:
     ]
     return Table(
         name="verdicts",
-        title=say("Verdicts of the judge, {setting}", setting=title_of(setting)),
+        title=say("Marks of the judge, {setting}", setting=title_of(setting)),
         note=say("Samples counted over all seeds, at epoch 0 (Vanilla) and at the last epoch."),
         columns=(
             text("arm", title=say("Arm")),

@@ -6,7 +6,7 @@ A control lies in `evaluate/*/seed-*/` under the folder of the run, or of the un
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
+from vlm_rl.reports.tables.known_words import known_word
 from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
@@ -39,6 +40,11 @@ class Model:
     label: str
     seeds: tuple[Seen, ...]
     folder: Path | None  # of the first seed, to be evaluated without its figures
+
+    def compared(self) -> tuple[Seen, ...]:
+        """The seeds that have all that any has, so that a row adds up; every seed where none has all."""
+        names = {name for seen in self.seeds for name in seen}
+        return tuple(seen for seen in self.seeds if seen.keys() == names) or self.seeds
 
     def missing(self) -> list[str]:
         """The controls that no seed has."""
@@ -62,6 +68,9 @@ def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | No
             ),
             say("Chance: always answering the most frequent answer of these questions."),
             say("Averages over seeds with 95 % t-intervals over seeds; the drop is paired by seed."),
+            say(
+                "Only the seeds with every control that a model has are in its rows: they add up, and n is in the column Seeds."
+            ),
         ),
         columns=(
             text("model", title=say("Model")),
@@ -98,7 +107,7 @@ def _sees(arm: Arm) -> bool:
 
 
 def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
-    by_seed = [{name: _share(evaluation, modality=modality) for name, evaluation in seen.items()} for seen in model.seeds]
+    by_seed = [{name: _share(evaluation, modality=modality) for name, evaluation in seen.items()} for seen in model.compared()]
     levels = {name: mean_interval([shares[name] for shares in by_seed if name in shares]) for name in ("intact", *CONTROLS)}
     drops = {
         f"drop_{name}": mean_interval(
@@ -111,7 +120,7 @@ def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
     return {
         "model": model.label,
         "split": split,
-        "modality": modality or say("anywhere"),
+        "modality": known_word(modality) or say("anywhere"),
         "questions": int(_chosen(first, modality=modality).sum()),
         "seeds": max(level.num_seeds for level in levels.values()),
         **levels,

@@ -9,6 +9,7 @@ from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
+from vlm_rl.reports.tables.fairness_note import differences, selections
 from vlm_rl.reports.tables.table import Column, Row, Table, number, text
 from vlm_rl.reports.verdicts.picks import at_pick
 
@@ -63,6 +64,11 @@ def _cost_note(endpoint: Endpoint) -> Phrase:
         say("Runs that were trained side by side on one machine took time from each other."),
         say("The evaluation of the untrained model, which all arms of a study share, is left out."),
         say(
+            "Left out, too, is what an interrupted run paid before it was resumed: steps that were done again count once, and "
+            "evaluations that were found on disk count almost nothing. So such a run looks cheaper than it was. The devices of "
+            "a sampling server of its own are not counted."
+        ),
+        say(
             "Device hours: seconds of the four steps and of evaluation x devices x machines, missing where the config left "
             "their number open."
         ),
@@ -92,7 +98,7 @@ def _key(name: str) -> str:
 
 def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     measured = [run for run in arm.used if run.cost]
-    gained = [POINTS * gain(run, endpoint=endpoint) for run in measured]
+    gained = _points(measured, endpoint=endpoint)
     hours = [device_hours(run) for run in measured]
     tokens = [_total(run, name="tokens/response") for run in measured]
     peaks = [
@@ -109,11 +115,21 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
         "seconds": mean_interval([seconds(run) for run in measured]),
         "peak_bytes": mean_interval(peaks),
         "device_hours": mean_interval(hours),
-        "points_per_device_hour": _for_each(gained, costs=hours),
+        "points_per_device_hour": points_per_device_hour(arm, endpoint=endpoint),
         "points_per_million_tokens": _for_each(gained, costs=[value / TOKENS for value in tokens]),
         "money": mean_interval(money),
         "points_per_money": _for_each(gained, costs=money),
     }
+
+
+def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
+    """Points gained over the untrained model for each device hour, as the cost table has them."""
+    measured = [run for run in arm.used if run.cost]
+    return _for_each(_points(measured, endpoint=endpoint), costs=[device_hours(run) for run in measured])
+
+
+def _points(runs: Sequence[RunRecords], *, endpoint: Endpoint) -> list[float]:
+    return [POINTS * gain(run, endpoint=endpoint) for run in runs]
 
 
 def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
@@ -161,14 +177,14 @@ def _mean(values: Sequence[float]) -> Interval | float:
 
 def fairness_table(records: Records) -> Table:
     """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
+    rows = tuple(_fairness_row(arm) for arm in records.trained)
     return Table(
         name="fairness",
         title=say("The same chance for every arm?"),
         note=paragraph(
-            say(
-                "Averages over seeds. Arms that are compared should agree in data and epochs; updates, tokens and seconds "
-                "differ by what an algorithm is."
-            ),
+            say("Averages over seeds. Arms that are compared should agree in data, epochs, updates and tokens."),
+            *differences(rows),
+            *selections(rows),
             say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
             say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
             if len({_model(arm) for arm in records.trained}) == 1
@@ -183,11 +199,10 @@ def fairness_table(records: Records) -> Table:
             number("epochs", title=say("Epochs"), pattern="{:g}"),
             number("updates", title=say("Optimizer updates")),
             number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
-            text("selection", title=say("How it was chosen")),
-            number("tokens", title=say("Response tokens")),
+            number("tokens", title=say("Response tokens trained on")),
             number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
         ),
-        rows=tuple(_fairness_row(arm) for arm in records.trained),
+        rows=rows,
     )
 
 

@@ -15,11 +15,12 @@ from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_
 from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import mean_foreign_share
+from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
 from vlm_rl.reports.tables.table import Row, Table, number, percent, text
 from vlm_rl.reports.verdicts.picks import picked_epoch
 
@@ -101,8 +102,6 @@ def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> Text
 
 QUANTITIES: dict[str, Callable[[Texts], float]] = {
     "reflection_ratio": lambda texts: texts.reflection.ratios()["reflection_ratio"],
-    "correct_ratio_in_reflection_texts": lambda texts: texts.reflection.ratios()["correct_ratio_in_reflection_texts"],
-    "correct_ratio_in_no_reflection_texts": lambda texts: texts.reflection.ratios()["correct_ratio_in_no_reflection_texts"],
     "length": lambda texts: texts.lengths.metrics()["response_length/mean"],
     "truncated": lambda texts: texts.lengths.metrics()["response_length/truncated"],
     "foreign_share": lambda texts: texts.foreign_share,
@@ -118,15 +117,19 @@ def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpo
     return Table(
         name="evaluation_behaviour",
         title=say("How the models answer val and test, {setting}", setting=title_of(endpoint.setting)),
-        note=say(
-            "All samples of each evaluation; each entry is an average over seeds, in brackets its two-sided 95 % t-interval over "
-            "seeds. The untrained model is that of the same seeds. Here, and not in training, SFT writes responses of its own."
+        note=paragraph(
+            say(
+                "All samples of each evaluation; each entry is an average over seeds, in brackets its two-sided 95 % t-interval over "
+                "seeds. The untrained model is that of the same seeds. Here, and not in training, SFT writes responses of its own."
+            ),
+            TOO_FEW,
         ),
         columns=(
             text("arm", title=say("Arm")),
             text("split", title=say("Split")),
             text("stage", title=say("Epoch")),
             number("seeds", title=say("Seeds")),
+            number("reflective", title=say("Responses that reflect")),
             percent("reflection_ratio", title=say("Responses that reflect (%)")),
             percent("correct_ratio_in_reflection_texts", title=say("Right among those (%)")),
             percent("correct_ratio_in_no_reflection_texts", title=say("Right among the others (%)")),
@@ -141,4 +144,22 @@ def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpo
 def _row(key: tuple[str, str, str], *, group: Sequence[EvaluationBehaviour]) -> Row:
     arm, split, stage = key
     means = {name: mean_interval([of(behaviour.texts) for behaviour in group]) for name, of in QUANTITIES.items()}
-    return {"arm": arm, "split": split, "stage": STAGES[stage], "seeds": len(group), **means}
+    reflective = [behaviour.texts.reflection.num_reflective for behaviour in group]
+    plain = [behaviour.texts.reflection.num_responses - behaviour.texts.reflection.num_reflective for behaviour in group]
+    ratios = [behaviour.texts.reflection.ratios() for behaviour in group]
+    right = {
+        name: mean_if_enough([ratio[name] for ratio in ratios], counts=counts)
+        for name, counts in (
+            ("correct_ratio_in_reflection_texts", reflective),
+            ("correct_ratio_in_no_reflection_texts", plain),
+        )
+    }
+    return {
+        "arm": arm,
+        "split": split,
+        "stage": STAGES[stage],
+        "seeds": len(group),
+        "reflective": sum(reflective),
+        **means,
+        **right,
+    }

@@ -18,7 +18,7 @@ from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, pa
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.tables.table import Row, Table, number, percent, points, setting_column, text
 from vlm_rl.reports.verdicts.picks import before_and_at_pick
 
 
@@ -101,7 +101,7 @@ def gain_table(records: Records) -> Table:
         columns=(
             text("arm", title=say("Arm")),
             text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
+            setting_column(),
             number("seeds", title=say("Seeds")),
             number("epoch", title=say("Epoch")),
             points("gain", title=say("Gain, new seeds")),

@@ -1,6 +1,6 @@
 """Key figures of a team over seeds: the untrained model, each arm, the difference, and what goes along with them over training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from vlm_rl.evaluation.dynamics import correlation_within_seeds
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.kpi import Kpi
+from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords, count_reflection
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
@@ -19,6 +19,7 @@ from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
+from vlm_rl.reports.tables.known_words import known_word
 from vlm_rl.reports.tables.table import Column, Row, Table, number, text
 from vlm_rl.reports.verdicts.picks import before_and_at_pick
 
@@ -41,6 +42,14 @@ COLUMNS = (
 MOST_SAMPLES = 200_000  # of all epochs and seeds together, whose texts are read for correlations: about half a minute
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one evaluation says."""
+
+    values: tuple[float, ...]  # of the key figures, in their order: names are for people
+    behaviour: Mapping[str, float]  # reflection, length, accuracy
+
+
 @dataclass(kw_only=True)
 class KpiReader:
     """Reads an evaluation's texts once for all key figures, and forgets them: only numbers are kept."""
@@ -48,25 +57,28 @@ class KpiReader:
     kpis: Sequence[Kpi]
     rule: ReflectionRule
     rejudge: Rejudge | None = None
-    _found: dict[Path, dict[str, float]] = field(default_factory=dict)
+    _found: dict[Path, Measured] = field(default_factory=dict)
 
-    def __call__(self, path: Path) -> Mapping[str, float]:
-        """Every key figure of one evaluation, by name, and three of behaviour: reflection, length, accuracy."""
+    def __call__(self, path: Path) -> Measured:
+        """Every key figure of one evaluation, and its behaviour."""
         if path not in self._found:
             self._found[path] = self._measured(path)
         return self._found[path]
 
-    def _measured(self, path: Path) -> dict[str, float]:
+    def _measured(self, path: Path) -> Measured:
         samples = read_rows(path, columns=COLUMNS)
         if self.rejudge is not None:
             samples = self.rejudge(samples)
-        right = pc.greater(samples["accuracy"], 0.5).to_numpy()
+        known = pc.fill_null(samples["accuracy"], 0.0)  # as everywhere: what was not judged is not right
+        samples = samples.set_column(samples.column_names.index("accuracy"), "accuracy", known)
+        right = pc.greater(known, 0.5).to_numpy()
         behaviour = {
             "reflection": count_reflection(samples["response"], correct=right, rule=self.rule).ratios()["reflection_ratio"],
             "length": float(pc.mean(samples["response_length"]).as_py()),
             "accuracy": float(right.mean()),
         }
-        return behaviour | {kpi.name: self._value(kpi, samples=samples, path=path) for kpi in self.kpis}
+        values = tuple(self._value(kpi, samples=samples, path=path) for kpi in self.kpis)
+        return Measured(values=values, behaviour=behaviour)
 
     @staticmethod
     def _value(kpi: Kpi, *, samples: pa.Table, path: Path) -> float:
@@ -92,8 +104,8 @@ def kpi_table(
     num_samples = sum(_num_samples(run, endpoint=endpoint) for arm in records.trained for run in arm.used)
     with_correlations = num_samples <= most_samples
     rows = [
-        _kpi_row(kpi, arm=arm, endpoint=endpoint, reader=reader, with_correlations=with_correlations)
-        for kpi in kpis
+        _kpi_row(place, arm=arm, endpoint=endpoint, reader=reader, with_correlations=with_correlations)
+        for place in range(len(kpis))
         for arm in records.trained
         if before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
@@ -101,20 +113,32 @@ def kpi_table(
         name="kpi",
         title=say("Key figures on {split}, {setting}", split=endpoint.split, setting=title_of(endpoint.setting)),
         note=paragraph(
-            say(
-                "Secondary, and only as good as their definitions (docs/kpi.md), whose minutes and confidence are the team's own."
-            ),
+            say("Secondary, and only as good as their definitions (docs/kpi.md)."),
+            *_example_notes(kpis),
             say(
                 "Each seed at the epoch that validation picked; the difference is paired by seed. 95 % t-intervals over seeds."
             ),
             _correlation_note(endpoint, num_samples=num_samples, is_shown=with_correlations),
         ),
-        columns=_columns(),
+        columns=_columns(endpoint.picked_by),
         rows=tuple(rows),
     )
 
 
-def _columns() -> tuple[Column, ...]:
+def _example_notes(kpis: Sequence[Kpi]) -> Iterator[Phrase]:
+    """What a reader must not believe of the two examples."""
+    timed = [kpi for kpi in kpis if isinstance(kpi, MinutesSaved)]
+    if timed:
+        yield say("The minutes of “time saved” are invented examples until a team sets its own.")
+    unchecked = [*(kpi for kpi in kpis if isinstance(kpi, UncheckedShare)), *(kpi.unchecked for kpi in timed)]
+    if any(kpi.threshold is None for kpi in unchecked):
+        yield say(
+            "The agreement of samples from which an answer goes unchecked is found on the very questions that it is applied to, "
+            "which is optimistic."
+        )
+
+
+def _columns(picked_by: str) -> tuple[Column, ...]:
     return (
         text("kpi", title=say("Key figure")),
         text("unit", title=say("Unit")),
@@ -122,11 +146,11 @@ def _columns() -> tuple[Column, ...]:
         text("arm", title=say("Arm")),
         number("seeds", title=say("Seeds")),
         number("vanilla", title=say("Vanilla"), pattern="{:,.2f}"),
-        number("picked", title=say("Picked epoch"), pattern="{:,.2f}"),
+        number("picked", title=say("At the picked epoch"), pattern="{:,.2f}"),
         number("difference", title=say("Difference"), pattern="{:+,.2f}"),
-        number("with_accuracy", title=say("With accuracy"), pattern="{:+.2f}"),
-        number("with_length", title=say("With response length"), pattern="{:+.2f}"),
-        number("with_reflection", title=say("With reflection"), pattern="{:+.2f}"),
+        number("with_accuracy", title=say("With accuracy ({split})", split=picked_by), pattern="{:+.2f}"),
+        number("with_length", title=say("With response length ({split})", split=picked_by), pattern="{:+.2f}"),
+        number("with_reflection", title=say("With reflection ({split})", split=picked_by), pattern="{:+.2f}"),
     )
 
 
@@ -144,31 +168,36 @@ def _correlation_note(endpoint: Endpoint, *, num_samples: int, is_shown: bool) -
     )
 
 
-def _kpi_row(kpi: Kpi, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:
+def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:
+    kpi = reader.kpis[place]
     pairs = [
-        (reader(before.path)[kpi.name], reader(after.path)[kpi.name])
+        (reader(before.path).values[place], reader(after.path).values[place])
         for before, after in before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
     curves = [_by_epoch(run, endpoint=endpoint, reader=reader) for run in arm.used] if with_correlations else []
     return {
-        "kpi": kpi.name,
-        "unit": kpi.unit,
+        "kpi": known_word(kpi.name),
+        "unit": known_word(kpi.unit),
         "better": say("higher") if kpi.higher_is_better else say("lower"),
         "arm": arm.label,
         "seeds": len(pairs),
         "vanilla": mean_interval([before for before, _ in pairs]),
         "picked": mean_interval([after for _, after in pairs]),
         "difference": mean_interval([after - before for before, after in pairs]),
-        **{f"with_{name}": _correlation(curves, kpi=kpi.name, behaviour=name) for name in ("accuracy", "length", "reflection")},
+        **{f"with_{name}": _correlation(curves, place=place, behaviour=name) for name in ("accuracy", "length", "reflection")},
     }
 
 
-def _correlation(curves: Sequence[Sequence[Mapping[str, float]]], *, kpi: str, behaviour: str) -> Interval:
-    pairs = [tuple(np.array([values[name] for values in curve]) for name in (kpi, behaviour)) for curve in curves if curve]
-    return correlation_within_seeds([(x, y) for x, y in pairs]).interval
+def _correlation(curves: Sequence[Sequence[Measured]], *, place: int, behaviour: str) -> Interval:
+    pairs = [
+        (np.array([one.values[place] for one in curve]), np.array([one.behaviour[behaviour] for one in curve]))
+        for curve in curves
+        if curve
+    ]
+    return correlation_within_seeds(pairs).interval
 
 
-def _by_epoch(run: RunRecords, *, endpoint: Endpoint, reader: KpiReader) -> list[Mapping[str, float]]:
+def _by_epoch(run: RunRecords, *, endpoint: Endpoint, reader: KpiReader) -> list[Measured]:
     """Epoch 0 is left out: arms share it."""
     split, setting = endpoint.picked_by, endpoint.setting
     return [reader(run.evaluations[epoch, split, setting].path) for epoch in run.epochs(split=split, setting=setting)]

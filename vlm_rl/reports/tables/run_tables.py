@@ -41,7 +41,7 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "generation_steps": len(records.training),
         "epochs": len({epoch for epoch, _, _ in records.evaluations if epoch > UNTRAINED_EPOCH}),
         "untrained": say("yes") if any(epoch == UNTRAINED_EPOCH for epoch, _, _ in records.evaluations) else say("no"),
-        "alerts": len(records.alerts),
+        "alerts": None if records.alerts is None else len(records.alerts),
         "judge": run.judge_version,
         "commit": run.commit[:10],
         "hash": run.arm[:8],

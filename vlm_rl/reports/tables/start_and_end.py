@@ -11,7 +11,7 @@ from vlm_rl.reports.figures.curves import RATIO_LABELS, by_step, occurs, word_ke
 from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.tables.table import Column, Row, Table, number, percent, text
+from vlm_rl.reports.tables.table import Column, Row, Table, number, text
 
 Weight = Callable[[RunRecords], FloatArray]
 HOW_TO_READ = say(
@@ -43,6 +43,11 @@ def rest_of(key: str) -> Weight:
     return lambda run: np.nan_to_num(1 - by_step(run, key=key))
 
 
+def share_or_change(key: str, *, title: str, pattern: str = "{:.1f}") -> Column:
+    """Shares in percent, and under them how they changed: no end of an interval is cut at 0."""
+    return number(key, title=title, pattern=pattern, scale=100.0)
+
+
 def length_table(records: Records) -> Table:
     """Response length of all responses, of those that ended by themselves and of those cut off."""
     cut_off, tokens = "response_length/truncated", "{:,.1f}"
@@ -63,7 +68,7 @@ def length_table(records: Records) -> Table:
                 column=number("truncated", title=say("Cut off"), pattern=tokens),
                 weight=share_of(cut_off),
             ),
-            Quantity(key=cut_off, column=percent("cut_off", title=say("Share cut off (%)"))),
+            Quantity(key=cut_off, column=share_or_change("cut_off", title=say("Share cut off (%)"))),
         ],
     )
 
@@ -82,7 +87,7 @@ def reflection_table(records: Records) -> Table:
         title=say("Reflection while training"),
         note=say("In the order of the paper's Table 2: {names}.", names=", ".join(RATIO_LABELS)),
         quantities=[
-            Quantity(key=f"reflection/{ratio}", column=percent(ratio, title=label), weight=weights.get(ratio))
+            Quantity(key=f"reflection/{ratio}", column=share_or_change(ratio, title=label), weight=weights.get(ratio))
             for ratio, label in RATIO_LABELS.items()
         ],
     )
@@ -99,8 +104,14 @@ def policy_table(records: Records) -> Table:
         quantities=[
             Quantity(key="policy/entropy", column=number("entropy", title=say("Entropy"), pattern=nats)),
             Quantity(key="policy/kl", column=number("kl", title=say("KL to the untrained model"), pattern=nats)),
-            Quantity(key="policy/clip_fraction", column=percent("clip_fraction", title=say("Tokens clipped (%)"))),
-            Quantity(key="language/foreign_share", column=percent("foreign_share", title=say("Letters of other scripts (%)"))),
+            Quantity(
+                key="policy/clip_fraction",
+                column=share_or_change("clip_fraction", title=say("Tokens clipped (%)"), pattern="{:.3f}"),  # one in 1000
+            ),
+            Quantity(
+                key="language/foreign_share",
+                column=share_or_change("foreign_share", title=say("Letters of other scripts (%)")),
+            ),
         ],
     )
 
@@ -134,7 +145,7 @@ def _table(records: Records, *, name: str, title: str, note: str, quantities: Se
         columns=(
             text("arm", title=say("Arm")),
             number("seeds", title=say("Seeds")),
-            text("when", title=say("Steps")),
+            text("when", title=say("Part of training")),
             *(quantity.column for quantity in quantities),
         ),
         rows=tuple(row for arm in arms for row in _rows(arm, quantities=quantities)),

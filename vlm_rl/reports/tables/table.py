@@ -2,16 +2,20 @@
 
 import csv
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.reports.phrase import say
 
 Cell = str | int | float | Interval | None
 Row = Mapping[str, Cell]
 MISSING = "–"
+MINUS_NOTHING = re.compile(r"-0(\.0*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: Path) -> Path:
         """One line for each row; an interval takes four columns: x, x_low, x_high, x_seeds."""
         flat = [flatten(row) for row in self.rows]
         names = list(dict.fromkeys(name for row in flat for name in row))
@@ -50,6 +54,7 @@ class Table:
             writer = csv.DictWriter(file, fieldnames=names or [column.key for column in self.columns], lineterminator="\n")
             writer.writeheader()
             writer.writerows(flat)
+        return path
 
 
 def text(key: str, *, title: str) -> Column:
@@ -57,9 +62,14 @@ def text(key: str, *, title: str) -> Column:
     return Column(key=key, title=title, show=_show_text, is_text=True)
 
 
+def setting_column() -> Column:
+    """Generation settings: `pass@8_t1.0` in files, `pass@8, T = 1.0` on the page."""
+    return Column(key="setting", title=say("Setting"), show=lambda cell: Shown(text=title_of(str(cell))), is_text=True)
+
+
 def percent(key: str, *, title: str) -> Column:
-    """A column of shares, shown in percent with one decimal."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:.1f}", scale=100.0))
+    """A column of shares, shown in percent with one decimal; a t-interval that runs out of [0, 100] is shown cut there."""
+    return Column(key=key, title=title, show=lambda cell: _show_number(_within_shares(cell), pattern="{:.1f}", scale=100.0))
 
 
 def points(key: str, *, title: str) -> Column:
@@ -104,10 +114,26 @@ def _show_number(cell: Cell, *, pattern: str, scale: float) -> Shown:
     value = cell.estimate if isinstance(cell, Interval) else cell
     if not isinstance(value, int | float) or math.isnan(value):
         return Shown(text=MISSING)
+    estimate, *ends = (_written(scale * known, pattern=pattern) for known in (value, *_ends(cell)))
+    if isinstance(cell, Interval) and cell.num_seeds > 1 and math.isclose(cell.low, cell.high, abs_tol=1e-12):
+        return Shown(text=estimate, detail=say("(same for all seeds)"))
+    return Shown(text=estimate, detail=f"[{', '.join(ends)}]" if ends else "")
+
+
+def _ends(cell: Cell) -> tuple[float, ...]:
+    return (cell.low, cell.high) if isinstance(cell, Interval) and not math.isnan(cell.low) else ()
+
+
+def _within_shares(cell: Cell) -> Cell:
     if not isinstance(cell, Interval) or math.isnan(cell.low):
-        return Shown(text=pattern.format(scale * value))
-    ends = (pattern.format(scale * end) for end in (cell.low, cell.high))
-    return Shown(text=pattern.format(scale * value), detail=f"[{', '.join(ends)}]")
+        return cell
+    return replace(cell, low=max(0.0, cell.low), high=min(1.0, cell.high))
+
+
+def _written(value: float, *, pattern: str) -> str:
+    """19.85 and 19.849999999999998 are one number and read alike; nothing is never negative."""
+    text = pattern.format(float(f"{value:.12g}"))
+    return pattern.format(0.0) if MINUS_NOTHING.fullmatch(text) else text
 
 
 def cells(table: Table, *, row: Row) -> Sequence[tuple[Column, Shown]]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed
+from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.phrase import Phrase, paragraph, say
@@ -106,6 +106,7 @@ def _decision_row(verdict: ArmVerdict) -> Row:
 def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
     delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
+    planned = [(verdict, difference) for verdict in verdicts if (difference := _planned(verdict)) is not None]
     return Table(
         name="power",
         title=say("What this study, and larger ones, would find"),
@@ -114,10 +115,7 @@ def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
                 "The smallest true gain, in points, that is found in four of five studies (80 % power) if seeds and questions "
                 "vary as measured here. The first row of an arm is the study as it is."
             ),
-            say(
-                "In brackets the same at both 95 % limits of the measured spread over seeds, which from three seeds may in "
-                "truth be half of it or six times as much."
-            ),
+            *_how_uncertain([difference for _, difference in planned]),
             say("Planned at the level that Holm's correction asks of the first of the compared arms."),
         ),
         columns=(
@@ -128,14 +126,29 @@ def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
             text("found_with_more", title=say("… with {times} times the questions", times=TIMES_AS_MANY)),
             text("questions_needed", title=say("Questions for {delta:g} points", delta=delta)),
         ),
-        rows=tuple(row for verdict in verdicts for row in _power_rows(verdict)),
+        rows=tuple(row for verdict, difference in planned for row in _power_rows(verdict, difference=difference)),
     )
 
 
-def _power_rows(verdict: ArmVerdict) -> Iterator[Row]:
-    difference = verdict.difference
-    if difference is None or math.isnan(verdict.p_value):
-        return
+def _planned(verdict: ArmVerdict) -> Difference | None:
+    """What a plan starts from; None where nothing was tested."""
+    return None if math.isnan(verdict.p_value) else verdict.difference
+
+
+def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
+    """How far the spread over seeds may lie from its estimate, for the arm whose seeds say least of it."""
+    for difference in sorted(planned, key=lambda difference: difference.df_seeds)[:1]:
+        low, high = variance_limits(difference.df_seeds)
+        yield say(
+            "In brackets the same at both 95 % limits of the measured spread over seeds, which from {seeds} seeds may in truth "
+            "be {low:.1f} to {high:.1f} times as much.",
+            seeds=difference.num_seeds,
+            low=math.sqrt(low),
+            high=math.sqrt(high),
+        )
+
+
+def _power_rows(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Row]:
     for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds))):
         yield _power_row(verdict, difference=difference, seeds=seeds)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vlm_rl.evaluation.endpoint import Endpoint, for_pick
-from vlm_rl.evaluation.settings import title_of
+from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
@@ -44,13 +44,15 @@ class EndpointChoice:
 
     @property
     def name(self) -> Phrase:
-        """`test, pass@1, T = 0.6, at the epoch that val picks`."""
-        return say(
-            "accuracy on {split} ({setting}) at the epoch that {picked_by} picks",
-            split=self.endpoint.split,
-            setting=title_of(self.endpoint.setting),
-            picked_by=self.endpoint.picked_by,
-        )
+        """`the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks`."""
+        values = {
+            "split": self.endpoint.split,
+            "setting": title_of(self.endpoint.setting),
+            "picked_by": self.endpoint.picked_by,
+        }
+        if k_of(self.endpoint.setting) == 1:
+            return say("the share of right single answers on {split} ({setting}) at the epoch that {picked_by} picks", **values)
+        return say("the share of questions solved on {split} ({setting}) at the epoch that {picked_by} picks", **values)
 
     @property
     def note(self) -> Phrase:

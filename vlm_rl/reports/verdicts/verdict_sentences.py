@@ -17,11 +17,15 @@ def headline(verdict: ArmVerdict) -> Phrase:
     values = {"arm": verdict.arm, "reference": reference_of(verdict), **_points(verdict.new_questions)}
     if verdict.outcome is Outcome.IMPROVEMENT:
         return say(
-            "{arm} is an improvement over {reference}: {gain:+.1f} points, between {low:+.1f} and {high:+.1f}.", **values
+            "{arm} is an improvement over {reference}: {gain:+.1f} points "
+            "(95 % interval {low:+.1f} to {high:+.1f}, new seeds and new questions).",
+            **values,
         )
     if verdict.outcome is Outcome.HARM:
         return say(
-            "{arm} does harm, compared with {reference}: {gain:+.1f} points, between {low:+.1f} and {high:+.1f}.", **values
+            "{arm} does harm, compared with {reference}: {gain:+.1f} points "
+            "(95 % interval {low:+.1f} to {high:+.1f}, new seeds and new questions).",
+            **values,
         )
     if verdict.outcome is Outcome.NO_DIFFERENCE:
         delta = 100 * verdict.smallest_effect

@@ -1,0 +1,123 @@
+"""What is called Vanilla: each model apart, each of its seeds once, and nothing that evaluate.py showed something else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import write_evaluation, write_manifest
+from hand_runs import ENDPOINT, SETTING, VANILLA, estimate
+
+from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.reports.figures.curves import accuracy_figure
+from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.reading.untrained_models import untrained_models
+from vlm_rl.reports.tables.control_tables import control_table
+from vlm_rl.reports.tables.pass_at_tables import pass_at_table
+from vlm_rl.reports.tables.table import Cell
+from vlm_rl.reports.tables.table_3 import table3_table
+
+
+def evaluate(run: Path, *, epoch: int, right: int) -> None:
+    """Two samples of each of ten questions, on val."""
+    write_evaluation(run, epoch=epoch, split="val", setting=SETTING, outcome=lambda q, s: q < right, questions=10, samples=2)
+
+
+def write_model(study: Path, *, variant: str, model: str, right: int, seeds: int = 2, vanilla: str = VANILLA) -> Path:
+    """An arm whose untrained model answers `right` of ten questions, and half of them after an epoch."""
+    config: dict[str, Any] = {"model": {"name": model}, "dataset": {"name": "triangles"}}
+    for seed in range(seeds):
+        before, after = study / vanilla / f"seed-{seed}", study / variant / f"seed-{seed}"
+        write_manifest(before, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None, config=config)
+        arm = variant.encode().hex().ljust(16, "f")
+        write_manifest(after, algorithm=variant, seed=seed, arm=arm, vanilla=vanilla, config=config)
+        evaluate(before, epoch=0, right=right)
+        evaluate(after, epoch=1, right=5)
+    return study
+
+
+def read(*studies: Path) -> Records:
+    return read_records(find_runs(studies), reflection=None)
+
+
+def level(cell: Cell) -> tuple[float, int]:
+    """Estimate and seeds."""
+    assert isinstance(cell, Interval)
+    return pytest.approx(cell.estimate), cell.num_seeds
+
+
+def at_first(records: Records) -> dict[object, tuple[float, int]]:
+    """pass@1 and seeds of each row of the table of pass@k."""
+    return {row["arm"]: level(row["pass@1"]) for row in pass_at_table(records, endpoint=ENDPOINT).rows}
+
+
+def test_two_models_are_never_averaged(tmp_path: Path) -> None:
+    good = write_model(tmp_path / "a", variant="grpo", model="large", right=10)
+    bad = write_model(tmp_path / "b", variant="rloo", model="small", right=0)
+    records = read(good, bad)
+    large, small = "Vanilla (triangles, large)", "Vanilla (triangles, small)"
+    assert [model.label for model in untrained_models(records)] == [large, small]
+    assert at_first(records) == {large: (1.0, 2), small: (0.0, 2), "grpo": (0.5, 2), "rloo": (0.5, 2)}
+    rows = {row["model"]: row for row in table3_table(records).rows}
+    assert (level(rows["large"]["vanilla"]), level(rows["small"]["vanilla"])) == ((1.0, 2), (0.0, 2))
+    controls = [row for row in control_table(records, endpoint=ENDPOINT).rows if row["modality"] == "anywhere"]
+    assert {row["model"]: estimate(row["intact"]) for row in controls if row["model"] in (large, small)} == {
+        large: 1.0,
+        small: 0.0,
+    }
+    figure = accuracy_figure(records)
+    assert figure.panels[0].baseline is None  # no line for both
+    assert "each has its own epoch 0" in figure.caption
+    lines = pass_at_figure(records, endpoint=ENDPOINT).panels[0].lines
+    assert [(line.label, len(line.by_seed), line.mean()[0]) for line in lines] == [
+        ("grpo", 2, 0.5),
+        ("rloo", 2, 0.5),
+        (large, 2, 1.0),
+        (small, 2, 0.0),
+    ]
+
+
+def test_a_model_that_two_studies_share_counts_each_seed_once(tmp_path: Path) -> None:
+    studies = (
+        write_model(tmp_path / "a", variant="grpo", model="tiny", right=4, seeds=4),
+        write_model(tmp_path / "b", variant="rloo", model="tiny", right=4, seeds=4),
+    )
+    records = read(*studies)
+    assert at_first(records)["Vanilla"] == (0.4, 4)
+    (row,) = table3_table(records).rows
+    assert level(row["vanilla"]) == (0.4, 4)
+    assert accuracy_figure(records).panels[0].baseline == pytest.approx(0.4)
+    first, *_ = control_table(records, endpoint=ENDPOINT).rows
+    assert (first["model"], first["seeds"]) == ("Vanilla", 4)
+
+
+def test_one_model_that_was_evaluated_in_two_ways_has_two_rows(tmp_path: Path) -> None:
+    write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
+    records = read(write_model(tmp_path / "s", variant="rloo", model="tiny", right=6, vanilla="vanilla-ffffffff"))
+    assert [model.label for model in untrained_models(records)] == [
+        f"Vanilla (triangles, tiny, {VANILLA})",
+        "Vanilla (triangles, tiny, vanilla-ffffffff)",
+    ]
+    rows = table3_table(records).rows
+    assert [(level(row["vanilla"])[0], "grpo_mean" in row, "rloo_mean" in row) for row in rows] == [
+        (0.4, True, False),
+        (0.6, False, True),
+    ]
+
+
+def test_what_an_untrained_model_answers_to_blank_sheets_is_not_vanilla(tmp_path: Path) -> None:
+    study = write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
+    blind = tmp_path / "evaluate" / "tiny-blank" / "seed-0"
+    image = {"_target_": "vlm_rl.evaluation.image_control.Blank"}
+    config = {"evaluation": {"image": image, "scheme": {"image": image}}}
+    write_manifest(blind, algorithm="evaluated", seed=0, arm="e" * 16, vanilla=None, config=config)
+    evaluate(blind, epoch=0, right=0)
+    assert at_first(read(study, blind)) == {"Vanilla": (0.4, 2), "grpo": (0.5, 2), "evaluated, blank": (0.0, 1)}
+    assert accuracy_figure(read(study, blind)).panels[0].baseline == pytest.approx(0.4)
+
+
+def test_without_any_training_the_untrained_models_are_all_there_is(tmp_path: Path) -> None:
+    study = write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
+    assert at_first(read(study / VANILLA)) == {"Vanilla": (0.4, 2)}

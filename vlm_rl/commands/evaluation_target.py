@@ -1,0 +1,97 @@
+"""What `evaluate.py checkpoint=...` names: a run, a checkpoint in it, an untrained model or a plain one. Nothing is loaded here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.commands.build import arm_of
+from vlm_rl.run_folder import RunFolder
+
+EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is evaluated: overrides that rebuild it, the trained weights if any, and where the result goes."""
+
+    overrides: list[str]
+    weights: Path | None
+    generation_steps: int
+    chosen: str  # picked (by validation, of a finished run), step-000123 or untrained: seeds of one arm share it
+    run: Path | None  # the run folder it belongs to
+    out: Path  # without the hash of the config and the seed
+
+    def folder(self, config: dict[str, Any]) -> RunFolder:
+        """`<out>-<hash>/seed-<N>`, so that several seeds lie side by side, as those of a variant."""
+        return RunFolder(path=self.out.with_name(f"{self.out.name}-{arm_of(config)[:8]}") / f"seed-{config['seed']}")
+
+
+def taken_out(arguments: list[str]) -> tuple[list[str], str]:
+    """The arguments without `checkpoint=...`, and its value: folders of runs have commas, which Hydra would read as a sweep."""
+    values = [argument.removeprefix("checkpoint=") for argument in arguments if argument.startswith("checkpoint=")]
+    others = [argument for argument in arguments if not argument.startswith("checkpoint=")]
+    return others, values[-1].strip("'\"").rstrip("/") if values else ""
+
+
+def find(checkpoint: str) -> Target:
+    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model."""
+    if not checkpoint:
+        raise ValueError(
+            "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
+        )
+    path = Path(checkpoint)
+    run = path.parents[1] if path.parent.name == "checkpoints" else path
+    told = RunFolder(path=run).manifest
+    if told is not None and told["algorithm"] == EVALUATED:
+        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
+    if told is not None:
+        return _untrained_of(run, told) if told["algorithm"] == "vanilla" else _trained(path, run, told)
+    if path.parts[:1] == ("outputs",):
+        raise FileNotFoundError(
+            f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
+        )
+    return Target(
+        overrides=[f"model.name={checkpoint}"],
+        weights=None,
+        generation_steps=0,
+        chosen="untrained",
+        run=None,
+        out=Path("outputs/evaluate") / "-".join(path.parts[-2:]),
+    )
+
+
+def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
+    out = run / "evaluate" / "untrained"
+    overrides = list(told["overrides"])
+    return Target(overrides=overrides, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+
+
+def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
+    saved = {step.path.name: step for step in saved_steps(RunFolder(path=run))}
+    picked = f"step-{told.get('picked_step') or -1:06d}"
+    wanted = path.name if path != run else picked
+    if path != run and wanted not in saved:
+        raise FileNotFoundError(f"{path} is not there; this run has {', '.join(saved) or 'no checkpoint yet'}.")
+    if not saved:
+        raise FileNotFoundError(f"{run} has no checkpoint yet.")
+    step = saved.get(wanted, list(saved.values())[-1])
+    if step.path.name != wanted:
+        print(f"{run}: {_no_pick(told)} Its last checkpoint is taken, {step.path.name}.", flush=True)
+    return Target(
+        overrides=list(told["overrides"]),
+        weights=step.path,
+        generation_steps=step.generation_steps,
+        chosen="picked" if path == run and step.path.name == picked else step.path.name,
+        run=run,
+        out=run / "evaluate" / step.path.name,
+    )
+
+
+def _no_pick(told: dict[str, Any]) -> str:
+    """Why a run has no checkpoint that validation picked."""
+    if told["status"] != "finished":
+        return "it is not finished, so validation has picked no checkpoint yet."
+    if not told.get("picked_step"):
+        return "validation picked no checkpoint."
+    return f"the checkpoint that validation picked, step-{told['picked_step']:06d}, is not there any more."
