@@ -229,6 +229,7 @@ def _write_manifest(run: Path, *, algorithm: str, seed: int, vanilla: str | None
         "data": {"train": "a", "val": "b", "test": "c"},
         "status": "finished",
         "judge_version": "fixture",
+        "git": {"commit": "fixture"},
         "vanilla": vanilla,
     }
     run.mkdir(parents=True, exist_ok=True)
