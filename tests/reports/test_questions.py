@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -42,3 +43,9 @@ def test_what_is_no_json_object_says_nothing(text: str) -> None:
 
 def test_values_that_are_no_text_are_written_as_json() -> None:
     assert fields_of('{"a": 1, "b": null, "c": [true], "d": "x"}') == {"a": "1", "b": "null", "c": "[true]", "d": "x"}
+
+
+def test_the_same_questions_with_other_figures_are_another_thing_asked() -> None:
+    intact = Questions(row_id=("a", "b"), image_id=("1", "2"), kind=("", ""), modality=("", ""), fields=("{}", "{}"))
+    assert intact.asked == replace(intact, kind=("k", "k")).asked
+    assert intact.asked != replace(intact, image_id=("blank-1", "blank-2")).asked

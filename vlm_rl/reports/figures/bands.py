@@ -24,7 +24,7 @@ def accuracy_band(points: Sequence[Sequence[Evaluation | None]]) -> tuple[FloatA
     ends = np.full((2, len(points)), np.nan)
     whole = [place for place, row in enumerate(points) if None not in row]
     evaluations = [[evaluation for evaluation in points[place] if evaluation is not None] for place in whole]
-    questions = {evaluation.questions.row_id: evaluation.questions for row in evaluations for evaluation in row}
+    questions = {evaluation.questions.asked: evaluation.questions for row in evaluations for evaluation in row}
     if len(questions) == 1:
         scores = np.array([[evaluation.scores() for evaluation in row] for row in evaluations])
         ends[:, whole] = pigeonhole_band(scores, images=next(iter(questions.values())).images())

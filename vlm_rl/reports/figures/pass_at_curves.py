@@ -72,7 +72,7 @@ def _line(label: str, *, color: int, found: BySeed) -> Line:
         seed: pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=num_samples)
         for seed, evaluation in found.items()
     }
-    questions = {evaluation.questions.row_id: evaluation.questions for evaluation in found.values()}
+    questions = {evaluation.questions.asked: evaluation.questions for evaluation in found.values()}
     band = np.full((2, num_samples), np.nan)
     if len(questions) == 1:
         scores = np.stack(list(by_question.values())).transpose(2, 0, 1)

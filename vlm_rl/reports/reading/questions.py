@@ -19,6 +19,11 @@ class Questions:
     modality: tuple[str, ...]
     fields: tuple[str, ...] = ()  # JSON object of what else is known of a row; none at all in older files
 
+    @property
+    def asked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What must agree for answers to be compared: the questions and the figures shown with them."""
+        return self.row_id, self.image_id
+
     def images(self) -> list[str]:
         """The cluster of each question: its image, or itself where it has none."""
         return [image or row for image, row in zip(self.image_id, self.row_id, strict=True)]

@@ -80,7 +80,7 @@ def _rows(arm: Arm, *, endpoint: Endpoint) -> Iterator[Row]:
 
 
 def _why_not(after: EndpointScores, *, before: EndpointScores) -> Phrase | None:
-    asked = {evaluation.questions.row_id for side in (after, before) for evaluation in side.evaluations.values()}
+    asked = {evaluation.questions.asked for side in (after, before) for evaluation in side.evaluations.values()}
     if len(asked) > 1:
         return say("the seeds answered different questions")
     if len(after.evaluations) < 2:

@@ -41,7 +41,7 @@ class Gain:
     def difference(self) -> Difference | None:
         """Both sources of chance; None where the seeds were not all asked the same questions."""
         evaluations = (*self.before, *self.after)
-        if len({evaluation.questions.row_id for evaluation in evaluations}) > 1:
+        if len({evaluation.questions.asked for evaluation in evaluations}) > 1:
             return None
         after, before = (np.stack([evaluation.scores() for evaluation in side]) for side in (self.after, self.before))
         return paired_difference(after, before=before, images=self.after[0].questions.images())
