@@ -1,6 +1,7 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -75,7 +76,35 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     )
     told["wandb_id"] = (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)  # kept over restarts
     folder.write_manifest(told)
-    vanilla = vanilla_folder(folder, told)
+    around = around_the_loop(experiment, folder, vanilla=vanilla_folder(folder, told), told=told)
+    resume(experiment, folder, around.checkpoint)
+    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
+    trainer = trainer_for(cfg, callbacks=around.callbacks, loggers=loggers)
+    data_flow = experiment.module.data_flow
+    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
+    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
+        print(
+            f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
+        )
+        raise SystemExit(130 if around.interruption.requested else 0)
+    folder.write_manifest(told | {"status": "finished", "picked_step": around.schedule.best_step})
+    around.vanilla.write_manifest(around.vanilla.manifest | {"status": "finished"} if around.vanilla.manifest else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AroundTheLoop:
+    """The callbacks of a run, in order, and those of them that are asked something afterwards."""
+
+    callbacks: list[lightning.Callback]
+    interruption: Interruption
+    schedule: EvaluationSchedule
+    checkpoint: Checkpoint
+    vanilla: RunFolder
+
+
+def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, told: dict[str, Any]) -> AroundTheLoop:
+    """All that is measured, written, shown, stopped and resumed around the four steps."""
+    cfg = experiment.cfg
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
     checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
     interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
@@ -98,18 +127,9 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
         ),
         checkpoint,  # last: what a checkpoint stands for is on the disk before it
     ]
-    resume(experiment, folder, checkpoint)
-    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
-    trainer = trainer_for(cfg, callbacks=callbacks, loggers=loggers)
-    data_flow = experiment.module.data_flow
-    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
-    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
-        print(
-            f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
-        )
-        raise SystemExit(130 if interruption.requested else 0)
-    folder.write_manifest(told | {"status": "finished", "picked_step": schedule.best_step})
-    vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
+    return AroundTheLoop(
+        callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint, vanilla=vanilla
+    )
 
 
 def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) -> None:
