@@ -48,3 +48,8 @@ def test_a_number_that_is_none_is_named_by_its_key(key: str) -> None:
     config = composed([f"report.{key}=abc"], config_name="report")
     with pytest.raises(ValueError, match=rf"report\.{key}=abc is not a number\. Pass one"):
         settings_of(config, command="")
+
+
+def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
+    strict = {**UNCHECKED, "name": "strict"}
+    assert [kpi.name for kpi in kpis_of(kpi_config(loose=UNCHECKED, strict=strict))] == ["answers that need no check", "strict"]

@@ -131,11 +131,9 @@ class UncheckedShare:
     """Share of questions whose answer a person need not check, at a given confidence that such an answer is right."""
 
     confidence: float  # wanted accuracy of the answers that nobody checks
-    threshold: (
-        float | None
-    )  # agreement from which an answer is taken unseen, found on other data; None: found on these questions
+    threshold: float | None  # agreement from which an answer is taken unseen, found on other data; None: on these questions
+    name: str = "answers that need no check"  # two of them, with other thresholds, need two names
 
-    name = "answers that need no check"
     unit = "share of questions"
     higher_is_better = True
 
@@ -167,8 +165,8 @@ class MinutesSaved:
     by_hand: float  # minutes for one question without the model
     to_check: float  # minutes for checking one answer
     for_a_slip: float  # minutes that a wrong answer costs which nobody checked
+    name: str = "time saved"
 
-    name = "time saved"
     unit = "minutes for each 100 questions"
     higher_is_better = True
 

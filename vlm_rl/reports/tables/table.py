@@ -98,12 +98,6 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def in_percent(interval: Interval) -> str:
-    """`[12.3, 45.6]`, empty where there is no interval."""
-    ends = (interval.low, interval.high)
-    return "" if any(map(math.isnan, ends)) else f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-
-
 def _show_text(cell: Cell) -> Shown:
     if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
         return Shown(text=MISSING)
