@@ -1,5 +1,6 @@
 """The tiny VLM, built once for all tests that only read it; whoever trains builds its own."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,12 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.policy import Policy
 from vlm_rl.types import Trajectory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What checks of rows remember is no user's; the commands that tests start inherit it."""
+    os.environ["VLM_RL_CACHE"] = str(tmp_path_factory.mktemp("preflight"))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ FOUNDATION = {"masking", "memory", "randomness", "ranks", "run_folder", "stopwat
 # A part may import the parts below it, never one above or beside it. `datasets.row` is a shape and counts as foundation.
 LAYERS = (
     {"commands"},
-    {"callbacks", "reports"},
+    {"callbacks", "reports", "preflight"},
     {"module"},
     {"pipeline", "evaluation"},
     {"rollout"},

@@ -1,8 +1,12 @@
-"""The wheel works without the checkout: it carries the configs, the tiny model and the report's template."""
+"""The wheel works without the checkout: it carries configs, tiny model and templates, and all commands run where it is installed."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -11,7 +15,8 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
 # Files that no import asks for, so that nothing else would notice their absence.
-CARRIED = ("vlm_rl/models/tiny/weights", "vlm_rl/reports")
+CARRIED = ("vlm_rl/models/tiny/weights", "vlm_rl/reports", "vlm_rl/commands")
+COMMANDS = ("train", "evaluate", "report", "export")
 # The folder of the configs on stderr: --cfg has stdout to itself.
 PROGRAM = """
 import sys
@@ -63,10 +68,10 @@ def test_the_wheel_leaves_tests_and_outputs_at_home(wheel: Path) -> None:
     assert tops == {"vlm_rl", metadata_folder(wheel)}
 
 
-def test_the_wheel_names_the_three_commands_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_names_its_commands_and_the_licence(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     commands = archive.read(f"{metadata_folder(wheel)}/entry_points.txt").decode()
-    assert all(f"vlm-rl-{name} = vlm_rl.commands.{name}:main" in commands for name in ("train", "evaluate", "report"))
+    assert all(f"vlm-rl-{name} = vlm_rl.commands.{name}:main" in commands for name in COMMANDS)
     assert "Apache License" in archive.read(f"{metadata_folder(wheel)}/licenses/LICENSE").decode()
 
 
@@ -83,3 +88,92 @@ def test_an_installed_wheel_composes_its_own_configs_from_any_folder(installed: 
     assert str(installed / "vlm_rl" / "conf") in done.stderr  # and not those of the checkout
     assert "train_rows: 16" in done.stdout  # a value of conf/experiment/smoke.yaml
     assert list(tmp_path.iterdir()) == []
+
+
+class Elsewhere:
+    """An environment in which the wheel is installed and the checkout is not, and an empty folder to work in.
+
+    What the wheel depends on is seen in the running environment. A line of a .pth file adds a folder and does not read the
+    .pth files in it, so that an editable install of vlm_rl there stays out of sight.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.cwd = folder / "work"
+        self.cwd.mkdir()
+        venv.create(folder / "env", with_pip=True)
+        self._bin = folder / "env" / "bin"
+        (site,) = (folder / "env" / "lib").glob("python*/site-packages")
+        packages = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+        (site / "dependencies.pth").write_text("\n".join(packages))
+
+    def run(self, program: str, *arguments: str) -> str:
+        """What a program of that environment prints; it must end well."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [self._bin / program, *arguments], cwd=self.cwd, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def install(self, *what: str | Path) -> None:
+        """Without asking any index, and without touching the running environment."""
+        quiet = (
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-index",
+            "--ignore-installed",
+            "--no-build-isolation",
+        )
+        self.run("python", "-m", "pip", "install", *quiet, *map(str, what))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    place = Elsewhere(tmp_path_factory.mktemp("elsewhere"))
+    place.install(wheel)
+    return place
+
+
+QUICK = (  # the pilot of the README, with few rows and one epoch
+    "num_threads=1",
+    "dataset.source.train_rows=16",
+    "dataset.source.val_rows=4",
+    "dataset.source.test_rows=4",
+    "dataset.batch_size=16",
+    "dataset.ppo_batch_size=8",
+    "dataset.epochs=1",
+    "dataset.max_new_tokens=32",
+)
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_runs_the_quickstart_from_an_empty_folder(elsewhere: Elsewhere) -> None:
+    where = Path(elsewhere.run("python", "-c", "import vlm_rl; print(vlm_rl.__file__)").strip())
+    assert not where.is_relative_to(ROOT)
+    assert where.is_relative_to(elsewhere.cwd.parent / "env")
+    one_process = "hydra.launcher.n_jobs=1"  # each further one imports everything again
+    elsewhere.run("vlm-rl-train", "experiment=quickstart", "algorithm=reinforce_pp,sft", "seed=0", one_process, *QUICK, "-m")
+    elsewhere.run("vlm-rl-report", "studies=[outputs/quickstart]")
+    report = json.loads((elsewhere.cwd / "outputs" / "quickstart" / "report.json").read_text())
+    assert {verdict["arm"] for verdict in report["decision"]["verdicts"]} == {"reinforce_pp", "sft"}
+    manifests = [json.loads(path.read_text()) for path in elsewhere.cwd.glob("outputs/quickstart/*/seed-0/manifest.json")]
+    assert {manifest["algorithm"]: manifest["status"] for manifest in manifests} == dict.fromkeys(
+        ("reinforce_pp", "sft", "vanilla"), "finished"
+    )
+    (run,) = elsewhere.cwd.glob("outputs/quickstart/*reinforce_pp*/seed-0")
+    elsewhere.run("vlm-rl-export", f"checkpoint={run}", "folder=mine", "merge=true")
+    assert (elsewhere.cwd / "mine" / "model.safetensors").exists()
+    assert "not judged" in (elsewhere.cwd / "mine" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_runs_an_installed_overlay_from_an_empty_folder(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "team_overlay", tmp_path / "team_overlay")
+    elsewhere.install(tmp_path / "team_overlay")
+    shutil.rmtree(tmp_path / "team_overlay")
+    ours = "hydra.searchpath=[pkg://team_overlay.conf]"
+    elsewhere.run("vlm-rl-train", ours, "experiment=gauges", "study=gauges", *QUICK)
+    (run,) = elsewhere.cwd.glob("outputs/gauges/experiment-gauges*/seed-0")
+    told = elsewhere.run("vlm-rl-evaluate", f"checkpoint={run}", "evaluation.scheme.splits=[val]")
+    assert "val/pass@1_t0.6" in told

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment, build, composed
+from vlm_rl.models import parts
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.types import Trajectory
@@ -21,6 +22,11 @@ class Sheet:
     def __init__(self, number: int, *, width: int = 84, height: int = 56) -> None:
         self.key = f"sheet-{number}-{width}-{height}"
         self._image = Image.linear_gradient("L").rotate(37 * number).resize((width, height)).convert("RGB")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self._image.size
 
     def load(self) -> Image.Image:
         """The picture."""
@@ -69,7 +75,7 @@ class Hand:
 
     def __init__(self, experiment: Experiment, *, optimizer: torch.optim.Optimizer | None = None) -> None:
         policy, settings = experiment.policy, experiment.policy.optimization
-        self.optimizer = optimizer or settings.optimizer(list(trained(policy).values()), scale=1.0)
+        self.optimizer = optimizer or settings.optimizer(parts.trained(policy.vlm), scale=1.0)
         self.seen: list[dict[str, Tensor]] = []
         self.losses: list[float] = []
         self._policy = policy

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.models import parts
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
@@ -109,10 +110,9 @@ class VLMReinforcement(lightning.LightningModule):
         self.last_step = step
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:
-        """One optimizer over what is trained, its schedule counted in gradient steps."""
+        """One optimizer over what is trained, a group for each part; its schedule is counted in gradient steps."""
         settings = self.policy.optimization
-        trained = [p for p in self.policy.parameters() if p.requires_grad]
-        optimizer = settings.optimizer(trained, scale=self.algorithm.learning_rate_scale)
+        optimizer = settings.optimizer(parts.trained(self.policy.vlm), scale=self.algorithm.learning_rate_scale)
         return [optimizer], [settings.schedule(optimizer, num_updates=self._num_updates)]
 
     def _stepper(self) -> Stepper:

@@ -1,7 +1,7 @@
 """What flows between the four steps, and the one glossary of axes and masks.
 
 Axes: `batch` responses (or queries, in a QueryBatch), `query` prompt tokens (left-padded), `response` sampled tokens
-(right-padded), `sequence` = query + response, `vocab`, `patch` and `pixel` of an image, `token` and `hidden` of its features.
+(right-padded), `sequence` = query + response, `vocab`, `token` and `hidden` of an image's features.
 One mask, `response_mask`: True = a token that the policy wrote, EOS included. Log-probabilities are in nats, under
 softmax(logits / rollout temperature) over the allowed ids.
 """
@@ -21,17 +21,47 @@ Mask = Bool[Tensor, "batch response"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageInput:
-    """One image as the processor made it; either pixels, or features that the frozen vision tower has made of them."""
+class ImageFeatures:
+    """What the tower and the connector made of the images of one prompt, in the shape in which the model returns it."""
 
-    key: str  # content hash of the picture
-    grid_thw: Int[Tensor, " 3"]  # patches in time, height and width
-    pixel_values: Float[Tensor, "patch pixel"] | None
-    features: Float[Tensor, "token hidden"] | None
+    pooled: Tensor | tuple[Tensor, ...]  # (image or tile, token, hidden), or (token, hidden) of each image
+    deepstack: tuple[tuple[Tensor, ...], ...] | None  # of each layer that reads them, (token, hidden) of each image
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them, flat."""
+        pooled = (self.pooled,) if isinstance(self.pooled, Tensor) else self.pooled
+        return (*pooled, *(image for layer in self.deepstack or () for image in layer))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def to(self, device: torch.device | str) -> "ImageFeatures":
+        """The same features on another device, without their history."""
+        pooled, deep = self.pooled, self.deepstack
+        return ImageFeatures(
+            pooled=pooled.detach().to(device) if isinstance(pooled, Tensor) else tuple(p.detach().to(device) for p in pooled),
+            deepstack=None if deep is None else tuple(tuple(image.detach().to(device) for image in layer) for layer in deep),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInput:
+    """All images of one prompt, as the processor made them together; either its outputs, or features made of them."""
+
+    key: str  # content hashes of the pictures, in order
+    inputs: dict[str, Tensor] | None  # the processor's outputs by name: pixels and what the family gives with them
+    features: ImageFeatures | None  # of a frozen vision tower
 
     def to(self, device: torch.device | str) -> "ImageInput":
-        """The same image on another device."""
-        return _moved(self, device)
+        """The same images on another device."""
+        inputs = None if self.inputs is None else {name: value.to(device) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, features=None if self.features is None else self.features.to(device))
+
+
+Images = tuple[ImageInput | None, ...]  # of each row; None: a row without images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +76,12 @@ class QueryBatch:
     mm_token_type_ids: Int[Tensor, "batch query"]  # 1 where an image token stands
     position_ids: Int[Tensor, "axis batch query"]  # the model's own positions: 3 axes (time, height, width) or 1
     next_positions: Int[Tensor, " batch"]  # position of the first response token, the same on every axis
-    images: tuple[tuple[ImageInput, ...], ...]  # of each row
+    images: Images
 
     def to(self, device: torch.device | str, **_: Any) -> "QueryBatch":
         """Lightning moves batches by this."""
         moved = _moved(self, device)
-        return replace(moved, images=tuple(tuple(image.to(device) for image in images) for images in self.images))
+        return replace(moved, images=tuple(None if image is None else image.to(device) for image in self.images))
 
     def pin_memory(self) -> "QueryBatch":
         """Lightning asks for it on CUDA; batches are small against responses, so nothing is pinned."""
@@ -109,7 +139,7 @@ class Trajectory:
     attention_mask: Bool[Tensor, "batch sequence"]
     mm_token_type_ids: Int[Tensor, "batch sequence"]
     position_ids: Int[Tensor, "axis batch sequence"]
-    images: tuple[tuple[ImageInput, ...], ...]
+    images: Images
     response_mask: Mask  # over the last columns of the sequence
     terminated: Bool[Tensor, " batch"]
     scores: Float[Tensor, " batch"]

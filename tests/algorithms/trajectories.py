@@ -26,7 +26,7 @@ def bare(
         attention_mask=torch.cat([torch.ones(count, 1, dtype=torch.bool), mask], dim=1),
         mm_token_type_ids=ids,
         position_ids=ids[None],
-        images=((),) * count,
+        images=(None,) * count,
         response_mask=mask,
         terminated=torch.tensor(terminated if terminated is not None else [True] * count),
         scores=torch.tensor(scores),

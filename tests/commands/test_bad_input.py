@@ -26,7 +26,7 @@ def refused(forking: Forking, cwd: Path, *overrides: str) -> Finished:
     [
         (["datset.epochs=3"], "There is no config key 'datset.epochs'. Did you mean dataset.epochs"),
         (["dataset.batchsize=4"], "There is no config key 'dataset.batchsize'. Did you mean dataset.batch_size"),
-        (["model=qwne"], "Available options in 'model':\n\tqwen\n"),
+        (["model=qwne"], "Could not find 'model/qwne'\n\nAvailable options in 'model':\n\t"),
         (["algorithm=grpo", "algorithm.group_size=1"], "set algorithm.group_size=2 or more"),
         ([*TINY, "dataset.batch_size=17"], "dataset.batch_size=17 is more than the 16 training rows"),
         ([*TINY, "algorithm.num_minibatches=3"], "The nearest that do: 2, 4."),

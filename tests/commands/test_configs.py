@@ -32,8 +32,9 @@ def options(*groups: str) -> list[tuple[str, str]]:
 
 
 def override(group: str, option: str) -> list[str]:
-    """What a person types; dataset=jsonl needs a folder."""
-    return [f"{group}={option}", *(["dataset.source.folder=somewhere"] if option == "jsonl" else [])]
+    """What a person types; data of one's own needs to be named."""
+    needed = {"jsonl": "folder", "image_folder": "folder", "parquet": "folder", "hub": "path"}
+    return [f"{group}={option}", *([f"dataset.source.{needed[option]}=somewhere"] if option in needed else [])]
 
 
 @pytest.mark.parametrize(("group", "option"), options(*GROUPS))

@@ -1,62 +1,191 @@
-import re
+"""What is frozen stays as it was, what is adapted changes through its adapters alone, what is trained in full changes wholly."""
+
+import io
+import itertools
+from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import Build, trained
+from peft import PeftModel
+from rich.console import Console
+from sight import LORA_LAYERS, adapters, learn, logits, tiny
+from tiny_runs import Build, Hand, gradients, largest_difference, roll_out
+from transformers import PreTrainedModel
 
-from vlm_rl.models.parts import Lora, freeze, part_of, sizes
-from vlm_rl.models.policy import Policy
+from vlm_rl.models.anatomy import anatomy
+from vlm_rl.models.part_table import part_table
+from vlm_rl.models.parts import PARTS, Lora, check_engine, prepare, sizes, trained
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+
+COMBINATIONS = [dict(zip(PARTS, states, strict=True)) for states in itertools.product(("frozen", "LoRA", "full"), repeat=3)]
+LEARNING = [states for states in COMBINATIONS if set(states.values()) != {"frozen"}]
+BOTH = [states for states in LEARNING if {"LoRA", "full"} <= set(states.values())]
+
+
+def prepared(states: dict[str, str], *, dtype: str = "float32") -> PreTrainedModel:
+    vlm = tiny(dtype=dtype)
+    frozen, lora = ([part for part, state in states.items() if state == kind] for kind in ("frozen", "LoRA"))
+    adapter = prepare(vlm, freeze=frozen, lora=adapters(*lora), seed=0)
+    assert (adapter is not None) == bool(lora)
+    return vlm
+
+
+def text(states: dict[str, str]) -> str:
+    return "-".join(states.values())
+
+
+@pytest.mark.parametrize("states", LEARNING, ids=text)
+def test_two_steps_change_exactly_what_was_asked(states: dict[str, str]) -> None:
+    vlm, body = prepared(states), anatomy(tiny())
+    before = {name: value.clone() for name, value in vlm.state_dict(keep_vars=False).items()}
+    learn(vlm)
+    changed = {name for name, value in vlm.state_dict().items() if not torch.equal(value, before[name])}
+    expected = set()
+    for name, _ in tiny().named_parameters(remove_duplicate=False):
+        part = body.part_of(name)
+        if states[part] == "full":
+            expected.add(name)
+        elif states[part] == "LoRA" and LORA_LAYERS[part].fullmatch(name):
+            layer = name.removesuffix(".weight")
+            expected |= {f"{layer}.lora_A.default.weight", f"{layer}.lora_B.default.weight"}
+    assert {name.replace("modules_to_save.default.", "") for name in changed} == expected
+    assert ("lm_head.weight" in expected) == (states["language"] == "full")  # tied: trained in both places, as one tensor
+
+
+@pytest.mark.parametrize("states", BOTH, ids=text)
+def test_adapters_off_is_the_untrained_model_though_whole_parts_were_trained(states: dict[str, str]) -> None:
+    vlm = tiny()
+    frozen, lora = ([part for part, state in states.items() if state == kind] for kind in ("frozen", "LoRA"))
+    adapter = prepare(vlm, freeze=frozen, lora=adapters(*lora), seed=0)
+    assert adapter is not None
+    original = logits(tiny())
+    assert torch.equal(logits(vlm), original)  # and it begins as no change at all
+    learn(vlm)
+    assert not torch.allclose(logits(vlm), original, atol=1e-3)
+    with adapter.disable_adapter():
+        assert torch.equal(logits(vlm), original)
+    assert {p.requires_grad for group in trained(vlm).values() for p in group} == {True}
+    assert set(trained(vlm)) == {part for part, state in states.items() if state != "frozen"}
+
+
+def test_trained_parameters_come_by_part_language_first_and_a_tied_tensor_once() -> None:
+    vlm = prepared(dict.fromkeys(PARTS, "full"))
+    groups = trained(vlm)
+    assert list(groups) == ["language", "connector", "vision"]
+    assert sum(map(len, groups.values())) == len(list(tiny().parameters()))
+    assert len({id(p) for group in groups.values() for p in group}) == sum(map(len, groups.values()))
+
+
+RANK_2 = {  # parameters of the adapters: rank x (inputs + outputs) of each layer
+    "vision": 2 * 2 * ((96 + 288) + (96 + 96) + 3 * (96 + 256)),
+    "connector": 2 * ((384 + 384) + (384 + 128)),
+    "language": 3 * 2 * (4 * (128 + 128) + 3 * (128 + 384)),
+}
+DTYPES = {"frozen": ("bfloat16",), "LoRA": ("bfloat16", "float32"), "full": ("float32",)}
+
+
+@pytest.mark.parametrize("states", COMBINATIONS, ids=text)
+def test_the_table_counts_every_parameter_once_and_no_untrained_copy(states: dict[str, str]) -> None:
+    whole = {size.part: size.total for size in sizes(tiny())}
+    assert sum(whole.values()) == sum(p.numel() for p in tiny().parameters()) == 1_238_432
+    for size in sizes(prepared(states, dtype="bfloat16")):
+        state = states[size.part]
+        adapted = RANK_2[size.part] if state == "LoRA" else 0
+        assert size.total == whole[size.part] + adapted
+        assert size.trainable == {"frozen": 0, "LoRA": adapted, "full": whole[size.part]}[state]
+        assert size.state == {"LoRA": "LoRA r=2"}.get(state, state)
+        assert size.tied == (size.part == "language")
+        assert size.dtypes == DTYPES[state]
+
+
+def test_the_printed_table_names_states_sizes_and_rates() -> None:
+    vlm = prepared({"vision": "frozen", "connector": "full", "language": "LoRA"}, dtype="bfloat16")
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(part_table(sizes(vlm), rates={"language": 1e-3, "connector": 2.5e-5}))
+    lines = [line.split("│")[1:-1] for line in console.export_text(clear=False).splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[0] == ["vision", "frozen", "336,448", "0", "bf16", "-"]
+    assert cells[1] == ["connector", "full", "197,216", "197,216", "fp32", "2.5e-05"]
+    assert cells[2] == ["language", "LoRA r=2", "720,128", "15,360", "bf16 + fp32", "0.001"]
+    assert cells[3][:4] == ["all", "16.95 %", "1,253,792", "212,576"]  # 212,576 / 1,253,792
+    assert "LM head and embeddings are one tied tensor" in console.export_text()
 
 
 @pytest.mark.parametrize(
-    ("name", "part"),
+    ("freeze", "targets", "message"),
     [
-        ("model.visual.blocks.0.mlp.gate_proj.weight", "vision"),
-        ("model.visual.merger.mlp.0.weight", "connector"),
-        ("model.language_model.layers.0.mlp.gate_proj.weight", "language"),
-        ("base_model.model.model.language_model.layers.1.self_attn.q_proj.lora_A.default.weight", "language"),
-        ("lm_head.weight", "language"),
-        ("vision_tower.encoder.layers.0.fc1.weight", "vision"),
-        ("multi_modal_projector.linear_1.weight", "connector"),
+        (["head"], None, r"model.freeze: unknown part head; the parts are vision, connector, language"),
+        ([], {"visual": ".*"}, r"model.lora.targets: unknown part visual; the parts are vision"),
+        (
+            ["vision", "connector"],
+            {"vision": "qkv"},
+            r"vision is in model.freeze and in model.lora.targets.*model.freeze=\[connector\]",
+        ),
+        (["vision"], {"language": None}, r"model.lora has no targets.*model.lora=null"),
     ],
 )
-def test_a_parameter_belongs_to_the_part_on_its_path(name: str, part: str) -> None:
-    assert part_of(name) == part
+def test_a_choice_that_makes_no_sense_is_an_error_that_names_the_keys(
+    freeze: list[str], targets: dict[str, str | None] | None, message: str
+) -> None:
+    lora = None if targets is None else Lora(rank=1, alpha=1, targets=targets)
+    with pytest.raises(ValueError, match=message):
+        prepare(tiny(), freeze=freeze, lora=lora, seed=0)
 
 
-def test_adapters_sit_on_the_language_part_alone_though_the_vision_mlps_have_the_same_names(policy: Policy) -> None:
-    names = list(trained(policy))
-    assert len(names) == 3 * 7 * 2  # layers x projections x two matrices
-    assert all(".language_model.layers." in name and ".lora_" in name for name in names)
-    assert all(parameter.dtype == torch.float32 for parameter in trained(policy).values())
-    assert any(name.startswith("model.visual.blocks.0.mlp.gate_proj") for name, _ in policy.vlm.named_modules())
+def test_the_seed_alone_decides_how_adapters_begin() -> None:
+    def first_matrices(seed: int) -> list[torch.Tensor]:
+        vlm = tiny()
+        prepare(vlm, freeze=["vision", "connector"], lora=adapters("language"), seed=seed)
+        return [p.detach() for name, p in vlm.named_parameters() if ".lora_A." in name]
+
+    state = torch.get_rng_state()
+    one, again, other = first_matrices(1), first_matrices(1), first_matrices(2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(map(torch.equal, one, again))
+    assert not any(map(torch.equal, one, other))
 
 
-def test_the_pattern_matches_whole_layer_names() -> None:
-    pattern = re.compile(Lora(rank=1, alpha=1, targets="(q|up)_proj").pattern)
-    assert pattern.fullmatch("model.language_model.layers.0.self_attn.q_proj")
-    assert not pattern.fullmatch("model.language_model.layers.0.self_attn.k_proj")
-    assert not pattern.fullmatch("model.visual.blocks.0.mlp.up_proj")
+def test_an_engine_that_would_not_see_what_a_part_learns_is_refused() -> None:
+    vlm = prepared({"vision": "LoRA", "connector": "frozen", "language": "LoRA"})
+    check_engine(vlm, engine="HuggingFaceEngine", carries=frozenset(PARTS))
+    with pytest.raises(
+        ValueError, match=r"Server would ignore what vision learns.*model.freeze=\[vision,connector\].*rollout=huggingface"
+    ):
+        check_engine(vlm, engine="Server", carries=frozenset({"language"}))
+    check_engine(
+        prepared(dict.fromkeys(PARTS, "frozen") | {"language": "LoRA"}), engine="Server", carries=frozenset({"language"})
+    )
 
 
-def test_the_table_of_sizes_counts_every_parameter_once(policy: Policy) -> None:
-    table = {size.part: size for size in sizes(policy.vlm)}
-    assert sum(size.total for size in table.values()) == sum(p.numel() for p in policy.vlm.parameters())
-    assert table["vision"].trainable == table["connector"].trainable == 0
-    assert table["language"].trainable == sum(p.numel() for p in trained(policy).values())
+def test_a_policy_of_three_states_learns_in_all_and_is_saved_and_loaded_whole(built: Build, tmp_path: Path) -> None:
+    overrides = ("model.freeze=[]", "model.lora.targets.vision=qkv", "model.optimization.part_learning_rates.vision=1e-4")
+    learner, fresh = built(*overrides, tremble=False), built(*overrides, tremble=False)
+    trajectory = roll_out(learner)
+    hand, rows = Hand(learner), {group["part"]: group["lr"] for group in Hand(learner).optimizer.param_groups}
+    assert rows == pytest.approx({"language": 1e-4, "connector": 1e-4, "vision": 1e-5})  # a tenth of each: warm-up
+    update = PolicyUpdate(algorithm=learner.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
+    for step in range(2):
+        update.update(trajectory, learner.policy, hand.stepper, step=step)
+    changed = {
+        name for name, p in learner.policy.vlm.named_parameters() if not torch.equal(p, fresh.policy.vlm.get_parameter(name))
+    }
+    assert changed == {name for name, p in fresh.policy.vlm.named_parameters() if p.requires_grad}
+    assert {anatomy(fresh.policy.vlm).part_of(name) for name in changed} == set(PARTS)
+    learner.policy.save(tmp_path)
+    fresh.policy.load(tmp_path)
+    now = dict(fresh.policy.named_parameters())
+    assert all(torch.equal(p, now[name]) for name, p in learner.policy.named_parameters())
+    plain = PeftModel.from_pretrained(tiny(), tmp_path)
+    assert torch.equal(logits(plain), logits(learner.policy.vlm))
 
 
-def test_an_unknown_part_is_an_error_that_names_the_parts(policy: Policy) -> None:
-    with pytest.raises(ValueError, match=r"unknown part.*vision, connector, language"):
-        freeze(policy.vlm, ["head"])
-
-
-def test_training_a_bfloat16_base_is_refused_with_the_two_ways_out(built: Build) -> None:
-    with pytest.raises(Exception, match=r"model.dtype=float32, or keep LoRA") as refused:
-        built("model.lora=null", "model.dtype=bfloat16")
-    assert refused.value.__cause__ is None or isinstance(refused.value.__cause__, ValueError)
-
-
-def test_lora_with_a_trained_vision_tower_is_refused(built: Build) -> None:
-    with pytest.raises(Exception, match=r"model.freeze=\[vision,connector\]"):
-        built("model.freeze=[vision]")
+def test_gradient_checkpointing_changes_no_gradient_of_any_part(built: Build) -> None:
+    overrides = ("model.freeze=[]", "model.lora.targets.vision=qkv")
+    ordinary, saving = built(*overrides), built(*overrides, "model.gradient_checkpointing=true")
+    trajectory = roll_out(ordinary)  # with pixels: a trained tower looks again each time
+    for experiment in (ordinary, saving):
+        experiment.policy.train()
+        experiment.policy.statistics(trajectory).logprobs.sum().backward()
+    left, right = gradients(ordinary.policy), gradients(saving.policy)
+    assert len(left) == sum(map(len, trained(ordinary.policy.vlm).values()))
+    assert largest_difference(left, right) < 1e-6

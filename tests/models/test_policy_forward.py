@@ -1,5 +1,7 @@
 """The forward pass of training against `model(**processor_output)`, with nothing of ours in between."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_runs import Build
@@ -31,7 +33,7 @@ def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Traject
     """Log-probabilities of the response tokens from the model's own forward; its own positions, pixels and masks."""
     policy, mask = experiment.policy, trajectory.response_mask
     output = policy.processor(
-        text=[experiment.encoder.render(row) for row in rows],
+        text=[experiment.encoder.prompts.render(row) for row in rows],
         images=[image.load() for row in rows for image in row.images] or None,
         return_tensors="pt",
         padding=True,
@@ -53,8 +55,8 @@ def test_left_padded_rows_with_no_one_and_three_images(experiment: Experiment, m
     trajectory = forced(experiment, mixed_rows)
     assert not trajectory.attention_mask[:, 0].all()  # there is padding on the left
     if looked:
-        images = tuple(tuple(map(experiment.policy._seen, images)) for images in trajectory.images)
-        trajectory = Trajectory(**{**trajectory.__dict__, "images": images})
+        images = tuple(None if images is None else experiment.policy._seen(images) for images in trajectory.images)
+        trajectory = replace(trajectory, images=images)
     with torch.no_grad():
         logprobs = experiment.policy.statistics(trajectory).logprobs
     torch.testing.assert_close(logprobs, by_transformers(experiment, mixed_rows, trajectory), atol=2e-5, rtol=0)

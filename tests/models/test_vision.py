@@ -7,7 +7,7 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.vision_cache import VisionCache
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
-from vlm_rl.types import Trajectory
+from vlm_rl.types import ImageFeatures, Trajectory
 
 
 def first_gradients(experiment: Experiment, trajectory: Trajectory) -> dict[str, torch.Tensor]:
@@ -20,9 +20,13 @@ def first_gradients(experiment: Experiment, trajectory: Trajectory) -> dict[str,
 def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Build) -> None:
     cached, uncached = built(), built("model.vision_cache=0")
     roll_out(cached)
-    assert roll_out(cached).images[0][0].features is cached.policy.vision_cache.get(roll_out(cached).images[0][0].key)
+    again = roll_out(cached).images[0]
+    assert again is not None and again.features is not None
+    kept = cached.policy.vision_cache.get(again.key)
+    assert kept is not None
+    assert all(left is right for left, right in zip(again.features.tensors, kept.tensors, strict=True))  # nothing is copied
     warm, cold = roll_out(cached), roll_out(uncached)
-    assert uncached.policy.vision_cache.get(cold.images[0][0].key) is None
+    assert uncached.policy.vision_cache.get(again.key) is None
     assert warm.old_logprobs is not None and cold.old_logprobs is not None
     assert torch.equal(warm.input_ids, cold.input_ids)
     assert torch.equal(warm.engine_logprobs, cold.engine_logprobs)
@@ -32,15 +36,16 @@ def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Buil
 
 
 def test_features_do_not_depend_on_the_neighbours_in_the_batch(experiment: Experiment, mixed_rows: list[Row]) -> None:
-    def features(rows: list[Row]) -> dict[str, torch.Tensor]:
+    def features(rows: list[Row]) -> dict[str, tuple[torch.Tensor, ...]]:
         queries = experiment.policy.look(experiment.encoder.batch(rows, indices=range(len(rows)), step=0))
-        return {image.key: image.features for images in queries.images for image in images if image.features is not None}
+        return {images.key: images.features.tensors for images in queries.images if images is not None and images.features}
 
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
     together = features(mixed_rows)
     alone = features(mixed_rows[1:2]) | features(mixed_rows[2:])
-    assert len(together) == 4
-    assert all(torch.equal(together[key], alone[key]) for key in together)
+    assert [len(tensors) for tensors in together.values()] == [1, 3]
+    for key, tensors in together.items():
+        assert all(torch.equal(left, right) for left, right in zip(tensors, alone[key], strict=True))
 
 
 def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experiment, mixed_rows: list[Row]) -> None:
@@ -52,18 +57,26 @@ def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experimen
         assert torch.equal(alone.position_ids, taken.position_ids)
         assert torch.equal(alone.mm_token_type_ids, taken.mm_token_type_ids)
         assert torch.equal(alone.next_positions, taken.next_positions)
-        for left, right in zip(alone.images[0], taken.images[0], strict=True):
-            assert left.pixel_values is not None and right.pixel_values is not None
-            assert torch.equal(left.pixel_values, right.pixel_values)
+        left, right = alone.images[0], taken.images[0]
+        assert (left is None) == (right is None) == (not row.images)
+        if left is not None and right is not None:
+            assert left.inputs is not None and right.inputs is not None
+            assert all(torch.equal(left.inputs[name], right.inputs[name]) for name in left.inputs)
+
+
+def of_bytes(count: int) -> ImageFeatures:
+    """An image and what one deep layer reads of it: half of the bytes each."""
+    half = torch.zeros(count // 8, 1)
+    return ImageFeatures(pooled=(half,), deepstack=((half,),))
 
 
 def test_the_least_recently_used_features_go_first() -> None:
     cache = VisionCache(max_bytes=2 * 40)
     for key in ("a", "b"):
-        cache.put(key, torch.zeros(10, 1))
+        cache.put(key, of_bytes(40))
     assert cache.get("a") is not None
-    cache.put("c", torch.zeros(10, 1))
+    cache.put("c", of_bytes(40))
     assert cache.get("b") is None
     assert cache.get("a") is not None and cache.get("c") is not None
-    cache.put("larger than the cache", torch.zeros(21, 1))
+    cache.put("larger than the cache", of_bytes(88))
     assert cache.get("a") is not None and cache.get("larger than the cache") is None

@@ -25,6 +25,7 @@ def flow(experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: 
         epochs=epochs,
         max_prompt_tokens=9,
         max_new_tokens=9,
+        max_pixels=None,
         evaluation_rows=None,
         on_bad_row="error",
     )

@@ -42,7 +42,8 @@ def test_positions_of_a_response_go_on_where_those_of_the_query_end(experiment: 
         assert trajectory.position_ids[:, row, -3:].tolist() == [[last + 1, last + 2, last + 3]] * 3
     assert trajectory.attention_mask[:, -3:].tolist() == [[True] * 3, [True, False, False]] * 3
     assert trajectory.mm_token_type_ids[:, -3:].eq(0).all()
-    assert [len(images) for images in trajectory.images] == [0, 0, 1, 1, 3, 3]
+    counts = [0 if images is None else len(images.inputs["image_grid_thw"]) for images in trajectory.images]
+    assert counts == [0, 0, 1, 1, 3, 3]
     assert trajectory.lengths[:, 1].tolist() == [3, 1] * 3
     assert trajectory.lengths[:, 0].tolist() == queries.attention_mask.sum(1).repeat_interleave(2).tolist()
 
@@ -51,11 +52,13 @@ def test_positions_are_those_that_the_model_gives_the_whole_sequence(experiment:
     queries = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
     responses = finish(experiment.policy, torch.full((3, 4), 5), torch.zeros(3, 4), 1)
     trajectory = concatenate(queries, responses, scores=torch.zeros(3))
-    grids = torch.stack([image.grid_thw for images in trajectory.images for image in images])
-    expected = experiment.policy.position_ids(
-        trajectory.input_ids, trajectory.mm_token_type_ids, grids, trajectory.attention_mask
-    )
     mask = trajectory.attention_mask
+    expected = experiment.policy.vlm.model.get_rope_index(
+        trajectory.input_ids,
+        mm_token_type_ids=trajectory.mm_token_type_ids,
+        image_grid_thw=torch.cat([images.inputs["image_grid_thw"] for images in trajectory.images if images is not None]),
+        attention_mask=mask,
+    )[0]
     assert torch.equal(trajectory.position_ids[:, mask], expected[:, mask])
 
 

@@ -8,7 +8,7 @@ from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
+from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table, learning_rate
 from vlm_rl.reports.tables.fairness_note import differences, selections
 from vlm_rl.reports.tables.table import Row, cells
 
@@ -101,6 +101,14 @@ def test_the_fairness_table_says_what_each_arm_was_given(tmp_path: Path) -> None
     assert "selection" not in {column.key for column in table.columns}
     assert estimate(row["tokens"]) == 500_000
     assert estimate(row["seconds"]) == 900.0
+
+
+def test_a_rate_of_the_language_part_is_the_one_that_is_shown() -> None:
+    optimization = {"learning_rate": 1e-3, "part_learning_rates": {"vision": 1e-5, "language": None}}
+    config: dict[str, object] = {"model": {"optimization": optimization}, "algorithm": {"learning_rate_scale": 2.0}}
+    assert learning_rate(config) == pytest.approx(2e-3)
+    optimization["part_learning_rates"] = {"language": 5e-4}
+    assert learning_rate(config) == pytest.approx(1e-3)
 
 
 def test_what_no_config_says_is_said_to_be_unknown(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_tiny_top_p_writes_the_likeliest_ids(experiment: Experiment) -> None:
         mask=queries.attention_mask,
         types=queries.mm_token_type_ids,
         positions=queries.position_ids,
-        images=[image for images in queries.images for image in images],
+        images=queries.images,
         use_cache=False,
     )[:, -1]
     best = experiment.policy.next_token_logprobs(hidden, temperature=1.0).argmax(-1)
@@ -126,7 +126,7 @@ def test_the_first_token_is_drawn_by_the_first_number_of_its_seed(experiment: Ex
         mask=queries.attention_mask,
         types=queries.mm_token_type_ids,
         positions=queries.position_ids,
-        images=list(queries.images[0]),
+        images=queries.images,
         use_cache=False,
     )[:, -1]
     probabilities = policy.next_token_logprobs(hidden, temperature=1.0)[0].double().exp().tolist()

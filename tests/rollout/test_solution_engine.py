@@ -67,7 +67,7 @@ def test_the_loss_of_sft_is_cross_entropy_over_the_solution_with_its_end(teacher
     total, count = 0.0, 0
     for row in queries.rows:  # one at a time, by the model's own forward
         output = policy.processor(
-            text=[teacher.encoder.render(row)],
+            text=[teacher.encoder.prompts.render(row)],
             images=[image.load() for image in row.images],
             return_tensors="pt",
             return_mm_token_type_ids=True,

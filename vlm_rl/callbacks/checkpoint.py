@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 
+from vlm_rl.callbacks.checkpoint_note import write_note
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import VLMReinforcement, reinforcement
@@ -101,6 +102,7 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.mkdir(parents=True)
     policy.save(temporary)
+    write_note(temporary)
     torch.save(state, temporary / STATE_FILE)
     for file in temporary.iterdir():
         sync(file)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from vlm_rl.models import parts
+from vlm_rl.models.part_table import part_table
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
 
@@ -37,6 +39,8 @@ class Display(lightning.Callback):
         module = reinforcement(pl_module)
         self._begun, self._begun_at = time.monotonic(), module.progress.generation_steps
         if trainer.is_global_zero:
+            trained = parts.trained(module.policy.vlm)
+            self._console.print(part_table(parts.sizes(module.policy.vlm), rates=module.policy.optimization.rates(trained)))
             self._bar.start()
             self._bar.update(self._task, completed=self._begun_at)
 

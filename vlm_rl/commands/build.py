@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
@@ -15,9 +18,11 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import resolvers
 from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.models import parts
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import Progress, VLMReinforcement
@@ -25,12 +30,24 @@ from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+from vlm_rl.preflight.scan import RowScan
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.stopwatch import Stopwatch
 
 # Keys that cannot change what a run computes: not part of the arm, not compared on resume.
-WITHOUT_EFFECT = ("logger", "checkpoint", "study", "dry_run", "job", "pictures", "selection", "alerts", "completion_tables")
+WITHOUT_EFFECT = (
+    "logger",
+    "checkpoint",
+    "study",
+    "dry_run",
+    "job",
+    "pictures",
+    "selection",
+    "alerts",
+    "completion_tables",
+    "preflight",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +65,22 @@ class Experiment:
     cfg: DictConfig
 
 
-def composed(overrides: list[str], *, config_name: str = "train") -> DictConfig:
-    """The config that a command line with these overrides would run with, outside of Hydra's launcher."""
+def composed(overrides: list[str], *, config_name: str = "train", searchpath: Sequence[str] = ()) -> DictConfig:
+    """The config that a command line with these overrides would run with, outside of Hydra's launcher.
+
+    `searchpath`: where else configs lie, as searchpath.py has it.
+    """
     resolvers.register()
     around = GlobalHydra.instance().hydra  # inside of a Hydra main function, as in evaluate.py, there is one already
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(CONF_DIR, version_base="1.3"):
-            return compose(config_name, overrides=overrides)
+        if not searchpath:
+            with initialize_config_dir(CONF_DIR, version_base="1.3"):
+                return compose(config_name, overrides=overrides)
+        # Hydra looks for the main config before it has read hydra.searchpath, and a team may have its own: one of ours leads to it.
+        with TemporaryDirectory() as folder, initialize_config_dir(folder, version_base="1.3"):
+            Path(folder, "main.yaml").write_text(f"defaults:\n  - {config_name}\n  - _self_\n")
+            return compose("main", overrides=[*as_overrides([f"file://{CONF_DIR}", *searchpath]), *overrides])
     finally:
         if around is not None:
             GlobalHydra.instance().initialize(around)
@@ -69,11 +94,18 @@ def build(cfg: DictConfig) -> Experiment:
     algorithm: Algorithm = instantiate(cfg.algorithm)
     policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
+    parts.check_engine(policy.vlm, engine=type(engine).__name__, carries=engine.carries)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     encoder = PromptEncoder(policy=policy, dataset=dataset)
-    check_rows(dataset, judge=reward.judge, encoder=encoder, needs_solutions=not algorithm.learns_from_own_responses)
+    check_rows(
+        dataset,
+        scan=RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache),
+        judge=reward.judge,
+        prompts=encoder.prompts,
+        needs_solutions=not algorithm.learns_from_own_responses,
+    )
     dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme,
@@ -171,7 +203,7 @@ def arm_of(config: dict[str, Any]) -> str:
 
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
-    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "attention", "min_pixels", "max_pixels")}
+    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "attention", "processor")}
     evaluation = _without_reference(config)["evaluation"]
     relevant = [model, config["dataset"], evaluation, config["rollout"]["evaluation_engine"], config["num_threads"]]
     text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)

@@ -24,5 +24,5 @@ def show_rollouts(experiment: Experiment) -> None:
         question = row.question.replace(IMAGE_MARKER, f"{IMAGE_MARKER} ")
         table.add_row(question, row.answer, response.text, scores.verdicts[i].value, *numbers)
     console = Console(markup=False)  # responses may hold anything, square brackets too
-    console.print("The first prompt, as the model reads it:", experiment.encoder.render(queries.rows[0]), sep="\n")
+    console.print("The first prompt, as the model reads it:", experiment.encoder.prompts.render(queries.rows[0]), sep="\n")
     console.print(table)

@@ -12,6 +12,8 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from vlm_rl.commands import searchpath
+
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
 EXIT_CODE = 2
@@ -22,6 +24,7 @@ def explained(run: Callable[[], object]) -> None:
     """Runs a Hydra main function; what goes wrong becomes a short message and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own message
     try:
+        searchpath.check(searchpath.typed(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
         _leave("Stopped before the step was finished. The same command goes on from the last checkpoint.", code=INTERRUPTED)
@@ -50,11 +53,24 @@ def message_of(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
-        key = re.search(r"full_key: (\S+)", str(outer))
-        return f"{error} (built from the config key {key[1] if key else '?'!r})"
+        return f"{error} (built from the config key {_key_of(outer)!r})"
+    if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
+        what, *_, why = str(error).splitlines()
+        return (
+            f"{what.rstrip(':')}, the _target_ of the config key {_key_of(outer)!r}. {why} "
+            "A package of your own is found where it is installed in this environment (pip install -e FOLDER), or on PYTHONPATH."
+        )
+    if isinstance(error, ValueError) and "trust_remote_code" in str(error):  # Transformers' advice is to let it
+        who = str(error).split(" contains")[0]
+        return f"{who} wants to run code of its own, which is never done here. Take a model that Transformers itself knows."
     if isinstance(error, USER_ERRORS):
         return f"{error}\n(VLM_RL_TRACEBACK=1 shows where it came from.)"
     return None
+
+
+def _key_of(error: Exception) -> str:
+    key = re.search(r"full_key: (\S+)", str(error))
+    return key[1] if key else "?"
 
 
 def innermost(error: Exception) -> Exception:
@@ -100,7 +116,7 @@ def _known_keys() -> Iterator[str]:
     groups = [
         argument for argument in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", argument)
     ]
-    cfg = composed(groups)
+    cfg = composed(groups, searchpath=searchpath.typed(sys.argv[1:]))
     yield from flat(OmegaConf.to_container(cfg, resolve=False))
 
 

@@ -23,11 +23,11 @@ from rich.table import Table
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
-from vlm_rl.commands import errors, resolvers
+from vlm_rl.commands import errors, resolvers, searchpath
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
 from vlm_rl.commands.evaluation_reuse import check_answers, files_of
-from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, taken_out
+from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
@@ -35,6 +35,7 @@ from vlm_rl.evaluation.description import Description, describe
 from vlm_rl.evaluation.evaluator import metrics
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.memory import peak_bytes
+from vlm_rl.models.loading import check_weights
 from vlm_rl.run_folder import RunFolder, write_table, write_whole
 
 WIDTH_IN_FILES = 140  # characters of the table where the output is no terminal
@@ -44,22 +45,30 @@ Cells = Mapping[tuple[str, str], pa.Table]  # (split, setting name) -> sample re
 def main() -> None:
     """The console command."""
     resolvers.register()
+    errors.explained(_main)
+
+
+def _main() -> None:
     sys.argv, checkpoint = taken_out(sys.argv)
+    sys.argv = searchpath.with_kept(sys.argv, kept=kept_searchpath(checkpoint))
 
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
     def run(_: DictConfig) -> None:
         target = find(checkpoint)
-        cfg = composed([*target.overrides, "job=evaluate", *HydraConfig.get().overrides.task])
+        overrides = [*target.overrides, "job=evaluate", *HydraConfig.get().overrides.task]
+        cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
         if cfg.num_threads is not None:
             torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
         evaluate(cfg, target)
 
-    errors.explained(run)
+    run()
 
 
 def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
     """Runs what is missing, prints the table and returns the accuracies."""
     hush()
+    if target.weights is not None:
+        check_weights(target.weights)
     experiment = build(cfg)
     try:
         if target.weights is not None:
@@ -99,7 +108,9 @@ def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict
 def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
     """A manifest as a run's: a report takes an evaluation as an arm beside those that were trained here."""
     config, run = plain(experiment.cfg), target.run
-    told = manifest(experiment, variant=folder.path.parent.name, algorithm=EVALUATED, overrides=target.overrides)
+    told = manifest(
+        experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
+    )
     arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
     told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}

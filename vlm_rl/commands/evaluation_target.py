@@ -6,8 +6,10 @@ from typing import Any
 
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.commands.build import arm_of
+from vlm_rl.commands.searchpath import found
 from vlm_rl.run_folder import RunFolder
 
+TRAIN = "train"  # the config of a run, unless a team has one of its own
 EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
 
 
@@ -16,6 +18,7 @@ class Target:
     """What is evaluated: overrides that rebuild it, the trained weights if any, and where the result goes."""
 
     overrides: list[str]
+    config_name: str  # what they are overrides of
     weights: Path | None
     generation_steps: int
     chosen: str  # picked (by validation, of a finished run), step-000123 or untrained: seeds of one arm share it
@@ -34,14 +37,25 @@ def taken_out(arguments: list[str]) -> tuple[list[str], str]:
     return others, values[-1].strip("'\"").rstrip("/") if values else ""
 
 
+def run_of(checkpoint: str) -> Path:
+    """The run that a checkpoint lies in, or that a path is if it is one."""
+    path = Path(checkpoint)
+    return path.parents[1] if path.parent.name == "checkpoints" else path
+
+
+def kept_searchpath(checkpoint: str) -> list[str]:
+    """Where the configs of a run lay besides ours; nothing for a plain model."""
+    told = (checkpoint and RunFolder(path=run_of(checkpoint)).manifest) or {}
+    return found(told.get("searchpath", []), run=run_of(checkpoint))
+
+
 def find(checkpoint: str) -> Target:
     """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model."""
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
         )
-    path = Path(checkpoint)
-    run = path.parents[1] if path.parent.name == "checkpoints" else path
+    path, run = Path(checkpoint), run_of(checkpoint)
     told = RunFolder(path=run).manifest
     if told is not None and told["algorithm"] == EVALUATED:
         raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
@@ -53,6 +67,7 @@ def find(checkpoint: str) -> Target:
         )
     return Target(
         overrides=[f"model.name={checkpoint}"],
+        config_name=TRAIN,
         weights=None,
         generation_steps=0,
         chosen="untrained",
@@ -63,8 +78,12 @@ def find(checkpoint: str) -> Target:
 
 def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
     out = run / "evaluate" / "untrained"
-    overrides = list(told["overrides"])
-    return Target(overrides=overrides, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+    return Target(**_composition(told), weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+
+
+def _composition(told: dict[str, Any]) -> dict[str, Any]:
+    """What the run's config is composed from; manifests of old did not say of which."""
+    return {"overrides": list(told["overrides"]), "config_name": told.get("config_name", TRAIN)}
 
 
 def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
@@ -79,7 +98,7 @@ def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
     if step.path.name != wanted:
         print(f"{run}: {_no_pick(told)} Its last checkpoint is taken, {step.path.name}.", flush=True)
     return Target(
-        overrides=list(told["overrides"]),
+        **_composition(told),
         weights=step.path,
         generation_steps=step.generation_steps,
         chosen="picked" if path == run and step.path.name == picked else step.path.name,

@@ -7,10 +7,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlm_rl.commands import searchpath
 from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.rewards.judge import JUDGE_VERSION
@@ -26,28 +28,35 @@ PACKAGES = (
     "math-verify",
     "numpy",
     "pyarrow",
+    "pillow",
+    "datasets",
 )
 FORMAT = 1
 
 
-def manifest(experiment: Experiment, *, variant: str, algorithm: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The manifest of a run that is about to begin."""
+def manifest(
+    experiment: Experiment, *, run: Path, algorithm: str, overrides: Sequence[str], config_name: str
+) -> dict[str, Any]:
+    """The manifest of a run that is about to begin in the folder `run`."""
     config = plain(experiment.cfg)
     return {
         "format": FORMAT,
         "study": config["study"],
-        "variant": variant,
+        "variant": run.parent.name,
         "seed": config["seed"],
         "arm": arm_of(config),
         "algorithm": algorithm,
         "config": config,
-        "overrides": list(overrides),  # evaluate.py composes the run again from them
+        "overrides": list(overrides),  # evaluate.py composes the run again from them,
+        "config_name": config_name,  # of this config,
+        "searchpath": searchpath.remembered(searchpath.in_use(), run=run),  # with what lies here besides ours
         "command": command(),
         "git": git(),
         "versions": versions(),
         "machine": machine(),
         "threads": {"torch": torch.get_num_threads()},
         "data": {split: data_hash(experiment, split) for split in SPLITS},
+        "selection": {split: part.hash for split in SPLITS if (part := experiment.dataset.selection(split))},
         "wandb_id": None,
         "status": "running",
         "picked_step": None,

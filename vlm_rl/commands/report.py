@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vlm_rl.commands import searchpath
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.evaluation.kpi import Kpi
@@ -132,7 +133,8 @@ def _words_of_all(studies: Sequence[Path]) -> tuple[str, ...]:
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")
 def compose_and_run(config: DictConfig) -> None:
     """Print where the report lies."""
-    path = run(config, command=shlex.join(["python", "report.py", *HydraConfig.get().overrides.task]))
+    overrides = [*searchpath.as_overrides(searchpath.in_use()), *HydraConfig.get().overrides.task]
+    path = run(config, command=shlex.join(["python", "report.py", *overrides]))
     print(f"report: {path}")
 
 

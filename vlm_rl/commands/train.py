@@ -1,6 +1,7 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
 import secrets
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Interruption
 from vlm_rl.callbacks.logger_setup import LoggerSetup
+from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
-from vlm_rl.commands import errors, resolvers
+from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers
 from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
@@ -33,7 +35,8 @@ from vlm_rl.run_folder import RunFolder
 def main() -> None:
     """The console command."""
     resolvers.register()
-    errors.explained(_main)
+    sys.argv[1:] = preflight_jobs.spelled_out(sys.argv[1:])
+    errors.explained(preflight.main if preflight_jobs.is_asked(sys.argv[1:]) else _main)
 
 
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="train")
@@ -44,6 +47,8 @@ def _main(cfg: DictConfig) -> None:
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     """One run, from its beginning or from its newest checkpoint to its end."""
     hush()
+    if cfg.preflight.run:
+        raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
     if cfg.num_threads is not None:
         torch.set_num_threads(cfg.num_threads)
     if not resolvers.is_named(cfg.study):
@@ -70,9 +75,10 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
     hydra_config = HydraConfig.get()
     told = manifest(
         experiment,
-        variant=folder.path.parent.name,
+        run=folder.path,
         algorithm=hydra_config.runtime.choices["algorithm"],
         overrides=hydra_config.overrides.task,
+        config_name=str(hydra_config.job.config_name),
     )
     told["wandb_id"] = (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)  # kept over restarts
     folder.write_manifest(told)
@@ -111,6 +117,12 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the untrained model is evaluated
+        OwnForward(
+            policy=experiment.policy,
+            encoder=experiment.encoder,
+            row=experiment.dataset.train[0],
+            tolerance=experiment.cfg.parity.tolerance,
+        ),
         recorder,
         LoggerSetup(folder=folder, config=plain(cfg) | {"variant": told["variant"], "arm": told["arm"]}),
         Alerts(folder=folder, recorder=recorder, watch=watch),
@@ -139,7 +151,8 @@ def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) ->
         folder.clear()
         return
     checkpoint.resumed = saved[-1]
-    experiment.policy.keep_reference()
+    if experiment.algorithm.needs_reference:
+        experiment.policy.keep_reference()  # before the trained weights come in
     experiment.policy.load(saved[-1].path)
     folder.cut_back(saved[-1].generation_steps)
     experiment.module.data_flow.start(first_step=saved[-1].generation_steps, rank=0, num_ranks=1)

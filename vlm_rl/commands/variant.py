@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 MAX_LENGTH = 80
 NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
-NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection")
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
 def variant(overrides: Sequence[str]) -> str:

@@ -1,12 +1,18 @@
 """What the loop knows of a data set: its three splits, how a row is put to the model, and how much of it a step takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from PIL import Image
+
+from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.picture import shrunk, shrunk_size
 from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.selection import Selection, Wanted, select
 
 SPLITS = ("train", "val", "test")
+SHOWN = 10  # rows that cannot be made, named in full
 
 
 @runtime_checkable
@@ -28,21 +34,39 @@ class Dataset:
     epochs: int
     max_prompt_tokens: int  # image tokens included
     max_new_tokens: int
+    max_pixels: int | None  # of a picture; a larger one is shrunk here, before trainer and engine see it. None: as it is
     evaluation_rows: int | None  # the first so many of val and test; None: all
     on_bad_row: str  # "error" or "skip"
     ppo_batch_size: int | None = None  # queries of one optimizer step, over all ranks; conf/algorithm/ divides by it
     checked_rows: int | None = None  # of each split before training; None: all. For endless procedural sets
+    filter: Mapping[str, Wanted | None] | None = None  # split -> field -> the values that its rows may have
+    subset: Mapping[str, int | None] | None = None  # split -> so many rows, drawn after the filter
+    subset_seed: int = 0  # not the run's: all seeds of a study learn from and answer the same rows
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, init=False, repr=False)
+    _selections: dict[str, Selection] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("error", "skip"):
             raise ValueError(f"dataset.on_bad_row is {self.on_bad_row!r}; it is either error or skip.")
         if "{question}" not in self.prompt:
             raise ValueError(f"dataset.prompt {self.prompt!r} has no {{question}}: the model would never see the question.")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise ValueError(f"dataset.max_pixels={self.max_pixels} leaves no picture; null means no budget.")
+        for key, setting in (("filter", self.filter), ("subset", self.subset)):
+            if unknown := sorted({*(setting or {})} - {*SPLITS}):
+                raise ValueError(f"dataset.{key} names {', '.join(unknown)}; the splits are {', '.join(SPLITS)}.")
 
     def prompt_for(self, row: Row) -> str:
         """The user's turn, image markers included. Braces of the question are text, not format fields."""
         return self.prompt.replace("{question}", row.question)
+
+    def pictures(self, row: Row) -> list[Image.Image]:
+        """The row's pictures within the budget, RGB: the only ones that a processor or an engine is given."""
+        return [shrunk(image.load(), max_pixels=self.max_pixels) for image in row.images]
+
+    def picture_sizes(self, row: Row) -> list[tuple[int, int]]:
+        """(width, height) of `pictures(row)`, from headers alone."""
+        return [shrunk_size(image.size, max_pixels=self.max_pixels) for image in row.images]
 
     @property
     def train(self) -> Sequence[Row]:
@@ -52,9 +76,39 @@ class Dataset:
     def split(self, name: str) -> Sequence[Row]:
         """The rows of a split; val and test as far as they are evaluated."""
         if name not in self._rows:
-            rows = self.source.rows(name)
+            rows = self._selected(name)
             self._rows[name] = rows if name == "train" or self.evaluation_rows is None else rows[: self.evaluation_rows]
         return self._rows[name]
+
+    def selection(self, name: str) -> Selection | None:
+        """What dataset.filter and dataset.subset make of a split, None where they say nothing of it; for the manifest."""
+        self.split(name)
+        return self._selections.get(name)
+
+    def _selected(self, name: str) -> Sequence[Row]:
+        rows = self._made(name)
+        wanted, size = (self.filter or {}).get(name), (self.subset or {}).get(name)
+        if not wanted and size is None:
+            return rows
+        chosen = select(rows, split=name, wanted=wanted, size=size, seed=self.subset_seed)
+        print(f"{self.name}: {len(chosen.rows)} of {len(rows)} rows of {name} are used (selection {chosen.hash}).", flush=True)
+        self._selections[name] = chosen
+        return chosen.rows
+
+    def _made(self, name: str) -> Sequence[Row]:
+        """The rows of the source that can be made; whether any may be lost is for `on_bad_row` to say."""
+        rows = self.source.rows(name)
+        survey = rows.survey() if isinstance(rows, LazyRows) else None
+        if survey is None or not survey.problems:
+            return rows
+        lines = [f"  {problem}" for problem in survey.problems[:SHOWN]]
+        lines += [f"  and {len(survey.problems) - SHOWN} more"] * (len(survey.problems) > SHOWN)
+        count = f"{len(survey.problems)} of {len(rows)} rows of split {name!r}"
+        if self.on_bad_row == "error":
+            advice = "Mend them, or leave them out by dataset.on_bad_row=skip."
+            raise ValueError("\n".join([f"{count} cannot be read:", *lines, advice]))
+        print("\n".join([f"{count} cannot be read and are left out:", *lines]), flush=True)
+        return survey.rows
 
     def keep(self, name: str, rows: Sequence[Row]) -> None:
         """What is left of a split after the check of its rows."""

@@ -1,96 +1,91 @@
-"""Any files in the authors' JSONL format: question, answer, solution, id, image (relative to the file)."""
+"""Files with one JSON object a line: the authors' format, any other by its columns, and the metadata of image folders.
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+Local files are read as they are; where there are none, they come from a dataset repository of the Hugging Face hub.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
-
-from vlm_rl.datasets.row import Row
-
-REQUIRED = ("question", "answer", "id")
-NAMED = frozenset({*REQUIRED, "solution", "image", "kind", "modality"})  # all else is a field for breakdowns
-LONGEST_FIELD = 80  # characters; a longer text is no category
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageFile:
-    """A picture on disk, identified by its content."""
-
-    path: Path
-
-    @cached_property
-    def _key(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
-    @property
-    def key(self) -> str:
-        return self._key
-
-    def load(self) -> Image.Image:
-        with Image.open(self.path) as image:
-            return image.convert("RGB")
-
-
-def fields_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """Further short fields of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
-    short = {key: str(value) for key, value in item.items() if key not in NAMED and isinstance(value, str | int | float | bool)}
-    return {key: value for key, value in short.items() if len(value) <= LONGEST_FIELD}
+from vlm_rl.datasets.columns import AUTHORS, Columns
+from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.line_table import LineTable
+from vlm_rl.datasets.picture import LARGEST_IMAGE
+from vlm_rl.datasets.picture_folder import PictureFolder
 
 
 class JsonlSource:
-    """One JSONL file for each split; `folder` is what their names are relative to."""
+    """One file for each split; `folder` is what their names are relative to, pictures are relative to their file.
 
-    def __init__(self, *, folder: str, files: Mapping[str, str]) -> None:
-        self._folder, self._files = Path(folder), dict(files)
+    Where `folder` is not there and a `repository` is named, its `repository_folder` stands in for it.
+    """
 
-    def rows(self, split: str) -> Sequence[Row]:
-        """All rows of a split's file."""
-        path = self._folder / self._files[split]
+    def __init__(
+        self,
+        *,
+        folder: str | None,
+        files: Mapping[str, str],
+        columns: Columns = AUTHORS,
+        repository: str | None = None,
+        repository_folder: str = ".",
+        revision: str | None = None,
+        largest_image: int = LARGEST_IMAGE,
+    ) -> None:
+        self._folder, self._files, self._columns = folder, dict(files), columns
+        self._repository, self._repository_folder, self._revision = repository, repository_folder, revision
+        self._largest_image = largest_image
+        self._pictures: dict[Path, PictureFolder] = {}  # splits of one folder share their pictures
+
+    def rows(self, split: str) -> LazyRows:
+        """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
+        path, store = self._file(split)
+        table = LineTable(path)
+        if not len(table):
+            raise ValueError(f"{path} holds no row (split {split!r}).")
+        if path.parent not in self._pictures:
+            self._pictures[path.parent] = PictureFolder(path.parent, largest=self._largest_image, store=store)
+        pictures = self._pictures[path.parent]
+
+        return self._columns.rows(table, split=split, pictures=pictures)
+
+    def _file(self, split: str) -> tuple[Path, Path | None]:
+        """The file of a split and the store of the download cache that it is linked to."""
+        if split not in self._files:
+            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self._files)}.")
+        store: Path | None = None
+        if self._repository is None or (self._folder is not None and Path(self._folder).is_dir()):
+            folder = Path(self._folder or ".")
+            advice = f"dataset.source.folder must name the folder that holds {', '.join(self._files.values())}."
+        else:
+            snapshot = self._snapshot(self._repository)
+            folder = snapshot / self._repository_folder
+            store = snapshot.parents[1] if snapshot.parent.name == "snapshots" else None
+            found = sorted(str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.suffix in (".jsonl", ".zip"))
+            advice = (
+                f"{self._repository} holds {', '.join(found) or 'no JSONL file'} there. Set dataset.source.repository_folder "
+                "and files; archives must be unpacked by hand, then set dataset.source.folder."
+            )
+        path = folder / self._files[split]
         if not path.exists():
+            raise FileNotFoundError(f"{path} is not there (split {split!r}). {advice}")
+        return path, store
+
+    def _snapshot(self, repository: str) -> Path:
+        from huggingface_hub import snapshot_download  # only here: a folder needs no hub
+
+        inside = self._repository_folder
+        try:
+            path = snapshot_download(
+                repository,
+                repo_type="dataset",
+                revision=self._revision,
+                allow_patterns=None if inside == "." else f"{inside}/*",
+            )
+        except (OSError, ValueError) as error:
+            include = "" if inside == "." else f" --include '{inside}/*'"
             raise FileNotFoundError(
-                f"{path} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
-                f"{', '.join(self._files.values())}."
-            )
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON strings may hold U+2028
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8.") from None
-        return [self._row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-
-    def _row(self, path: Path, number: int, line: str) -> Row:
-        try:
-            item: Any = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number} is no JSON: {error.msg} at column {error.colno}.") from None
-        if not isinstance(item, dict):
-            raise ValueError(f'{path}, line {number} is no JSON object; a row is one line like {{"id": ..., "question": ...}}.')
-        missing = [key for key in REQUIRED if key not in item]
-        if missing:
-            raise ValueError(
-                f"{path}, line {number} has no {missing[0]!r}. A row needs {', '.join(REQUIRED)} and, with a figure, image."
-            )
-        images = item.get("image") or []
-        names = [images] if isinstance(images, str) else images
-        return Row(
-            id=str(item["id"]),
-            question=str(item["question"]),
-            answer=str(item["answer"]),
-            solution=item.get("solution"),
-            images=tuple(ImageFile(path=self._inside(path, number, name)) for name in names),
-            kind=str(item.get("kind", "")),
-            modality=str(item.get("modality", "")),
-            fields=fields_of(item),
-        )
-
-    def _inside(self, path: Path, number: int, name: str) -> Path:
-        image = (path.parent / name).resolve()
-        if not image.is_relative_to(path.parent.resolve()):
-            raise ValueError(
-                f"{path}, line {number}: image {name!r} leaves the folder of the file; keep images beside or below it."
-            )
-        return image
+                f"{self._folder} is not there, and {repository} could not be fetched from the hub "
+                f"({type(error).__name__}: {str(error).splitlines()[0]}). Where there is internet:\n"
+                f"  hf download {repository} --repo-type dataset{include} --local-dir data\n"
+                f"Then set dataset.source.folder to the copy of data/{inside.strip('.')}."
+            ) from error
+        return Path(path)

@@ -18,6 +18,10 @@ class ImageSource(Protocol):
     def key(self) -> str:
         """Hash of the picture's content, hexadecimal."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels of what `load` gives; read from the header, nothing is decoded."""
+
     def load(self) -> Image.Image:
         """The picture, RGB."""
 

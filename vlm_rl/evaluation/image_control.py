@@ -36,8 +36,12 @@ class BlankImage:
     def key(self) -> str:
         return f"blank-{self.original.key}"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.original.size
+
     def load(self) -> Image.Image:
-        return Image.new("RGB", self.original.load().size, "white")
+        return Image.new("RGB", self.size, "white")
 
 
 class Blank:

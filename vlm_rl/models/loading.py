@@ -1,13 +1,27 @@
-"""Where a model comes from: a folder or a hub name with weights, or only its config with random weights."""
+"""Where a model comes from: a folder or a hub name with weights, or only its config with random weights.
 
+Safetensors and code of Transformers only: a model that wants to run code of its own, or that comes as a pickle, is refused.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
+from vlm_rl.models.attention import as_model_attention
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def resolve(name: str) -> str:
@@ -15,26 +29,60 @@ def resolve(name: str) -> str:
     return str(PACKAGE / "models" / "tiny" / "weights") if name == "tiny" else name
 
 
-def load_processor(name: str, *, min_pixels: int | None, max_pixels: int | None) -> ProcessorMixin:
-    """The model's own processor, padding on the left; the pixel budget holds for trainer and engine alike."""
-    budget = {key: value for key, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)) if value is not None}
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(resolve(name), **budget)
+def load_config(name: str) -> PreTrainedConfig:
+    """The config alone; a model whose code is not in Transformers is an error."""
+    config: PreTrainedConfig = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise ValueError(
+            f"model.name={name} is a {config.model_type!r}, which Transformers has no image-text-to-text model for. "
+            "Name a vision-language model, as in conf/model/."
+        )
+    return config
+
+
+def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
+    """The model's own processor with `model.processor` as further arguments, padding on the left."""
+    processor: ProcessorMixin = AutoProcessor.from_pretrained(resolve(name), trust_remote_code=False, **settings)
+    if not hasattr(processor, "image_processor"):
+        raise ValueError(
+            f"model.name={name} has no image processor beside its tokenizer: preprocessor_config.json is missing there."
+        )
     processor.tokenizer.padding_side = "left"
     return processor
 
 
 def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel:
     """Weights from safetensors only, no remote code."""
-    model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
-        resolve(name), dtype=getattr(torch, dtype), attn_implementation=attention, use_safetensors=True
-    )
+    check_weights(Path(resolve(name)))
+    load_config(name)
+    with as_model_attention(attention):
+        model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+            resolve(name),
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     return model
+
+
+def check_weights(folder: Path) -> None:
+    """A local folder with weights as pickles only is refused: loading them would run whatever they hold."""
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+    if pickles:
+        raise ValueError(
+            f"{folder} has its weights in {pickles[0]}, a pickle, which can run any code when it is opened. "
+            "Save them as safetensors (save_pretrained does) where you trust them."
+        )
+    raise FileNotFoundError(f"{folder} holds no weights: no *.safetensors there.")
 
 
 def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> PreTrainedModel:
     """The architecture of `name` with random weights from a stream of the root seed; what pretraining starts from."""
-    with forked_generator(stream_seed(root_seed, "model_initialisation")):
-        config = AutoConfig.from_pretrained(resolve(name))
+    config = load_config(name)
+    with as_model_attention(attention), forked_generator(stream_seed(root_seed, "model_initialisation")):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )

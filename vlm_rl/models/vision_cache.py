@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from torch import Tensor
+from vlm_rl.types import ImageFeatures
 
 
 class VisionCache:
@@ -11,19 +11,19 @@ class VisionCache:
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._features: OrderedDict[str, Tensor] = OrderedDict()
+        self._features: OrderedDict[str, ImageFeatures] = OrderedDict()
 
-    def get(self, key: str) -> Tensor | None:
-        """The features of an image, or None if the tower must look at it."""
+    def get(self, key: str) -> ImageFeatures | None:
+        """The features of a prompt's images, or None if the tower must look at them."""
         if key in self._features:
             self._features.move_to_end(key)
         return self._features.get(key)
 
-    def put(self, key: str, features: Tensor) -> None:
-        """Keeps the features of an image while there is room."""
+    def put(self, key: str, features: ImageFeatures) -> None:
+        """Keeps the features while there is room."""
         if key in self._features or features.nbytes > self._max_bytes:
             return
-        self._features[key] = features.detach().cpu()
+        self._features[key] = features.to("cpu")
         self._bytes += features.nbytes
         while self._bytes > self._max_bytes:
             _, evicted = self._features.popitem(last=False)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
+from vlm_rl.models.anatomy import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
 from vlm_rl.rollout.engine import SamplingSettings
@@ -46,16 +47,19 @@ class _Alive:
     next_positions: Int[Tensor, " batch"]
     places: Int[Tensor, " batch"]
     finished: Bool[Tensor, " batch"]
+    num_axes: int  # of positions: 3 with multimodal RoPE
 
     def drop_finished(self) -> None:
         keep = (~self.finished).nonzero()[:, 0]
-        self.cache.batch_select_indices(keep)
+        self.cache.reorder_cache(keep)  # layers of every kind have this one, linear attention too
         self.attention_mask, self.next_positions = self.attention_mask[keep], self.next_positions[keep]
         self.places, self.finished = self.places[keep], self.finished[keep]
 
 
 class HuggingFaceEngine:
     """Samples with the policy itself, in evaluation mode (gradient checkpointing would drop the cache)."""
+
+    carries = frozenset(PARTS)  # the weights are the policy's own
 
     def __init__(self, *, forward_batch_size: int) -> None:
         self._forward_batch_size = forward_batch_size
@@ -76,7 +80,8 @@ class HuggingFaceEngine:
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
-            part = self._sample(policy, queries.select(chosen), settings, seeds[chosen].reshape(-1))
+            with policy.precision.forward(policy.device):  # here, so that weights are cast once and not at every token
+                part = self._sample(policy, queries.select(chosen), settings, seeds[chosen].reshape(-1))
             ids.append(part[0])
             logprobs.append(part[1])
         policy.vlm.train(training)
@@ -113,32 +118,32 @@ class HuggingFaceEngine:
             mask=queries.attention_mask,
             types=queries.mm_token_type_ids,
             positions=queries.position_ids,
-            images=[image for images in queries.images for image in images],
+            images=queries.images,
             past_key_values=cache,
             use_cache=True,
         )[:, -1]
-        if group > 1:
-            cache.batch_repeat_interleave(group)
         count = len(queries.rows) * group
+        if group > 1:
+            cache.reorder_cache(torch.arange(count, device=policy.device) // group)
         rows = _Alive(
             cache=cache,
             attention_mask=queries.attention_mask.repeat_interleave(group, 0),
             next_positions=queries.next_positions.repeat_interleave(group, 0),
             places=torch.arange(count, device=policy.device),
             finished=torch.zeros(count, dtype=torch.bool, device=policy.device),
+            num_axes=len(queries.position_ids),
         )
         return rows, hidden.repeat_interleave(group, 0)
 
     @staticmethod
     def _step(policy: Policy, rows: _Alive, tokens: Tensor) -> Tensor:
         rows.attention_mask = torch.cat([rows.attention_mask, torch.ones_like(rows.attention_mask[:, :1])], dim=1)
-        axes = 3 if hasattr(policy.vlm.model, "get_rope_index") else 1
         hidden = policy.hidden(
             ids=tokens[:, None],
             mask=rows.attention_mask,
             types=torch.zeros_like(tokens[:, None]),
-            positions=rows.next_positions[None, :, None].expand(axes, -1, -1),
-            images=[],
+            positions=rows.next_positions[None, :, None].expand(rows.num_axes, -1, -1),
+            images=(),
             past_key_values=rows.cache,
             use_cache=True,
         )

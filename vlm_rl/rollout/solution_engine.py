@@ -4,6 +4,7 @@ the others: the same loop, data, evaluation and report."""
 import numpy as np
 import torch
 
+from vlm_rl.models.anatomy import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import finish
@@ -12,6 +13,8 @@ from vlm_rl.types import QueryBatch, ResponseBatch
 
 class SolutionEngine:
     """Writes each row's solution and an end-of-sequence token; log-probabilities are unknown and given as 0."""
+
+    carries = frozenset(PARTS)  # nothing that is learned matters to what the teacher wrote
 
     def __init__(self) -> None:
         self._policy: Policy | None = None

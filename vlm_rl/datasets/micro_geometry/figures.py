@@ -167,8 +167,13 @@ class Figure:
         """Hash of the drawing instructions."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(168, 112): the grid of cells."""
+        return CELL * COLUMNS, CELL * ROWS
+
     def load(self) -> Image.Image:
-        """Draws the figure: 168 x 112 pixels, RGB."""
+        """Draws the figure, RGB."""
         canvas = Canvas(hue=self.hue)
         DRAWINGS[self.kind](canvas, self.points, self.bend, *self.labels)
         return canvas.image()

@@ -238,9 +238,10 @@ def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
 
 
 def learning_rate(config: dict[str, object]) -> float:
-    """model.optimization.learning_rate x algorithm.learning_rate_scale; NaN where the manifest has no config."""
+    """model.optimization.learning_rate, or the language part's own, x algorithm.learning_rate_scale; NaN without a config."""
     model, algorithm = config.get("model"), config.get("algorithm")
     optimization = model.get("optimization") if isinstance(model, dict) else None
     if not isinstance(optimization, dict) or not isinstance(algorithm, dict):
         return math.nan
-    return float(optimization["learning_rate"]) * float(algorithm.get("learning_rate_scale", 1.0))
+    own = (optimization.get("part_learning_rates") or {}).get("language")
+    return float(optimization["learning_rate"] if own is None else own) * float(algorithm.get("learning_rate_scale", 1.0))

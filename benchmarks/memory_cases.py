@@ -1,0 +1,180 @@
+"""What benchmarks/memory_estimate.py estimates and measures: models from Qwen2.5-VL's architecture and what is asked of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoConfig
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.tiny.build import write
+from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.workload import Workload
+
+FULL = ("model.lora=null", "model.optimization.learning_rate=1e-5")
+SEEING = (*FULL, "model.freeze=[]")
+BF16 = ("model.dtype=bfloat16",)
+SAVING = ("model.gradient_checkpointing=true",)
+TEXT_3B = {
+    "hidden_size": 2048,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+}
+TEXT_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+}
+EYES = {"hidden_size": 1280, "intermediate_size": 3420, "depth": 32, "num_heads": 16, "fullatt_block_indexes": [7, 15, 23, 31]}
+TEXT_SMALL = {
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+}
+EYES_SMALL = {"hidden_size": 256, "intermediate_size": 700, "depth": 6, "num_heads": 4, "fullatt_block_indexes": [2, 5]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One run whose memory is estimated and measured."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    folder: Callable[[Path], None] | None = None  # writes the model's config and processor; None: the tiny model
+    picture: tuple[int, int] = (168, 112)
+    num_words: int = 10
+    max_new_tokens: int = 24
+    batch_size: int = 8
+    group_size: int = 2
+    num_minibatches: int = 2
+    micro_batch_tokens: int = 8192
+    forward_batch_tokens: int = 32768
+    num_threads: int = 1
+    at: str = "tiny"  # model.name; the folder, once it is written
+
+
+def qwen(text: dict[str, Any], vision: dict[str, Any], *, vocab: int) -> Callable[[Path], None]:
+    """Writes Qwen2.5-VL's config in these sizes, with the tiny model's tokenizer and processor."""
+
+    def folder(path: Path) -> None:
+        write(path)
+        config = AutoConfig.from_pretrained(path)
+        eighth = text["hidden_size"] // text["num_attention_heads"] // 8
+        more = {
+            "vocab_size": vocab,
+            "layer_types": ["full_attention"] * text["num_hidden_layers"],
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [eighth, eighth * 3 // 2, eighth * 3 // 2],
+            },
+        }
+        for part, values in ((config.text_config, text | more), (config.vision_config, vision | {"window_size": 112})):
+            for name, value in values.items():
+                setattr(part, name, value)
+        config.vision_config.out_hidden_size = text["hidden_size"]
+        config.save_pretrained(path)
+
+    return folder
+
+
+REDUCED = partial(
+    Case,
+    folder=qwen(TEXT_SMALL, EYES_SMALL, vocab=32_000),
+    picture=(448, 336),
+    num_words=60,
+    max_new_tokens=32,
+    micro_batch_tokens=1000,
+    forward_batch_tokens=2000,
+)
+REAL = partial(
+    Case,
+    picture=(1120, 896),
+    num_words=200,
+    max_new_tokens=512,
+    batch_size=16,
+    group_size=4,
+    overrides=(*BF16, *SAVING, "model.lora.rank=64"),
+)
+CASES = {
+    "tiny": [Case(name="tiny, LoRA"), Case(name="tiny, full", overrides=FULL), Case(name="tiny, vision too", overrides=SEEING)],
+    "reduced": [
+        REDUCED(name="reduced, LoRA bf16", overrides=BF16),
+        REDUCED(name="reduced, LoRA bf16, checkpointing", overrides=(*BF16, *SAVING)),
+        REDUCED(name="reduced, full float32", overrides=FULL),
+        REDUCED(name="reduced, full bf16", overrides=(*FULL, *BF16)),
+        REDUCED(name="reduced, vision too, checkpointing", overrides=(*SEEING, *SAVING)),
+    ],
+    "real": [
+        REAL(name="3B, LoRA bf16, checkpointing", folder=qwen(TEXT_3B, EYES, vocab=151_936)),
+        REAL(name="7B, LoRA bf16, checkpointing", folder=qwen(TEXT_7B, EYES, vocab=152_064)),
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A white picture, told apart by its number."""
+
+    key: str
+    size: tuple[int, int]
+
+    def load(self) -> Image.Image:
+        """The picture."""
+        return Image.new("RGB", self.size, "white")
+
+
+def rows_of(case: Case) -> list[Row]:
+    """Rows of one length, but for the first, which is a word shorter: so that there is padding."""
+    texts = ["<image>Find AB" + " and" * (case.num_words - (i == 0)) + "." for i in range(case.batch_size)]
+    return [
+        Row(id=str(i), question=text, answer="1", solution="1", images=(Sheet(key=str(i), size=case.picture),))
+        for i, text in enumerate(texts)
+    ]
+
+
+def overrides_of(case: Case) -> list[str]:
+    """The command line of the case."""
+    return [
+        "experiment=smoke",
+        "model.untrained=true",
+        f"model.name={case.at}",
+        f"model.optimization.micro_batch_tokens={case.micro_batch_tokens}",
+        f"model.optimization.forward_batch_tokens={case.forward_batch_tokens}",
+        f"dataset.max_new_tokens={case.max_new_tokens}",
+        f"dataset.batch_size={case.batch_size}",
+        f"dataset.source.train_rows={case.batch_size}",
+        f"algorithm.group_size={case.group_size}",
+        f"algorithm.num_minibatches={case.num_minibatches}",
+        *case.overrides,
+    ]
+
+
+def workload_of(case: Case, experiment: Experiment) -> Workload:
+    """The case in numbers."""
+    longest = max(length.total for length in experiment.encoder.prompts.lengths(rows_of(case)))
+    shape = PromptShape(tokens=longest, pictures=(case.picture,))
+    return Workload(
+        longest=shape,
+        typical=shape,
+        max_new_tokens=case.max_new_tokens,
+        batch_size=case.batch_size,
+        group_size=case.group_size,
+        num_minibatches=case.num_minibatches,
+        ppo_epochs=1,
+        forward_batch_size=experiment.cfg.rollout.engine.forward_batch_size,
+        needs_old_logprobs=True,
+        needs_reference=experiment.algorithm.needs_reference,
+        foreach=torch.cuda.is_available(),
+    )

@@ -1,0 +1,229 @@
+"""The preflight's estimate of memory against a real generation step: `python benchmarks/memory_estimate.py [tiny|reduced|real ...]`.
+
+The estimate runs on shadows; the measurement trains. On a CPU two witnesses: the bytes of live tensors, phase by phase, and the
+resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. `reduced` is Qwen2.5-VL's architecture at a
+width of 512 with 8 layers and 32,000 ids; `real` the sizes of Qwen2.5-VL 3B and 7B with random weights, on a GPU only.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from memory_cases import CASES, Case, overrides_of, rows_of, workload_of
+
+from vlm_rl.commands.build import Experiment, build, composed
+from vlm_rl.memory import peak_bytes
+from vlm_rl.models import parts
+from vlm_rl.pipeline.step4_policy_update import Stepper
+from vlm_rl.preflight import phases
+from vlm_rl.preflight.machine import measured
+from vlm_rl.preflight.memory import Traced, trace
+from vlm_rl.preflight.time_estimate import SLOWER, RunLength, duration
+from vlm_rl.preflight.tracker import Ledger, Watch
+
+LOOK, SAMPLE, SCORE, LEARN = "look", "sample", "score", "learn"
+PARTS_OF = {  # which traced phases a measured one holds
+    LOOK: (phases.VISION,),
+    SAMPLE: (phases.PREFILL, phases.FIRST_TOKENS, phases.LAST_TOKENS),
+    SCORE: (phases.SCORING,),
+    LEARN: (phases.UPDATE, phases.OPTIMIZER_STEP),
+}
+GIB = 2**30
+
+
+def experiment_of(case: Case) -> Experiment:
+    """The objects of the run, with random weights, on the device at hand."""
+    made = build(composed(overrides_of(case)))
+    made.policy.to("cuda" if torch.cuda.is_available() else "cpu")
+    return made
+
+
+def estimated(case: Case, experiment: Experiment) -> Traced:
+    """The phases on shadows."""
+    cfg = experiment.cfg
+    make = partial(instantiate, cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+    return trace(make, workload=workload_of(case, experiment))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a phase of a real step took."""
+
+    num_bytes: int
+    seconds: float
+
+
+class Meter:
+    """Peak and time of named stretches, on whatever device the policy is."""
+
+    def __init__(self, experiment: Experiment, *, live_tensors: bool) -> None:
+        self.found: dict[str, Measured] = {}
+        self._ledger = Ledger()
+        self._on_gpu = experiment.policy.device.type == "cuda"
+        self.watch = Watch(self._ledger) if live_tensors and not self._on_gpu else nullcontext()
+        copies = [p for copy in experiment.policy._frozen_copy for p in copy.parameters()]
+        self._ledger.label([*experiment.policy.parameters(), *experiment.policy.buffers(), *copies], "weights")
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Keeps the last measurement of a name."""
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        self._ledger.start()
+        begun = time.perf_counter()
+        yield
+        if self._on_gpu:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begun
+        self.found[name] = Measured(num_bytes=peak_bytes() if self._on_gpu else self._ledger.peak().total, seconds=seconds)
+
+
+def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = True) -> dict[str, Measured]:
+    """Two generation steps; the second one is measured, since only then the optimizer has its states."""
+    policy, module = experiment.policy, experiment.module
+    policy.vlm.generation_config.eos_token_id = [
+        policy.vlm.config.image_token_id
+    ]  # never written: every response goes to its end
+    policy.train()
+    if experiment.algorithm.needs_reference:
+        policy.keep_reference()
+    optimizer = policy.optimization.optimizer(parts.trained(policy.vlm), scale=1e-3)
+    stepper = Stepper(
+        backward=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
+        synchronise=lambda: None,
+        optimizer=optimizer,
+        step=optimizer.step,
+        schedule=policy.optimization.schedule(optimizer, num_updates=100),
+    )
+    meter = Meter(experiment, live_tensors=live_tensors)
+    with meter.watch:
+        for step in range(2):
+            policy.vision_cache._features.clear()
+            rows = rows_of(case)
+            asked = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
+            with torch.no_grad(), meter.measure(LOOK):
+                queries = policy.look(asked)
+            with torch.no_grad(), meter.measure(SAMPLE):
+                responses = module.collect_responses(queries)
+            with torch.no_grad(), meter.measure(SCORE):
+                scored = module.generate_trajectory(queries, responses)
+            with meter.measure(LEARN):
+                module._update.update(scored.trajectory, policy, stepper, step=step)
+            del responses, scored, queries
+    return meter.found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One phase of one case."""
+
+    phase: str
+    estimated: int  # bytes
+    measured: int
+    estimated_seconds: float  # if every response is written to its end
+    seconds: float
+
+
+def compared(case: Case) -> list[Line]:
+    """Estimate and measurement of each phase."""
+    torch.set_num_threads(case.num_threads)
+    experiment = experiment_of(case)
+    try:
+        traced = estimated(case, experiment)
+        expected = expected_seconds(traced, case, experiment)
+        found = measured_step(case, experiment)
+    finally:
+        experiment.reward.close()
+    by_name = {phase.name: phase.total for phase in traced.memory.phases}
+    return [
+        Line(
+            phase=name,
+            estimated=max(by_name[part] for part in PARTS_OF[name]),
+            measured=result.num_bytes,
+            estimated_seconds=seconds,
+            seconds=result.seconds,
+        )
+        for (name, result), seconds in zip(found.items(), expected, strict=True)
+    ]
+
+
+def expected_seconds(traced: Traced, case: Case, experiment: Experiment) -> list[float]:
+    """Roofline seconds of the four measured phases; no run is that fast, see time_estimate.SLOWER."""
+    machine = measured(experiment.policy.device, dtypes=("float32", "bfloat16"))
+    length = RunLength(
+        num_steps=1, num_rows=1, features_are_kept=False, num_evaluations=0, evaluated_rows=0, evaluated_responses=0
+    )
+    found = duration(traced.phases, workload=workload_of(case, experiment), length=length, machine=machine)
+    return [phase.high / SLOWER for phase in found.phases.values()]
+
+
+def unwatched(case: Case) -> dict[str, float]:
+    """Seconds of each phase, and the largest resident memory of this process over what it had before the model was built."""
+    torch.set_num_threads(case.num_threads)
+    before = process_memory("VmRSS")
+    experiment = experiment_of(case)
+    try:
+        found = measured_step(case, experiment, live_tensors=False)
+    finally:
+        experiment.reward.close()
+    return {name: result.seconds for name, result in found.items()} | {"growth": process_memory("VmHWM") - before}
+
+
+def process_memory(name: str) -> int:
+    """Bytes, as Linux counts them: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def witness(name: str) -> dict[str, float]:
+    """`unwatched` in a fresh process: counting live tensors takes time."""
+    run = subprocess.run([sys.executable, __file__, "--witness", name], capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def prepared(case: Case, folder: str) -> Case:
+    """The case with its model's folder written."""
+    if case.folder is None:
+        return case
+    case.folder(Path(folder))
+    return replace(case, at=folder)
+
+
+def report(case: Case) -> None:
+    """Prints the table of one case."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = compared(prepared(case, folder))
+    alone = {} if torch.cuda.is_available() else witness(case.name)
+    print(f"{case.name}\n  {'phase':8}{'estimate':>12}{'measured':>12}{'error':>8}{'roofline':>11}{'measured':>11}")
+    for line in lines:
+        sizes = f"{line.estimated / GIB:8.3f} GiB{line.measured / GIB:8.3f} GiB{line.estimated / line.measured - 1:8.1%}"
+        print(f"  {line.phase:8}{sizes}{line.estimated_seconds:9.2f} s{alone.get(line.phase, line.seconds):9.2f} s")
+    most = max(line.estimated for line in lines)
+    grown = f"; resident memory of a process grew by {alone['growth'] / GIB:.3f} GiB" if alone else ""
+    print(f"  largest {most / GIB:.3f} GiB{grown}", flush=True)
+
+
+def main(words: list[str]) -> None:
+    """The tables of the sets that are named; all that this machine can run without any."""
+    every = {case.name: case for cases in CASES.values() for case in cases}
+    if words[:1] == ["--witness"]:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(unwatched(prepared(every[words[1]], folder))))
+        return
+    for name in words or ("tiny", "reduced", *(["real"] if torch.cuda.is_available() else [])):
+        for case in CASES[name]:
+            report(case)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

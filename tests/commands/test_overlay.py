@@ -1,0 +1,156 @@
+"""A folder like examples/team_overlay, away from the checkout: a team's data, reward, key figure, model and configs without a fork."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from forking import ROOT, Finished, Forking
+from tiny_commands import only_run
+
+from vlm_rl.rewards.boxed import last_boxed
+from vlm_rl.run_folder import RunFolder
+
+EXAMPLE = ROOT / "examples" / "team_overlay"
+OURS = "hydra.searchpath=[file://team_overlay/conf]"
+SMALL = (
+    "experiment=gauges",
+    "num_threads=1",
+    "dataset.source.train_rows=16",
+    "dataset.source.val_rows=3",
+    "dataset.source.test_rows=6",
+    "dataset.batch_size=8",
+    "dataset.ppo_batch_size=8",
+    "dataset.epochs=1",
+    "dataset.max_new_tokens=64",
+    "reward.terms.closeness.term.reach=100",  # far, so that the tiny model, which cannot read gauges, gets something
+    "study=gauges",
+)
+
+
+def typed(forking: Forking, cwd: Path, script: str, *words: str) -> Finished:
+    """The team's own copy of a script, which finds the package beside it."""
+    return forking.run(str(cwd / script), words, cwd=cwd)
+
+
+def went_well(finished: Finished) -> Finished:
+    """The same, if it did."""
+    assert finished.code == 0, finished.out + finished.err
+    return finished
+
+
+@pytest.fixture(scope="module")
+def team(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The team's folder, after two steps of training."""
+    cwd = tmp_path_factory.mktemp("team")
+    shutil.copytree(EXAMPLE / "team_overlay", cwd / "team_overlay", ignore=shutil.ignore_patterns("__pycache__"))
+    for script in ("train.py", "evaluate.py", "report.py", "export.py"):
+        shutil.copy(ROOT / script, cwd / script)
+    went_well(typed(forking, cwd, "train.py", OURS, *SMALL))
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def run(team: Path) -> RunFolder:
+    """What was trained."""
+    return only_run(team, study="gauges")
+
+
+def test_a_run_is_made_of_the_teams_own_data_reward_and_model(run: RunFolder) -> None:
+    assert run.manifest is not None
+    assert run.manifest["status"] == "finished"
+    assert run.manifest["searchpath"] == ["file://../../../../team_overlay/conf"]
+    assert run.manifest["config"]["dataset"]["source"]["_target_"] == "team_overlay.dataset.GaugeSource"
+    settings = json.loads(next(run.path.glob("checkpoints/*/adapter_config.json")).read_text())
+    assert (settings["r"], settings["lora_alpha"]) == (4, 8)
+    steps = [line for line in run.lines("metrics.jsonl") if line["event"] == "train"]
+    assert len(steps) == 2
+    for step, line in enumerate(steps, start=1):
+        rows = pq.read_table(run.path / "completions" / f"step-{step:06d}.parquet").to_pylist()
+        close = [closeness(row["response"], row["answer"]) for row in rows]
+        assert any(close)
+        assert line["train/reward_closeness"] == pytest.approx(sum(close) / len(close), abs=1e-6)
+
+
+def closeness(response: str, answer: str) -> float:
+    """1 - |x - gold| / 100 where the box holds a number, at least 0: by hand, not by the overlay."""
+    box = last_boxed(response) or ""
+    return max(0.0, 1 - abs(float(box) - float(answer)) / 100) if box.lstrip("-").replace(".", "", 1).isdigit() else 0.0
+
+
+def test_the_same_command_finds_the_run_finished(forking: Forking, team: Path) -> None:
+    assert "is finished; nothing to do." in went_well(typed(forking, team, "train.py", OURS, *SMALL)).out
+
+
+def test_an_evaluation_finds_the_configs_again_from_another_folder_without_being_told(
+    forking: Forking, team: Path, run: RunFolder, tmp_path: Path
+) -> None:
+    words = (f"checkpoint={run.path}", "reward=gauges", "dataset.evaluation_rows=2", "evaluation.scheme.splits=[val]")
+    finished = went_well(forking.run(str(team / "evaluate.py"), words, cwd=tmp_path))
+    assert "val/pass@1_t0.6" in finished.out
+
+
+def test_a_team_that_moves_takes_its_configs_with_it(forking: Forking, team: Path, run: RunFolder, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    shutil.copytree(team, new)
+    (new / "team_overlay" / "conf").rename(tmp_path / "conf")
+    words = (f"checkpoint={run.path.relative_to(team)}", "evaluation.scheme.splits=[val]", "dataset.evaluation_rows=1")
+    lost = typed(forking, new, "evaluate.py", *words)
+    assert lost.code == 2
+    assert f"there is no folder {new}/team_overlay/conf" in lost.err
+    assert "Traceback" not in lost.err
+    went_well(typed(forking, new, "evaluate.py", *words, f"hydra.searchpath=[file://{tmp_path}/conf]"))
+    (tmp_path / "conf").rename(new / "team_overlay" / "conf")
+    went_well(typed(forking, new, "evaluate.py", *words, "dataset.evaluation_rows=2"))
+
+
+@pytest.fixture(scope="module")
+def report(forking: Forking, team: Path, run: RunFolder) -> dict[str, Any]:
+    """The report on that run, with the team's key figure."""
+    assert run.path.is_relative_to(team / "outputs" / "gauges")
+    kpi = ("evaluation/kpi=[within_tolerance]", "evaluation.kpi.within_tolerance.tolerance=40")
+    went_well(typed(forking, team, "report.py", "studies=[outputs/gauges]", OURS, *kpi))
+    numbers: dict[str, Any] = json.loads((team / "outputs" / "gauges" / "report.json").read_text())
+    return numbers
+
+
+def test_a_report_shows_the_teams_key_figure_and_the_command_that_makes_it_again(
+    report: dict[str, Any], team: Path, run: RunFolder
+) -> None:
+    assert f"file://{team}/team_overlay/conf" in report["command"]
+    (row,) = (row for row in report["tables"]["kpi"] if "within tolerance" in row["kpi"])
+    samples = pq.read_table(run.path / "evaluations" / "epoch-0001" / "test_pass@1_t0.6.parquet").to_pylist()
+    within = [closeness(sample["response"], sample["answer"]) > 1 - 40.5 / 100 for sample in samples]  # whole numbers
+    assert any(within)
+    assert row["picked"] == pytest.approx(sum(within) / len(within))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((OURS, "reward=gauges", "reward.terms.closeness.wieght=2"), "Did you mean reward.terms.closeness.weight"),
+        (("hydra.searchpath=[file://team_conf]", "reward=gauges"), "there is no folder"),
+        (
+            (OURS, "dataset=gauges", "dataset.source._target_=team_overlay.data.Gauges"),
+            "team_overlay.data.Gauges', the _target_ of",
+        ),
+    ],
+)
+def test_a_mistake_with_an_overlay_is_named(forking: Forking, team: Path, words: tuple[str, ...], told: str) -> None:
+    finished = typed(forking, team, "train.py", *words)
+    assert finished.code == 2
+    assert told in finished.err[finished.err.rindex("\nError: ") :]
+    assert "Traceback" not in finished.err
+
+
+def test_what_was_trained_is_exported_with_the_words_of_the_report(
+    forking: Forking, team: Path, run: RunFolder, report: dict[str, Any]
+) -> None:
+    (verdict,) = report["decision"]["verdicts"]
+    assert verdict["outcome"] == "not_judged"
+    finished = went_well(typed(forking, team, "export.py", f"checkpoint={run.path.relative_to(team)}", "folder=mine"))
+    assert verdict["said"] in finished.out
+    card = (team / "mine" / "README.md").read_text()
+    assert all(sentence in card for sentence in (verdict["said"], *verdict["more"], "No claim is made that training helped."))

@@ -1,0 +1,87 @@
+"""What the tests of all families share: rows through plain Transformers, and responses that nobody sampled."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BatchFeature, ProcessorMixin
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.pipeline.step3_trajectory_generation import concatenate
+from vlm_rl.rollout.huggingface_engine import finish
+from vlm_rl.types import Trajectory
+
+CONFIGS = {  # the file in conf/model that a family is trained with
+    "qwen2_vl": "qwen2_vl_7b",
+    "qwen2_5_vl": "qwen",
+    "qwen3_vl": "qwen3_vl_4b",
+    "gemma3": "gemma3_4b",
+    "smolvlm": "smolvlm2_2b",
+    "idefics3": "smolvlm",
+    "llava_onevision": "llava_onevision_7b",
+    "internvl": "internvl3_2b",
+}
+ORDINARY_IDS = (270, 470)  # pieces of text in all of the tokenizers
+LENGTHS = (6, 2, 4)  # of forced responses
+
+
+def conversation(prompt: str, row: Row) -> list[dict[str, Any]]:
+    """A user's turn as a person hands it to Transformers, pictures inside."""
+    first, *others = prompt.split(IMAGE_MARKER)
+    parts: list[dict[str, Any]] = [{"type": "text", "text": first}]
+    for image, text in zip(row.images, others, strict=True):
+        parts += [{"type": "image", "image": image.load()}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": [part for part in parts if part.get("text") != ""]}]
+
+
+def processed(processor: ProcessorMixin, prompts: Sequence[str], rows: Sequence[Row]) -> BatchFeature:
+    """Transformers' own way from conversations to the model's arguments, padded on the left."""
+    output: BatchFeature = processor.apply_chat_template(
+        [conversation(prompt, row) for prompt, row in zip(prompts, rows, strict=True)],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left"},
+    )
+    return output
+
+
+def forced(experiment: Experiment, rows: list[Row]) -> Trajectory:
+    """Rows with drawn responses of given lengths, pixels still there."""
+    ids = torch.randint(*ORDINARY_IDS, (len(rows), max(LENGTHS)), generator=torch.Generator().manual_seed(3))
+    ids[torch.arange(max(LENGTHS)) >= torch.tensor(LENGTHS)[:, None]] = -1
+    responses = finish(experiment.policy, ids, torch.zeros(ids.shape), 1)
+    queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
+    return concatenate(queries, responses, scores=torch.zeros(len(rows)))
+
+
+def looked(experiment: Experiment, trajectory: Trajectory) -> Trajectory:
+    """The same responses with features of a frozen tower in the place of pixels."""
+    seen = experiment.policy._seen
+    with torch.no_grad():
+        return replace(trajectory, images=tuple(None if image is None else seen(image) for image in trajectory.images))
+
+
+def by_transformers(
+    experiment: Experiment, rows: list[Row], trajectory: Trajectory, *, model: nn.Module | None = None
+) -> Tensor:
+    """Log-probabilities of the response tokens from the model's own forward; its own prompts, positions, pixels and masks.
+
+    `model`: another one than the policy's.
+    """
+    policy, mask = experiment.policy, trajectory.response_mask
+    prompts = [experiment.dataset.prompt_for(row) for row in rows]
+    output = processed(policy.processor, prompts, rows)
+    output["input_ids"] = torch.cat([output["input_ids"], trajectory.response_ids], dim=1)
+    output["attention_mask"] = torch.cat([output["attention_mask"], mask.long()], dim=1)
+    for name in ("mm_token_type_ids", "token_type_ids"):
+        if name in output:
+            output[name] = torch.cat([output[name], torch.zeros_like(trajectory.response_ids)], dim=1)
+    logits = (model or policy.vlm)(**output).logits[:, -mask.shape[1] - 1 : -1].masked_fill(policy.banned, -torch.inf)
+    logprobs = (logits / policy.temperature).log_softmax(-1)
+    own: Tensor = logprobs.gather(-1, trajectory.response_ids[..., None])[..., 0]
+    return own * mask

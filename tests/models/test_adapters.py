@@ -1,0 +1,134 @@
+"""Which layers get adapters, how PEFT writes that down, and that plain PEFT reads it back."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from families.build import FAMILIES, build
+from peft import PeftModel
+from sight import adapters, learn, logits, tiny
+from torch import nn
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from vlm_rl.models.adapters import Lora, layer_name
+from vlm_rl.models.anatomy import anatomy, is_tied
+from vlm_rl.models.parts import prepare, sizes
+
+
+def lora(**targets: str) -> Lora:
+    return Lora(rank=1, alpha=1, targets=targets)
+
+
+def adapted(vlm: PreTrainedModel) -> set[str]:
+    return {path for path, module in vlm.named_modules() if hasattr(module, "lora_A")}
+
+
+def test_adapters_sit_on_the_language_part_alone_though_the_vision_mlps_have_the_same_names(tmp_path: Path) -> None:
+    vlm = tiny()
+    adapter = prepare(vlm, freeze=["vision", "connector"], lora=lora(language="(q|up)_proj"), seed=0)
+    where = "model.language_model.layers"
+    assert adapted(vlm) == {f"{where}.{i}.{name}" for i in range(3) for name in ("self_attn.q_proj", "mlp.up_proj")}
+    assert adapter is not None
+    adapter.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    path = r"model\.language_model\.layers\.\d+"
+    assert config["target_modules"] == rf"{path}\.mlp\.(?:up_proj)|{path}\.self_attn\.(?:q_proj)"
+    assert config["modules_to_save"] is None
+    assert config["lora_dropout"] == 0
+
+
+def test_a_layer_of_a_sequence_is_known_by_the_name_of_the_sequence() -> None:
+    assert layer_name("model.visual.merger.mlp.0") == "mlp.0"
+    assert layer_name("model.language_model.layers.0.mlp.up_proj") == "up_proj"
+    vlm = tiny()
+    prepare(vlm, freeze=["vision", "language"], lora=lora(connector=r"mlp\.2"), seed=0)
+    assert adapted(vlm) == {"model.visual.merger.mlp.2"}
+
+
+def test_a_convolution_with_a_layers_name_gets_no_adapter() -> None:
+    vlm = tiny()
+    assert isinstance(vlm.get_submodule("model.visual.patch_embed.proj"), nn.Conv3d)
+    prepare(vlm, freeze=["connector", "language"], lora=lora(vision="proj"), seed=0)
+    assert adapted(vlm) == {"model.visual.blocks.0.attn.proj", "model.visual.blocks.1.attn.proj"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (
+            {"vision": "q_proj"},
+            r"model.lora.targets.vision='q_proj' matches no linear layer.*down_proj, gate_proj, proj, qkv, up_proj",
+        ),
+        ({"language": "(q_proj"}, r"model.lora.targets.language='\(q_proj' is no regular expression"),
+        ({"language": ".*"}, r"matches embed_tokens and lm_head, but .* one tied tensor"),
+        ({"language": "lm_head|q_proj"}, r"matches lm_head, but .* could not be merged"),
+        ({"language": "embed_tokens"}, r"matches embed_tokens, but"),
+    ],
+)
+def test_a_pattern_that_cannot_work_is_an_error_that_says_why(targets: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare(tiny(), freeze=[], lora=lora(**targets), seed=0)
+
+
+def test_an_untied_head_may_have_an_adapter(tmp_path: Path) -> None:
+    vlm = AutoModelForImageTextToText.from_pretrained(build("qwen2_5_vl", tmp_path))
+    assert not is_tied(vlm)
+    prepare(vlm, freeze=["vision", "connector"], lora=lora(language="lm_head|q_proj"), seed=0)
+    assert "lm_head" in adapted(vlm)
+
+
+@pytest.mark.parametrize("states", ["FLL", "LFL", "LLF", "FFL", "LFF", "FLF", "LLL"])
+def test_plain_peft_loads_what_was_trained_whole_parts_included(states: str, tmp_path: Path) -> None:
+    """Letters: vision, connector, language; F in full, L with adapters."""
+    vlm = tiny()
+    with_lora = [part for part, state in zip(("vision", "connector", "language"), states, strict=True) if state == "L"]
+    adapter = prepare(vlm, freeze=[], lora=adapters(*with_lora), seed=0)
+    assert adapter is not None
+    learn(vlm)
+    adapter.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(tiny(), tmp_path)
+    assert torch.equal(logits(loaded), logits(vlm))
+    assert not torch.allclose(logits(loaded), logits(tiny()), atol=1e-3)
+    merged = loaded.merge_and_unload()
+    torch.testing.assert_close(logits(merged), logits(vlm), atol=1e-4, rtol=1e-4)
+
+
+def plain_paths(names: set[str]) -> set[str]:
+    return {re.sub(r"(base_layer|modules_to_save\.default)\.", "", name) for name in names}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_every_family_full_vision_beside_adapters_elsewhere_trains_these_and_only_these(family: str, tmp_path: Path) -> None:
+    vlm = AutoModelForImageTextToText.from_pretrained(build(family, tmp_path))
+    body, every = anatomy(vlm), [name for name, _ in vlm.named_parameters()]
+    linear = {path for path, module in vlm.named_modules() if isinstance(module, nn.Linear)}
+    connector = {path for path in linear if body.part_of(path) == "connector"}
+    assert bool(connector) == (family != "gemma3")  # whose projector is one bare matrix
+    targets = {"connector": ".*" if connector else None, "language": "[qv]_proj"}
+    prepare(vlm, freeze=[], lora=Lora(rank=1, alpha=1, targets=targets), seed=0)
+    names = {name for name, p in vlm.named_parameters() if p.requires_grad}
+    full = {name for name in names if ".lora_" not in name}
+    whole = {"vision"} if connector else {"vision", "connector"}
+    assert plain_paths(full) == {name for name in every if body.part_of(name) in whole}
+    qv = {path for path in linear if body.part_of(path) == "language" and path.rpartition(".")[2] in ("q_proj", "v_proj")}
+    assert adapted(vlm) == connector | qv
+    assert [size.state for size in sizes(vlm)] == ["full", "LoRA r=1" if connector else "full", "LoRA r=1"]
+
+
+def test_a_part_without_linear_layers_says_so(tmp_path: Path) -> None:
+    vlm = AutoModelForImageTextToText.from_pretrained(build("gemma3", tmp_path))
+    with pytest.raises(ValueError, match=r"matches no linear layer of this part. It has none: freeze it or train it in full"):
+        prepare(vlm, freeze=["vision"], lora=lora(connector=".*", language="q_proj"), seed=0)
+
+
+def test_a_lone_tensor_that_plain_peft_cannot_carry_stays_frozen_and_is_named(tmp_path: Path) -> None:
+    vlm = AutoModelForImageTextToText.from_pretrained(build("llava_onevision", tmp_path))
+    prepare(vlm, freeze=["vision"], lora=lora(language="q_proj"), seed=0)
+    table = {size.part: size for size in sizes(vlm)}
+    assert table["connector"].state == "full but model.image_newline"
+    assert not vlm.model.image_newline.requires_grad
+    whole = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    prepare(whole, freeze=["vision", "language"], lora=None, seed=0)
+    assert whole.model.image_newline.requires_grad  # without adapters there is nothing in the way

@@ -1,0 +1,87 @@
+"""Training's forward pass and gradients against `model(**processor_output)`, for every family through its own config."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from families.trials import by_transformers, forced, looked
+from tiny_runs import gradients, largest_difference, trained
+from torch import Tensor
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.anatomy import PARTS, anatomy
+from vlm_rl.models.vision_cache import VisionCache
+from vlm_rl.types import Trajectory
+
+GRADIENT_TOLERANCE = 2e-5  # of the largest entry
+
+
+@pytest.fixture
+def trajectory(family_experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> Trajectory:
+    """Forced responses, pixels still there: nothing is known of these images."""
+    monkeypatch.setattr(family_experiment.policy, "vision_cache", VisionCache(max_bytes=0))
+    return forced(family_experiment, mixed_rows)
+
+
+def gradients_of(experiment: Experiment, trajectory: Trajectory) -> dict[str, Tensor]:
+    experiment.policy.statistics(trajectory).logprobs.sum().backward()
+    return gradients(experiment.policy)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("made", [lambda _, trajectory: trajectory, looked], ids=["pixels", "features"])
+def test_left_padded_rows_with_no_one_and_three_images(
+    family_experiment: Experiment, mixed_rows: list[Row], trajectory: Trajectory, made: Callable[..., Trajectory]
+) -> None:
+    assert not trajectory.attention_mask[:, 0].all()  # there is padding on the left
+    logprobs = family_experiment.policy.statistics(made(family_experiment, trajectory)).logprobs
+    expected = by_transformers(family_experiment, mixed_rows, trajectory)
+    torch.testing.assert_close(logprobs, expected, atol=2e-5, rtol=0)
+    assert (logprobs < -0.1).sum() == 12  # 6 + 2 + 4 tokens, none of them sure
+
+
+def test_features_made_before_made_now_and_raw_pixels_give_equal_gradients(
+    family_experiment: Experiment, trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = gradients_of(family_experiment, looked(family_experiment, trajectory))
+    assert all(gradient.abs().max() > 0 for gradient in before.values())
+    assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
+    monkeypatch.setattr(family_experiment.policy, "takes_features", False)
+    assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
+
+
+def test_gradients_of_a_trained_tower_and_connector_are_those_of_the_plain_model(
+    family_variant: Callable[..., Experiment], mixed_rows: list[Row]
+) -> None:
+    experiment = family_variant(freeze=[], gradient_checkpointing=False)
+    trajectory, policy = forced(experiment, mixed_rows), experiment.policy
+    ours = gradients_of(experiment, trajectory)
+    by_transformers(experiment, mixed_rows, trajectory).sum().backward()
+    plain, body = gradients(policy), anatomy(policy.vlm)
+    assert plain.keys() == ours.keys()
+    for part in PARTS:
+        names = [name for name in ours if body.part_of(name.removeprefix("vlm.")) == part]
+        assert largest_difference({n: ours[n] for n in names}, {n: plain[n] for n in names}) <= GRADIENT_TOLERANCE, part
+
+
+def test_the_vision_cache_changes_no_bit_of_a_gradient(
+    family_variant: Callable[..., Experiment], mixed_rows: list[Row]
+) -> None:
+    found, kept = [], []
+    for size in (4_000_000_000, 0):
+        experiment = family_variant(vision_cache=size)
+        first = looked(experiment, forced(experiment, mixed_rows))
+        second = forced(experiment, mixed_rows)
+        kept.append([image is not None and image.features is not None for image in second.images])
+        found.append(gradients_of(experiment, looked(experiment, second)))
+        assert largest_difference(gradients_of(experiment, first), found[-1]) == 0
+    assert kept == [[False, True, True], [False, False, False]]
+    assert largest_difference(*found) == 0
+
+
+def test_adapters_are_on_every_linear_layer_of_the_language_part_and_nowhere_else(family_experiment: Experiment) -> None:
+    names = trained(family_experiment.policy)
+    assert len(names) == 2 * 3 * 7  # two matrices, three layers, seven linear layers in each
+    body = anatomy(family_experiment.policy.vlm)
+    assert {body.part_of(name.removeprefix("vlm.")) for name in names} == {"language"}

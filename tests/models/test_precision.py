@@ -1,0 +1,125 @@
+"""A coarse base under finely trained weights: bfloat16 products, float32 masters, one precision for sampling and training."""
+
+import copy
+
+import pytest
+import torch
+from sight import adapters, learn, logits, tiny
+from tiny_runs import Build, Hand, gradients, roll_out, trained
+
+from vlm_rl.models.parts import prepare
+from vlm_rl.models.precision import precision
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+from vlm_rl.types import Trajectory
+
+CPU = torch.device("cpu")
+FULL = ("model.dtype=bfloat16", "model.lora=null", "model.optimization.learning_rate=1e-3")
+MIXED = ("model.dtype=bfloat16", "model.freeze=[vision]")  # connector in full, language with adapters
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lora", "freeze", "expected"),
+    [
+        ("bfloat16", (), ["vision", "connector"], torch.bfloat16),
+        ("bfloat16", (), [], torch.bfloat16),  # nothing is left of the coarse base, and still it is what was asked for
+        ("bfloat16", ("language",), ["vision"], torch.bfloat16),
+        (
+            "bfloat16",
+            ("language",),
+            ["vision", "connector"],
+            None,
+        ),  # adapters add in float32 to a bfloat16 stream by themselves
+        ("float32", (), [], None),
+    ],
+)
+def test_products_are_rounded_only_where_base_weights_were_raised(
+    dtype: str, lora: tuple[str, ...], freeze: list[str], expected: torch.dtype | None
+) -> None:
+    vlm = tiny(dtype=dtype)
+    prepare(vlm, freeze=freeze, lora=adapters(*lora), seed=0)
+    assert precision(vlm, dtype=dtype).autocast_to == expected
+
+
+def test_a_small_step_is_kept_that_bfloat16_would_lose() -> None:
+    vlm = tiny(dtype="bfloat16")
+    prepare(vlm, freeze=["vision", "connector"], lora=None, seed=0)
+    weight = vlm.model.language_model.norm.weight
+    before = weight.detach().clone()
+    optimizer = torch.optim.AdamW([weight], lr=1e-6, weight_decay=0.0)  # the paper's rates are of this size
+    with precision(vlm, dtype="bfloat16").forward(CPU):
+        loss = logits(vlm).float().pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    assert weight.grad is not None and weight.grad.dtype == torch.float32
+    assert (weight - before).abs().max() > 5e-7
+    assert torch.equal(weight.detach().bfloat16(), before.bfloat16())  # in bfloat16 nothing would have happened
+    assert optimizer.state[weight]["exp_avg_sq"].dtype == torch.float32
+
+
+def test_a_compact_reference_says_bit_for_bit_what_the_raised_model_says() -> None:
+    vlm = tiny(dtype="bfloat16")
+    prepare(vlm, freeze=["vision", "connector"], lora=None, seed=0)
+    how, reference = precision(vlm, dtype="bfloat16"), copy.deepcopy(vlm)
+    how.compact(reference)
+    size, whole = (sum(p.nbytes for p in model.model.language_model.parameters()) for model in (reference, vlm))
+    linear = 3 * (4 * 128 * 128 + 3 * 128 * 384 + 3 * 128)  # weights and three biases, of three layers
+    assert whole - size == 2 * linear
+    assert reference.get_output_embeddings().weight is reference.get_input_embeddings().weight
+    with how.forward(CPU), torch.no_grad():
+        assert torch.equal(logits(reference), logits(vlm))
+
+
+@pytest.mark.parametrize("overrides", [FULL, MIXED], ids=["full", "mixed"])
+def test_sampling_and_training_agree_and_all_that_is_trained_is_float32(built: Build, overrides: tuple[str, ...]) -> None:
+    experiment = built(*overrides, tremble=False)
+    policy, exact = experiment.policy, built("model.lora=null", tremble=False)
+    policy.keep_reference()
+    trajectory = roll_out(experiment)
+    assert trajectory.old_logprobs is not None
+    mask = trajectory.response_mask
+    apart = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()[mask]
+    rounding = (exact.policy.statistics(trajectory).logprobs - trajectory.old_logprobs).abs()[mask]
+    assert apart.mean() < 0.02
+    assert 0 < rounding.mean() < 0.05  # it really is computed in bfloat16
+    before = {name: p.detach().clone() for name, p in trained(policy).items()}
+    hand = Hand(experiment)
+    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
+    for step in range(2):
+        update.update(trajectory, policy, hand.stepper, step=step)
+    assert {p.dtype for p in trained(policy).values()} == {torch.float32}
+    assert {gradient.dtype for seen in hand.seen for gradient in seen.values()} == {torch.float32}
+    moments = [state[key] for state in hand.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
+    assert {moment.dtype for moment in moments} == {torch.float32}
+    assert len(moments) == 2 * len(before)
+    assert all(not torch.equal(p, before[name]) for name, p in trained(policy).items())
+
+
+def test_the_gradient_is_that_of_a_float32_model_up_to_rounding(built: Build, trajectory: Trajectory) -> None:
+    coarse, exact = built(*FULL, tremble=False), built("model.lora=null", tremble=False)
+    for experiment in (coarse, exact):
+        experiment.policy.statistics(trajectory).logprobs.mean().backward()
+    left, right = (torch.cat([g.flatten() for g in gradients(e.policy).values()]) for e in (coarse, exact))
+    assert torch.nn.functional.cosine_similarity(left, right, dim=0) > 0.99
+
+
+def test_the_reference_of_a_raised_model_begins_where_the_policy_begins(built: Build) -> None:
+    experiment = built(*FULL, tremble=False)
+    experiment.policy.keep_reference()
+    trajectory = roll_out(experiment)
+    with torch.no_grad():
+        now = experiment.policy.statistics(trajectory).logprobs
+        with experiment.policy.as_reference():
+            assert torch.equal(experiment.policy.statistics(trajectory).logprobs, now)
+
+
+def test_adapters_beside_a_raised_part_learn_in_float32_and_off_they_are_the_base() -> None:
+    vlm = tiny(dtype="bfloat16")
+    adapter = prepare(vlm, freeze=["vision"], lora=adapters("language"), seed=0)
+    assert adapter is not None
+    how = precision(vlm, dtype="bfloat16")
+    with how.forward(CPU), torch.no_grad():
+        original = logits(tiny(dtype="bfloat16"))
+    with how.forward(CPU):
+        learn(vlm)
+    with how.forward(CPU), torch.no_grad(), adapter.disable_adapter():
+        assert torch.equal(logits(vlm), original)

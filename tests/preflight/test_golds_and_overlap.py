@@ -1,0 +1,80 @@
+"""Golds are judged once and remembered; what stands in two splits is counted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlm_rl.preflight import golds
+from vlm_rl.preflight.cache import Cache
+from vlm_rl.preflight.golds import unfit_golds
+from vlm_rl.preflight.overlap import overlap
+from vlm_rl.preflight.rows import SplitCheck
+from vlm_rl.rewards.gold_check import GoldCheck, check_golds
+from vlm_rl.rewards.judge import Judge
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The golds that the judge is asked about, as it happens."""
+    seen: list[str] = []
+
+    def counted(judge: Judge, texts: Sequence[str]) -> GoldCheck:
+        seen.extend(texts)
+        return check_golds(judge, texts)
+
+    monkeypatch.setattr(golds, "check_golds", counted)
+    return seen
+
+
+def test_each_distinct_gold_is_judged_once_in_a_lifetime(judge: Judge, judged: list[str], tmp_path: Path) -> None:
+    texts = ["7", "", "1/2", "7", "7", ""]
+    first = unfit_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
+    assert (first, sorted(judged)) == ({""}, ["", "1/2", "7"])
+    judged.clear()
+    again = unfit_golds([*texts, "8"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
+    assert (again, judged) == ({""}, ["8"])
+
+
+def test_another_version_of_the_judge_judges_anew(
+    judge: Judge, judged: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(folder=str(tmp_path))
+    unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
+    monkeypatch.setattr(golds, "JUDGE_VERSION", "another")
+    unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
+    assert judged == ["7", "7"]
+
+
+def split(name: str, keys: str) -> SplitCheck:
+    """Rows told apart by a letter."""
+    none = np.array([], dtype=np.int64)
+    return SplitCheck(
+        split=name,
+        num_rows=len(keys),
+        problems=(),
+        keys=tuple(key.encode() for key in keys),
+        ids=(),
+        places=none,
+        text_tokens=none,
+        image_tokens=none,
+        solution_tokens=none,
+    )
+
+
+def test_training_loses_what_validation_or_test_have() -> None:
+    """Of a b a c d, c is in val and d in test; a stands twice; c is in val and test."""
+    found = overlap({"train": split("train", "abacd"), "val": split("val", "cx"), "test": split("test", "dcd")})
+    assert (found.train_kept, found.train_left_out, found.val_and_test) == ((0, 1, 2), 2, 1)
+    assert found.sentences("set") == [
+        "set: 1 of 5 rows of train are repetitions of others.",
+        "set: 1 of 3 rows of test are repetitions of others.",
+        "set: 1 problems are in both val and test.",
+        "set: 2 training rows are also in val or test and left out.",
+    ]
+
+
+def test_splits_that_share_nothing_are_not_worth_a_word() -> None:
+    found = overlap({"train": split("train", "ab"), "val": split("val", "c"), "test": split("test", "")})
+    assert (found.train_kept, found.sentences("set")) == ((0, 1), [])

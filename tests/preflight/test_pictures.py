@@ -1,0 +1,216 @@
+"""Each distinct picture is looked at once, as thoroughly as asked, and again only when its file has changed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlm_rl.datasets.picture import Picture, picture_file
+from vlm_rl.preflight import pictures
+from vlm_rl.preflight.cache import Cache
+from vlm_rl.preflight.pictures import Looked, drawn, look_at, named
+
+Loads = list[str]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
+    """Names of the files that are decoded, as it happens."""
+    seen: Loads = []
+    load = Picture.load
+
+    def counted(self: Picture) -> Image.Image:
+        seen.append(Path(self.where).name)
+        return load(self)
+
+    monkeypatch.setattr(Picture, "load", counted)
+    return seen
+
+
+def write(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> None:
+    """Noisy JPEGs."""
+    for name in names:
+        Image.effect_noise(size, 60).save(folder / name)
+
+
+def look(folder: Path, *names: str, decode: str = "auto", cache: Cache | None = None) -> Looked:
+    """As a new process would: sources made anew."""
+    sources = [picture_file(folder / name) for name in names]
+    return look_at(named(sources), decode=decode, cache=cache or Cache(folder=None))
+
+
+def test_pictures_that_many_rows_share_are_read_once(tmp_path: Path, loads: Loads) -> None:
+    write(tmp_path, "a.jpg", "b.jpg")
+    looked = look(tmp_path, *["a.jpg", "b.jpg"] * 50)
+    assert sorted(loads) == ["a.jpg", "b.jpg"]
+    seen = looked.at(picture_file(tmp_path / "a.jpg"))
+    assert (seen.size, seen.key, seen.problem, seen.decoded) == ((8, 6), picture_file(tmp_path / "a.jpg").key, "", True)
+    assert seen.load().size == (8, 6)
+
+
+def test_a_second_look_takes_everything_from_the_cache(tmp_path: Path, loads: Loads) -> None:
+    write(tmp_path, "a.jpg", "b.jpg")
+    cache = Cache(folder=str(tmp_path / "cache"))
+    first = look(tmp_path, "a.jpg", "b.jpg", cache=cache)
+    loads.clear()
+    second = look(tmp_path, "a.jpg", "b.jpg", cache=cache)
+    assert (first.num_known, second.num_known, loads) == (0, 2, [])
+    assert {name: seen.key for name, seen in first.by_name.items()} == {name: seen.key for name, seen in second.by_name.items()}
+    assert [seen.size for seen in second.by_name.values()] == [(8, 6), (8, 6)]
+
+
+def test_a_file_of_another_size_is_read_again_whatever_its_time_says(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
+    look(tmp_path, "a.jpg", cache=cache)
+    before = path.stat()
+    write(tmp_path, "a.jpg", size=(40, 30))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    looked = look(tmp_path, "a.jpg", cache=cache)
+    assert (looked.num_known, looked.at(picture_file(path)).size) == (0, (40, 30))
+
+
+def test_a_file_of_another_time_is_read_again_whatever_its_size_says(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
+    look(tmp_path, "a.jpg", cache=cache)
+    path.write_bytes(bytes(path.stat().st_size))  # as long, and no picture any more
+    os.utime(path, ns=(1, 1))
+    looked = look(tmp_path, "a.jpg", cache=cache)
+    assert looked.num_known == 0
+    assert "a.jpg cannot be read" in looked.at(picture_file(path)).problem
+
+
+def test_what_was_overwritten_and_given_its_old_time_back_is_read_again(tmp_path: Path) -> None:
+    """`touch -r` hides a change of the content; the time of the entry tells of it."""
+    write(tmp_path, "a.jpg")
+    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
+    look(tmp_path, "a.jpg", cache=cache)
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "cannot be read" in look(tmp_path, "a.jpg", cache=cache).at(picture_file(path)).problem
+
+
+def test_a_bad_picture_is_remembered_until_it_is_mended(tmp_path: Path, loads: Loads) -> None:
+    write(tmp_path, "a.jpg")
+    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    told = look(tmp_path, "a.jpg", cache=cache).at(picture_file(path)).problem
+    assert told.startswith(f"its image {path} cannot be read: ") and told.endswith("Save it again or drop the row.")
+    loads.clear()
+    assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(path)).problem == told
+    assert loads == []
+    path.write_bytes(whole)
+    assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(path)).problem == ""
+
+
+def test_a_missing_picture_is_looked_for_again_each_time(tmp_path: Path) -> None:
+    cache = Cache(folder=str(tmp_path / "cache"))
+    gone = look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg"))
+    assert gone.problem == f"its image {tmp_path / 'a.jpg'} is not there. Restore the file or drop the row."
+    assert gone.reason == "image not there"
+    write(tmp_path, "a.jpg")
+    assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg")).problem == ""
+
+
+def test_a_raised_limit_lets_a_large_picture_in(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", size=(40, 30))
+    cache = Cache(folder=str(tmp_path / "cache"))
+    small, large = (picture_file(tmp_path / "a.jpg", largest=limit) for limit in (1_199, 1_200))
+    refused = look_at(named([small]), decode="all", cache=cache).at(small)
+    assert "40 x 30 pixels are more than dataset.source.largest_image=1199" in refused.problem
+    assert look_at(named([large]), decode="all", cache=cache).at(large).problem == ""
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Sequence[str]:
+    """Ten good pictures and one whose header is whole and whose pixels are cut off."""
+    names = [f"{i}.jpg" for i in range(11)]
+    write(tmp_path, *names, size=(64, 64))
+    data = (tmp_path / "7.jpg").read_bytes()
+    (tmp_path / "7.jpg").write_bytes(data[: 3 * len(data) // 4])
+    return names
+
+
+def problems(looked: Looked) -> list[str]:
+    return sorted(Path(name).name for name, seen in looked.by_name.items() if seen.problem)
+
+
+def test_headers_alone_do_not_see_what_is_cut_off(tmp_path: Path, half: Sequence[str], loads: Loads) -> None:
+    looked = look(tmp_path, *half, decode="headers")
+    assert (problems(looked), loads) == ([], [])
+    assert {seen.size for seen in looked.by_name.values()} == {(64, 64)}
+
+
+def test_decoding_all_finds_it_whatever_the_number(
+    tmp_path: Path, half: Sequence[str], loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "ALL_UP_TO", 10)
+    monkeypatch.setattr(pictures, "SAMPLE", 4)
+    assert problems(look(tmp_path, *half, decode="all")) == ["7.jpg"]
+    assert len(loads) == 11
+
+
+def test_auto_decodes_all_of_few_and_some_of_many(
+    tmp_path: Path, half: Sequence[str], loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "ALL_UP_TO", 11)
+    monkeypatch.setattr(pictures, "SAMPLE", 4)
+    assert problems(look(tmp_path, *half)) == ["7.jpg"]
+    assert len(loads) == 11
+    monkeypatch.setattr(pictures, "ALL_UP_TO", 10)
+    loads.clear()
+    looked = look(tmp_path, *half)
+    assert len(loads) == 4 == len(drawn(looked.by_name, decode="auto"))
+    assert len(looked.by_name) == 11  # of all of them the header
+
+
+def test_what_was_only_measured_is_decoded_when_somebody_asks(tmp_path: Path, half: Sequence[str], loads: Loads) -> None:
+    cache = Cache(folder=str(tmp_path / "cache"))
+    look(tmp_path, *half, decode="headers", cache=cache)
+    assert problems(look(tmp_path, *half, decode="all", cache=cache)) == ["7.jpg"]
+    loads.clear()
+    looked = look(tmp_path, *half, decode="headers", cache=cache)
+    assert (problems(looked), loads, looked.num_known) == (["7.jpg"], [], 11)  # and what is known stays known
+
+
+def test_the_sample_depends_on_the_names_alone() -> None:
+    names = [f"{i:05}" for i in range(25_000)]
+    sample = drawn(names, decode="auto")
+    assert len(sample) == 2_000 and sample == drawn(reversed(names), decode="auto")
+    assert len(drawn(names[:20_000], decode="auto")) == 20_000
+    assert drawn(names, decode="headers") == set()
+    assert len(drawn(names, decode="all")) == 25_000
+
+
+class Nameless:
+    """A source whose content cannot even be read for its name."""
+
+    size = (1, 1)
+
+    @property
+    def key(self) -> str:
+        raise OSError("stale handle")
+
+    def load(self) -> Image.Image:
+        raise OSError("stale handle")
+
+
+class Odd(Nameless):
+    """A source of somebody else, whose decoder raises what it likes."""
+
+    key = "odd"
+
+    def load(self) -> Image.Image:
+        raise ZeroDivisionError("no tiles")
+
+
+def test_what_anybody_s_source_raises_is_a_problem_of_its_row() -> None:
+    nameless, odd = Nameless(), Odd()
+    looked = look_at(named([odd, nameless]), decode="all", cache=Cache(folder=None))
+    assert looked.at(nameless).problem == "its image  cannot be read (stale handle). Save it again or drop the row."
+    assert "cannot be read (no tiles)" in looked.at(odd).problem

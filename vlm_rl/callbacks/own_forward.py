@@ -1,0 +1,66 @@
+"""Before the first step: the forward that is trained is the model's own.
+
+The loop hands features and positions in, so that sampling and training share them. For a family that nobody has tried, this
+is where it would go wrong in silence; one prompt through Transformers' own forward shows it.
+"""
+
+from typing import Any
+
+import lightning
+import torch
+
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.models.policy import Policy
+
+
+class ForwardMismatch(RuntimeError):
+    """What is trained is not what Transformers computes for this model."""
+
+
+class OwnForward(lightning.Callback):
+    """The check at the start of training, on the device that trains."""
+
+    def __init__(self, *, policy: Policy, encoder: PromptEncoder, row: Row, tolerance: float) -> None:
+        self._policy, self._encoder, self._row, self._tolerance = policy, encoder, row, tolerance
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        check_own_forward(self._policy, self._encoder, self._row, tolerance=self._tolerance)
+
+
+def check_own_forward(policy: Policy, encoder: PromptEncoder, row: Row, *, tolerance: float) -> None:
+    """Raises ForwardMismatch past the tolerance, in nats."""
+    difference = forward_difference(policy, encoder, row)
+    if not difference <= tolerance:  # NaN is a mismatch too
+        raise ForwardMismatch(
+            f"After the prompt of row {row.id!r} the next token's log-probabilities differ by {difference:.3g} nats (mean under the "
+            f"model) from {type(policy.vlm).__name__}'s own forward, more than parity.tolerance={tolerance}. This family needs "
+            "something that vlm_rl/models/family.py does not hand in: positions, token types, or a scale of its logits."
+        )
+
+
+@torch.no_grad()
+def forward_difference(policy: Policy, encoder: PromptEncoder, row: Row) -> float:
+    """Mean absolute difference of log-probabilities, in nats, over the next token as the model's own forward has it."""
+    training = policy.vlm.training
+    policy.vlm.eval()
+    queries = policy.look(encoder.batch([row], indices=[0], step=0).to(policy.device))
+    hidden = policy.hidden(
+        ids=queries.query_ids,
+        mask=queries.attention_mask,
+        types=queries.mm_token_type_ids,
+        positions=queries.position_ids,
+        images=queries.images,
+        use_cache=False,
+    )
+    ours = policy.next_token_logprobs(hidden[:, -1], temperature=1.0)
+    output: dict[str, Any] = encoder.prompts.process(row).to(policy.device)
+    logits = policy.vlm(**{name: pixels_like(policy, value) for name, value in output.items()}).logits[:, -1].float()
+    theirs = logits.masked_fill(policy.banned, -torch.inf).log_softmax(-1)
+    policy.vlm.train(training)
+    return float((theirs.exp() * (ours - theirs).masked_fill(policy.banned, 0).abs()).sum())
+
+
+def pixels_like(policy: Policy, value: torch.Tensor) -> torch.Tensor:
+    """Pixels in the dtype of the weights, as Transformers' pipelines hand them in."""
+    return value.to(policy.vlm.dtype) if value.is_floating_point() else value

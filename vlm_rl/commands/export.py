@@ -1,0 +1,209 @@
+"""`python export.py checkpoint=... folder=...`: trained weights as a folder that others load without vlm-rl, with a model card.
+
+The run's own folder is only read. A folder appears whole or not at all.
+"""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from huggingface_hub import HfApi, get_token
+from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from vlm_rl.commands import errors, resolvers
+from vlm_rl.commands.build import plain
+from vlm_rl.commands.evaluation_target import Target, find, taken_out
+from vlm_rl.commands.model_card import PACKAGED, RECORD, Card, is_local
+from vlm_rl.commands.noise import hush
+from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
+from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
+from vlm_rl.models.merging import MergeDifference, merge
+from vlm_rl.run_folder import RunFolder
+
+ADAPTER_CONFIG = "adapter_config.json"
+SHARED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")  # of a checkpoint; no pickles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The keys of conf/export.yaml."""
+
+    folder: str
+    report: str | None
+    base_model: str | None
+    license: str | None
+    merge: bool
+    dtype: str | None
+    push: str | None
+    private: bool
+
+
+def main() -> None:
+    """The console command."""
+    resolvers.register()
+    sys.argv, checkpoint = taken_out(sys.argv)
+
+    @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="export")
+    def run(cfg: DictConfig) -> None:
+        hush()
+        if OmegaConf.is_missing(cfg, "folder"):
+            raise ValueError("folder=... is missing: where the weights go, as in folder=my-adapter.")
+        export(find(checkpoint), request=Request(**plain(cfg)))
+
+    errors.explained(run)
+
+
+def export(target: Target, *, request: Request) -> Path:
+    """Writes the folder, pushes it if asked, and says what was done."""
+    api = _api() if request.push else None  # an account that is missing is said before anything is computed
+    if target.run is None or target.weights is None:
+        raise ValueError(
+            "checkpoint=... names an untrained model: there is nothing trained to share. Name a run or a checkpoint in it."
+        )
+    check_weights(target.weights)
+    told: dict[str, Any] = RunFolder(path=target.run).manifest or {}
+    verdict = verdict_on(target, told=told, report=None if request.report is None else Path(request.report))
+    folder = Path(request.folder)
+    with _whole(folder) as unfinished:
+        card = _fill(unfinished, target=target, told=told, request=request, verdict=verdict)
+        (unfinished / "README.md").write_text(card.text(request.push or request.folder), encoding="utf-8")
+        _write_record(unfinished / RECORD, card=card, target=target)
+    print(f"{target.weights} -> {folder}\n{verdict.said}")
+    if card.is_adapter and is_local(card.base) and card.base != PACKAGED:
+        print(f"The base model is a folder of this machine, {card.base}. base_model=OWNER/NAME says where others find it.")
+    if api is not None and request.push is not None:
+        print(f"Pushed to {_push(api, folder=folder, name=request.push, private=request.private)}")
+    return folder
+
+
+def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Request, verdict: StoredVerdict) -> Card:
+    """Weights and processor; returns what the card will say of them."""
+    assert target.run is not None and target.weights is not None
+    model = told["config"]["model"]
+    name = PACKAGED if model["name"] == "tiny" else model["name"]
+    is_adapter = (target.weights / ADAPTER_CONFIG).exists()
+    processor = load_processor(model["name"], model["processor"])
+    processor.save_pretrained(folder)
+    merged: MergeDifference | None = None
+    if is_adapter and request.merge:
+        merged = merge(
+            lambda: base_of(model, seed=told["seed"]),
+            adapter=target.weights,
+            processor=processor,
+            prompt=told["config"]["dataset"]["prompt"],
+            folder=folder,
+            dtype=request.dtype or model["dtype"],
+        )
+    else:
+        _copy(target.weights, folder=folder, base=request.base_model or name)
+    return Card(
+        told=told,
+        run=target.run,
+        generation_steps=target.generation_steps,
+        verdict=verdict,
+        base=request.base_model or name,
+        license=request.license,
+        is_adapter=is_adapter and not request.merge,
+        merged=merged,
+        num_parameters=num_parameters(folder),
+    )
+
+
+def base_of(model: Mapping[str, Any], *, seed: int) -> PreTrainedModel:
+    """The model that a run began with, in float32."""
+    if model["untrained"]:
+        return load_untrained(model["name"], dtype="float32", attention="sdpa", root_seed=seed)
+    return load_pretrained(model["name"], dtype="float32", attention="sdpa")
+
+
+def _copy(weights: Path, *, folder: Path, base: str) -> None:
+    """The checkpoint's files that make the model; an adapter learns the name by which others find its base."""
+    for pattern in SHARED:
+        for file in weights.glob(pattern):
+            shutil.copyfile(file, folder / file.name)  # safetensors writes for its owner alone
+    if (weights / ADAPTER_CONFIG).exists():
+        settings = json.loads((weights / ADAPTER_CONFIG).read_text())
+        settings["base_model_name_or_path"] = base
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True))
+
+
+def num_parameters(folder: Path) -> int:
+    """Numbers in all safetensors files of a folder, read from their headers."""
+    return sum(_numbers(file) for file in folder.glob("*.safetensors"))
+
+
+def _numbers(file: Path) -> int:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118 - no dict
+    except SafetensorError as error:
+        raise ValueError(f"{file.name} of the checkpoint is no safetensors file: {error}.") from None
+
+
+def _write_record(file: Path, *, card: Card, target: Target) -> None:
+    """What a program may want to know of the card; also the sign by which a later export knows the folder as its own."""
+    kept = (
+        "study",
+        "variant",
+        "seed",
+        "arm",
+        "algorithm",
+        "config",
+        "command",
+        "git",
+        "versions",
+        "data",
+        "status",
+        "picked_step",
+    )
+    record = {
+        "run": {key: card.told.get(key) for key in kept},
+        "checkpoint": {"generation_steps": target.generation_steps, "chosen": target.chosen},
+        "base_model": card.base,
+        "merged": None if card.merged is None else asdict(card.merged),
+        "verdict": asdict(card.verdict),
+    }
+    file.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside it to be filled, which takes its place at the end."""
+    if folder.exists() and not (folder / RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"folder={folder} holds something else than an earlier export. Name a new one, or remove it.")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        if folder.exists():
+            shutil.rmtree(folder)
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _api() -> HfApi:
+    if get_token() is None:
+        raise ValueError(
+            "push=... needs an account on the Hugging Face hub and there is no token here: type `hf auth login`, or set HF_TOKEN. "
+            "Without push=... the folder is made all the same."
+        )
+    return HfApi()
+
+
+def _push(api: HfApi, *, folder: Path, name: str, private: bool) -> str:
+    """Uploads the folder, into a repository that is made if there is none; its address."""
+    address = str(api.create_repo(name, private=private, exist_ok=True))
+    api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Exported by vlm-rl")
+    return address

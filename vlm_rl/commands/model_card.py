@@ -1,0 +1,164 @@
+"""The README.md of shared weights: what they are, whether training helped (only as a report says it), how to use them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from vlm_rl.commands.stored_verdict import NOT_JUDGED, StoredVerdict
+from vlm_rl.models.loading import resolve
+from vlm_rl.models.merging import MergeDifference
+from vlm_rl.run_folder import RunFolder
+
+RECORD = "vlm_rl_export.json"
+PACKAGED = "vlm_rl/models/tiny/weights"  # where the base model lies that vlm-rl ships
+LOADED_ALONE = 'model = AutoModelForImageTextToText.from_pretrained({folder}, dtype="auto")'
+LOADED_ON_BASE = (
+    'model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained({base}, dtype="auto"), {folder})'
+)
+USE = """\
+{imports}
+
+processor = AutoProcessor.from_pretrained({folder})
+{loaded}
+messages = [{{"role": "user", "content": [{{"type": "image", "image": Image.open("figure.png")}}, {{"type": "text", "text": {text}}}]}}]
+inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """All that a model card says."""
+
+    told: Mapping[str, Any]  # the run's manifest
+    run: Path
+    generation_steps: int
+    verdict: StoredVerdict
+    base: str  # the name by which the base model is found
+    license: str | None
+    is_adapter: bool
+    merged: MergeDifference | None
+    num_parameters: int  # in the files that are shared
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The run's, resolved."""
+        config: Mapping[str, Any] = self.told["config"]
+        return config
+
+    def text(self, name: str) -> str:
+        """The whole README.md; `name` is where the weights will lie, a folder or a hub name."""
+        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False)
+        return environment.get_template("model_card.md.j2").render(
+            header=ModelCardData(**self._header()).to_yaml(),
+            title=name.rpartition("/")[2],
+            what=self._what(),
+            verdict=self.verdict,
+            measured=() if self.verdict.outcome == NOT_JUDGED else tuple(self._measured()),
+            use=self._use(name),
+            use_note=" ".join(self._use_notes()),
+            training=tuple((title, _cell(value)) for title, value in self._training()),
+            told=self.told,
+            record=RECORD,
+        )
+
+    def _header(self) -> dict[str, Any]:
+        lora = ["lora", "peft"] if self.is_adapter else []
+        known = not is_local(self.base)  # the hub knows no folders of ours
+        return {
+            "library_name": "peft" if self.is_adapter else "transformers",
+            "pipeline_tag": "image-text-to-text",
+            "tags": [*lora, "vlm-rl", str(self.told["algorithm"])],
+            "datasets": [self.config["dataset"]["name"]],
+            "base_model": self.base if known else None,
+            "base_model_relation": ("adapter" if self.is_adapter else "finetune") if known else None,
+            "license": self.license,
+        }
+
+    def _what(self) -> str:
+        kind = "An adapter in PEFT's format for" if self.is_adapter else "A whole model, trained from"
+        what = (
+            f"{kind} {_code(self.base)}: {_code(self.told['algorithm'])} on {_code(self.config['dataset']['name'])}, one seed."
+        )
+        if self.merged is None:
+            return what
+        return (
+            f"{what} The trained adapter is in its weights, merged in float32 and rounded once to {self.merged.dtype}: log-probabilities "
+            f"differ from those with the adapter beside the base by {self.merged.mean:.1g} nats in the mean, {self.merged.largest:.1g} "
+            f"at most ({self.merged.num_tokens} tokens of one answer)."
+        )
+
+    def _use(self, folder: str) -> str:
+        imports = ["from PIL import Image", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
+        if self.is_adapter:
+            imports.insert(0, "from peft import PeftModel")
+        if self.is_adapter and self.base == PACKAGED:
+            imports += ["from vlm_rl.models.loading import resolve"]
+        base = 'resolve("tiny")' if self.base == PACKAGED else _quoted(self.base)
+        dataset = self.config["dataset"]
+        return USE.format(
+            imports="\n".join(imports),
+            loaded=(LOADED_ON_BASE if self.is_adapter else LOADED_ALONE).format(base=base, folder=_quoted(folder)),
+            folder=_quoted(folder),
+            text=_quoted(dataset["prompt"].replace("{question}", "YOUR QUESTION")),
+            tokens=dataset["max_new_tokens"],
+        )
+
+    def _use_notes(self) -> Iterator[str]:
+        yield "On a GPU: `.to('cuda')` for model and inputs. Sampling follows the base model's generation config."
+        if self.is_adapter and self.base == PACKAGED:
+            yield f"The base model is part of vlm-rl; in its repository it is the folder {_code(PACKAGED)}."
+        elif self.is_adapter and is_local(self.base):
+            yield f"The base model is a folder of the machine where it was trained, {_code(self.base)}: put in yours."
+        if budget := self.config["dataset"].get("max_pixels"):
+            yield f"In training, pictures of more than {budget:,} pixels were shrunk to that first; larger ones are new to it."
+
+    def _measured(self) -> Iterator[tuple[str, str, str]]:
+        """(split and setting, before, after), as the run itself measured them."""
+        lines = [line for line in RunFolder(path=self.run).lines("metrics.jsonl") if line["event"] == "evaluation"]
+        by_step = {line["generation_steps"]: line for line in lines}
+        before, after = by_step.get(0, {}), by_step.get(self.generation_steps, {})
+        for key, value in after.items():
+            if key.endswith("/accuracy") and value is not None and before.get(key) is not None:
+                name = key.removesuffix("/accuracy").replace("/", ", ")
+                yield name, f"{100 * before[key]:.1f} %", f"{100 * value:.1f} %"
+
+    def _training(self) -> Iterator[tuple[str, object]]:
+        model, dataset, reward = (self.config[group] for group in ("model", "dataset", "reward"))
+        yield "algorithm", self.told["algorithm"]
+        yield "data", f"{dataset['name']}, rows {self.told['data']['train']}"
+        yield "prompt", dataset["prompt"]
+        weights = {"accuracy": reward["accuracy_weight"]} | {name: term["weight"] for name, term in reward["terms"].items()}
+        yield "reward, weights", weights
+        yield "steps", f"{self.generation_steps} generation steps of {dataset['batch_size']} questions"
+        yield "learning rate", model["optimization"]["learning_rate"]
+        yield "frozen parts", list(model["freeze"])
+        yield "LoRA", model["lora"] and {key: value for key, value in model["lora"].items() if key != "_target_"}
+        yield "dtype of the base in training", model["dtype"]
+        yield "parameters in these files", f"{self.num_parameters:,}"
+        yield "seed", self.told["seed"]
+        yield "arm", self.told["arm"]
+        yield "commit of vlm-rl", self.told["git"]["commit"]
+
+
+def is_local(base: str) -> bool:
+    """Whether the base model is a folder, which others do not have."""
+    return base == PACKAGED or Path(resolve(base)).is_dir()
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a string of JSON is one of Python
+
+
+def _code(value: object) -> str:
+    return f"`{str(value).replace('`', chr(39))}`"
+
+
+def _cell(value: object) -> str:
+    """A value in a table: text that cannot end its cell."""
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return _code(" ".join(shown.split()).replace("|", "\\|")) if shown not in ("null", "") else "none"

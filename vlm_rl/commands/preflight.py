@@ -1,0 +1,147 @@
+"""`python train.py ... preflight=true`: what a run would meet, from its data and its model's config. No weights, no GPU time."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console, RenderableType
+from transformers import PreTrainedModel, ProcessorMixin
+
+from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands.build import check_seed
+from vlm_rl.commands.check_rows import keep
+from vlm_rl.commands.errors import EXIT_CODE
+from vlm_rl.commands.noise import hush
+from vlm_rl.commands.preflight_estimate import Prompted, estimates
+from vlm_rl.commands.preflight_jobs import jobs
+from vlm_rl.commands.variant import variant
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.evaluation.evaluator import Scheme
+from vlm_rl.models import parts
+from vlm_rl.models.loading import check_weights, load_processor, resolve
+from vlm_rl.models.optimization import Optimization
+from vlm_rl.models.part_table import part_table
+from vlm_rl.models.prompts import Prompts
+from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.preflight.blueprint import blueprint
+from vlm_rl.preflight.data_page import data_page
+from vlm_rl.preflight.prompt_shapes import longest, typical
+from vlm_rl.preflight.scan import DataCheck, RowScan
+from vlm_rl.preflight.steps import Steps
+from vlm_rl.rewards.reward import Reward
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+
+WIDTH_IN_FILES = 140
+
+
+def main() -> None:
+    """Every setting that the command line stands for; exit code 2 where one of them could not be trained."""
+    hush()
+    asked = jobs(sys.argv[1:])
+    problems = [problem for job in asked for problem in preflight(job.cfg, title=variant(job.overrides))]
+    if problems:
+        sys.exit(EXIT_CODE)
+
+
+def preflight(cfg: DictConfig, *, title: str) -> list[str]:
+    """Prints all that is known of a run before it begins; returns what stands in its way. Writes nothing but the cache."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    tables = Console(width=None if console.is_terminal else WIDTH_IN_FILES, markup=False, highlight=False)
+    begun = time.perf_counter()
+    console.print(f"Preflight of {title}: model.name={cfg.model.name}, dataset.name={cfg.dataset.name}")
+    problems: list[str] = []
+    for piece in _pieces(cfg, problems=problems):
+        (console if isinstance(piece, str) else tables).print(piece)
+    console.print(f"Looked at in {time.perf_counter() - begun:.0f} s.")
+    console.print("\n".join(["Training could not start:", *problems]) if problems else "Training could start.")
+    return problems
+
+
+def _pieces(cfg: DictConfig, *, problems: list[str]) -> Iterator[RenderableType]:
+    """In reading order, each as soon as it is known."""
+    check_seed(cfg.seed)
+    dataset: Dataset = instantiate(cfg.dataset)
+    algorithm: Algorithm = instantiate(cfg.algorithm)
+    optimization: Optimization = instantiate(cfg.model.optimization)
+    processor = load_processor(cfg.model.name, cfg.model.processor)
+    vlm = _model(cfg.model, seed=cfg.seed)
+    check = _checked(cfg, dataset, algorithm, processor)
+    yield from data_page(dataset, check)
+    problems += _unusable(dataset, check)
+    shapes = longest(dataset, check), typical(dataset, check)
+    keep(dataset, check)
+    yield part_table(parts.sizes(vlm), rates=optimization.rates(parts.trained(vlm)))
+    yield from Steps.of(dataset, algorithm).lines()
+    problems += _refusals(cfg, dataset, vlm)
+    if shapes[0] is not None and shapes[1] is not None:
+        image_tokens = int(check.splits["train"].image_tokens.sum())
+        prompted = Prompted(longest=shapes[0], typical=shapes[1], image_tokens=image_tokens)
+        yield from estimates(cfg, dataset, algorithm, prompted=prompted, problems=problems)
+
+
+def _model(model: DictConfig, *, seed: int) -> PreTrainedModel:
+    if not model.untrained:
+        check_weights(Path(resolve(model.name)))
+    return blueprint(
+        model.name,
+        dtype=model.dtype,
+        attention=model.attention,
+        freeze=list(model.freeze),
+        lora=instantiate(model.lora),
+        seed=seed,
+    )
+
+
+def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor: ProcessorMixin) -> DataCheck:
+    learns_solutions = not algorithm.learns_from_own_responses
+
+    def solution_tokens(texts: list[str]) -> list[int]:
+        ids = processor.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        return [len(tokens) + 1 for tokens in ids]  # and the one that ends it
+
+    reward: Reward = instantiate(cfg.reward)
+    try:
+        return RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache).check(
+            dataset,
+            prompts=Prompts(processor=processor, dataset=dataset),
+            judge=reward.judge,
+            needs_solutions=learns_solutions,
+            solution_tokens=solution_tokens if learns_solutions else None,
+        )
+    finally:
+        reward.close()
+
+
+def _unusable(dataset: Dataset, check: DataCheck) -> list[str]:
+    if dataset.on_bad_row != "error":
+        return []
+    return [
+        f"{found.num_bad:,} of {found.num_rows:,} rows of {split} cannot be used: mend them, or set dataset.on_bad_row=skip."
+        for split, found in check.splits.items()
+        if found.num_bad
+    ]
+
+
+def _refusals(cfg: DictConfig, dataset: Dataset, vlm: PreTrainedModel) -> list[str]:
+    """What a run would refuse before its first step, each in its own words."""
+    engine: RolloutEngine = instantiate(cfg.rollout.engine)
+    scheme: Scheme = instantiate(cfg.evaluation.scheme)
+    settings = SamplingSettings(
+        temperature=cfg.rollout.temperature, top_p=cfg.rollout.top_p, max_new_tokens=dataset.max_new_tokens, num_samples=1
+    )
+    checks: list[Callable[[], object]] = [
+        lambda: dataset.check_sizes(num_ranks=1),
+        scheme.check_endpoint,
+        lambda: parts.check_engine(vlm, engine=type(engine).__name__, carries=engine.carries),
+        lambda: ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
+    ]
+    told = []
+    for refuse in checks:
+        try:
+            refuse()
+        except ValueError as error:
+            told.append(str(error))
+    return told

@@ -1,0 +1,118 @@
+"""Configs of a team beside ours: where a command line finds them, how a run remembers it, and how they are found again.
+
+A run keeps a package as it is, a folder relative to the run's own if it lies in the working directory (both move together), and any
+other folder with its whole path. None of it is part of the config, so that no hash depends on where a folder lies.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+KEY = "hydra.searchpath="
+FLAGS = ("--config-dir", "-cd")
+FOLDER, PACKAGE = "file://", "pkg://"
+
+
+def in_use() -> list[str]:
+    """What the running command was composed from besides our own configs: `file:///...` or `pkg://...`, in order."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [
+        _absolute(f"{source.schema}://{source.path}")
+        for source in sources
+        if source.provider == "command-line" or source.provider.startswith("hydra.searchpath")
+    ]
+
+
+def typed(arguments: Sequence[str]) -> list[str]:
+    """The same from the words of a command line, before Hydra has read them."""
+    return [_absolute(path) for path in (*_flagged(arguments), *_listed(arguments))]
+
+
+def as_overrides(paths: Sequence[str]) -> list[str]:
+    """One override for Hydra, or none; a path may hold what its grammar knows as signs."""
+    return [f"{KEY}[{','.join(json.dumps(path, ensure_ascii=False) for path in paths)}]"] if paths else []
+
+
+def with_kept(arguments: Sequence[str], *, kept: Sequence[str]) -> list[str]:
+    """A command line that also searches where a run was composed from; what was typed comes first.
+
+    A folder that is not there any more is an error, unless the command line names where the configs are now.
+    """
+    here = [path for path in kept if _missing(path) is None] if typed(arguments) else kept
+    check(here)
+    others = [word for word in arguments if not word.startswith(KEY)]
+    return [*others, *as_overrides([*_listed(arguments), *here])]
+
+
+def check(paths: Sequence[str]) -> None:
+    """Hydra only warns of a place that is not there, and then misses what should lie in it."""
+    for path in paths:
+        if (why := _missing(path)) is not None:
+            raise FileNotFoundError(
+                f"{why} Say where configs of your own are by 'hydra.searchpath=[file://FOLDER]' or "
+                "'hydra.searchpath=[pkg://PACKAGE.FOLDER]' (docs/sharing.md)."
+            )
+
+
+def remembered(paths: Sequence[str], *, run: Path) -> list[str]:
+    """What a manifest says of them."""
+    return [_from_run(path, run=run.absolute()) for path in paths]
+
+
+def found(remembered: Sequence[str], *, run: Path) -> list[str]:
+    """Where they are, for a reader of the run's manifest in any working directory."""
+    return [_of_run(path, run=run.absolute()) for path in remembered]
+
+
+def _from_run(path: str, *, run: Path) -> str:
+    folder = Path(path.removeprefix(FOLDER))
+    if path.startswith(FOLDER) and folder.is_relative_to(Path.cwd()) and run.is_relative_to(Path.cwd()):
+        return FOLDER + Path(os.path.relpath(folder, run)).as_posix()
+    return path
+
+
+def _of_run(path: str, *, run: Path) -> str:
+    if not path.startswith(FOLDER):
+        return path
+    return FOLDER + os.path.normpath(run / path.removeprefix(FOLDER))
+
+
+def _flagged(arguments: Sequence[str]) -> Iterator[str]:
+    """The value of --config-dir, which Hydra takes once."""
+    for place, word in enumerate(arguments):
+        flag, _, value = word.partition("=")
+        if flag in FLAGS:
+            yield from [value] if value else arguments[place + 1 : place + 2]
+
+
+def _listed(arguments: Sequence[str]) -> list[str]:
+    """What hydra.searchpath=[...] lists; nothing where it is no list, which Hydra itself says."""
+    for word in arguments:
+        if word.startswith(KEY):
+            value = OverridesParser.create().parse_override(word).value()
+            return [str(path) for path in value] if isinstance(value, list) else []
+    return []
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path and not path.startswith(FOLDER) else FOLDER + os.path.abspath(path.removeprefix(FOLDER))
+
+
+def _missing(path: str) -> str | None:
+    """What is not there, in words; None where all is well."""
+    if path.startswith(PACKAGE):
+        return None if _is_package(path.removeprefix(PACKAGE)) else f"{path}: no such package is installed here."
+    folder = path.removeprefix(FOLDER)
+    return None if "://" in folder or os.path.isdir(folder) else f"{path}: there is no folder {folder}."
+
+
+def _is_package(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # not even what it lies in
+        return False

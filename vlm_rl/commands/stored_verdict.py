@@ -1,0 +1,95 @@
+"""The verdict of a study's report on the arm of one run, as it stands in report.json; what nobody judged is said to be so."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_rl.commands.evaluation_target import Target
+
+FORMAT = 2  # of report.json
+NOT_JUDGED = "not_judged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredVerdict:
+    """What a report says of an arm, in its own words."""
+
+    outcome: str  # improvement, harm, no_difference, open or not_judged
+    said: str  # with effect and interval
+    question: str = ""  # what was judged, and since when that is fixed
+    basis: tuple[str, ...] = ()  # seeds, intervals, what the study could not have seen
+    risks: tuple[str, ...] = ()  # what else there is to know of it, and what is not known
+    scope: str = ""
+    command: str = ""  # makes the report again
+
+
+def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) -> StoredVerdict:
+    """What the report says of the arm of this run; a report that was named and does not speak of it is an error.
+
+    `told` is the run's manifest; without `report` the study's own is taken, if it is there.
+    """
+    if target.chosen != "picked":
+        why = f"a verdict speaks of the checkpoints that validation picks, and this is another one, {target.chosen}"
+        return unjudged(why)
+    assert target.run is not None
+    path = target.run.absolute().parents[1] / "report.json" if report is None else report
+    try:
+        return _read(path, run=target.run, told=told)
+    except (ValueError, FileNotFoundError) as reason:
+        if report is not None:
+            raise
+        return unjudged(str(reason).split(". ")[0])
+
+
+def unjudged(why: str) -> StoredVerdict:
+    """No claim."""
+    return StoredVerdict(outcome=NOT_JUDGED, said=f"Not judged: {why}.")
+
+
+def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no report {path.name} of this study. python report.py 'studies=[{run.parents[1]}]' makes it."
+        )
+    again = f"Make it again: python report.py 'studies=[{run.parents[1]}]'."
+    report = _report(path)
+    arm = _arm(report, told=told)
+    if arm is None:
+        raise ValueError(f"the report {path.name} does not speak of this run. {again}")
+    if path.stat().st_mtime < (run / "manifest.json").stat().st_mtime:
+        raise ValueError(f"the report {path.name} is older than the run. {again}")
+    verdicts = {verdict["arm"]: verdict for verdict in report["decision"]["verdicts"]}
+    if arm not in verdicts:
+        raise ValueError(f"the report {path.name} compares this arm with nothing. {again}")
+    decision, mine = report["decision"], verdicts[arm]
+    others = tuple(f"{other}: " for other in verdicts if other != arm)
+    return StoredVerdict(
+        outcome=mine["outcome"],
+        said=mine["said"],
+        question=decision["question"],
+        basis=tuple(mine["more"]),
+        risks=tuple(risk for risk in decision["risks"] if not risk.startswith(others)),
+        scope=decision.get("scope", ""),
+        command=report["command"],
+    )
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}.") from None
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise ValueError(f"{path} is no report.json of this version. report.py writes one.")
+    return report
+
+
+def _arm(report: Mapping[str, Any], *, told: Mapping[str, Any]) -> str | None:
+    """The label of the run's arm, if the run is among those that the report's means speak of."""
+    name = f"{told['study']}/{told['variant']}/seed-{told['seed']}"
+    for row in report["tables"].get("runs", ()):
+        if (row["run"], row["hash"], row["status"]) == (name, told["arm"][:8], "finished"):
+            return str(row["arm"])
+    return None

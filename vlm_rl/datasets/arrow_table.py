@@ -1,0 +1,49 @@
+"""A table of the library `datasets`, memory-mapped: its texts become Python objects one row at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from vlm_rl.datasets.image_column import ImageColumn
+
+
+class ArrowTable:
+    """The columns that are needed, and all short ones beside them."""
+
+    def __init__(
+        self,
+        table: pa.Table,
+        *,
+        name: str,
+        needed: Sequence[str],
+        images: Sequence[str],
+        labels: Mapping[str, Sequence[str]],  # names of the numbers in a column
+        largest: int,
+    ) -> None:
+        self._name, self._labels = name, labels
+        self._images = {c: ImageColumn(table.column(c), table=name, name=c, largest=largest) for c in images}
+        short = [field.name for field in table.schema if _is_short(field.type)]
+        self._columns = {column: table.column(column) for column in dict.fromkeys([*needed, *short]) if column not in images}
+        self._length: int = table.num_rows
+
+    def __len__(self) -> int:
+        return self._length
+
+    def where(self, index: int) -> str:
+        """For messages: table and row."""
+        return f"{self._name}, row {index}"
+
+    def item(self, index: int) -> Mapping[str, Any]:
+        """One row; embedded pictures as `Picture`s, pictures in files by their names, numbered labels by theirs."""
+        item = {column: self._value(column, cells[index].as_py()) for column, cells in self._columns.items()}
+        return item | {column: cells.cell(index) for column, cells in self._images.items()}
+
+    def _value(self, column: str, value: Any) -> Any:
+        names = self._labels.get(column)
+        return value if names is None or value is None else names[value]
+
+
+def _is_short(kind: pa.DataType) -> bool:
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+    return bool(texts or pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -1,0 +1,128 @@
+"""Which column of a source is which part of a row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
+from vlm_rl.datasets.picture import Picture
+from vlm_rl.datasets.picture_folder import PictureFolder
+from vlm_rl.datasets.row import IMAGE_MARKER, Row
+
+USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names")
+LONGEST_FIELD = 80  # characters; a longer text is no category
+
+
+@runtime_checkable
+class Table(Protocol):
+    """Where the items of rows are: the lines of a file, the records of a table."""
+
+    def __len__(self) -> int: ...
+
+    def where(self, index: int) -> str:
+        """The place of an item, for messages."""
+
+    def item(self, index: int) -> Mapping[str, Any]:
+        """What the columns hold there: texts and numbers, names of pictures, `Picture`s. Raises BadRow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of columns, as the source has them. Further short columns become fields for breakdowns and filters."""
+
+    question: str
+    answer: str
+    images: str | Sequence[str] | None  # one picture or a list in each; of several columns one after the other
+    solution: str | None = None
+    id: str | None = None  # None: split and number of the row
+    kind: str | None = None
+    modality: str | None = None
+    marker: str = IMAGE_MARKER  # what stands in the question for a picture
+    markers_in_front: bool = True  # a question without a marker gets one for each picture, before its text
+
+    @cached_property
+    def image_columns(self) -> tuple[str, ...]:
+        """Names of the columns with pictures."""
+        return (self.images,) if isinstance(self.images, str) else tuple(self.images or ())
+
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """Column -> key of the config that names it; pictures included."""
+        parts = {key: getattr(self, key) for key in ("question", "answer", "solution", "id", "kind", "modality")}
+        return {column: key for key, column in parts.items() if column} | dict.fromkeys(self.image_columns, "images")
+
+    def rows(self, table: Table, *, split: str, pictures: PictureFolder) -> LazyRows:
+        """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
+
+        def build(index: int) -> Row:
+            return self._row(table.item(index), where=table.where(index), number=f"{split}-{index}", pictures=pictures)
+
+        return LazyRows(build, indices=range(len(table)))
+
+    def _row(self, item: Mapping[str, Any], *, where: str, number: str, pictures: PictureFolder) -> Row:
+        images = tuple(
+            pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
+        )
+        return Row(
+            id=self._text(item, self.id, where) if self.id else number,
+            question=self._marked(self._text(item, self.question, where), len(images)),
+            answer=self._text(item, self.answer, where),
+            solution=self._perhaps(item, self.solution, where) or None,
+            images=images,
+            kind=self._perhaps(item, self.kind, where),
+            modality=self._perhaps(item, self.modality, where),
+            fields=fields_of(item, without=self.named),
+        )
+
+    def _text(self, item: Mapping[str, Any], column: str, where: str) -> str:
+        value = item.get(column)
+        if value is None:
+            needed = ", ".join(filter(None, (self.question, self.answer, self.id)))
+            raise BadRow(
+                f"{where} has no {column!r}. A row needs {needed} and, with a figure, {' or '.join(self.image_columns)}."
+            )
+        if not isinstance(value, str | int | float):
+            raise BadRow(f"{where}: {column!r} is a {type(value).__name__}, neither text nor a number.")
+        return str(value)
+
+    def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
+        return "" if column is None or item.get(column) is None else self._text(item, column, where)
+
+    def _pictures(self, item: Mapping[str, Any], where: str) -> Iterator[str | Picture]:
+        empty = True
+        for column in self.image_columns:
+            value = item.get(column)
+            for picture in value if isinstance(value, list) else [value] if value else []:
+                if not isinstance(picture, str | Picture):
+                    raise BadRow(f"{where}: {column!r} holds a {type(picture).__name__}, neither a file name nor a picture.")
+                empty = False
+                yield picture
+        if empty and self.images is not None and (missed := next(filter(item.get, USUAL_IMAGE_COLUMNS), None)):
+            raise BadRow(
+                f"{where} has {missed!r}, but dataset.source.columns.images names {', '.join(self.image_columns)}. "
+                "Name it there, or the question is asked without its figure; null if it is no figure."
+            )
+
+    def _marked(self, question: str, num_images: int) -> str:
+        if self.marker not in question:
+            return IMAGE_MARKER * num_images * self.markers_in_front + question
+        return question.replace(self.marker, IMAGE_MARKER)
+
+
+AUTHORS = Columns(
+    question="question",
+    answer="answer",
+    images="image",
+    solution="solution",
+    id="id",
+    kind="kind",
+    modality="modality",
+    markers_in_front=False,  # the authors' questions say where their figures are
+)
+
+
+def fields_of(item: Mapping[str, Any], *, without: Mapping[str, str]) -> dict[str, str]:
+    """Further short columns of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
+    short = {key: str(value) for key, value in item.items() if key not in without and isinstance(value, str | int | float)}
+    return {key: value for key, value in short.items() if len(value) <= LONGEST_FIELD}

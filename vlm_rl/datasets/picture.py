@@ -1,0 +1,160 @@
+"""Pictures as they lie in a file or in a table: measured by their header, decoded on purpose, refused where they are too large.
+
+Orientation marks (EXIF) are followed, transparency lies on white paper, 16-bit greys keep their range, the first frame of
+several counts. `size` is always the size of what `load` gives.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+# Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bomb; decoded these are 270 MB
+PAPER = (255, 255, 255)
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+Opened = BufferedReader | BytesIO
+TURNED = {5, 6, 7, 8}  # width and height change places
+
+
+class BadPicture(ValueError):
+    """A picture that cannot be used: which one, why, and what to do."""
+
+
+@runtime_checkable
+class Bytes(Protocol):
+    """Where an encoded picture is."""
+
+    def open(self) -> Opened:
+        """Its bytes, to be read. Raises FileNotFoundError where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileBytes:
+    """A file of its own."""
+
+    path: Path
+
+    def open(self) -> Opened:
+        return self.path.open("rb")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """An image source of `datasets.row` over the bytes of an encoded picture, which identify it."""
+
+    content: Bytes
+    where: str  # for messages: a path, or a row of a table
+    largest: int = LARGEST_IMAGE  # pixels; a header that promises more is refused before anything is decoded
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the bytes."""
+        with self._readable() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture as it is shown, from its header. Raises BadPicture, or FileNotFoundError."""
+        with self._image() as image:
+            width, height = image.size
+            return (height, width) if _orientation(image) in TURNED else (width, height)
+
+    def load(self) -> Image.Image:
+        """The picture, upright, RGB. Raises BadPicture, or FileNotFoundError."""
+        with self._image() as image:
+            orientation = _orientation(image)  # before decoding: PNG may bring another one behind its pixels
+            picture = _rgb(image)
+            return picture.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else picture
+
+    @contextmanager
+    def _readable(self) -> Iterator[Opened]:
+        try:
+            with self.content.open() as file:
+                yield file
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a decoder that is fed garbage may raise anything
+            raise BadPicture(f"{self.where} cannot be read: {_reason(error)}.") from error
+
+    @contextmanager
+    def _image(self) -> Iterator[Image.Image]:
+        with self._readable() as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > self.largest:
+                raise ValueError(
+                    f"its {width} x {height} pixels are more than dataset.source.largest_image={self.largest} "
+                    "(raise that for files you trust: decoded, a pixel takes 3 bytes)"
+                )
+            yield image
+
+
+def picture_file(path: Path, *, largest: int = LARGEST_IMAGE) -> Picture:
+    """The picture in a file."""
+    return Picture(content=FileBytes(path=path), where=str(path), largest=largest)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is no picture in one of the formats {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"Pillow takes it for a decompression bomb ({error})"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation that stands before the pixels and is not followed by Pillow itself; 1 where there is none."""
+    if image.format == "TIFF":
+        return 1  # Pillow has turned the size already and turns the pixels as it decodes
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1  # asking for it would decode the picture
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Decodes. Raises ValueError where numbers have no defined white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"its pixels are 32-bit numbers (mode {image.mode}), of which nobody knows which is white; use 8 or 16 bit"
+        )
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    on_paper = Image.new("RGBA", image.size, PAPER)
+    on_paper.alpha_composite(image.convert("RGBA"))
+    return on_paper.convert("RGB")
+
+
+def shrunk_size(size: tuple[int, int], *, max_pixels: int | None) -> tuple[int, int]:
+    """The largest (width, height) of the same shape within the budget, both at least 1; the size itself where it fits."""
+    width, height = size
+    if max_pixels is None or width * height <= max_pixels:
+        return size
+    scale = (max_pixels / (width * height)) ** 0.5
+    narrow, low = int(width * scale), int(height * scale)
+    if not narrow:
+        return 1, min(height, max_pixels)  # a side cannot be thinner than a pixel: the other gives way
+    return (narrow, low) if low else (min(width, max_pixels), 1)
+
+
+def shrunk(picture: Image.Image, *, max_pixels: int | None) -> Image.Image:
+    """The picture within the budget."""
+    size = shrunk_size(picture.size, max_pixels=max_pixels)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)

@@ -1,0 +1,81 @@
+"""The part of a split that a run uses: rows of some kinds, or so many drawn by a seed that is the data's own."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.row import Row
+from vlm_rl.randomness import stream
+
+SHOWN = 20  # values named in a message
+Wanted = Mapping[str, Any]  # field -> value, or list of values, as text or what prints like it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is used of a split."""
+
+    rows: Sequence[Row]
+    num_dropped: int
+    hash: str  # of the places of the rows that are used
+
+
+def select(rows: Sequence[Row], *, split: str, wanted: Wanted | None, size: int | None, seed: int) -> Selection:
+    """The rows whose fields have one of the wanted values, then `size` of them, drawn; in their order.
+
+    The same seed draws the same rows for every run, and a smaller subset is part of a larger one.
+    """
+    places = list(range(len(rows))) if not wanted else _matching(rows, split=split, wanted=wanted)
+    if size is not None:
+        if not 0 < size <= len(places):
+            raise ValueError(
+                f"dataset.subset.{split}={size}: between 1 and the {len(places)} rows that there are to draw from."
+            )
+        places = sorted(places[i] for i in stream(seed, "subset", split).permutation(len(places))[:size].tolist())
+    return Selection(
+        rows=LazyRows(rows.__getitem__, indices=places),
+        num_dropped=len(rows) - len(places),
+        hash=hashlib.sha256(np.array(places, dtype="<i8").tobytes()).hexdigest()[:16],
+    )
+
+
+def facts(row: Row) -> dict[str, str]:
+    """All that rows can be chosen by."""
+    return {**row.fields, "kind": row.kind, "modality": row.modality, "has_image": str(bool(row.images))}
+
+
+def _matching(rows: Sequence[Row], *, split: str, wanted: Wanted) -> list[int]:
+    asked = {field: {str(value) for value in _listed(values)} for field, values in wanted.items()}
+    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    fields: set[str] = set()
+    places = []
+    for place, row in enumerate(rows):
+        known = facts(row)
+        fields |= known.keys()
+        for field in asked:
+            seen[field][known.get(field, "")] += 1
+        if all(known.get(field) in values for field, values in asked.items()):
+            places.append(place)
+    for field, values in asked.items():
+        _check(f"dataset.filter.{split}.{field}", field=field, values=values, fields=fields, seen=seen[field])
+    if not places:
+        raise ValueError(f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {asked}.")
+    return places
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+
+
+def _check(key: str, *, field: str, values: set[str], fields: set[str], seen: Counter[str]) -> None:
+    if field not in fields:
+        raise ValueError(f"{key}: no row has a field {field!r}. There are {', '.join(sorted(fields))}.")
+    if missing := sorted(values - seen.keys()):
+        there = ", ".join(f"{value!r} ({n})" for value, n in seen.most_common(SHOWN))
+        more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
+        raise ValueError(f"{key}: no row has {' or '.join(map(repr, missing))}. There are {there}{more}.")

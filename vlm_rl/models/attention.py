@@ -1,0 +1,19 @@
+"""Which attention a model computes with: a name that Transformers cannot serve becomes an error of our own keys."""
+
+import contextlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def as_model_attention(attention: str) -> Iterator[None]:
+    """Around the building of a model: what is not installed, or not made for this model, is told with the way out."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        about = str(error)
+        if not any(word in about.lower() for word in ("attn_implementation", "attention")):
+            raise
+        raise ValueError(
+            f"model.attention={attention} cannot be used here: {' '.join(about.split())} "
+            "model.attention=sdpa needs nothing installed; eager works with every model."
+        ) from error

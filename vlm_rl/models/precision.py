@@ -1,0 +1,40 @@
+"""The precision of a forward pass: sampling and training must share it, or the ratio of their probabilities is not 1."""
+
+import contextlib
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How the matrix products are computed; what is trained stays float32, and so do its gradients and AdamW's moments."""
+
+    autocast_to: torch.dtype | None  # None: in the precision of the weights
+
+    def forward(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
+        if self.autocast_to is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.autocast_to)
+
+    def compact(self, untrained: PreTrainedModel) -> None:
+        """Halves a copy that only serves as reference: its linear layers go back to the precision that they were loaded in.
+
+        Autocast would round them to it anyway, so no result changes; a head that is tied to the embeddings stays.
+        """
+        if self.autocast_to is None:
+            return
+        table = untrained.get_input_embeddings().weight
+        for module in untrained.modules():
+            if isinstance(module, nn.Linear) and module.weight is not table:
+                module.to(self.autocast_to)
+
+
+def precision(vlm: PreTrainedModel, *, dtype: str) -> Precision:
+    """Autocast to `model.dtype` where base weights trained in full were raised above it; adapters alone need none."""
+    base = getattr(torch, dtype)
+    raised = any(p.requires_grad and p.dtype != base for name, p in vlm.named_parameters() if ".lora_" not in name)
+    return Precision(autocast_to=base if raised else None)

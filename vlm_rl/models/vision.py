@@ -1,0 +1,66 @@
+"""What the vision tower sees: the images of a prompt become features, once for all forwards while the tower is frozen.
+
+Features go into the model through Transformers' `mm_encoder_outputs`, deep-stack features included, so no family is named here. A
+family without that way in gets its pixels at every forward.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from vlm_rl.models.family import arguments
+from vlm_rl.types import ImageFeatures, ImageInput
+
+
+def takes_features(vlm: PreTrainedModel) -> bool:
+    """Whether the model accepts features that were made before."""
+    return hasattr(vlm.model, "get_image_features") and "mm_encoder_outputs" in inspect.signature(vlm.model.forward).parameters
+
+
+def features_of(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures:
+    """The images of one prompt through tower and connector; with gradients unless switched off."""
+    assert images.inputs is not None
+    inputs = arguments(vlm.model.get_image_features, in_dtype_of(vlm, images.inputs))
+    output = vlm.model.get_image_features(**inputs, return_dict=True)
+    pooled = output.pooler_output
+    deep = getattr(output, "deepstack_features", None)
+    return ImageFeatures(
+        pooled=pooled if isinstance(pooled, Tensor) else tuple(pooled),
+        deepstack=None if deep is None else tuple(tuple(layer) for layer in deep),
+    )
+
+
+def joined(features: Sequence[ImageFeatures]) -> BaseModelOutputWithPooling:
+    """The features of several prompts as the model's own tower would have returned them for all their images."""
+    pooled = [f.pooled for f in features]
+    tensors = [p for p in pooled if isinstance(p, Tensor)]
+    whole = torch.cat(tensors) if tensors else tuple(image for images in pooled for image in images)
+    output = BaseModelOutputWithPooling(pooler_output=whole)
+    if features[0].deepstack is not None:
+        layers = zip(*(f.deepstack for f in features if f.deepstack is not None), strict=True)
+        output.deepstack_features = [tuple(image for images in layer for image in images) for layer in layers]
+    return output
+
+
+def pixels(vlm: PreTrainedModel, images: Sequence[ImageInput]) -> dict[str, object]:
+    """The processor's outputs of several prompts as one, padded with zeros where sizes differ."""
+    inputs = [in_dtype_of(vlm, image.inputs) for image in images if image.inputs is not None]
+    return arguments(vlm.model.forward, {name: _concatenated([values[name] for values in inputs]) for name in inputs[0]})
+
+
+def in_dtype_of(vlm: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pixels in the dtype of the weights; counts and masks stay."""
+    return {name: value.to(vlm.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+
+
+def _concatenated(values: Sequence[Tensor]) -> Tensor:
+    widest = torch.tensor([value.shape[1:] for value in values]).amax(0).tolist()
+    padded = []
+    for value in values:
+        missing = [room for size, wide in zip(value.shape[:0:-1], widest[::-1], strict=True) for room in (0, wide - size)]
+        padded.append(torch.nn.functional.pad(value, missing))
+    return torch.cat(padded)

@@ -1,0 +1,132 @@
+"""What `preflight=true` says of the data: rows, problems, pictures, tokens. Tables of rich, nothing is computed twice."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from rich.console import RenderableType
+from rich.table import Table
+
+from vlm_rl.datasets.dataset import SPLITS, Dataset
+from vlm_rl.datasets.picture import shrunk_size
+from vlm_rl.datasets.row_check import listed
+from vlm_rl.preflight.numbers import SHARES, histogram, largest, quantiles
+from vlm_rl.preflight.pictures import Seen
+from vlm_rl.preflight.rows import SplitCheck
+from vlm_rl.preflight.scan import DataCheck
+
+WIDEST_BAR = 40  # characters
+LARGEST = 5  # rows and pictures named
+
+
+def titled(title: str, *columns: str, words_last: bool = False) -> Table:
+    """A table whose first column is words, and perhaps the last; the others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if 0 < place < len(columns) - words_last else "left", overflow="fold")
+    return table
+
+
+def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
+    """All of it, in reading order."""
+    yield rows_table(check)
+    for split in SPLITS:
+        if problems := check.splits[split].problems:
+            yield f"Problems of {split}:\n{listed(problems)}"
+    yield from check.overlap.sentences(dataset.name)
+    yield f"Answers: {check.num_golds} distinct, {check.num_unfit_golds} that the judge cannot work with."
+    yield pictures_sentence(check, max_pixels=dataset.max_pixels)
+    yield tokens_table(check, limit=dataset.max_prompt_tokens)
+    yield from histograms(check.splits["train"])
+    yield truncation(check, dataset)
+
+
+def rows_table(check: DataCheck) -> Table:
+    """Rows that are kept and those that are not, by reason."""
+    table = titled("Rows", "split", "rows", "kept", "bad", "why", words_last=True)
+    for split in SPLITS:
+        found = check.splits[split]
+        left_out = check.overlap.train_left_out if split == "train" else 0
+        reasons = Counter(problem.reason for problem in found.problems)
+        why = [f"{count} {reason}" for reason, count in reasons.most_common()]
+        why += [f"{left_out} also in val or test"] if left_out else []
+        kept = found.num_rows - found.num_bad - left_out
+        table.add_row(split, f"{found.num_rows:,}", f"{kept:,}", f"{found.num_bad:,}", "\n".join(why))
+    return table
+
+
+def pictures_sentence(check: DataCheck, *, max_pixels: int | None) -> str:
+    """How many were looked at and how, and which are shrunk."""
+    pictures = check.looked.by_name
+    decoded = sum(picture.decoded for picture in pictures.values())
+    told = f"Pictures: {len(pictures):,} distinct, {decoded:,} decoded whole ({check.looked.num_known:,} known from the cache)."
+    only_header = sum(not picture.decoded and not picture.problem for picture in pictures.values())
+    if only_header:
+        told += f" Of {only_header:,} only the header was read; preflight.decode=all decodes them too."
+    over = {name: picture for name, picture in pictures.items() if _is_shrunk(picture, max_pixels=max_pixels)}
+    if over:
+        width, height = max((picture.size for picture in over.values()), key=lambda size: size[0] * size[1])
+        told += (
+            f" {len(over):,} have more than dataset.max_pixels={max_pixels} and are shrunk; the largest has {width} x {height}."
+        )
+    return told
+
+
+def _is_shrunk(picture: Seen, *, max_pixels: int | None) -> bool:
+    return shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
+
+
+def tokens_table(check: DataCheck, *, limit: int) -> Table:
+    """Quantiles over the rows of each split."""
+    names = [{0.0: "least", 0.5: "median", 1.0: "most"}.get(share, f"{100 * share:g} %") for share in SHARES]
+    table = titled(f"Tokens of a row (dataset.max_prompt_tokens={limit})", "", *names)
+    for split in SPLITS:
+        found = check.splits[split]
+        if not found.ids:
+            continue
+        for name, values in (("prompt", found.prompt_tokens), ("of which image", found.image_tokens)):
+            table.add_row(f"{split}: {name}", *(f"{value:,}" for value in quantiles(values)))
+        if found.solution_tokens.size:
+            table.add_row(f"{split}: solution", *(f"{value:,}" for value in quantiles(found.solution_tokens)))
+    return table
+
+
+def histograms(found: SplitCheck) -> Iterator[RenderableType]:
+    """Of the training rows, and the largest of them by id."""
+    if not found.ids:
+        return
+    for name, values in (("tokens of a prompt", found.prompt_tokens), ("image tokens of a row", found.image_tokens)):
+        yield bars(values, title=f"{found.split}: {name}")
+    rows = ", ".join(f"{row_id!r} ({tokens:,})" for row_id, tokens in largest(found.prompt_tokens, found.ids, count=LARGEST))
+    yield f"Longest prompts of {found.split}: {rows}."
+
+
+def bars(values: np.ndarray, *, title: str) -> str:
+    """A histogram in text; a bin that is not empty has at least a thin bar."""
+    bins = histogram(values)
+    most = max(member.count for member in bins)
+    labels = [f"{member.low:,}" if member.low == member.high else f"{member.low:,} to {member.high:,}" for member in bins]
+    width = max(map(len, labels))
+    lines = [
+        f"  {label:>{width}}  {_bar(member.count, most=most)} {member.count:,}"
+        for label, member in zip(labels, bins, strict=True)
+    ]
+    return "\n".join([title, *lines])
+
+
+def _bar(count: int, *, most: int) -> str:
+    full = "█" * round(WIDEST_BAR * count / most)
+    return full or ("▏" if count else "")
+
+
+def truncation(check: DataCheck, dataset: Dataset) -> str:
+    """What would be cut. A prompt never is: one that is too long is a bad row."""
+    long = sum(int((found.prompt_tokens > dataset.max_prompt_tokens).sum()) for found in check.splits.values())
+    told = f"Over a limit: {long:,} prompts over dataset.max_prompt_tokens={dataset.max_prompt_tokens}"
+    solutions = check.splits["train"].solution_tokens
+    if len(solutions):
+        cut = int((solutions > dataset.max_new_tokens).sum())
+        told += (
+            f"; {cut:,} of {len(solutions):,} solutions over dataset.max_new_tokens={dataset.max_new_tokens}, which cuts them"
+        )
+    return f"{told}."

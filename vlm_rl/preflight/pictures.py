@@ -1,0 +1,192 @@
+"""Every distinct picture looked at once: its content, its size, and whether it can be decoded; threads, no pixels kept."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+from PIL import Image
+
+from vlm_rl.datasets.picture import BadPicture, FileBytes, Picture
+from vlm_rl.datasets.row import ImageSource
+from vlm_rl.preflight.cache import Cache
+from vlm_rl.randomness import stream
+
+DECODE = ("auto", "all", "headers")
+ALL_UP_TO = 20_000  # distinct pictures that `auto` decodes; of more it decodes SAMPLE drawn ones
+SAMPLE = 2_000
+THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+GONE = "is not there. Restore the file or drop the row."
+CHUNK = 2_000  # pictures handed to the threads at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """An image source whose content key and size are known already; `problem` says why it cannot be used."""
+
+    source: ImageSource
+    key: str
+    size: tuple[int, int]
+    decoded: bool
+    problem: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The problem in a few words."""
+        return "image not there" if self.problem.endswith(GONE) else "image cannot be read"
+
+    def load(self) -> Image.Image:
+        """The picture, from its source."""
+        return self.source.load()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """All distinct pictures of a data set, by name."""
+
+    by_name: Mapping[str, Seen]
+    num_known: int  # from the cache
+
+    def at(self, image: ImageSource) -> Seen:
+        """What is known of a picture."""
+        try:
+            return self.by_name[name_of(image)]
+        except Exception as error:  # the content that it would be named by cannot be read
+            return _unseen(image, error)
+
+
+def file_of(image: ImageSource) -> Path | None:
+    """The file that a picture is, None for one in a table or one that is drawn."""
+    if isinstance(image, Picture) and isinstance(image.content, FileBytes):
+        return image.content.path
+    return None
+
+
+def name_of(image: ImageSource) -> str:
+    """What a picture is told apart by: its path, which costs no reading, else its content."""
+    path = file_of(image)
+    return image.key if path is None else os.path.abspath(path)
+
+
+def drawn(names: Iterable[str], *, decode: str) -> set[str]:
+    """The pictures to decode, the same ones for every seed and every order of the rows."""
+    ordered = sorted(names)
+    if decode == "headers":
+        return set()
+    if decode == "all" or len(ordered) <= ALL_UP_TO:
+        return set(ordered)
+    places = stream(0, "preflight_decode").choice(len(ordered), size=SAMPLE, replace=False)
+    return {ordered[place] for place in places}
+
+
+def named(images: Iterable[ImageSource]) -> dict[str, ImageSource]:
+    """Distinct pictures by name. One that cannot even be named is left out: `Looked.at` tells of it."""
+    found = {}
+    for image in images:
+        with contextlib.suppress(Exception):
+            found[name_of(image)] = image
+    return found
+
+
+def look_at(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache) -> Looked:
+    """Each picture once, from the cache where its file has not changed since, else read anew by a few threads."""
+    chosen = drawn(distinct, decode=decode)
+    seen: dict[str, Seen] = {}
+    num_known = 0
+    for place, members in _places(distinct).items():
+        known = _known(members, cache.read(place), chosen=chosen) if place else {}
+        new = _read({name: image for name, image in members.items() if name not in known}, chosen=chosen)
+        if place:
+            cache.add(place, {name: _entry(look) for name, look in new.items() if look.stamp is not None})
+        seen |= known | {name: look.seen for name, look in new.items()}
+        num_known += len(known)
+    return Looked(by_name=seen, num_known=num_known)
+
+
+def _places(distinct: Mapping[str, ImageSource]) -> dict[str, dict[str, ImageSource]]:
+    """Which file of the cache knows which pictures; "" of those that are drawn: nobody needs to remember them."""
+    files = [name for name, image in distinct.items() if file_of(image) is not None]
+    below = os.path.commonpath(map(os.path.dirname, files)) if files else ""
+    places: dict[str, dict[str, ImageSource]] = {}
+    for name, image in distinct.items():
+        where = f"below {below}" if file_of(image) is not None else "in tables"
+        place = f"pictures {where}, Pillow {PIL.__version__}" if isinstance(image, Picture) else ""
+        places.setdefault(place, {})[name] = image
+    return places
+
+
+def _stamp(image: ImageSource) -> list[int] | None:
+    """What changes with a file (its size, the time of its content and of its entry) or with the limit that it is held to;
+    None where there is no file. What is named by its content cannot change."""
+    limit = image.largest if isinstance(image, Picture) else 0
+    path = file_of(image)
+    if path is None:
+        return [limit]
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return [limit, told.st_size, told.st_mtime_ns, told.st_ctime_ns]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """One look, and the state of the file before it."""
+
+    seen: Seen
+    stamp: list[int] | None
+
+
+def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, chosen: set[str]) -> dict[str, Seen]:
+    known = {}
+    for name, image in images.items():
+        entry = entries.get(name)
+        if entry is None or entry["stamp"] != _stamp(image):
+            continue
+        if entry["decoded"] or entry["problem"] or name not in chosen:
+            width, height = entry["size"]
+            known[name] = Seen(
+                source=image, key=entry["key"], size=(width, height), decoded=entry["decoded"], problem=entry["problem"]
+            )
+    return known
+
+
+def _entry(look: _Look) -> dict[str, Any]:
+    seen = look.seen
+    return {"stamp": look.stamp, "key": seen.key, "size": seen.size, "decoded": seen.decoded, "problem": seen.problem}
+
+
+def _read(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, _Look]:
+    items = list(images.items())
+    found: dict[str, _Look] = {}
+    with ThreadPoolExecutor(THREADS) as threads:  # decoding lets other threads run
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            looks = threads.map(lambda item: _look(item[1], decode=item[0] in chosen), chunk)
+            found |= dict(zip((name for name, _ in chunk), looks, strict=True))
+    return found
+
+
+def _look(image: ImageSource, *, decode: bool) -> _Look:
+    stamp = _stamp(image)  # before reading: what is written meanwhile will not match it
+    try:
+        seen = Seen(source=image, key=image.key, size=image.size, decoded=decode)
+        if decode:
+            image.load()
+    except Exception as error:  # a source may be anybody's
+        seen = _unseen(image, error)
+    return _Look(seen=seen, stamp=stamp)
+
+
+def _unseen(image: ImageSource, error: Exception) -> Seen:
+    if isinstance(error, FileNotFoundError):
+        problem = f"its image {error.filename or file_of(image)} {GONE}"
+    elif isinstance(error, BadPicture):
+        problem = f"its image {error} Save it again or drop the row."
+    else:
+        problem = f"its image {file_of(image) or ''} cannot be read ({error}). Save it again or drop the row."
+    return Seen(source=image, key="", size=(0, 0), decoded=False, problem=problem)

@@ -1,0 +1,41 @@
+"""The numbers of a run that memory and time depend on."""
+
+from dataclasses import dataclass
+
+from vlm_rl.preflight.shapes import PromptShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one rank does in one generation step."""
+
+    longest: PromptShape
+    typical: PromptShape  # of mean length
+    max_new_tokens: int
+    batch_size: int  # queries of a generation step
+    group_size: int
+    num_minibatches: int
+    ppo_epochs: int
+    forward_batch_size: int  # sequences that the embedded engine samples at a time
+    needs_old_logprobs: bool
+    needs_reference: bool
+    foreach: bool  # AdamW over all weights at once, as on CUDA: it needs room for temporary copies
+
+    @property
+    def num_responses(self) -> int:
+        """Responses of a generation step."""
+        return self.batch_size * self.group_size
+
+    @property
+    def mini_batch(self) -> int:
+        """Responses of one optimizer step."""
+        return max(1, self.num_responses // self.num_minibatches)
+
+    @property
+    def chunk(self) -> int:
+        """Queries that are sampled together."""
+        return min(self.batch_size, max(1, self.forward_batch_size // self.group_size))
+
+    def rows_within(self, max_tokens: int) -> int:
+        """Responses of full length, to the longest prompt, that fit into a batch of so many tokens; one alone may exceed it."""
+        return max(1, max_tokens // (self.longest.tokens + self.max_new_tokens))
