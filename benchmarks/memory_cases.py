@@ -93,10 +93,11 @@ REDUCED = partial(
     Case,
     folder=qwen(TEXT_SMALL, EYES_SMALL, vocab=32_000),
     picture=(448, 336),
-    num_words=60,
-    max_new_tokens=32,
-    micro_batch_tokens=1000,
-    forward_batch_tokens=2000,
+    num_words=30,
+    max_new_tokens=16,
+    batch_size=4,
+    micro_batch_tokens=600,
+    forward_batch_tokens=1200,
 )
 REAL = partial(
     Case,

@@ -3,6 +3,14 @@
 The estimate runs on shadows; the measurement trains. On a CPU two witnesses: the bytes of live tensors, phase by phase, and the
 resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. `reduced` is Qwen2.5-VL's architecture at a
 width of 512 with 8 layers and 32,000 ids; `real` the sizes of Qwen2.5-VL 3B and 7B with random weights, on a GPU only.
+
+Estimate against live tensors on two shared CPU cores, torch 2.15, transformers 5.23, the phases look, sample, score, learn:
+    tiny, LoRA                         -1.2 %  +2.7 %  +0.3 %  -0.4 %
+    tiny, full with a reference copy   -0.6 %  +1.7 %  +0.2 %  -0.3 %
+    tiny, vision too                   +1.6 %  +1.5 %  +0.2 %  +6.0 %
+    reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.6 %  (0.316 GiB at most)
+    reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.174 GiB at most)
+`real` has not been run yet.
 """
 
 import json
@@ -101,7 +109,7 @@ def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = Tr
         backward=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
         synchronise=lambda: None,
         optimizer=optimizer,
-        step=optimizer.step,
+        step=lambda: optimizer.step(),  # the schedule puts a counter around it
         schedule=policy.optimization.schedule(optimizer, num_updates=100),
     )
     meter = Meter(experiment, live_tensors=live_tensors)

@@ -3,7 +3,9 @@
     python benchmarks/preflight_scale.py            # cold cache, then warm
     python benchmarks/preflight_scale.py --rows 10000 --images 100
 
-The data are made in a temporary folder. The bar: under 3 minutes on 2 cores, memory that does not grow with the pictures.
+The data are made in a temporary folder; CPU seconds are those of the command without the judge's workers. The bar: under 3 minutes on 2
+cores, memory that does not grow with the pictures. Measured at full size on 2 cores that did much else (Linux x86-64, 24 GiB): 86 s, 38 CPU
+seconds with a cold cache; 57 s, 32 CPU seconds with a warm one; 1.1 GiB at most, of which 0.9 GiB are the libraries.
 """
 
 import argparse

@@ -20,7 +20,7 @@ ONE_IMAGE_TOKENS = {  # of 84 x 56 pixels
     "smolvlm": 20,  # to 84 x 84, 2 x 2 tiles of 42 and the whole, 4 tokens each
     "idefics3": 20,  # to 56 x 56, 2 x 2 tiles of 28 and the whole, 4 tokens each
     "llava_onevision": 120,  # 3 x 2 tiles of 4 x 4: 96, a line end for each of 8 lines, the whole 16
-    "internvl": 28,  # 3 x 2 tiles and the whole, 4 tokens each
+    "internvl": 20,  # 2 x 2 tiles, the most of those as near to 3:2 as can be, and the whole, 4 tokens each
 }
 THREE_IMAGES_TOKENS = {  # of 112, 140 and 168 x 56 pixels
     "qwen2_vl": 30,  # 8 + 10 + 12

@@ -47,16 +47,23 @@ def test_features_made_before_made_now_and_raw_pixels_give_equal_gradients(
     before = gradients_of(family_experiment, looked(family_experiment, trajectory))
     assert all(gradient.abs().max() > 0 for gradient in before.values())
     assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
+    family_experiment.policy.vlm.train()  # with gradient checkpointing
+    checkpointed = gradients_of(family_experiment, looked(family_experiment, trajectory))
+    family_experiment.policy.vlm.eval()
+    assert largest_difference(before, checkpointed) <= GRADIENT_TOLERANCE
     monkeypatch.setattr(family_experiment.policy, "takes_features", False)
     assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
 
 
-def test_gradients_of_a_trained_tower_and_connector_are_those_of_the_plain_model(
+def test_gradients_of_a_trained_tower_with_checkpointing_are_those_of_the_plain_model_without(
     family_variant: Callable[..., Experiment], mixed_rows: list[Row]
 ) -> None:
-    experiment = family_variant(freeze=[], gradient_checkpointing=False)
+    experiment = family_variant(freeze=[])
     trajectory, policy = forced(experiment, mixed_rows), experiment.policy
+    assert policy.vlm.is_gradient_checkpointing
+    policy.vlm.train()  # only then anything is computed twice
     ours = gradients_of(experiment, trajectory)
+    policy.vlm.eval()
     by_transformers(experiment, mixed_rows, trajectory).sum().backward()
     plain, body = gradients(policy), anatomy(policy.vlm)
     assert plain.keys() == ours.keys()
@@ -66,11 +73,10 @@ def test_gradients_of_a_trained_tower_and_connector_are_those_of_the_plain_model
 
 
 def test_the_vision_cache_changes_no_bit_of_a_gradient(
-    family_variant: Callable[..., Experiment], mixed_rows: list[Row]
+    family_experiment: Experiment, family_variant: Callable[..., Experiment], mixed_rows: list[Row]
 ) -> None:
     found, kept = [], []
-    for size in (4_000_000_000, 0):
-        experiment = family_variant(vision_cache=size)
+    for experiment in (family_experiment, family_variant(vision_cache=0)):
         first = looked(experiment, forced(experiment, mixed_rows))
         second = forced(experiment, mixed_rows)
         kept.append([image is not None and image.features is not None for image in second.images])

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 from families.trials import CONFIGS, processed
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from tiny_runs import Sheet
 from transformers import ProcessorMixin
 
@@ -40,12 +40,13 @@ def test_every_model_config_is_tried_here() -> None:
 
 @pytest.fixture(scope="session")
 def processor_of(family_folder: Callable[[str], Path]) -> Callable[[str], ProcessorMixin]:
-    """The processor of a model config, with the settings that the config has for it."""
+    """The processor of a model config, with the settings that the config has for it, but for pixels of the real tiles."""
 
+    @cache
     def load(option: str) -> ProcessorMixin:
         model, family = composed([f"model={option}"]).model, FAMILY_OF[option]
-        settings = OmegaConf.to_container(model.processor)
-        return load_processor(model.name if family is None else str(family_folder(family)), settings)  # type: ignore[arg-type]
+        settings = {str(key): value for key, value in model.processor.items() if key != "size"}
+        return load_processor(model.name if family is None else str(family_folder(family)), settings)
 
     return load
 
@@ -102,3 +103,12 @@ def test_a_pixel_budget_shortens_prompts_and_pictures_alike(
     assert whole.lengths([row])[0].image == 23 * 17  # 644 x 476 in cells of 28 x 28
     assert half.lengths([row])[0].image == 11 * 9  # 320 x 240, to 308 x 252
     assert (half.process(row)["input_ids"] == processor_of("qwen").image_token_id).sum() == 11 * 9
+
+
+def test_processor_settings_of_a_model_config_are_used(
+    processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
+) -> None:
+    prompts = Prompts(processor=processor_of("internvl3_2b"), dataset=datasets[0])
+    assert (
+        prompts.lengths(mixed_rows[1:2])[0].image == 1 + 28 + 1
+    )  # up to 6 tiles: 3 x 2 and the whole, between <img> and </img>

@@ -76,7 +76,7 @@ def export(target: Target, *, request: Request) -> Path:
     folder = Path(request.folder)
     with _whole(folder) as unfinished:
         card = _fill(unfinished, target=target, told=told, request=request, verdict=verdict)
-        (unfinished / "README.md").write_text(card.text(request.push or request.folder), encoding="utf-8")
+        (unfinished / "README.md").write_text(card.text(request.push or folder.resolve().name), encoding="utf-8")
         _write_record(unfinished / RECORD, card=card, target=target)
     print(f"{target.weights} -> {folder}\n{verdict.said}")
     if card.is_adapter and is_local(card.base) and card.base != PACKAGED:

@@ -1,6 +1,7 @@
 """The README.md of shared weights: what they are, whether training helped (only as a report says it), how to use them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,18 @@ class Card:
             "library_name": "peft" if self.is_adapter else "transformers",
             "pipeline_tag": "image-text-to-text",
             "tags": [*lora, "vlm-rl", str(self.told["algorithm"])],
-            "datasets": [self.config["dataset"]["name"]],
+            "datasets": [self._data()],
             "base_model": self.base if known else None,
             "base_model_relation": ("adapter" if self.is_adapter else "finetune") if known else None,
             "license": self.license,
         }
+
+    def _data(self) -> str:
+        """The data's name on the hub, if they come from there."""
+        path = str(self.config["dataset"]["source"].get("path", ""))
+        return (
+            path if re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not Path(path).exists() else str(self.config["dataset"]["name"])
+        )
 
     def _what(self) -> str:
         kind = "An adapter in PEFT's format for" if self.is_adapter else "A whole model, trained from"
@@ -89,7 +97,7 @@ class Card:
         return (
             f"{what} The trained adapter is in its weights, merged in float32 and rounded once to {self.merged.dtype}: log-probabilities "
             f"differ from those with the adapter beside the base by {self.merged.mean:.1g} nats in the mean, {self.merged.largest:.1g} "
-            f"at most ({self.merged.num_tokens} tokens of one answer)."
+            f"at most ({self.merged.num_tokens} tokens of one answer). What was measured in training was measured with the adapter."
         )
 
     def _use(self, folder: str) -> str:

@@ -62,7 +62,7 @@ class Policy(nn.Module):
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
         self.precision = precision(vlm, dtype=dtype)
         if gradient_checkpointing:
-            vlm.gradient_checkpointing_enable({"use_reentrant": False})
+            vlm.activation_checkpointing_enable({"use_reentrant": False})
             vlm.enable_input_require_grads()
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}

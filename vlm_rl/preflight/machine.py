@@ -62,7 +62,7 @@ def measured(device: torch.device, *, dtypes: Sequence[str]) -> Machine:
 
 def _shortest(run: Callable[[], object], device: torch.device) -> float:
     """Seconds of the quickest of the runs that fit into SECONDS_EACH; the first one warms up."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     run()
     wait()
     best, end = float("inf"), time.perf_counter() + SECONDS_EACH

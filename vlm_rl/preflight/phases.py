@@ -154,7 +154,7 @@ class Tracer:
     def _learn(self, trajectory: Trajectory, trained: list[nn.Parameter], *, passes: int) -> None:
         for _ in range(passes):
             statistics = self.policy.statistics(trajectory)  # as in the loop, those of one pass live on into the next
-            statistics.logprobs.sum().backward()
+            torch.autograd.backward([statistics.logprobs.sum()])
             self._label((p.grad for p in trained if p.grad is not None), GRADIENTS)
 
     def _empty_gradients(self) -> None:

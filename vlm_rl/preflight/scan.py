@@ -46,7 +46,7 @@ class RowScan:
         needs_solutions: bool,
         solution_tokens: Callable[[list[str]], list[int]] | None = None,
     ) -> DataCheck:
-        """Three passes over the rows, in chunks: what pictures and golds there are, those themselves, then row by row."""
+        """Two passes over the rows, in chunks: what pictures and golds there are, and, once those are known, row by row."""
         cache, console = Cache(folder=self.cache), Console(stderr=True)
         with console.status("Reading the rows"):
             images, golds = _distinct(dataset)

@@ -23,11 +23,11 @@ aten = torch.ops.aten
 _INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
 
-class Shadows(TorchDispatchMode):
+class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, operations on shadows make shadows; the ledger and the list of operations say what they would cost."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = Ledger()
         self.operations: list[Operation] = []
         self._fake = FakeTensorMode()
@@ -57,7 +57,8 @@ class Shadows(TorchDispatchMode):
         """Turns the meta tensors of a module into shadows; shared ones stay shared."""
         known: dict[int, Tensor] = {}
         for part in module.modules():
-            for tensors in (part._parameters, part._buffers):
+            places: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+            for tensors in places:
                 for name, value in tensors.items():
                     if value is not None and value.is_meta:
                         tensors[name] = known.setdefault(id(value), self._cast(value))
@@ -73,7 +74,8 @@ class Shadows(TorchDispatchMode):
         """The shadow of a tensor; whole numbers and masks stay real (zeros, if they were on the meta device)."""
         if value.is_floating_point():
             with _disable_current_modes():
-                return self._faked(value)
+                shadow: Tensor = self._faked(value)
+            return shadow
         return torch.zeros(value.shape, dtype=value.dtype, device="cpu") if value.is_meta else value
 
     def _faked(self, value: Any) -> Any:
@@ -144,5 +146,5 @@ def _is_large(func: Any, tensors: list[Tensor]) -> bool:
     """Whether element by element a large mask would be made of small ones."""
     if torch.Tag.pointwise not in func.tags:
         return False
-    widest = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    widest: torch.Size = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))  # type: ignore[no-untyped-call]
     return math.prod(widest) * max(tensor.element_size() for tensor in tensors) > LARGEST_REAL

@@ -32,7 +32,7 @@ TEMPLATE = (
 
 def _processor(tokenizer: PreTrainedTokenizerBase) -> ProcessorMixin:
     size = {"height": TILE, "width": TILE}
-    images = GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=6)
+    images = GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=4)
     videos = InternVLVideoProcessor(size=size)
     return InternVLProcessor(images, tokenizer, videos, image_seq_length=4, chat_template=TEMPLATE)
 
