@@ -5,11 +5,14 @@ resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. 
 width of 512 with 8 layers and 32,000 ids; `real` the sizes of Qwen2.5-VL 3B and 7B with random weights, on a GPU only.
 
 Estimate against live tensors on two shared CPU cores, torch 2.15, transformers 5.23, the phases look, sample, score, learn:
-    tiny, LoRA                         -1.2 %  +2.7 %  +0.3 %  -0.4 %
-    tiny, full with a reference copy   -0.6 %  +1.7 %  +0.2 %  -0.3 %
-    tiny, vision too                   +1.6 %  +1.5 %  +0.2 %  +6.0 %
-    reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.6 %  (0.316 GiB at most)
-    reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.174 GiB at most)
+    tiny, LoRA                         -1.2 %  -0.2 %  +0.3 %  -0.3 %
+    tiny, full with a reference copy   -0.6 %  -0.1 %  +0.2 %  -0.3 %
+    tiny, vision too                   +1.6 %  -0.1 %  +0.2 %  +6.0 %
+    reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.6 %  (0.316 GiB at most, the process grew by 0.60)
+    reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.174 GiB, 0.42)
+    reduced, full float32              -0.2 %   0.0 %   0.0 %  +1.4 %  (1.213 GiB, 1.59)
+    reduced, full bf16                 -0.1 %  -3.4 %   0.0 %  +0.7 %  (1.140 GiB, 1.46)
+On an idle CPU phases of the tiny model take 1.1 to 2.4 times their roofline seconds, but for looks of a few milliseconds.
 `real` has not been run yet.
 """
 

@@ -55,13 +55,8 @@ class ImageInput:
     inputs: dict[str, Tensor] | None  # the processor's outputs by name: pixels and what the family gives with them
     features: ImageFeatures | None  # of a frozen vision tower
 
-    def to(self, device: torch.device | str) -> "ImageInput":
-        """The same images on another device."""
-        inputs = None if self.inputs is None else {name: value.to(device) for name, value in self.inputs.items()}
-        return replace(self, inputs=inputs, features=None if self.features is None else self.features.to(device))
 
-
-Images = tuple[ImageInput | None, ...]  # of each row; None: a row without images
+Images = tuple[ImageInput | None, ...]  # of each row; None: a row without images. On the CPU: a forward takes what it needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +74,8 @@ class QueryBatch:
     images: Images
 
     def to(self, device: torch.device | str, **_: Any) -> "QueryBatch":
-        """Lightning moves batches by this."""
-        moved = _moved(self, device)
-        return replace(moved, images=tuple(None if image is None else image.to(device) for image in self.images))
+        """Lightning moves batches by this; images stay where they are, those of a batch can be tens of GB."""
+        return _moved(self, device)
 
     def pin_memory(self) -> "QueryBatch":
         """Lightning asks for it on CUDA; batches are small against responses, so nothing is pinned."""

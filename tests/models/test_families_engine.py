@@ -1,5 +1,7 @@
 """The embedded engine on every family: its log-probabilities are training's, groups share a prefill, rows leave early."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,21 @@ def test_groups_share_the_prefill_and_finished_rows_leave_the_batch(hot: Policy,
 def test_image_ids_are_never_sampled(hot: Policy) -> None:
     assert hot.banned[hot.vlm.config.image_token_id]
     assert not hot.banned[list(range(256))].any()  # ordinary text
+
+
+def test_prompts_are_read_in_batches_of_so_many_tokens_and_answered_together(
+    hot: Policy, queries: QueryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = sampled(hot, queries)
+    width = queries.query_ids.shape[1]
+    monkeypatch.setattr(hot, "optimization", replace(hot.optimization, forward_batch_tokens=2 * width))
+    shapes: list[tuple[int, ...]] = []
+    seen = hot.vlm.model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    in_parts = sampled(hot, queries)
+    seen.remove()
+    assert shapes[:2] == [(2, width), (1, width)]  # three prompts in two forwards
+    assert {length for _, length in shapes[2:]} == {1}
+    assert torch.equal(in_parts.response_ids, at_once.response_ids)
+    torch.testing.assert_close(in_parts.engine_logprobs, at_once.engine_logprobs, atol=2e-5, rtol=0)

@@ -66,6 +66,7 @@ def check_family(benchmark: ModuleType, folder_of: Callable[[str], Path], family
     check(benchmark, benchmark.Case(name=family, at=at, overrides=overrides, max_new_tokens=6, batch_size=4))
 
 
+@pytest.mark.slow
 def test_a_family_takes_what_was_estimated_deep_stack_and_trained_tower_included(
     benchmark: ModuleType, folder_of: Callable[[str], Path]
 ) -> None:

@@ -26,7 +26,7 @@ WORK = Workload(
     forward_batch_size=16,
     needs_old_logprobs=True,
     needs_reference=True,
-    foreach=False,
+    on_gpu=False,
 )
 LENGTH = RunLength(
     num_steps=10, num_rows=80, features_are_kept=False, num_evaluations=3, evaluated_rows=5, evaluated_responses=20

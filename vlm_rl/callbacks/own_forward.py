@@ -12,6 +12,7 @@ import torch
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.vision import in_dtype_of
 
 
 class ForwardMismatch(RuntimeError):
@@ -55,12 +56,8 @@ def forward_difference(policy: Policy, encoder: PromptEncoder, row: Row) -> floa
     )
     ours = policy.next_token_logprobs(hidden[:, -1], temperature=1.0)
     output: dict[str, Any] = encoder.prompts.process(row).to(policy.device)
-    logits = policy.vlm(**{name: pixels_like(policy, value) for name, value in output.items()}).logits[:, -1].float()
+    with policy.precision.forward(policy.device):
+        logits = policy.vlm(**in_dtype_of(policy.vlm, output)).logits[:, -1].float()
     theirs = logits.masked_fill(policy.banned, -torch.inf).log_softmax(-1)
     policy.vlm.train(training)
     return float((theirs.exp() * (ours - theirs).masked_fill(policy.banned, 0).abs()).sum())
-
-
-def pixels_like(policy: Policy, value: torch.Tensor) -> torch.Tensor:
-    """Pixels in the dtype of the weights, as Transformers' pipelines hand them in."""
-    return value.to(policy.vlm.dtype) if value.is_floating_point() else value

@@ -74,7 +74,7 @@ def workload_of(
         forward_batch_size=max(engine.get("forward_batch_size", 1) for engine in engines),  # a server has its own
         needs_old_logprobs=algorithm.needs_old_logprobs,
         needs_reference=algorithm.needs_reference,
-        foreach=on_gpu,
+        on_gpu=on_gpu,
     )
 
 

@@ -18,6 +18,7 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.models.family import OF_TEXT, TOKEN_TYPES
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.prompts import Prompts
+from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.types import ImageInput, QueryBatch
 
 KEPT_ROWS = 20_000  # encoded prompts that stay in memory; about 200 MB at 500 tokens
@@ -82,7 +83,7 @@ class PromptEncoder:
     def _process(self, row: Row) -> tuple[EncodedRow, ImageInput | None]:
         """One call of the processor."""
         output, key = self.prompts.process(row), images_key(row)
-        inputs = {name: value for name, value in output.items() if name not in OF_TEXT}
+        inputs = in_dtype_of(self._policy.vlm, {name: value for name, value in output.items() if name not in OF_TEXT})
         encoded = self._row_of(output, inputs)
         self._encoded[row.question, key] = encoded
         if len(self._encoded) > KEPT_ROWS:

@@ -35,7 +35,8 @@ def policy_logprobs(
 
 def _chunk_statistics(hidden: Tensor, ids: Tensor, head: Head, temperature: float, banned: Tensor) -> tuple[Tensor, Tensor]:
     everything = policy_logprobs(hidden, head=head, temperature=temperature, banned=banned)
-    entropy = -(everything.exp() * everything.masked_fill(banned, 0)).sum(-1)
+    known = everything.detach()  # nobody learns from the entropy, and its graph would keep two more (token, vocab) blocks alive
+    entropy = -(known.exp() * known.masked_fill(banned, 0)).sum(-1)
     return everything.gather(-1, ids[:, None])[:, 0], entropy
 
 
@@ -48,7 +49,7 @@ def token_statistics(
     banned: Bool[Tensor, " vocab"],
     chunk_tokens: int = CHUNK_TOKENS,
 ) -> TokenStatistics:
-    """Log-probability and exact entropy of each token, chunk by chunk."""
+    """Log-probability, with gradients unless switched off, and exact entropy, without, of each token, chunk by chunk."""
     logprobs, entropies = [], []
     for chunk, chunk_ids in zip(torch.split(hidden, chunk_tokens), torch.split(ids, chunk_tokens), strict=True):
         arguments = (chunk, chunk_ids, head, temperature, banned)

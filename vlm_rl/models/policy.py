@@ -114,7 +114,7 @@ class Policy(nn.Module):
         if images.features is not None:
             return images
         with self.precision.forward(self.device):
-            features = vision.features_of(self.vlm, images)
+            features = vision.features_of(self.vlm, images).to("cpu")
         self.vision_cache.put(images.key, features)
         return replace(images, inputs=None, features=features)
 
@@ -127,7 +127,8 @@ class Policy(nn.Module):
             return vision.pixels(self.vlm, shown)
         new = {image.key: image for image in shown if image.features is None}  # a group shows its images many times
         made = {key: vision.features_of(self.vlm, image) for key, image in new.items()}
-        return {"mm_encoder_outputs": {"image": vision.joined([image.features or made[image.key] for image in shown])}}
+        features = [made[image.key] if image.features is None else image.features.to(self.device) for image in shown]
+        return {"mm_encoder_outputs": {"image": vision.joined(features)}}
 
     def hidden(
         self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object

@@ -5,7 +5,7 @@ family without that way in gets its pixels at every forward.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def takes_features(vlm: PreTrainedModel) -> bool:
 def features_of(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures:
     """The images of one prompt through tower and connector; with gradients unless switched off."""
     assert images.inputs is not None
-    inputs = arguments(vlm.model.get_image_features, in_dtype_of(vlm, images.inputs))
+    inputs = arguments(vlm.model.get_image_features, _on_device_of(vlm, images.inputs))
     output = vlm.model.get_image_features(**inputs, return_dict=True)
     pooled = output.pooler_output
     deep = getattr(output, "deepstack_features", None)
@@ -35,7 +35,7 @@ def features_of(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures:
 
 
 def joined(features: Sequence[ImageFeatures]) -> BaseModelOutputWithPooling:
-    """The features of several prompts as the model's own tower would have returned them for all their images."""
+    """The features of several prompts, on one device, as the model's own tower would have returned them for all their images."""
     pooled = [f.pooled for f in features]
     tensors = [p for p in pooled if isinstance(p, Tensor)]
     whole = torch.cat(tensors) if tensors else tuple(image for images in pooled for image in images)
@@ -48,13 +48,17 @@ def joined(features: Sequence[ImageFeatures]) -> BaseModelOutputWithPooling:
 
 def pixels(vlm: PreTrainedModel, images: Sequence[ImageInput]) -> dict[str, object]:
     """The processor's outputs of several prompts as one, padded with zeros where sizes differ."""
-    inputs = [in_dtype_of(vlm, image.inputs) for image in images if image.inputs is not None]
+    inputs = [_on_device_of(vlm, image.inputs) for image in images if image.inputs is not None]
     return arguments(vlm.model.forward, {name: _concatenated([values[name] for values in inputs]) for name in inputs[0]})
 
 
-def in_dtype_of(vlm: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pixels in the dtype of the weights; counts and masks stay."""
+def in_dtype_of(vlm: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pixels in the dtype of the weights, half the memory in bfloat16; counts, masks and ids stay."""
     return {name: value.to(vlm.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+
+
+def _on_device_of(vlm: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.to(vlm.device) for name, value in inputs.items()}
 
 
 def _concatenated(values: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from vlm_rl.types import ImageFeatures
 
 
 class VisionCache:
-    """Least recently used first out; 0 bytes: nothing is kept. Features live on the CPU between steps."""
+    """Least recently used first out; 0 bytes: nothing is kept."""
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -20,10 +20,10 @@ class VisionCache:
         return self._features.get(key)
 
     def put(self, key: str, features: ImageFeatures) -> None:
-        """Keeps the features while there is room."""
+        """Keeps the features, which are on the CPU, while there is room."""
         if key in self._features or features.nbytes > self._max_bytes:
             return
-        self._features[key] = features.to("cpu")
+        self._features[key] = features
         self._bytes += features.nbytes
         while self._bytes > self._max_bytes:
             _, evicted = self._features.popitem(last=False)

@@ -53,7 +53,7 @@ class Tracer:
         self._label(self.policy.parameters(), WEIGHTS)
         self._label((p for copy in self._copies for p in copy.parameters()), REFERENCE)
         self._phases: list[Phase] = []
-        self._pixel_bytes = self._feature_bytes = 0  # on the device, of a typical prompt
+        self._pixel_bytes = self._feature_bytes = 0  # of a typical prompt
 
     def _with_reference(self, policy: Policy) -> Policy:
         if self._workload.needs_reference:
@@ -84,7 +84,7 @@ class Tracer:
         trained = parts.trained(self.policy.vlm)
         optimizer = self.policy.optimization.optimizer(trained, scale=1.0)
         for group in optimizer.param_groups:
-            group["foreach"] = self._workload.foreach
+            group["foreach"] = self._workload.on_gpu
         self._empty_gradients()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -173,15 +173,15 @@ class Tracer:
         made = []
         for place in range(count):
             inputs = None if features is not None else {k: self._shadows.of(v) for k, v in prompt.inputs.items()}
-            own = None if features is None else copied(features)
+            own = None if features is None else features if self._workload.on_gpu else copied(features)
             made.append(ImageInput(key=str(place), inputs=inputs, features=own))
             self._label(own.tensors if own is not None else (inputs or {}).values(), IMAGES)
         return tuple(made)
 
     @contextmanager
     def _other_images(self, *, pixels: int = 0, features: int = 0) -> Iterator[None]:
-        """Room for the pictures of a generation step but for so many: pixels stay on the device, features come to them."""
-        count = self._workload.batch_size
+        """Room for the pictures of a generation step but for so many, where memory is the host's: pixels, then features too."""
+        count = 0 if self._workload.on_gpu else self._workload.batch_size
         size = max(0, count - pixels) * self._pixel_bytes + max(0, count - features) * self._feature_bytes
         held = torch.empty(size // 2, dtype=torch.float16)
         self._label([held], IMAGES)

@@ -13,6 +13,7 @@ from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.models.family import OF_TEXT, TOKEN_TYPES
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.prompts import chat
+from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.types import ImageInput, QueryBatch, Response, ResponseBatch, Trajectory
 
@@ -50,7 +51,7 @@ def blank_prompt(policy: Policy, shape: PromptShape) -> BlankPrompt:
     missing = max(0, shape.tokens - ids.shape[1])
     ids = torch.cat([ids[:, -1:].expand(1, missing), ids], dim=1)
     types = torch.cat([types.new_zeros(1, missing), types], dim=1)
-    inputs = {name: value for name, value in output.items() if name not in OF_TEXT}
+    inputs = in_dtype_of(policy.vlm, {name: value for name, value in output.items() if name not in OF_TEXT})
     return BlankPrompt(
         ids=ids, types=types, positions=policy.position_ids(ids, types, inputs), inputs=inputs if pictures else None
     )

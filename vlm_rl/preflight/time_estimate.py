@@ -13,7 +13,7 @@ from vlm_rl.preflight.phases import TRACED_TOKENS, Phase
 from vlm_rl.preflight.workload import Workload
 
 SHORTEST = 0.25  # mean response of the quick end, in shares of max_new_tokens
-SLOWER = 3.0  # over the roofline, at the slow end; benchmarks/memory_estimate.py saw 1.3 to 3.7, and 9 for a short look
+SLOWER = 3.0  # over the roofline, at the slow end; benchmarks/memory_estimate.py saw 1.1 to 2.4 on an idle CPU
 LOOK, SAMPLE, SCORE, LEARN = "vision", "step 2, sampling", "step 3, log-probabilities", "step 4, update"
 
 

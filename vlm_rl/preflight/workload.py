@@ -19,7 +19,7 @@ class Workload:
     forward_batch_size: int  # sequences that the embedded engine samples at a time
     needs_old_logprobs: bool
     needs_reference: bool
-    foreach: bool  # AdamW over all weights at once, as on CUDA: it needs room for temporary copies
+    on_gpu: bool  # AdamW takes all weights at once, with temporary copies; pictures wait in the host's memory
 
     @property
     def num_responses(self) -> int:

@@ -4,6 +4,7 @@ Each prompt is encoded once and shared by its group; one uniform number decides 
 Positions are handed in, so the model's own `rope_deltas` state is never used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,17 +113,13 @@ class HuggingFaceEngine:
         return ids, logprobs
 
     def _prefill(self, policy: Policy, queries: QueryBatch, group: int) -> tuple[_Alive, Tensor]:
-        cache = DynamicCache(config=policy.vlm.config.get_text_config())
-        hidden = policy.hidden(
-            ids=queries.query_ids,
-            mask=queries.attention_mask,
-            types=queries.mm_token_type_ids,
-            positions=queries.position_ids,
-            images=queries.images,
-            past_key_values=cache,
-            use_cache=True,
-        )[:, -1]
-        count = len(queries.rows) * group
+        num_rows, width = queries.query_ids.shape
+        size = max(
+            1, policy.optimization.forward_batch_tokens // width
+        )  # prompts at once: more sequences can write than be read
+        parts = [self._read(policy, queries, slice(start, start + size)) for start in range(0, num_rows, size)]
+        cache, hidden = merged([cache for cache, _ in parts]), torch.cat([hidden for _, hidden in parts])
+        count = num_rows * group
         if group > 1:
             cache.reorder_cache(torch.arange(count, device=policy.device) // group)
         rows = _Alive(
@@ -134,6 +131,21 @@ class HuggingFaceEngine:
             num_axes=len(queries.position_ids),
         )
         return rows, hidden.repeat_interleave(group, 0)
+
+    @staticmethod
+    def _read(policy: Policy, queries: QueryBatch, chosen: slice) -> tuple[DynamicCache, Tensor]:
+        """Some of the prompts, padded as all of them are: their cache and their last hidden states."""
+        cache = DynamicCache(config=policy.vlm.config.get_text_config())
+        hidden = policy.hidden(
+            ids=queries.query_ids[chosen],
+            mask=queries.attention_mask[chosen],
+            types=queries.mm_token_type_ids[chosen],
+            positions=queries.position_ids[:, chosen],
+            images=queries.images[chosen],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return cache, hidden[:, -1].clone()  # alone, so that the states of all other tokens are forgotten
 
     @staticmethod
     def _step(policy: Policy, rows: _Alive, tokens: Tensor) -> Tensor:
@@ -149,6 +161,26 @@ class HuggingFaceEngine:
         )
         rows.next_positions = rows.next_positions + 1
         return hidden[:, -1]
+
+
+def merged(caches: Sequence[DynamicCache]) -> DynamicCache:
+    """The caches of several batches of one width as one; layer by layer, so that only one layer is there twice."""
+    whole, *others = caches
+    for layer, *more in zip(whole.layers, *(cache.layers for cache in others), strict=True) if others else ():
+        for name, value in list(vars(layer).items()):
+            rest = [vars(other).pop(name) for other in more]
+            if isinstance(value, Tensor) and value.dim():  # a number, such as a window, is the same in all
+                setattr(layer, name, torch.cat([value, *rest]))
+            elif isinstance(value, list):  # states of linear attention
+                setattr(
+                    layer,
+                    name,
+                    [
+                        torch.cat(states) if isinstance(states[0], Tensor) else states[0]
+                        for states in zip(value, *rest, strict=True)
+                    ],
+                )
+    return whole
 
 
 def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> ResponseBatch:
