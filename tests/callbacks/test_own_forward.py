@@ -3,7 +3,7 @@
 import pytest
 from tiny_runs import Build
 
-from vlm_rl.callbacks.own_forward import ForwardMismatch, check_own_forward, forward_difference
+from vlm_rl.callbacks.own_forward import ForwardMismatch, check_own_forward, examples, forward_difference
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import family
 
@@ -38,3 +38,9 @@ def test_the_check_leaves_the_mode_of_the_model_as_it_was(built: Build, mixed_ro
     experiment.policy.train()
     forward_difference(experiment.policy, experiment.encoder, mixed_rows[0])
     assert experiment.policy.vlm.training
+
+
+def test_a_prompt_of_each_kind_is_looked_at_as_text_alone_would_not_show_wrong_positions(mixed_rows: list[Row]) -> None:
+    none, one, three = mixed_rows
+    assert [row.id for row in examples([none, none, three, one, three])] == ["none", "three", "one"]
+    assert [row.id for row in examples([one])] == ["one"]

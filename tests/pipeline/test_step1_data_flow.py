@@ -37,7 +37,7 @@ def ids(rows: Sequence[Row]) -> list[int]:
 
 
 def test_no_row_comes_twice_in_an_epoch_and_the_last_incomplete_batch_is_dropped(experiment: Experiment) -> None:
-    steps = [ids(flow(experiment).global_rows(step)) for step in range(12)]
+    steps = [flow(experiment).global_order(step) for step in range(12)]
     assert len(flow(experiment)) == 12  # 11 // 3 steps, 4 epochs
     epochs = [[*steps[i], *steps[i + 1], *steps[i + 2]] for i in range(0, 12, 3)]
     assert all(len(set(epoch)) == 9 for epoch in epochs)
@@ -47,9 +47,9 @@ def test_no_row_comes_twice_in_an_epoch_and_the_last_incomplete_batch_is_dropped
 
 def test_an_epoch_of_whole_batches_is_a_permutation(experiment: Experiment) -> None:
     whole = flow(experiment, batch_size=11)
-    assert sorted(ids(whole.global_rows(0))) == list(range(11))
-    assert ids(whole.global_rows(0)) != ids(whole.global_rows(1))
-    assert ids(whole.global_rows(0)) != ids(flow(experiment, batch_size=11, seed=1).global_rows(0))
+    assert sorted(whole.global_order(0)) == list(range(11))
+    assert whole.global_order(0) != whole.global_order(1)
+    assert whole.global_order(0) != flow(experiment, batch_size=11, seed=1).global_order(0)
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 5, 11, 12])
@@ -68,7 +68,7 @@ def test_ranks_share_a_batch_out_and_keep_the_places_of_their_rows(experiment: E
         mine.start(first_step=0, rank=rank, num_ranks=3)
         shares.append(mine.queries(4))
     assert [share.indices for share in shares] == [(0,), (1,), (2,)]
-    everything = ids(flow(experiment).global_rows(4))
+    everything = flow(experiment).global_order(4)
     assert [ids(share.rows) for share in shares] == [[row] for row in everything]
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import roll_out
+from transformers import DynamicCache
+from transformers.cache_utils import LinearAttentionLayer
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.models.encoding import PromptEncoder
@@ -14,7 +16,7 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
 from vlm_rl.randomness import stream_seed
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
-from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
+from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, merged
 from vlm_rl.rollout.solution_engine import SolutionEngine
 from vlm_rl.types import QueryBatch, ResponseBatch
 
@@ -171,3 +173,18 @@ def test_the_solution_engine_writes_the_solution_and_a_stop_id(experiment: Exper
         assert ids[-1] in experiment.policy.stop_ids
     with pytest.raises(ValueError, match=r"set algorithm.group_size=1"):
         engine.generate(queries, FULL, np.zeros((2, 3), dtype=np.int64))
+
+
+def test_caches_of_linear_attention_are_merged_too() -> None:
+    def cache(number: float) -> DynamicCache:
+        layer, states = LinearAttentionLayer(), torch.full((2, 3, 4), number)
+        layer.update_conv_state(states)
+        layer.update_recurrent_state(states)
+        whole = DynamicCache()
+        whole.layers = [layer]
+        return whole
+
+    layer = merged([cache(1.0), cache(2.0)]).layers[0]
+    for states in (layer.conv_states[0], layer.recurrent_states[0]):
+        assert states[:, 0, 0].tolist() == [1, 1, 2, 2]
+    assert layer.has_previous_state[0]

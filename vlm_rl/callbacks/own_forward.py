@@ -1,9 +1,11 @@
 """Before the first step: the forward that is trained is the model's own.
 
 The loop hands features and positions in, so that sampling and training share them. For a family that nobody has tried, this
-is where it would go wrong in silence; one prompt through Transformers' own forward shows it.
+is where it would go wrong in silence; one prompt of each kind through Transformers' own forward shows it.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -14,6 +16,8 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import in_dtype_of
 
+LOOKED_THROUGH = 1000
+
 
 class ForwardMismatch(RuntimeError):
     """What is trained is not what Transformers computes for this model."""
@@ -22,11 +26,20 @@ class ForwardMismatch(RuntimeError):
 class OwnForward(lightning.Callback):
     """The check at the start of training, on the device that trains."""
 
-    def __init__(self, *, policy: Policy, encoder: PromptEncoder, row: Row, tolerance: float) -> None:
-        self._policy, self._encoder, self._row, self._tolerance = policy, encoder, row, tolerance
+    def __init__(self, *, policy: Policy, encoder: PromptEncoder, rows: Sequence[Row], tolerance: float) -> None:
+        self._policy, self._encoder, self._rows, self._tolerance = policy, encoder, rows, tolerance
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        check_own_forward(self._policy, self._encoder, self._row, tolerance=self._tolerance)
+        for row in examples(self._rows):
+            check_own_forward(self._policy, self._encoder, row, tolerance=self._tolerance)
+
+
+def examples(rows: Sequence[Row]) -> list[Row]:
+    """The first row with no image, with one and with several, of the first LOOKED_THROUGH: families differ in all three."""
+    found: dict[int, Row] = {}
+    for row in itertools.islice(rows, LOOKED_THROUGH):
+        found.setdefault(min(2, len(row.images)), row)
+    return list(found.values())
 
 
 def check_own_forward(policy: Policy, encoder: PromptEncoder, row: Row, *, tolerance: float) -> None:

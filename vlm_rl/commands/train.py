@@ -120,7 +120,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
         OwnForward(
             policy=experiment.policy,
             encoder=experiment.encoder,
-            row=experiment.dataset.train[0],
+            rows=experiment.dataset.train,
             tolerance=experiment.cfg.parity.tolerance,
         ),
         recorder,

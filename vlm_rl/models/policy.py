@@ -19,7 +19,7 @@ from vlm_rl.models.logprobs import policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import precision
 from vlm_rl.models.vision_cache import VisionCache
-from vlm_rl.types import ImageInput, Images, QueryBatch, Tokens, Trajectory
+from vlm_rl.types import ImageFeatures, ImageInput, Images, QueryBatch, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class Policy(nn.Module):
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
         self.precision = precision(vlm, dtype=dtype)
+        self.precision.even_out(vlm)
         if gradient_checkpointing:
             vlm.activation_checkpointing_enable({"use_reentrant": False})
             vlm.enable_input_require_grads()
@@ -125,10 +126,12 @@ class Policy(nn.Module):
             return {}
         if not self.takes_features:
             return vision.pixels(self.vlm, shown)
-        new = {image.key: image for image in shown if image.features is None}  # a group shows its images many times
-        made = {key: vision.features_of(self.vlm, image) for key, image in new.items()}
-        features = [made[image.key] if image.features is None else image.features.to(self.device) for image in shown]
-        return {"mm_encoder_outputs": {"image": vision.joined(features)}}
+        different = {image.key: image for image in shown}  # a group shows its images many times
+        ready = {key: self._features(image) for key, image in different.items()}
+        return {"mm_encoder_outputs": {"image": vision.joined([ready[image.key] for image in shown])}}
+
+    def _features(self, image: ImageInput) -> ImageFeatures:
+        return vision.features_of(self.vlm, image) if image.features is None else image.features.to(self.device)
 
     def hidden(
         self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object

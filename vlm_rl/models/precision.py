@@ -20,6 +20,20 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.autocast_to)
 
+    def even_out(self, vlm: PreTrainedModel) -> None:
+        """Where autocast is on, raises to float32 all that it does not round itself: only linear layers may stay as they are.
+
+        Norms, embeddings and convolutions of frozen parts would otherwise meet activations of the other dtype; some families
+        (SmolVLM's merge of features, InternVL's connector) refuse that. Raised weights hold the same numbers.
+        """
+        if self.autocast_to is None:
+            return
+        linear = {id(module.weight) for module in vlm.modules() if isinstance(module, nn.Linear)}
+        table = id(vlm.get_input_embeddings().weight)  # a tied head is raised with it
+        for parameter in vlm.parameters():
+            if id(parameter) == table or id(parameter) not in linear:
+                parameter.data = parameter.data.float()
+
     def compact(self, untrained: PreTrainedModel) -> None:
         """Halves a copy that only serves as reference: its linear layers go back to the precision that they were loaded in.
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from torch.utils.data import IterableDataset
 
 from vlm_rl.datasets.dataset import Dataset
-from vlm_rl.datasets.row import Row
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.randomness import stream
 from vlm_rl.stopwatch import Stopwatch
@@ -39,13 +38,14 @@ class DataFlow(IterableDataset[QueryBatch]):
 
     def queries(self, step: int) -> QueryBatch:
         """This rank's share of the batch of one generation step."""
-        rows = self.global_rows(step)
-        indices = range(self.rank, len(rows), self.num_ranks)
-        return self._encoder.batch([rows[i] for i in indices], indices=indices, step=step)
+        chosen = self.global_order(step)
+        indices = range(self.rank, len(chosen), self.num_ranks)
+        return self._encoder.batch([self._dataset.train[chosen[i]] for i in indices], indices=indices, step=step)
 
-    def global_rows(self, step: int) -> list[Row]:
-        """The rows of one generation step over all ranks."""
+    def global_order(self, step: int) -> list[int]:
+        """Places in the training rows of the rows of one generation step, over all ranks."""
         epoch, place = divmod(step, self._dataset.steps_per_epoch)
         order = stream(self._seed, "row_order", epoch).permutation(len(self._dataset.train))
         size = self._dataset.batch_size
-        return [self._dataset.train[int(i)] for i in order[place * size : (place + 1) * size]]
+        chosen: list[int] = order[place * size : (place + 1) * size].tolist()
+        return chosen

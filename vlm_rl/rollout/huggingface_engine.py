@@ -6,6 +6,7 @@ Positions are handed in, so the model's own `rope_deltas` state is never used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,19 +169,15 @@ def merged(caches: Sequence[DynamicCache]) -> DynamicCache:
     whole, *others = caches
     for layer, *more in zip(whole.layers, *(cache.layers for cache in others), strict=True) if others else ():
         for name, value in list(vars(layer).items()):
-            rest = [vars(other).pop(name) for other in more]
-            if isinstance(value, Tensor) and value.dim():  # a number, such as a window, is the same in all
-                setattr(layer, name, torch.cat([value, *rest]))
-            elif isinstance(value, list):  # states of linear attention
-                setattr(
-                    layer,
-                    name,
-                    [
-                        torch.cat(states) if isinstance(states[0], Tensor) else states[0]
-                        for states in zip(value, *rest, strict=True)
-                    ],
-                )
+            setattr(layer, name, _together([value, *(vars(other).pop(name) for other in more)]))
     return whole
+
+
+def _together(values: list[Any]) -> Any:
+    """Tensors along the batch, also those in dictionaries (states of linear attention); numbers are the same in all."""
+    if isinstance(values[0], dict):
+        return {key: _together([value[key] for value in values]) for key in values[0]}
+    return torch.cat(values) if isinstance(values[0], Tensor) and values[0].dim() else values[0]
 
 
 def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> ResponseBatch:
