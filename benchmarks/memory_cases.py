@@ -177,5 +177,6 @@ def workload_of(case: Case, experiment: Experiment) -> Workload:
         forward_batch_size=experiment.cfg.rollout.engine.forward_batch_size,
         needs_old_logprobs=True,
         needs_reference=experiment.algorithm.needs_reference,
+        num_ranks=1,
         on_gpu=torch.cuda.is_available(),
     )

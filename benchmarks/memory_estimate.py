@@ -5,11 +5,11 @@ resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. 
 width of 512 with 8 layers and 32,000 ids; `real` the sizes of Qwen2.5-VL 3B and 7B with random weights, on a GPU only.
 
 Estimate against live tensors on two shared CPU cores, torch 2.15, transformers 5.23, the phases look, sample, score, learn:
-    tiny, LoRA                         -1.2 %  -0.2 %  +0.3 %  -0.3 %
+    tiny, LoRA                         -1.2 %  -0.2 %  +0.3 %  -0.4 %
     tiny, full with a reference copy   -0.6 %  -0.1 %  +0.2 %  -0.3 %
-    tiny, vision too                   +1.6 %  -0.1 %  +0.2 %  +6.0 %
-    reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.6 %  (0.316 GiB at most, the process grew by 0.60)
-    reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.174 GiB, 0.42)
+    tiny, vision too                   +1.6 %  -0.1 %  +0.2 %  +6.1 %
+    reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.7 %  (0.310 GiB at most, the process grew by 0.56)
+    reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.161 GiB, 0.43)
     reduced, full float32              -0.2 %   0.0 %   0.0 %  +1.4 %  (1.213 GiB, 1.59)
     reduced, full bf16                 -0.1 %  -3.4 %   0.0 %  +0.7 %  (1.140 GiB, 1.46)
 On an idle CPU phases of the tiny model take 1.1 to 2.4 times their roofline seconds, but for looks of a few milliseconds.
@@ -171,7 +171,13 @@ def expected_seconds(traced: Traced, case: Case, experiment: Experiment) -> list
     """Roofline seconds of the four measured phases; no run is that fast, see time_estimate.SLOWER."""
     machine = measured(experiment.policy.device, dtypes=("float32", "bfloat16"))
     length = RunLength(
-        num_steps=1, num_rows=1, features_are_kept=False, num_evaluations=0, evaluated_rows=0, evaluated_responses=0
+        num_steps=1,
+        writes_responses=True,
+        num_rows=1,
+        features_are_kept=False,
+        num_evaluations=0,
+        evaluated_rows=0,
+        evaluated_responses=0,
     )
     found = duration(traced.phases, workload=workload_of(case, experiment), length=length, machine=machine)
     return [phase.high / SLOWER for phase in found.phases.values()]

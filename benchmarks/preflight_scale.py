@@ -2,6 +2,7 @@
 
     python benchmarks/preflight_scale.py            # cold cache, then warm
     python benchmarks/preflight_scale.py --rows 10000 --images 100
+    python benchmarks/preflight_scale.py --rows 20000 --images 20000 --sizes varied     # a size for each picture
 
 The data are made in a temporary folder; CPU seconds are those of the command without the judge's workers. The bar: under 3 minutes on 2
 cores, memory that does not grow with the pictures. Measured at full size on 2 cores that did much else (Linux x86-64, 24 GiB): 86 s, 38 CPU
@@ -23,6 +24,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SIDE = 512  # pixels
+LEAST, SPREAD = 150, 200  # pixels: of varied pictures the least side, and how many widths there are for each height
 DISTINCT_GOLDS = 5_000
 HELD_OUT = 200  # rows of validation and of test
 LIMITS = ("dataset.batch_size=128", "dataset.ppo_batch_size=32", "dataset.max_prompt_tokens=1024")
@@ -37,14 +39,15 @@ class Cost:
     peak_bytes: int  # resident
 
 
-def write_images(folder: Path, *, count: int, side: int = SIDE) -> list[str]:
-    """Photograph-like JPEGs: a gradient with noise, some 60 kB each at 512 x 512."""
+def write_images(folder: Path, *, count: int, side: int = SIDE, varied: bool = False) -> list[str]:
+    """Photograph-like JPEGs: a gradient with noise, some 60 kB each at 512 x 512; if `varied`, no two of one size."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     names = [f"images/{i}.jpg" for i in range(count)]
-    slope = np.linspace(0, 160, side)[:, None, None] + np.linspace(0, 60, 3)
-    for name in names:
-        noise = rng.integers(0, 36, (side, side, 3)) + rng.integers(0, 60)
+    for i, name in enumerate(names):
+        height, width = (LEAST + i // SPREAD, LEAST + i % SPREAD) if varied else (side, side)
+        slope = np.linspace(0, 160, height)[:, None, None] + np.linspace(0, 60, 3)
+        noise = rng.integers(0, 36, (height, width, 3)) + rng.integers(0, 60)
         Image.fromarray(np.clip(slope + noise, 0, 255).astype(np.uint8)).save(folder / name, quality=85)
     return names
 
@@ -88,14 +91,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--images", type=int, default=1_000)
+    parser.add_argument("--sizes", choices=("same", "varied"), default="same")
     parser.add_argument("overrides", nargs="*", help="further overrides of train.py")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_rows(Path(folder), images=write_images(Path(folder), count=chosen.images), num_train=chosen.rows)
+        images = write_images(Path(folder), count=chosen.images, varied=chosen.sizes == "varied")
+        write_rows(Path(folder), images=images, num_train=chosen.rows)
         for state in ("cold", "warm"):
             cost = preflight(Path(folder), overrides=tuple(chosen.overrides))
             print(
-                f"{state} cache: {chosen.rows:,} rows, {chosen.images:,} images: {cost.wall_s:.1f} s, "
+                f"{state} cache: {chosen.rows:,} rows, {chosen.images:,} images, sizes {chosen.sizes}: {cost.wall_s:.1f} s, "
                 f"{cost.cpu_s:.1f} s of CPU, {cost.peak_bytes / 2**20:,.0f} MiB at most",
                 flush=True,
             )

@@ -182,8 +182,13 @@ def test_only_a_folder_of_an_earlier_export_is_replaced(run: Path, tmp_path: Pat
         export_of(run, tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
     first = export_of(run, tmp_path / "mine")
-    (first / "README.md").write_text("old")
-    assert (export_of(run, tmp_path / "mine") / "README.md").read_text() != "old"
+    assert "apache-2.0" in (export_of(run, first, license="apache-2.0") / "README.md").read_text()
+    (first / "README.md").write_text("my own words")
+    (first / "my_notes.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"added or edited since: README\.md, my_notes\.txt\."):
+        export_of(run, first)
+    assert (first / "README.md").read_text() == "my own words"
+    assert (first / "my_notes.txt").read_text() == "years of work"
 
 
 def test_a_checkpoint_is_no_card_with_gaps_but_says_what_it_is(run: Path) -> None:

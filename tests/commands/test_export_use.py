@@ -4,12 +4,15 @@ import contextlib
 import io
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exported_runs import export_of, run_of
-from huggingface_hub import HfApi
+from httpx import Request, Response
+from huggingface_hub import HfApi, ModelInfo
+from huggingface_hub.errors import RepositoryNotFoundError
 from peft import PeftModel
 from PIL import Image
 from tiny_runs import Build
@@ -39,9 +42,15 @@ class FakeHub(HfApi):
     """What is asked of the hub, in order."""
 
     asked: list[tuple[str, Any]]
+    there: Mapping[str, bool] = {}  # repositories that are there, and whether they are private
 
     def __init__(self) -> None:
         FakeHub.asked = []
+
+    def repo_info(self, name: str) -> ModelInfo:
+        if name not in self.there:
+            raise RepositoryNotFoundError(name, response=Response(404, request=Request("GET", "https://hub")))
+        return ModelInfo(id=name, private=self.there[name])
 
     def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> str:
         self.asked.append(("create", (name, private, exist_ok)))
@@ -60,6 +69,29 @@ def test_a_push_makes_a_private_repository_and_uploads_the_folder(
     assert FakeHub.asked == [("create", ("me/mine", True, True)), ("upload", ("me/mine", sorted(os.listdir(folder))))]
     assert '"me/mine"' in (folder / "README.md").read_text()
     assert "Pushed to https://hub/me/mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("is_private", "private"), [(True, True), (True, False), (False, False)])
+def test_a_push_goes_into_a_repository_that_is_there(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_private: bool, private: bool
+) -> None:
+    monkeypatch.setattr(exporting, "get_token", lambda: "hf_fake")
+    monkeypatch.setattr(exporting, "HfApi", FakeHub)
+    monkeypatch.setattr(FakeHub, "there", {"me/mine": is_private})
+    export_of(run, tmp_path / "mine", push="me/mine", private=private)
+    assert [what for what, _ in FakeHub.asked] == ["create", "upload"]
+
+
+def test_a_private_push_into_a_public_repository_is_refused_before_anything_is_done(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "get_token", lambda: "hf_fake")
+    monkeypatch.setattr(exporting, "HfApi", FakeHub)
+    monkeypatch.setattr(FakeHub, "there", {"me/mine": False})
+    with pytest.raises(ValueError, match=r"push=me/mine: that repository is there and public.* private=false"):
+        export_of(run, tmp_path / "mine", push="me/mine")
+    assert FakeHub.asked == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_an_account_a_push_says_how_to_get_one_before_anything_is_done(

@@ -1,6 +1,7 @@
 """A folder like examples/team_overlay, away from the checkout: a team's data, reward, key figure, model and configs without a fork."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from forking import ROOT, Finished, Forking
 from tiny_commands import only_run
 
+from vlm_rl.commands.variant import variant
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.run_folder import RunFolder
 
@@ -126,6 +128,16 @@ def test_a_report_shows_the_teams_key_figure_and_the_command_that_makes_it_again
     within = [closeness(sample["response"], sample["answer"]) > 1 - 40.5 / 100 for sample in samples]  # whole numbers
     assert any(within)
     assert row["picked"] == pytest.approx(sum(within) / len(within))
+
+
+@pytest.mark.parametrize("page", [EXAMPLE / "README.md", ROOT / "docs" / "sharing.md"], ids=lambda page: page.name)
+def test_the_documents_name_the_folder_that_their_own_training_makes(page: Path) -> None:
+    lines = [shlex.split(line, comments=True) for line in page.read_text().splitlines() if line.startswith("vlm-rl-")]
+    (trained,) = (words for command, *words in lines if command == "vlm-rl-train")
+    (study,) = (word.removeprefix("study=") for word in trained if word.startswith("study="))
+    named = [word.removeprefix("checkpoint=") for words in lines for word in words if word.startswith("checkpoint=")]
+    assert named
+    assert set(named) == {f"outputs/{study}/{variant(trained)}/seed-0"}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from forking import Finished, Forking
 from PIL import Image
 
 from vlm_rl.commands.preflight_jobs import is_asked, jobs, spelled_out
 
+MISTAKES = {  # what a run refuses before its first step, and some of the words
+    "trainer.precision=bf16-true": "trainer.precision=bf16-true would cast the trained weights too",
+    "trainer.devices=3": "dataset.batch_size=8 cannot be shared out over 3 ranks. Nearest: 6 or 9.",
+    "algorithm.num_minibatches=3": "does not divide the 8 responses of a generation step",
+    "evaluation.scheme.every_epochs=3": "the trained model would never be evaluated. Give 1 to 2.",
+    "evaluation.scheme.endpoint.split=hard": "evaluation.scheme.endpoint.split=hard is not evaluated",
+    "rollout.top_p=0.9": "training samples from the policy itself",
+}
+NO_SUCH_GPU = ("trainer.accelerator=gpu", "trainer.devices=[97,98,99]")
 JSONL = ("dataset=jsonl", "dataset.source.folder=.", "dataset.batch_size=2", "algorithm.num_minibatches=1", "dataset.epochs=3")
 
 
@@ -56,6 +66,37 @@ def test_the_smoke_experiment_is_told_row_by_row_and_step_by_step(smoke: Finishe
         assert phase in rows
     assert "The whole run, evaluations included: " in smoke.out
     assert smoke.out.rstrip().endswith("Training could start.")
+
+
+@pytest.fixture(scope="module")
+def mistaken(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """All mistakes at once; these GPUs are three ranks too."""
+    mistakes = set(MISTAKES) - {"trainer.devices=3"}
+    return preflight(forking, tmp_path_factory.mktemp("mistaken"), "experiment=smoke", *NO_SUCH_GPU, *sorted(mistakes))
+
+
+@pytest.mark.parametrize("overrides", [(mistake,) for mistake in MISTAKES] + [NO_SUCH_GPU], ids=" ".join)
+def test_what_training_refuses_preflight_refuses_with_the_same_words(
+    forking: Forking, tmp_path: Path, mistaken: Finished, overrides: tuple[str, ...]
+) -> None:
+    refused = forking.run("train.py", ["experiment=smoke", "num_threads=1", "study=s", *overrides], cwd=tmp_path)
+    assert (refused.code, mistaken.code) == (2, 2)
+    message = refused.err.split("\nError: ")[-1].splitlines()[0]
+    assert MISTAKES.get(overrides[0], "trainer.accelerator=gpu with trainer.devices=[97, 98, 99] cannot be had") in message
+    assert message in mistaken.out.split("Training could not start:\n")[1].splitlines()
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_cluster_s_run_is_looked_at_from_a_machine_without_its_gpus(forking: Forking, tmp_path: Path) -> None:
+    """Room is the stated one, GPUs and libraries of a cluster need not be here, and no time is made up."""
+    words = ("experiment=smoke", "trainer.accelerator=gpu", "model.attention=flash_attention_2", "preflight.device_memory=")
+    fits, tight = (preflight(forking, tmp_path, *words[:-1], words[-1] + size) for size in ("80GiB", "33MiB"))
+    assert fits.code == tight.code == 0, fits.out + fits.err
+    assert "preflight.device_memory: 80.0 GiB free" in fits.out
+    assert "what flash_attention_2 takes was not estimated" in fits.out
+    assert ("No estimate of time" in fits.out) != torch.cuda.is_available()
+    assert fits.out.rstrip().endswith("\nTraining could start.")
+    assert "Training could start, as far as was checked; memory would be tight: phase 'update' needs 9" in tight.out
 
 
 def test_bad_rows_are_named_counted_and_end_with_exit_code_2(forking: Forking, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.build import arm_of, composed, plain, vanilla_of
+from vlm_rl.commands.paths import CONF_DIR
 
 CONF = Path(__file__).parents[2] / "examples" / "team_overlay" / "team_overlay" / "conf"
 
@@ -83,6 +84,28 @@ def test_a_config_of_ours_is_not_replaced_by_one_of_the_same_name(tmp_path: Path
     (tmp_path / "reward").mkdir()
     (tmp_path / "reward" / "accuracy.yaml").write_text("accuracy_weight: 99\n")
     assert composed(["study=s"], searchpath=[f"file://{tmp_path}"]).reward.accuracy_weight == 1.0
+
+
+@pytest.mark.parametrize("place", ["file", "package"])
+def test_a_file_by_the_name_of_one_of_ours_is_an_error_that_says_how_to_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "shadowing_team" / "reward").mkdir(parents=True)
+    (tmp_path / "shadowing_team" / "reward" / "accuracy.yaml").write_text("accuracy_weight: 99\n")
+    (tmp_path / "shadowing_team" / "reward" / "ours.yaml").write_text("accuracy_weight: 99\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = "pkg://shadowing_team" if place == "package" else f"file://{tmp_path}/shadowing_team"
+    with pytest.raises(ValueError, match=r"reward/accuracy\.yaml would be ignored.*begin it with ours \(defaults: \[accuracy,"):
+        searchpath.check([path])
+
+
+def test_our_example_and_a_plain_copy_of_our_own_configs_hide_nothing(tmp_path: Path) -> None:
+    shutil.copytree(CONF_DIR, tmp_path / "conf")
+    searchpath.check([f"file://{CONF}", f"file://{tmp_path}/conf", f"file://{CONF_DIR}"])
+    with (tmp_path / "conf" / "train.yaml").open("a") as file:
+        file.write("\n# edited\n")
+    with pytest.raises(ValueError, match=r"conf: train\.yaml would be ignored"):
+        searchpath.check([f"file://{tmp_path}/conf"])
 
 
 def test_a_team_may_have_a_main_config_of_its_own(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights that are pickles, and models that bring code of their own, are refused in words by every command; none of it is run."""
+"""Pickles, models that bring code of their own and adapters in the place of a model are refused in words by every command."""
 
 import json
 import pickle
@@ -107,3 +107,17 @@ def test_a_pickle_under_the_name_of_safetensors_is_never_unpickled(built: Build,
         export_of(run, tmp_path / "mine")
     assert not trace.exists()
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(("script", "more"), [("train.py", []), ("train.py", ["preflight=true"]), ("evaluate.py", [])])
+def test_an_exported_adapter_in_the_place_of_a_model_is_told_with_the_way_to_one(
+    built: Build, forking: Forking, tmp_path: Path, script: str, more: list[str]
+) -> None:
+    adapter = export_of(run_of(built("study=s"), tmp_path / "outputs/s/grpo/seed-0"), tmp_path / "mine")
+    which = [f"model.name={adapter}", *TINY, "study=t"] if script == "train.py" else [f"checkpoint={adapter}"]
+    finished = forking.run(script, [*which, *more], cwd=tmp_path)
+    assert finished.code == 2, finished.out + finished.err
+    told = finished.err[finished.err.rindex("\nError: ") :]
+    assert "mine is an adapter" in told
+    assert "export.py checkpoint=RUN merge=true" in told
+    assert "Traceback" not in finished.err

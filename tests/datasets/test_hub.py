@@ -76,7 +76,7 @@ def test_without_internet_it_is_said_what_to_download(monkeypatch: pytest.Monkey
     def offline(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach 'hiyouga/geometry3k' on the Hub")
 
-    monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.setattr(datasets, "load_dataset_builder", offline)
     source = HubSource(path="hiyouga/geometry3k", splits={"train": "train"}, columns=GEOMETRY3K)
     told = r"hf download hiyouga/geometry3k --repo-type dataset --local-dir COPY\. Then set dataset\.source\.path=COPY\."
     with pytest.raises(ValueError, match=told):

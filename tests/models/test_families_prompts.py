@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from families.idefics import LLAMA_TILE
 from families.trials import CONFIGS, processed
 from hydra.utils import instantiate
 from tiny_runs import Sheet
@@ -31,6 +32,7 @@ FAMILY_OF = {  # of each file in conf/model; None: its weights are here
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in Path(CONF_DIR, "dataset").glob("*.yaml"))
 ENDINGS = ("<|im_start|>assistant\n", "<start_of_turn>model\n", "Assistant:")
+IDEFICS3_TILE = 364  # pixels, of the published model
 SIZES = ((28, 28), (57, 331), (640, 480), (1000, 100))  # width, height
 
 
@@ -40,12 +42,15 @@ def test_every_model_config_is_tried_here() -> None:
 
 @pytest.fixture(scope="session")
 def processor_of(family_folder: Callable[[str], Path]) -> Callable[[str], ProcessorMixin]:
-    """The processor of a model config, with the settings that the config has for it, but for pixels of the real tiles."""
+    """The processor of a model config, with the settings that the config has for it; sizes in tiles of the small family."""
 
     @cache
     def load(option: str) -> ProcessorMixin:
         model, family = composed([f"model={option}"]).model, FAMILY_OF[option]
-        settings = {str(key): value for key, value in model.processor.items() if key != "size"}
+        settings = {str(key): value for key, value in model.processor.items()}
+        if "size" in settings:
+            assert family == "idefics3"
+            settings["size"] = {edge: pixels * LLAMA_TILE // IDEFICS3_TILE for edge, pixels in settings["size"].items()}
         return load_processor(model.name if family is None else str(family_folder(family)), settings)
 
     return load
@@ -112,3 +117,13 @@ def test_processor_settings_of_a_model_config_are_used(
     assert (
         prompts.lengths(mixed_rows[1:2])[0].image == 1 + 28 + 1
     )  # up to 6 tiles: 3 x 2 and the whole, between <img> and </img>
+
+
+@pytest.mark.parametrize(("option", "tiles"), [("idefics3_8b", 3 * 3 + 1), ("smolvlm", 2 * 2 + 1)])
+def test_the_size_of_a_model_config_says_how_many_tiles_a_square_picture_gets(
+    option: str, tiles: int, processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
+) -> None:
+    row = replace(mixed_rows[1], images=(Sheet(0, width=200, height=200),))
+    prompts = Prompts(processor=processor_of(option), dataset=replace(datasets[0], max_pixels=None))
+    written = prompts.process(row)["input_ids"][0].tolist()
+    assert written.count(processor_of(option).image_token_id) == 4 * tiles  # both have the small idefics3; 4 tokens a tile

@@ -1,14 +1,16 @@
 """A coarse base under finely trained weights: bfloat16 products, float32 masters, one precision for sampling and training."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from sight import adapters, learn, logits, tiny
 from tiny_runs import Build, Hand, gradients, roll_out, trained
+from transformers import AutoModelForImageTextToText
 
 from vlm_rl.models.parts import prepare
-from vlm_rl.models.precision import precision
+from vlm_rl.models.precision import declare, precision
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import Trajectory
 
@@ -123,3 +125,28 @@ def test_adapters_beside_a_raised_part_learn_in_float32_and_off_they_are_the_bas
         learn(vlm)
     with how.forward(CPU), torch.no_grad(), adapter.disable_adapter():
         assert torch.equal(logits(vlm), original)
+
+
+def test_a_checkpoint_of_full_training_loads_in_plain_transformers_without_rounding(built: Build, tmp_path: Path) -> None:
+    policy = built(*FULL).policy  # trembling: no weight of the language part is a bfloat16 number any more
+    policy.save(tmp_path)
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    assert plain.dtype == plain.config.text_config.dtype == torch.float32
+    found, rounded = dict(plain.named_parameters()), 0
+    for name, weight in policy.vlm.named_parameters():
+        assert torch.equal(found[name], weight.float())
+        rounded += not torch.equal(weight.bfloat16().float(), weight.float())
+    assert rounded == len(trained(policy))
+
+
+def test_a_config_that_would_round_trained_weights_is_put_right(tmp_path: Path) -> None:
+    vlm = tiny(dtype="bfloat16")
+    prepare(vlm, freeze=["vision", "connector"], lora=None, seed=0)
+    vlm.save_pretrained(tmp_path)
+    assert AutoModelForImageTextToText.from_pretrained(tmp_path).dtype == torch.bfloat16  # that of the tower's first weight
+    declare(vlm, folder=tmp_path)
+    assert {p.dtype for p in AutoModelForImageTextToText.from_pretrained(tmp_path).parameters()} == {torch.float32}
+    coarse = tiny(dtype="bfloat16")
+    coarse.save_pretrained(tmp_path)
+    declare(coarse, folder=tmp_path)
+    assert AutoModelForImageTextToText.from_pretrained(tmp_path).dtype == torch.bfloat16

@@ -8,14 +8,16 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.row_check import RowProblem
 from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.device import Device, device_of, num_ranks
-from vlm_rl.preflight.estimate_page import in_words, memory_table, size, too_large
+from vlm_rl.preflight.data_page import rows_table
+from vlm_rl.preflight.device import Device, device_of, num_bytes, num_ranks
+from vlm_rl.preflight.estimate_page import in_words, judge_room, memory_table, not_counted, size, time_lines, too_large
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
 from vlm_rl.preflight.overlap import overlap
 from vlm_rl.preflight.pictures import look_at, named
@@ -23,6 +25,8 @@ from vlm_rl.preflight.prompt_shapes import longest, typical
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import DataCheck
 from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.time_estimate import Range, TimeEstimate
+from vlm_rl.preflight.verdict import Verdict
 
 GIB = 2**30
 ESTIMATE = MemoryEstimate(
@@ -33,9 +37,10 @@ ESTIMATE = MemoryEstimate(
 )
 
 
-def device(free: int) -> Device:
+def device(free: int, *, is_certain: bool = True, on_gpu: bool = False) -> Device:
     """A device with so many GiB free."""
-    return Device(device=torch.device("cpu"), name="card", free_bytes=free * GIB)
+    name = torch.device("cpu")
+    return Device(device=name, name="card", free_bytes=free * GIB, on_gpu=on_gpu, is_certain=is_certain)
 
 
 def test_the_largest_phase_decides_whether_a_run_fits() -> None:
@@ -44,6 +49,54 @@ def test_the_largest_phase_decides_whether_a_run_fits() -> None:
     assert told is not None
     assert "phase 'update' needs 44.0 GiB, of which activations is the most, and card has 43.0 GiB free" in told
     assert told.endswith("Smaller by model.gradient_checkpointing=true or model.optimization.micro_batch_tokens.")
+
+
+def test_from_nine_tenths_of_the_free_memory_on_it_is_tight() -> None:
+    """44 of 49 GiB are 89.8 %, 44 of 48 are 91.7 %."""
+    for free, reservations in (
+        (49, []),
+        (48, ["memory would be tight: phase 'update' needs 92% of the 48.0 GiB that are free"]),
+    ):
+        assert list(judge_room(ESTIMATE, device=device(free), verdict=(verdict := Verdict()))) == []
+        assert [told.split(", and ")[0] for told in verdict.reservations] == reservations
+        assert not verdict.problems
+
+
+def test_a_cpu_that_nobody_asked_for_is_no_reason_to_refuse_the_run() -> None:
+    (note,) = judge_room(ESTIMATE, device=device(43, is_certain=False), verdict=(verdict := Verdict()))
+    assert "It would not fit" in note and "figures of this machine's CPU" in note and "preflight.device_memory=80GiB" in note
+    assert verdict.sentence.startswith("Training could start, as far as was checked; it would not fit this machine's CPU")
+    assert list(judge_room(ESTIMATE, device=device(43), verdict=(certain := Verdict()))) == []
+    assert certain.sentence.startswith("Training could not start:\nIt would not fit: phase 'update' needs 44.0 GiB")
+
+
+def test_what_is_not_counted_is_said() -> None:
+    assert "CUDA context" in not_counted(device(1, on_gpu=True))
+    assert "libraries themselves (about 1 GiB)" in not_counted(device(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "size"), [("80GiB", 80 * GIB), ("1.5 kb", 1_500), ("40 GB", 40_000_000_000), (7, 7), ("2mib", 2 * 2**20)]
+)
+def test_a_device_s_memory_is_read_in_both_kinds_of_units(words: str | int, size: int) -> None:
+    assert num_bytes(words) == size
+
+
+def test_stated_memory_is_a_gpu_s_wherever_it_is() -> None:
+    found = device_of("auto", memory="80GiB")
+    assert (found.free_bytes, found.on_gpu, found.is_certain) == (80 * GIB, True, True)
+    assert found.is_here == torch.cuda.is_available()
+    with pytest.raises(ValueError, match=r"preflight\.device_memory=much is no size"):
+        device_of("auto", memory="much")
+
+
+def test_the_columns_of_time_say_what_they_are() -> None:
+    spent = Range(low=1.0, middle=2.0, high=90.0)
+    table, words = time_lines(TimeEstimate(phases={"vision": spent}, evaluation=spent, run=spent))
+    assert isinstance(table, Table)
+    assert [str(c.header) for c in table.columns] == ["phase", "a quarter, full speed", "half, 1/1.7 of it", "all, 1/3 of it"]
+    assert [list(c.cells) for c in table.columns[1:]] == [["1 s", "1 s"], ["2 s", "2 s"], ["1.5 min", "1.5 min"]]
+    assert "The whole run, evaluations included: 1 s to 1.5 min, 2 s between." in str(words)
 
 
 def test_less_than_a_gibibyte_is_said_in_mebibytes() -> None:
@@ -72,8 +125,8 @@ def test_ranks_are_devices_times_nodes(devices: object, ranks: int) -> None:
 
 
 def test_the_cpu_says_what_is_free() -> None:
-    found = device_of("cpu")
-    assert found.device.type == "cpu"
+    found = device_of("cpu", memory=None)
+    assert found.device.type == "cpu" and found.is_certain and found.is_here
     assert 2**20 < found.free_bytes < 2**50
 
 
@@ -131,6 +184,14 @@ def check(split: str, rows: list[Row], tokens: list[int], *, bad: set[str]) -> S
         image_tokens=half,
         solution_tokens=np.array([], dtype=np.int64),
     )
+
+
+def test_rows_that_were_not_looked_at_are_told(data: tuple[Dataset, DataCheck]) -> None:
+    """Three rows to train on, of which two are checked; validation has two."""
+    for checked_rows, columns in ((None, ["rows", "kept"]), (2, ["rows", "checked", "kept"])):
+        table = rows_table(data[1], checked_rows=checked_rows)
+        assert [str(column.header) for column in table.columns[1:-2]] == columns
+    assert list(table.columns[2].cells) == ["2", "2", "1"]
 
 
 def test_the_longest_usable_prompt_of_all_splits_is_taken_with_its_pictures_within_the_budget(

@@ -28,13 +28,13 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_each_distinct_gold_is_judged_once_in_a_lifetime(judge: Judge, judged: list[str], tmp_path: Path) -> None:
+def test_each_fit_gold_is_judged_once_in_a_lifetime(judge: Judge, judged: list[str], tmp_path: Path) -> None:
     texts = ["7", "", "1/2", "7", "7", ""]
     first = unfit_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
     assert (first, sorted(judged)) == ({""}, ["", "1/2", "7"])
     judged.clear()
     again = unfit_golds([*texts, "8"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
-    assert (again, judged) == ({""}, ["8"])
+    assert (again, judged) == ({""}, ["", "8"])  # what failed is asked again: the judge may have been out of time
 
 
 def test_another_version_of_the_judge_judges_anew(

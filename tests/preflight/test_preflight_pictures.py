@@ -1,13 +1,17 @@
 """Each distinct picture is looked at once, as thoroughly as asked, and again only when its file has changed."""
 
+import errno
 import os
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
-from vlm_rl.datasets.picture import Picture, picture_file
+from vlm_rl.datasets.picture import FileBytes, Picture, picture_file
 from vlm_rl.preflight import pictures
 from vlm_rl.preflight.cache import Cache
 from vlm_rl.preflight.pictures import Looked, drawn, look_at, named
@@ -214,3 +218,65 @@ def test_what_anybody_s_source_raises_is_a_problem_of_its_row() -> None:
     looked = look_at(named([odd, nameless]), decode="all", cache=Cache(folder=None))
     assert looked.at(nameless).problem == "its image  cannot be read (stale handle). Save it again or drop the row."
     assert "cannot be read (no tiles)" in looked.at(odd).problem
+
+
+class Counted:
+    """A picture that is a while in decoding, and remembers how many were at once."""
+
+    lock = threading.Lock()
+    now = most = 0
+
+    def __init__(self, key: str, size: tuple[int, int]) -> None:
+        self.key, self.size = key, size
+
+    def load(self) -> Image.Image:
+        with Counted.lock:
+            Counted.now += 1
+            Counted.most = max(Counted.most, Counted.now)
+        time.sleep(0.05)
+        with Counted.lock:
+            Counted.now -= 1
+        return Image.new("RGB", (1, 1))
+
+
+@pytest.mark.parametrize(("size", "most"), [((4_000, 4_001), 1), ((4_000, 4_000), 4)])
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], most: int) -> None:
+    monkeypatch.setattr(pictures, "THREADS", 4)
+    monkeypatch.setattr(Counted, "most", 0)
+    look_at(named([Counted(str(i), size) for i in range(4)]), decode="all", cache=Cache(folder=None))
+    assert Counted.most == most
+
+
+def test_what_a_header_refuses_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("it was hashed"))
+    assert "cannot be read: it is no picture" in look(tmp_path, "a.png").at(picture_file(tmp_path / "a.png")).problem
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), OSError(errno.EMFILE, "Too many open files"), MemoryError()]
+)
+def test_a_fault_of_the_machine_is_not_remembered_as_one_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    write(tmp_path, "a.jpg")
+    cache = Cache(folder=str(tmp_path / "cache"))
+
+    def failing(self: FileBytes) -> BinaryIO:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileBytes, "open", failing)
+        assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg")).problem
+    assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg")).problem == ""
+
+
+def test_a_damaged_picture_is_remembered(tmp_path: Path, loads: Loads) -> None:
+    write(tmp_path, "a.jpg", size=(64, 64))
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-200])
+    cache = Cache(folder=str(tmp_path / "cache"))
+    first = look(tmp_path, "a.jpg", cache=cache)
+    loads.clear()
+    second = look(tmp_path, "a.jpg", cache=cache)
+    assert loads == []
+    assert first.at(picture_file(tmp_path / "a.jpg")).problem == second.at(picture_file(tmp_path / "a.jpg")).problem != ""

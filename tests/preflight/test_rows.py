@@ -19,8 +19,13 @@ from vlm_rl.rewards.judge import Judge
 class Words:
     """A prompt is as long as its words, and an image token for each four pixels of its pictures."""
 
+    special_tokens = frozenset({"<|pad|>"})
+
     def lengths(self, rows: Sequence[Row]) -> list[PromptLength]:
-        """Of each row."""
+        """Of each row; it knows no Greek, and text with the token of an image ends it as it ends Transformers."""
+        for row in rows:
+            row.question.replace("<|pad|>", "").encode("latin-1")
+            next(iter([None] * (1 - row.question.count("<|pad|>"))))
         return [
             PromptLength(text=len(row.question.split()), image=sum(w * h // 4 for w, h in (image.size for image in row.images)))
             for row in rows
@@ -46,10 +51,11 @@ def check(judge: Judge, *rows: Row, num_checked: int | None = None, needs_soluti
     rules = Rules(
         looked=look_at(named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache),
         unfit_golds=frozenset(unfit_golds({row.answer for row in rows}, judge=judge, dataset="d", cache=cache)),
+        special_tokens=Words.special_tokens,
         prompts=Words(),
         max_prompt_tokens=20,
         needs_solutions=needs_solutions,
-        solution_tokens=lambda texts: list(map(len, texts)),
+        solution_tokens=lambda texts: [len(text.encode("latin-1")) for text in texts],
     )
     return check_split(rows, split="train", rules=rules, num_checked=num_checked)
 
@@ -137,6 +143,32 @@ def test_rows_beyond_those_to_be_checked_are_told_apart_but_not_looked_at(judge:
 def test_solutions_are_measured_where_there_are_any(judge: Judge) -> None:
     rows = [Row(id=str(i), question="Q", answer="7", solution="s" * i or None, images=()) for i in (0, 3, 5)]
     assert check(judge, *rows).solution_tokens.tolist() == [3, 5]
+
+
+def test_a_row_that_the_tokenizer_refuses_is_told_and_the_others_are_measured(judge: Judge) -> None:
+    checked = check(judge, row("a", question="a b"), row("odd", question="angle \u03b1"), row("b", question="a b c"))
+    (problem,) = checked.problems
+    assert (problem.row_id, problem.reason) == ("odd", "refused by tokenizer or processor")
+    assert problem.message.startswith(
+        "the model's tokenizer or processor refuses it (UnicodeEncodeError: 'latin-1' codec can't"
+    )
+    assert problem.message.endswith("Mend the row or drop it.")
+    assert (checked.ids, checked.text_tokens.tolist(), checked.num_bad) == (("a", "b"), [2, 3], 1)
+
+
+def test_a_solution_that_the_tokenizer_refuses_is_told_and_the_others_are_measured(judge: Judge) -> None:
+    rows = [Row(id=text, question="Q", answer="7", solution=text, images=()) for text in ("abc", "\u03b1", "de")]
+    checked = check(judge, *rows)
+    assert [problem.row_id for problem in checked.problems] == ["\u03b1"]
+    assert checked.solution_tokens.tolist() == [3, 2]
+
+
+def test_a_text_with_a_special_token_is_one_problem_and_ends_nothing(judge: Judge) -> None:
+    checked = check(judge, row("a", question="a b"), row("odd", question="what does <|pad|> mean"))
+    (problem,) = checked.problems
+    assert problem.row_id == "odd"
+    assert "<|pad|>" in problem.message
+    assert checked.ids == ("a",)
 
 
 def test_more_rows_than_a_chunk_are_all_there_in_their_order(judge: Judge) -> None:

@@ -9,7 +9,7 @@ from vlm_rl.preflight import phases
 from vlm_rl.preflight.machine import Machine, measured
 from vlm_rl.preflight.phases import Phase
 from vlm_rl.preflight.shapes import PromptShape
-from vlm_rl.preflight.time_estimate import SHORTEST, SLOWER, Range, RunLength, TimeEstimate, duration
+from vlm_rl.preflight.time_estimate import CASES, Range, RunLength, TimeEstimate, duration
 from vlm_rl.preflight.tracker import VIEW, Operation, Peak
 from vlm_rl.preflight.workload import Workload
 
@@ -26,10 +26,17 @@ WORK = Workload(
     forward_batch_size=16,
     needs_old_logprobs=True,
     needs_reference=True,
+    num_ranks=1,
     on_gpu=False,
 )
 LENGTH = RunLength(
-    num_steps=10, num_rows=80, features_are_kept=False, num_evaluations=3, evaluated_rows=5, evaluated_responses=20
+    num_steps=10,
+    writes_responses=True,
+    num_rows=80,
+    features_are_kept=False,
+    num_evaluations=3,
+    evaluated_rows=5,
+    evaluated_responses=20,
 )
 
 
@@ -68,7 +75,7 @@ def test_an_operation_is_bound_by_arithmetic_memory_or_its_start(operation: Oper
 
 
 def test_the_slow_end_is_all_responses_in_full_at_the_declared_inefficiency() -> None:
-    assert (SHORTEST, SLOWER) == (0.25, 3.0)
+    assert CASES == ((0.25, 1.0), (0.5, 1.7), (1.0, 3.0))
     high = {name: spent.high for name, spent in estimate().phases.items()}
     expected = {
         "vision": 8 * 1,
@@ -88,13 +95,29 @@ def test_the_quick_end_is_responses_of_a_quarter_without_waste() -> None:
     assert low["step 4, update"] == pytest.approx(16 * 6 * shorter + 4 * 5)
 
 
+def test_between_them_are_responses_of_half_the_length() -> None:
+    middle = {name: spent.middle for name, spent in estimate().phases.items()}
+    assert middle["vision"] == pytest.approx(1.7 * 8 * 1)
+    assert middle["step 2, sampling"] == pytest.approx(1.7 * (8 * 2 + 16 * 20 * (1 + (3 - 1) * 0.5 / 2)))
+    assert middle["step 4, update"] == pytest.approx(1.7 * (16 * 6 * (60 + 20) / (60 + 40) + 4 * 5))
+
+
+def test_given_solutions_are_not_sampled_but_in_evaluations() -> None:
+    given, own = estimate(length=replace(LENGTH, writes_responses=False)), estimate()
+    assert given.phases["step 2, sampling"] == Range(low=0, middle=0, high=0)
+    assert given.evaluation == own.evaluation
+    assert own.run.high - given.run.high == pytest.approx(10 * own.phases["step 2, sampling"].high)
+
+
 def test_a_run_is_its_steps_and_its_evaluations() -> None:
     found = estimate()
     evaluation = 3 * (5 * (1 + 2) + 20 * 40 * 2)
     assert found.evaluation.high == pytest.approx(evaluation)
     assert found.run.high == pytest.approx(10 * found.step.high + 3 * evaluation)
     assert found.step == Range(
-        low=sum(spent.low for spent in found.phases.values()), high=sum(spent.high for spent in found.phases.values())
+        low=sum(spent.low for spent in found.phases.values()),
+        middle=sum(spent.middle for spent in found.phases.values()),
+        high=sum(spent.high for spent in found.phases.values()),
     )
 
 

@@ -48,6 +48,8 @@ def message_of(error: Exception) -> str | None:
             f"The disk is full ({error}). Everything up to the last checkpoint is intact. "
             "Free some space and type the same command again."
         )
+    if isinstance(error, (OSError, ValueError)) and (told := _of_model_name(str(error))):
+        return told
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return composition_message(error)
     if isinstance(error, OSError):
@@ -66,6 +68,20 @@ def message_of(error: Exception) -> str | None:
     if isinstance(error, USER_ERRORS):
         return f"{error}\n(VLM_RL_TRACEBACK=1 shows where it came from.)"
     return None
+
+
+def _of_model_name(text: str) -> str | None:
+    """What Transformers and the hub's client say of a model that they do not find, in the words of our configs."""
+    if "We couldn't connect to" in text:
+        return (
+            "The model of model.name is not on this machine, neither as a folder nor in the hub's cache, and the hub cannot be reached. "
+            "model.name=FOLDER takes a model from a folder; with HF_HUB_OFFLINE=1 the hub is not asked, and nothing waits for it."
+        )
+    name = re.search(r"Repo id must .*: '([^']*)'", text)
+    if name is None or not (name[1].startswith(("/", "./", "../", "~")) or name[1].count("/") > 1):
+        return None
+    home = " The shell leaves a ~ within a word as it is: write $HOME." if name[1].startswith("~") else ""
+    return f"There is no folder {name[1]}. model.name is a folder that is there, or OWNER/NAME on the Hugging Face hub.{home}"
 
 
 def _key_of(error: Exception) -> str:

@@ -7,14 +7,14 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
 from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import RepositoryNotFoundError
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 from vlm_rl.commands import errors, resolvers
 from vlm_rl.commands.build import plain
 from vlm_rl.commands.evaluation_target import Target, find, taken_out
-from vlm_rl.commands.model_card import PACKAGED, RECORD, Card, is_local
+from vlm_rl.commands.export_folder import whole, write_record
+from vlm_rl.commands.model_card import PACKAGED, Card, is_local
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
@@ -65,7 +66,7 @@ def main() -> None:
 
 def export(target: Target, *, request: Request) -> Path:
     """Writes the folder, pushes it if asked, and says what was done."""
-    api = _api() if request.push else None  # an account that is missing is said before anything is computed
+    api = None if request.push is None else _api(request.push, private=request.private)  # before anything is computed
     if target.run is None or target.weights is None:
         raise ValueError(
             "checkpoint=... names an untrained model: there is nothing trained to share. Name a run or a checkpoint in it."
@@ -74,10 +75,10 @@ def export(target: Target, *, request: Request) -> Path:
     told: dict[str, Any] = RunFolder(path=target.run).manifest or {}
     verdict = verdict_on(target, told=told, report=None if request.report is None else Path(request.report))
     folder = Path(request.folder)
-    with _whole(folder) as unfinished:
+    with whole(folder) as unfinished:
         card = _fill(unfinished, target=target, told=told, request=request, verdict=verdict)
         (unfinished / "README.md").write_text(card.text(request.push or folder.resolve().name), encoding="utf-8")
-        _write_record(unfinished / RECORD, card=card, target=target)
+        write_record(unfinished, _record(card, target=target))
     print(f"{target.weights} -> {folder}\n{verdict.said}")
     if card.is_adapter and is_local(card.base) and card.base != PACKAGED:
         print(f"The base model is a folder of this machine, {card.base}. base_model=OWNER/NAME says where others find it.")
@@ -150,8 +151,8 @@ def _numbers(file: Path) -> int:
         raise ValueError(f"{file.name} of the checkpoint is no safetensors file: {error}.") from None
 
 
-def _write_record(file: Path, *, card: Card, target: Target) -> None:
-    """What a program may want to know of the card; also the sign by which a later export knows the folder as its own."""
+def _record(card: Card, *, target: Target) -> dict[str, Any]:
+    """What a program may want to know of the card."""
     kept = (
         "study",
         "variant",
@@ -166,40 +167,37 @@ def _write_record(file: Path, *, card: Card, target: Target) -> None:
         "status",
         "picked_step",
     )
-    record = {
+    return {
         "run": {key: card.told.get(key) for key in kept},
         "checkpoint": {"generation_steps": target.generation_steps, "chosen": target.chosen},
         "base_model": card.base,
         "merged": None if card.merged is None else asdict(card.merged),
         "verdict": asdict(card.verdict),
     }
-    file.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside it to be filled, which takes its place at the end."""
-    if folder.exists() and not (folder / RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"folder={folder} holds something else than an earlier export. Name a new one, or remove it.")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _api() -> HfApi:
+def _api(name: str, *, private: bool) -> HfApi:
+    """The hub, where there is an account, and no public repository in the place of a private one."""
     if get_token() is None:
         raise ValueError(
             "push=... needs an account on the Hugging Face hub and there is no token here: type `hf auth login`, or set HF_TOKEN. "
             "Without push=... the folder is made all the same."
         )
-    return HfApi()
+    api = HfApi()
+    if private and _is_public(api, name):
+        raise ValueError(
+            f"push={name}: that repository is there and public, so that everybody would see what is pushed. "
+            "private=false says that this is meant; or name another repository."
+        )
+    return api
+
+
+def _is_public(api: HfApi, name: str) -> bool:
+    """Whether there is such a repository and everybody sees it."""
+    try:
+        return not api.repo_info(name).private
+    except RepositoryNotFoundError:
+        return False
 
 
 def _push(api: HfApi, *, folder: Path, name: str, private: bool) -> str:

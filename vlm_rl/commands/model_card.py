@@ -10,12 +10,13 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vlm_rl.commands.export_folder import RECORD
+from vlm_rl.commands.markdown import code, code_cell, line, prose
 from vlm_rl.commands.stored_verdict import NOT_JUDGED, StoredVerdict
 from vlm_rl.models.loading import resolve
 from vlm_rl.models.merging import MergeDifference
 from vlm_rl.run_folder import RunFolder
 
-RECORD = "vlm_rl_export.json"
 PACKAGED = "vlm_rl/models/tiny/weights"  # where the base model lies that vlm-rl ships
 LOADED_ALONE = 'model = AutoModelForImageTextToText.from_pretrained({folder}, dtype="auto")'
 LOADED_ON_BASE = (
@@ -54,6 +55,7 @@ class Card:
     def text(self, name: str) -> str:
         """The whole README.md; `name` is where the weights will lie, a folder or a hub name."""
         environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False)
+        environment.filters |= {"prose": prose, "code": code, "code_cell": code_cell}
         return environment.get_template("model_card.md.j2").render(
             header=ModelCardData(**self._header()).to_yaml(),
             title=name.rpartition("/")[2],
@@ -62,7 +64,7 @@ class Card:
             measured=() if self.verdict.outcome == NOT_JUDGED else tuple(self._measured()),
             use=self._use(name),
             use_note=" ".join(self._use_notes()),
-            training=tuple((title, _cell(value)) for title, value in self._training()),
+            training=tuple(self._training()),
             told=self.told,
             record=RECORD,
         )
@@ -73,11 +75,11 @@ class Card:
         return {
             "library_name": "peft" if self.is_adapter else "transformers",
             "pipeline_tag": "image-text-to-text",
-            "tags": [*lora, "vlm-rl", str(self.told["algorithm"])],
-            "datasets": [self._data()],
-            "base_model": self.base if known else None,
+            "tags": [*lora, "vlm-rl", line(self.told["algorithm"])],
+            "datasets": [line(self._data())],
+            "base_model": line(self.base) if known else None,
             "base_model_relation": ("adapter" if self.is_adapter else "finetune") if known else None,
-            "license": self.license,
+            "license": None if self.license is None else line(self.license),
         }
 
     def _data(self) -> str:
@@ -89,9 +91,7 @@ class Card:
 
     def _what(self) -> str:
         kind = "An adapter in PEFT's format for" if self.is_adapter else "A whole model, trained from"
-        what = (
-            f"{kind} {_code(self.base)}: {_code(self.told['algorithm'])} on {_code(self.config['dataset']['name'])}, one seed."
-        )
+        what = f"{kind} {code(self.base)}: {code(self.told['algorithm'])} on {code(self.config['dataset']['name'])}, one seed."
         if self.merged is None:
             return what
         return (
@@ -119,9 +119,9 @@ class Card:
     def _use_notes(self) -> Iterator[str]:
         yield "On a GPU: `.to('cuda')` for model and inputs. Sampling follows the base model's generation config."
         if self.is_adapter and self.base == PACKAGED:
-            yield f"The base model is part of vlm-rl; in its repository it is the folder {_code(PACKAGED)}."
+            yield f"The base model is part of vlm-rl; in its repository it is the folder {code(PACKAGED)}."
         elif self.is_adapter and is_local(self.base):
-            yield f"The base model is a folder of the machine where it was trained, {_code(self.base)}: put in yours."
+            yield f"The base model is a folder of the machine where it was trained, {code(self.base)}: put in yours."
         if budget := self.config["dataset"].get("max_pixels"):
             yield f"In training, pictures of more than {budget:,} pixels were shrunk to that first; larger ones are new to it."
 
@@ -160,13 +160,3 @@ def is_local(base: str) -> bool:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # a string of JSON is one of Python
-
-
-def _code(value: object) -> str:
-    return f"`{str(value).replace('`', chr(39))}`"
-
-
-def _cell(value: object) -> str:
-    """A value in a table: text that cannot end its cell."""
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return _code(" ".join(shown.split()).replace("|", "\\|")) if shown not in ("null", "") else "none"

@@ -15,22 +15,26 @@ from vlm_rl.commands.build import check_seed
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
-from vlm_rl.commands.preflight_estimate import Prompted, estimates
+from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
+from vlm_rl.commands.trainer_check import check_devices, check_precision, ranks_of
 from vlm_rl.commands.variant import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models import parts
+from vlm_rl.models.attention import as_model_attention
 from vlm_rl.models.loading import check_weights, load_processor, resolve
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.part_table import part_table
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.pipeline.step4_policy_update import check_divides
 from vlm_rl.preflight.blueprint import blueprint
 from vlm_rl.preflight.data_page import data_page
 from vlm_rl.preflight.prompt_shapes import longest, typical
 from vlm_rl.preflight.scan import DataCheck, RowScan
 from vlm_rl.preflight.steps import Steps
+from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 
@@ -40,59 +44,63 @@ WIDTH_IN_FILES = 140
 def main() -> None:
     """Every setting that the command line stands for; exit code 2 where one of them could not be trained."""
     hush()
-    asked = jobs(sys.argv[1:])
-    problems = [problem for job in asked for problem in preflight(job.cfg, title=variant(job.overrides))]
-    if problems:
+    verdicts = [preflight(job.cfg, title=variant(job.overrides)) for job in jobs(sys.argv[1:])]
+    if any(verdict.problems for verdict in verdicts):
         sys.exit(EXIT_CODE)
 
 
-def preflight(cfg: DictConfig, *, title: str) -> list[str]:
-    """Prints all that is known of a run before it begins; returns what stands in its way. Writes nothing but the cache."""
+def preflight(cfg: DictConfig, *, title: str) -> Verdict:
+    """Prints all that is known of a run before it begins. Writes nothing but the cache."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     tables = Console(width=None if console.is_terminal else WIDTH_IN_FILES, markup=False, highlight=False)
     begun = time.perf_counter()
     console.print(f"Preflight of {title}: model.name={cfg.model.name}, dataset.name={cfg.dataset.name}")
-    problems: list[str] = []
-    for piece in _pieces(cfg, problems=problems):
+    verdict = Verdict()
+    for piece in _pieces(cfg, verdict=verdict):
         (console if isinstance(piece, str) else tables).print(piece)
     console.print(f"Looked at in {time.perf_counter() - begun:.0f} s.")
-    console.print("\n".join(["Training could not start:", *problems]) if problems else "Training could start.")
-    return problems
+    console.print(verdict.sentence)
+    return verdict
 
 
-def _pieces(cfg: DictConfig, *, problems: list[str]) -> Iterator[RenderableType]:
+def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     """In reading order, each as soon as it is known."""
     check_seed(cfg.seed)
     dataset: Dataset = instantiate(cfg.dataset)
     algorithm: Algorithm = instantiate(cfg.algorithm)
     optimization: Optimization = instantiate(cfg.model.optimization)
     processor = load_processor(cfg.model.name, cfg.model.processor)
-    vlm = _model(cfg.model, seed=cfg.seed)
+    vlm = _model(cfg)
     check = _checked(cfg, dataset, algorithm, processor)
     yield from data_page(dataset, check)
-    problems += _unusable(dataset, check)
+    verdict.problems.extend(_unusable(dataset, check))
     shapes = longest(dataset, check), typical(dataset, check)
     keep(dataset, check)
     yield part_table(parts.sizes(vlm), rates=optimization.rates(parts.trained(vlm)))
     yield from Steps.of(dataset, algorithm).lines()
-    problems += _refusals(cfg, dataset, vlm)
-    if shapes[0] is not None and shapes[1] is not None:
-        image_tokens = int(check.splits["train"].image_tokens.sum())
-        prompted = Prompted(longest=shapes[0], typical=shapes[1], image_tokens=image_tokens)
-        yield from estimates(cfg, dataset, algorithm, prompted=prompted, problems=problems)
+    verdict.problems.extend(_refusals(cfg, dataset, algorithm, vlm=vlm))
+    if shapes[0] is None or shapes[1] is None:
+        verdict.reservations.append("memory and time were not estimated (no row can be used)")
+        return
+    image_tokens = int(check.splits["train"].image_tokens.sum())
+    prompted = Prompted(longest=shapes[0], typical=shapes[1], image_tokens=image_tokens)
+    yield from estimates(cfg, dataset, algorithm, prompted=prompted, verdict=verdict)
 
 
-def _model(model: DictConfig, *, seed: int) -> PreTrainedModel:
+def _model(cfg: DictConfig) -> PreTrainedModel:
+    model, is_here = cfg.model, cfg.preflight.device_memory is None
     if not model.untrained:
         check_weights(Path(resolve(model.name)))
-    return blueprint(
-        model.name,
-        dtype=model.dtype,
-        attention=model.attention,
-        freeze=list(model.freeze),
-        lora=instantiate(model.lora),
-        seed=seed,
-    )
+    attention = model.attention if is_here else traced_attention(model.attention)  # whose library need not be here
+    with as_model_attention(attention):
+        return blueprint(
+            model.name,
+            dtype=model.dtype,
+            attention=attention,
+            freeze=list(model.freeze),
+            lora=instantiate(model.lora),
+            seed=cfg.seed,
+        )
 
 
 def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor: ProcessorMixin) -> DataCheck:
@@ -125,16 +133,21 @@ def _unusable(dataset: Dataset, check: DataCheck) -> list[str]:
     ]
 
 
-def _refusals(cfg: DictConfig, dataset: Dataset, vlm: PreTrainedModel) -> list[str]:
+def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: PreTrainedModel) -> list[str]:
     """What a run would refuse before its first step, each in its own words."""
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     settings = SamplingSettings(
         temperature=cfg.rollout.temperature, top_p=cfg.rollout.top_p, max_new_tokens=dataset.max_new_tokens, num_samples=1
     )
+    is_here = cfg.preflight.device_memory is None
     checks: list[Callable[[], object]] = [
-        lambda: dataset.check_sizes(num_ranks=1),
+        lambda: check_precision(cfg.trainer),
+        lambda: check_devices(cfg.trainer) if is_here else None,
+        lambda: dataset.check_sizes(num_ranks=ranks_of(cfg.trainer)),
+        lambda: check_divides(dataset.batch_size * algorithm.group_size, algorithm.num_minibatches),
         scheme.check_endpoint,
+        lambda: scheme.check_epochs(dataset.epochs),
         lambda: parts.check_engine(vlm, engine=type(engine).__name__, carries=engine.carries),
         lambda: ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
     ]

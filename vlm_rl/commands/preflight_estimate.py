@@ -1,5 +1,6 @@
 """Memory and time of a run, from its config and from how long its prompts are: the numbers that the estimates need."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -7,20 +8,24 @@ from dataclasses import dataclass
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands.trainer_check import ranks_of
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.policy import Policy
-from vlm_rl.preflight.device import device_of, num_ranks
-from vlm_rl.preflight.estimate_page import memory_table, time_lines, too_large
+from vlm_rl.preflight.device import device_of
+from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
 from vlm_rl.preflight.machine import measured
 from vlm_rl.preflight.memory import trace
 from vlm_rl.preflight.shapes import PromptShape
 from vlm_rl.preflight.time_estimate import RunLength, duration
+from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.preflight.workload import Workload
+
+TRACED = ("sdpa", "eager")  # of model.attention: the kernels of others cannot be run on shadows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +38,19 @@ class Prompted:
 
 
 def estimates(
-    cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, prompted: Prompted, problems: list[str]
+    cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, prompted: Prompted, verdict: Verdict
 ) -> Iterator[RenderableType]:
-    """Tables of memory and time. A run that would not fit is a problem."""
-    device = device_of(str(cfg.trainer.accelerator))
-    ranks = _ranks(cfg.trainer)
-    workload = workload_of(cfg, dataset, algorithm, prompted=prompted, ranks=ranks, on_gpu=device.device.type == "cuda")
+    """Tables of memory and time, and what they say of the run."""
+    device = device_of(str(cfg.trainer.accelerator), memory=cfg.preflight.device_memory)
+    ranks = ranks_of(cfg.trainer)
+    workload = workload_of(cfg, dataset, algorithm, prompted=prompted, ranks=ranks, on_gpu=device.on_gpu)
     make = functools.partial(
-        instantiate, cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed, untrained=True, attention="sdpa"
+        instantiate,
+        cfg.model,
+        temperature=cfg.rollout.temperature,
+        seed=cfg.seed,
+        untrained=True,
+        attention=traced_attention(cfg.model.attention),
     )
     try:
         traced = trace(make, workload=workload)
@@ -48,14 +58,47 @@ def estimates(
         if os.environ.get("VLM_RL_TRACEBACK"):
             raise
         yield f"No estimate of memory and time: {type(error).__name__}: {error} (VLM_RL_TRACEBACK=1 shows where.)"
+        verdict.reservations.append(f"memory and time were not estimated ({type(error).__name__})")
         return
     yield memory_table(traced.memory, device=device)
-    problems += filter(None, [too_large(traced.memory, device=device)])
+    yield not_counted(device)
+    yield from not_estimated(cfg, ranks=ranks)
+    yield from judge_room(traced.memory, device=device, verdict=verdict)
+    if not device.is_here:
+        yield "No estimate of time: it is measured on the device itself, and no GPU is here."
+        return
     kept = _are_kept(traced.policy, prompted.image_tokens // ranks, cache_bytes=cfg.model.vision_cache)
-    length = length_of(cfg, dataset, ranks=ranks, features_are_kept=kept)
+    own = algorithm.learns_from_own_responses
+    length = length_of(cfg, dataset, ranks=ranks, features_are_kept=kept, writes_responses=own)
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in traced.policy.vlm.parameters()})
-    machine = measured(device.device, dtypes=dtypes)
+    with _threads(cfg.num_threads):
+        machine = measured(device.device, dtypes=dtypes)
     yield from time_lines(duration(traced.phases, workload=workload, length=length, machine=machine))
+
+
+def traced_attention(attention: str) -> str:
+    """What memory and time are estimated with."""
+    return attention if attention in TRACED else "sdpa"
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """As the run would have them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def not_estimated(cfg: DictConfig, *, ranks: int) -> Iterator[str]:
+    """Where the run is set to something else than what was traced."""
+    if cfg.model.attention not in TRACED:
+        yield f"Memory and time are those of model.attention=sdpa; what {cfg.model.attention} takes was not estimated."
+    strategy = str(cfg.trainer.strategy)
+    if ranks > 1 and not strategy.startswith(("auto", "ddp")):
+        yield f"Memory and time are those of DDP on {ranks} ranks; what trainer.strategy={strategy} takes was not estimated."
 
 
 def workload_of(
@@ -74,28 +117,24 @@ def workload_of(
         forward_batch_size=max(engine.get("forward_batch_size", 1) for engine in engines),  # a server has its own
         needs_old_logprobs=algorithm.needs_old_logprobs,
         needs_reference=algorithm.needs_reference,
+        num_ranks=ranks,
         on_gpu=on_gpu,
     )
 
 
-def length_of(cfg: DictConfig, dataset: Dataset, *, ranks: int, features_are_kept: bool) -> RunLength:
+def length_of(cfg: DictConfig, dataset: Dataset, *, ranks: int, features_are_kept: bool, writes_responses: bool) -> RunLength:
     """How often a rank does what, over the whole run; the untrained model is evaluated too."""
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     rows = {split: len(dataset.split(split)) for split in scheme.splits}
     return RunLength(
         num_steps=dataset.num_steps,
+        writes_responses=writes_responses,
         num_rows=len(dataset.train) // ranks,
         features_are_kept=features_are_kept,
         num_evaluations=1 + dataset.epochs // scheme.every_epochs,
         evaluated_rows=sum(rows[split] for split, _ in scheme.cells) // ranks,
         evaluated_responses=sum(rows[split] * setting.num_samples for split, setting in scheme.cells) // ranks,
     )
-
-
-def _ranks(trainer: DictConfig) -> int:
-    plain = OmegaConf.to_container(trainer, resolve=True)
-    assert isinstance(plain, dict)
-    return num_ranks(devices=plain["devices"], num_nodes=plain["num_nodes"], accelerator=str(plain["accelerator"]))
 
 
 def _are_kept(policy: Policy, image_tokens: int, *, cache_bytes: int) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from vlm_rl.commands.paths import CONF_DIR
+
 KEY = "hydra.searchpath="
 FLAGS = ("--config-dir", "-cd")
 FOLDER, PACKAGE = "file://", "pkg://"
@@ -50,12 +52,17 @@ def with_kept(arguments: Sequence[str], *, kept: Sequence[str]) -> list[str]:
 
 
 def check(paths: Sequence[str]) -> None:
-    """Hydra only warns of a place that is not there, and then misses what should lie in it."""
+    """Hydra only warns of a place that is not there, and says nothing of a file there that it never reads."""
     for path in paths:
         if (why := _missing(path)) is not None:
             raise FileNotFoundError(
                 f"{why} Say where configs of your own are by 'hydra.searchpath=[file://FOLDER]' or "
                 "'hydra.searchpath=[pkg://PACKAGE.FOLDER]' (docs/sharing.md)."
+            )
+        if shadowed := list(_shadowed(path)):
+            raise ValueError(
+                f"{path}: {', '.join(shadowed)} would be ignored, as vlm-rl has a config of the same name, which comes first. "
+                f"Give it another name, begin it with ours (defaults: [{Path(shadowed[0]).stem}, _self_]), and choose it by the new one."
             )
 
 
@@ -109,6 +116,23 @@ def _missing(path: str) -> str | None:
         return None if _is_package(path.removeprefix(PACKAGE)) else f"{path}: no such package is installed here."
     folder = path.removeprefix(FOLDER)
     return None if "://" in folder or os.path.isdir(folder) else f"{path}: there is no folder {folder}."
+
+
+def _shadowed(path: str) -> Iterator[str]:
+    """Files there by the name of one of ours, unless they say the same."""
+    for ours in sorted(Path(CONF_DIR).rglob("*.yaml")):
+        name = ours.relative_to(CONF_DIR)
+        for folder in _folders(path):
+            if (folder / name).is_file() and (folder / name).read_bytes() != ours.read_bytes():
+                yield name.as_posix()
+
+
+def _folders(path: str) -> list[Path]:
+    """Where a place lies on the disk."""
+    if not path.startswith(PACKAGE):
+        return [Path(path.removeprefix(FOLDER))]
+    found = importlib.util.find_spec(path.removeprefix(PACKAGE))
+    return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
 
 
 def _is_package(name: str) -> bool:

@@ -1,12 +1,13 @@
 """The verdict of a study's report on the arm of one run, as it stands in report.json; what nobody judged is said to be so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.commands.evaluation_target import Target
+from vlm_rl.run_folder import RunFolder
 
 FORMAT = 2  # of report.json
 NOT_JUDGED = "not_judged"
@@ -58,8 +59,8 @@ def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
     arm = _arm(report, told=told)
     if arm is None:
         raise ValueError(f"the report {path.name} does not speak of this run. {again}")
-    if path.stat().st_mtime < (run / "manifest.json").stat().st_mtime:
-        raise ValueError(f"the report {path.name} is older than the run. {again}")
+    if (why := _left_out(path, run=run, told=told, report=report)) is not None:
+        raise ValueError(f"the report {path.name} {why}. {again}")
     verdicts = {verdict["arm"]: verdict for verdict in report["decision"]["verdicts"]}
     if arm not in verdicts:
         raise ValueError(f"the report {path.name} compares this arm with nothing. {again}")
@@ -70,7 +71,7 @@ def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
         said=mine["said"],
         question=decision["question"],
         basis=tuple(mine["more"]),
-        risks=tuple(risk for risk in decision["risks"] if not risk.startswith(others)),
+        risks=tuple(_from_outside(risk) for risk in decision["risks"] if not risk.startswith(others)),
         scope=decision.get("scope", ""),
         command=report["command"],
     )
@@ -93,3 +94,34 @@ def _arm(report: Mapping[str, Any], *, told: Mapping[str, Any]) -> str | None:
         if (row["run"], row["hash"], row["status"]) == (name, told["arm"][:8], "finished"):
             return str(row["arm"])
     return None
+
+
+def _left_out(path: Path, *, run: Path, told: Mapping[str, Any], report: Mapping[str, Any]) -> str | None:
+    """What makes the report out of date, in words: a run of any arm in it, as each verdict is corrected for the others.
+
+    By the time of each manifest, and by its arm where times were lost in copying. Runs elsewhere cannot be looked at.
+    """
+    written = path.stat().st_mtime
+    listed = {row["run"]: row["hash"] for row in report["tables"]["runs"]}
+    for name, manifest in _beside(listed, study=run.absolute().parents[1], told=told):
+        if manifest.stat().st_mtime > written:
+            return f"is older than the run {name}"
+        arm = (RunFolder(path=manifest.parent).manifest or {}).get("arm", "")[:8]
+        if listed.get(name, arm) != arm or (name not in listed and arm in listed.values()):
+            return f"does not have the run {name} as it is now"
+    return None
+
+
+def _beside(names: Iterable[str], *, study: Path, told: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Names and manifests of all seeds of these runs' variants, in this study and in those that lie beside it."""
+    outputs = study.parents[told["study"].count("/")]
+    for name in dict.fromkeys(name.rpartition("/")[0] for name in names):
+        of, _, variant = name.rpartition("/")
+        folder = (study if of == told["study"] else outputs / of) / variant
+        for manifest in sorted(folder.glob("seed-*/manifest.json")):
+            yield f"{name}/{manifest.parent.name}", manifest
+
+
+def _from_outside(sentence: str) -> str:
+    """A sentence of a report that names a section of it, for those who have the report not before them."""
+    return sentence.replace("under “", "in the report under “")

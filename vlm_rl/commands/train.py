@@ -28,6 +28,7 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.trainer_check import check_devices, check_precision, ranks_of
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
 
@@ -59,9 +60,13 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
         if found["status"] == "finished":
             print(f"{folder.path} is finished; nothing to do.", flush=True)
             return
+    check_precision(cfg.trainer)
+    check_devices(cfg.trainer)
     experiment = build(cfg)
     try:
+        experiment.dataset.check_sizes(num_ranks=ranks_of(cfg.trainer))
         experiment.evaluator.scheme.check_endpoint()
+        experiment.evaluator.scheme.check_epochs(experiment.dataset.epochs)
         if cfg.dry_run == "rollouts":
             show_rollouts(experiment)
         else:

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from vlm_rl.datasets.image_column import ImageColumn
+from vlm_rl.datasets.lazy_rows import BadRow
 
 
 class ArrowTable:
@@ -35,13 +36,24 @@ class ArrowTable:
         return f"{self._name}, row {index}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """One row; embedded pictures as `Picture`s, pictures in files by their names, numbered labels by theirs."""
-        item = {column: self._value(column, cells[index].as_py()) for column, cells in self._columns.items()}
+        """One row; embedded pictures as `Picture`s, pictures in files by their names, numbered labels by theirs.
+
+        Raises BadRow.
+        """
+        item = {column: self._value(column, index) for column in self._columns}
         return item | {column: cells.cell(index) for column, cells in self._images.items()}
 
-    def _value(self, column: str, value: Any) -> Any:
+    def _value(self, column: str, index: int) -> Any:
+        try:
+            value = self._columns[column][index].as_py()
+        except UnicodeDecodeError as error:
+            raise BadRow(f"{self.where(index)}: {column!r} is no UTF-8 text: {error.reason}.") from None
         names = self._labels.get(column)
-        return value if names is None or value is None else names[value]
+        if names is None or value is None or value < 0:  # the library writes -1 where the label is not known
+            return value if names is None else None
+        if value >= len(names):
+            raise BadRow(f"{self.where(index)}: {column!r} is label {value}, and only 0 to {len(names) - 1} have names.")
+        return names[value]
 
 
 def _is_short(kind: pa.DataType) -> bool:

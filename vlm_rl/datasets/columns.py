@@ -41,6 +41,13 @@ class Columns:
     marker: str = IMAGE_MARKER  # what stands in the question for a picture
     markers_in_front: bool = True  # a question without a marker gets one for each picture, before its text
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.marker, str) or not self.marker:
+            raise ValueError(
+                f"dataset.source.columns.marker is {self.marker!r}, not a text. Brackets need quotes inside those of the shell: "
+                "\"dataset.source.columns.marker='[IMG]'\"."
+            )
+
     @cached_property
     def image_columns(self) -> tuple[str, ...]:
         """Names of the columns with pictures."""
@@ -65,9 +72,9 @@ class Columns:
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
         return Row(
-            id=self._text(item, self.id, where) if self.id else number,
+            id=self._filled(item, self.id, where) if self.id else number,
             question=self._marked(self._text(item, self.question, where), len(images)),
-            answer=self._text(item, self.answer, where),
+            answer=self._filled(item, self.answer, where),
             solution=self._perhaps(item, self.solution, where) or None,
             images=images,
             kind=self._perhaps(item, self.kind, where),
@@ -85,6 +92,12 @@ class Columns:
         if not isinstance(value, str | int | float):
             raise BadRow(f"{where}: {column!r} is a {type(value).__name__}, neither text nor a number.")
         return str(value)
+
+    def _filled(self, item: Mapping[str, Any], column: str, where: str) -> str:
+        text = self._text(item, column, where)
+        if not text.strip():
+            raise BadRow(f"{where}: {column!r} is blank. Fill it in, or drop the row.")
+        return text
 
     def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
         return "" if column is None or item.get(column) is None else self._text(item, column, where)
@@ -125,4 +138,4 @@ AUTHORS = Columns(
 def fields_of(item: Mapping[str, Any], *, without: Mapping[str, str]) -> dict[str, str]:
     """Further short columns of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
     short = {key: str(value) for key, value in item.items() if key not in without and isinstance(value, str | int | float)}
-    return {key: value for key, value in short.items() if len(value) <= LONGEST_FIELD}
+    return {key: value for key, value in short.items() if 0 < len(value) <= LONGEST_FIELD}

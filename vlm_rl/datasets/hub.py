@@ -3,7 +3,10 @@
 The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it into memory from there; it runs no code of a set.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.picture import LARGEST_IMAGE
-from vlm_rl.datasets.picture_folder import PictureFolder
+from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
@@ -37,23 +40,40 @@ class HubSource:
         if split not in self._splits:
             raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
         theirs = self._splits[split]
-        local = Path(self._path).is_dir()
+        folder = Path(self._path) if Path(self._path).is_dir() else None
+
+        def builder() -> Any:
+            from datasets import load_dataset_builder
+
+            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision)
 
         def load() -> Any:
-            from datasets import load_dataset
+            made.download_and_prepare()
+            return made.as_dataset(split=theirs)
 
-            return load_dataset(self._path, self._name, split=theirs, revision=None if local else self._revision)
-
-        dataset = _opened(
-            load,
+        told = Told(
             what=f"{self._path} (split {theirs!r})",
             absent=f"Where there is internet: hf download {self._path} --repo-type dataset --local-dir COPY. "
             "Then set dataset.source.path=COPY.",
             wrong=f"dataset.source.splits.{split} must name one of its splits, or a part of one such as 'train[90%:]'; "
             "dataset.source.name its configuration, where it has several.",
         )
-        pictures = _pictures(Path(self._path) if local else None, largest=self._largest_image)
-        return _rows(dataset, name=f"{self._path}, split {theirs}", split=split, columns=self._columns, pictures=pictures)
+        made = _opened(builder, told)
+        _check_files(chain.from_iterable((made.config.data_files or {}).values()), folder=folder, name=self._path)
+        pictures = self._pictures(folder)
+        return _rows(
+            _opened(load, told), name=f"{self._path}, split {theirs}", split=split, columns=self._columns, pictures=pictures
+        )
+
+    def _pictures(self, folder: Path | None) -> PictureFolder:
+        """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
+        from datasets.config import HF_DATASETS_CACHE
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from huggingface_hub.file_download import repo_folder_name
+
+        own = folder or Path(HF_HUB_CACHE) / repo_folder_name(repo_id=self._path, repo_type="dataset")
+        stores = (Path(HF_DATASETS_CACHE), *blobs_of(own.absolute()))
+        return PictureFolder(own, largest=self._largest_image, stores=stores)
 
 
 class TableSource:
@@ -75,34 +95,57 @@ class TableSource:
                 f"{pattern} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
                 f"{', '.join(self._files.values())}."
             )
-        options = {"sep": "\t"} if pattern.suffix == ".tsv" else {}
 
         def load() -> Any:
             from datasets import load_dataset
 
-            return load_dataset(BUILDERS[pattern.suffix], data_files=paths, split="train", **options)
+            kind = BUILDERS[pattern.suffix]
+            options = _all_text(paths[0], separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
+            return load_dataset(kind, data_files=paths, split="train", **options)
 
-        dataset = _opened(load, what=str(pattern), absent="It must be readable.", wrong="Write the file again.")
+        dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
         pictures = PictureFolder(pattern.parent, largest=self._largest_image)
         return _rows(dataset, name=str(pattern), split=split, columns=self._columns, pictures=pictures)
 
 
-def _pictures(folder: Path | None, *, largest: int) -> PictureFolder:
-    """Pictures that are files of a set: in its folder, or where the libraries keep what they downloaded or unpacked."""
-    from datasets.config import HF_DATASETS_CACHE
-    from huggingface_hub.constants import HF_HUB_CACHE
+def _all_text(path: str, *, separator: str) -> dict[str, Any]:
+    """Options by which cells stay what is written in them: 007 is no 7, and beside a blank 20 is no 20.0."""
+    from datasets import Features, Value
 
-    return PictureFolder(folder or Path(HF_HUB_CACHE), largest=largest, store=Path(HF_DATASETS_CACHE))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        header: list[str] = next(filter(None, csv.reader(file, delimiter=separator)), [])
+    return {"sep": separator, "features": Features({column: Value("string") for column in header}), "na_filter": False}
 
 
-def _opened(load: Callable[[], Any], *, what: str, absent: str, wrong: str) -> Any:
+def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:
+    """The card of a set says which files it consists of. Raises ValueError for others than its own, before they are read."""
+    allowed = [path.resolve() for path in (folder, *blobs_of(folder.absolute()))] if folder else []
+    for file in files:
+        own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
+        if not own or "::" in file:
+            raise ValueError(
+                f"{name}: its card (README.md) names {file} as one of its files, which it is not. Only files of the set itself "
+                "are read; correct data_files there if you trust it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is said where a set cannot be opened."""
+
+    what: str
+    absent: str  # advice where something is not there
+    wrong: str  # any other
+
+
+def _opened(load: Callable[[], Any], told: Told) -> Any:
     """A set of the library; whatever stops it is told with what to do."""
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
         reason = str(error.__cause__ or error).strip().split("\n")[0].rstrip(".")
-        advice = absent if isinstance(error, OSError) else wrong
-        raise ValueError(f"{what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
+        advice = told.absent if isinstance(error, OSError) else told.wrong
+        raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
 def _rows(dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder) -> LazyRows:

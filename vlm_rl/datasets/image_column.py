@@ -3,11 +3,13 @@
 import bisect
 import io
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 from vlm_rl.datasets.picture import Picture
+from vlm_rl.datasets.picture_folder import REMEMBERED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +41,7 @@ class ImageColumn:
         self._table, self._name, self._largest = table, name, largest
         self._chunks = [_chunk(array, where=f"{table}, column {name!r}") for array in column.chunks]
         self._starts = np.cumsum([0, *map(len, column.chunks)]).tolist()
-        self._known: dict[tuple[int, int], Picture] = {}  # made once, so that each is hashed once
+        self._picture = lru_cache(REMEMBERED)(self._made)  # the same one again, so that it is not hashed again
 
     def cell(self, index: int) -> list[Picture | str | None]:
         """The pictures of a row; names where they are files, None for a place in a list that is empty."""
@@ -57,13 +59,13 @@ class ImageColumn:
         chunk = self._chunks[number]
         if chunk.has_content is None or not chunk.has_content[value]:
             name: str | None = None if chunk.names is None else chunk.names[value].as_py()
-            return name
-        if (number, value) not in self._known:
-            index = self._starts[number] + (value if row is None else row)
-            where = f"{self._table}, row {index}, {self._name!r}{place}"
-            content = CellBytes(array=chunk.content, place=value)
-            self._known[number, value] = Picture(content=content, where=where, largest=self._largest)
-        return self._known[number, value]
+            return name or None
+        return self._picture(number, value, place, value if row is None else row)
+
+    def _made(self, number: int, value: int, place: str, row: int) -> Picture:
+        where = f"{self._table}, row {self._starts[number] + row}, {self._name!r}{place}"
+        content = CellBytes(array=self._chunks[number].content, place=value)
+        return Picture(content=content, where=where, largest=self._largest)
 
 
 def _chunk(array: pa.Array, *, where: str) -> Chunk:

@@ -10,7 +10,7 @@ from vlm_rl.datasets.columns import AUTHORS, Columns
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import LineTable
 from vlm_rl.datasets.picture import LARGEST_IMAGE
-from vlm_rl.datasets.picture_folder import PictureFolder
+from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 
 
 class JsonlSource:
@@ -37,28 +37,28 @@ class JsonlSource:
 
     def rows(self, split: str) -> LazyRows:
         """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
-        path, store = self._file(split)
+        path, stores = self._file(split)
         table = LineTable(path)
         if not len(table):
             raise ValueError(f"{path} holds no row (split {split!r}).")
         if path.parent not in self._pictures:
-            self._pictures[path.parent] = PictureFolder(path.parent, largest=self._largest_image, store=store)
+            self._pictures[path.parent] = PictureFolder(path.parent, largest=self._largest_image, stores=stores)
         pictures = self._pictures[path.parent]
 
         return self._columns.rows(table, split=split, pictures=pictures)
 
-    def _file(self, split: str) -> tuple[Path, Path | None]:
-        """The file of a split and the store of the download cache that it is linked to."""
+    def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
+        """The file of a split, and where the links of the download cache lead that it may be in."""
         if split not in self._files:
             raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self._files)}.")
-        store: Path | None = None
+        stores: tuple[Path, ...] = ()
         if self._repository is None or (self._folder is not None and Path(self._folder).is_dir()):
             folder = Path(self._folder or ".")
             advice = f"dataset.source.folder must name the folder that holds {', '.join(self._files.values())}."
         else:
             snapshot = self._snapshot(self._repository)
             folder = snapshot / self._repository_folder
-            store = snapshot.parents[1] if snapshot.parent.name == "snapshots" else None
+            stores = blobs_of(snapshot)
             found = sorted(str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.suffix in (".jsonl", ".zip"))
             advice = (
                 f"{self._repository} holds {', '.join(found) or 'no JSONL file'} there. Set dataset.source.repository_folder "
@@ -67,7 +67,7 @@ class JsonlSource:
         path = folder / self._files[split]
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there (split {split!r}). {advice}")
-        return path, store
+        return path, stores
 
     def _snapshot(self, repository: str) -> Path:
         from huggingface_hub import snapshot_download  # only here: a folder needs no hub

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from vlm_rl.datasets.lazy_rows import BadRow
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
 
 
 class LineTable:
@@ -34,9 +36,17 @@ class LineTable:
         """The object of a line. Raises BadRow."""
         start, length, _ = self._lines[index].tolist()
         try:
-            item: Any = json.loads(os.pread(self._file, length, start))
+            line = os.pread(self._file, length, start)
+            item: Any = json.loads(line)
+            if SURROGATE.search(line):
+                json.dumps(item, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise BadRow(f"{self.where(index)} is no JSON: {error.msg} at column {error.colno}.") from None
+        except UnicodeEncodeError as error:
+            half = json.dumps(error.object[error.start])
+            raise BadRow(f"{self.where(index)} holds half a sign ({half}), which is no text. Save it again as UTF-8.") from None
+        except ValueError as error:
+            raise BadRow(f"{self.where(index)} holds a number that is too long: {error}.") from None
         except RecursionError:
             raise BadRow(f"{self.where(index)} is no row: its brackets are nested too deeply.") from None
         if not isinstance(item, dict):

@@ -5,7 +5,9 @@ several counts. `size` is always the size of what `load` gives.
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +20,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 # Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bomb; decoded these are 270 MB
+LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bomb
+LARGEST_FILE = 2**30  # bytes; a picture of LARGEST_IMAGE pixels that is not compressed at all has a quarter of it
+STRIP = 2**20  # pixels converted at a time, where that takes more than one step
 PAPER = (255, 255, 255)
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,7 +56,14 @@ class FileBytes:
     path: Path
 
     def open(self) -> Opened:
-        return self.path.open("rb")
+        file = open(self.path, "rb", opener=_at_once)  # noqa: SIM115  its reader closes it
+        told = os.fstat(file.fileno())
+        if stat.S_ISREG(told.st_mode) and told.st_size <= LARGEST_FILE:
+            return file
+        file.close()
+        if stat.S_ISREG(told.st_mode):
+            raise ValueError(f"its {told.st_size:,} bytes are more than a picture file may have ({LARGEST_FILE:,})")
+        raise ValueError("it is no regular file, but a pipe, a device or the like")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,10 +89,13 @@ class Picture:
 
     def load(self) -> Image.Image:
         """The picture, upright, RGB. Raises BadPicture, or FileNotFoundError."""
+        picture, orientation = self._decoded()
+        return picture.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else picture
+
+    def _decoded(self) -> tuple[Image.Image, int]:
         with self._image() as image:
             orientation = _orientation(image)  # before decoding: PNG may bring another one behind its pixels
-            picture = _rgb(image)
-            return picture.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else picture
+            return _rgb(image), orientation
 
     @contextmanager
     def _readable(self) -> Iterator[Opened]:
@@ -100,7 +114,7 @@ class Picture:
             if width * height > self.largest:
                 raise ValueError(
                     f"its {width} x {height} pixels are more than dataset.source.largest_image={self.largest} "
-                    "(raise that for files you trust: decoded, a pixel takes 3 bytes)"
+                    "(raise that for files you trust: decoding takes up to 30 bytes a pixel)"
                 )
             yield image
 
@@ -108,6 +122,10 @@ class Picture:
 def picture_file(path: Path, *, largest: int = LARGEST_IMAGE) -> Picture:
     """The picture in a file."""
     return Picture(content=FileBytes(path=path), where=str(path), largest=largest)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer
 
 
 def _reason(error: Exception) -> str:
@@ -130,16 +148,34 @@ def _orientation(image: Image.Image) -> int:
 def _rgb(image: Image.Image) -> Image.Image:
     """Decodes. Raises ValueError where numbers have no defined white."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+        return _in_strips(image, convert=_eight_bits)
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its pixels are 32-bit numbers (mode {image.mode}), of which nobody knows which is white; use 8 or 16 bit"
         )
     if not image.has_transparency_data:
         return image.convert("RGB")
-    on_paper = Image.new("RGBA", image.size, PAPER)
-    on_paper.alpha_composite(image.convert("RGBA"))
-    return on_paper.convert("RGB")
+    return _in_strips(image, convert=_on_paper)
+
+
+def _in_strips(image: Image.Image, *, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `convert` makes of the picture, RGB; what it needs on the way is never there for the whole picture."""
+    width, height = image.size
+    whole, rows = Image.new("RGB", image.size), max(1, STRIP // width)
+    for top in range(0, height, rows):
+        whole.paste(convert(image.crop((0, top, width, min(top + rows, height)))), (0, top))
+    return whole
+
+
+def _eight_bits(grey: Image.Image) -> Image.Image:
+    """To the nearest 8-bit grey; there are no ties, 257 is odd."""
+    return Image.fromarray(((np.asarray(grey).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    paper = Image.new("RGBA", picture.size, PAPER)
+    paper.alpha_composite(picture.convert("RGBA"))
+    return paper.convert("RGB")
 
 
 def shrunk_size(size: tuple[int, int], *, max_pixels: int | None) -> tuple[int, int]:

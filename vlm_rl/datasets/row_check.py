@@ -1,8 +1,10 @@
 """What is wrong with a row, in words: found before training, reported by id, with the fix. Finding it is `preflight`'s part."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
@@ -23,8 +25,9 @@ class BadRows(ValueError):
     """Rows that on_bad_row=error does not accept."""
 
 
-def problems_of_text(row: Row, *, needs_solution: bool) -> Iterator[RowProblem]:
-    """What the row alone shows: markers that do not match its images, no question at all, no worked solution for SFT."""
+def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozenset[str] = frozenset()) -> Iterator[RowProblem]:
+    """What the row alone shows: markers that do not match its images, no question at all, no worked solution for SFT, and
+    texts that hold one of the model's special tokens: it would begin a turn or stand for an image."""
     markers = row.question.count(IMAGE_MARKER)
     if markers != len(row.images):
         message = (
@@ -38,6 +41,24 @@ def problems_of_text(row: Row, *, needs_solution: bool) -> Iterator[RowProblem]:
     if needs_solution and not row.solution:
         message = "it has no worked solution, which algorithm=sft learns from. Give it a `solution` or drop the row."
         yield RowProblem(row_id=row.id, message=message, reason="no worked solution")
+    yield from _special(row, part="question", texts=row.question.split(IMAGE_MARKER), tokens=special_tokens)
+    if needs_solution and row.solution:
+        yield from _special(row, part="solution", texts=[row.solution], tokens=special_tokens)
+
+
+def _special(row: Row, *, part: str, texts: Sequence[str], tokens: frozenset[str]) -> Iterator[RowProblem]:
+    """The markers of the question are not among its texts: the chat template replaces them."""
+    if tokens and (found := next(filter(None, map(_any_of(tokens).search, texts)), None)):
+        message = (
+            f"its {part} holds {found[0]!r}, which this model reads as a special token and not as text. "
+            "Write it in another way or drop the row."
+        )
+        yield RowProblem(row_id=row.id, message=message, reason="special token in a text")
+
+
+@cache
+def _any_of(tokens: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
 
 
 def long_prompt(row: Row, *, length: int, max_prompt_tokens: int) -> RowProblem:

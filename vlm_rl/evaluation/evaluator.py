@@ -51,6 +51,14 @@ class Scheme:
                     f"Name one of {', '.join(evaluated)}, or add it to evaluation.scheme."
                 )
 
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse a run whose trained model would never be evaluated."""
+        if not 1 <= self.every_epochs <= epochs:
+            raise ValueError(
+                f"evaluation.scheme.every_epochs={self.every_epochs} with dataset.epochs={epochs}: the trained model would never be "
+                f"evaluated. Give 1 to {epochs}."
+            )
+
 
 Answer = Callable[[], pa.Table]
 Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records

@@ -1,7 +1,12 @@
 """Which attention a model computes with: a name that Transformers cannot serve becomes an error of our own keys."""
 
 import contextlib
+import re
 from collections.abc import Iterator
+
+_ABOUT_IT = re.compile(
+    r"attn_implementation|attention implementation|(flash|flex)[_ ]?att|scaled_dot_product|sdpa", re.IGNORECASE
+)
 
 
 @contextlib.contextmanager
@@ -11,7 +16,7 @@ def as_model_attention(attention: str) -> Iterator[None]:
         yield
     except (ImportError, ValueError) as error:
         about = str(error)
-        if not any(word in about.lower() for word in ("attn_implementation", "attention")):
+        if not _ABOUT_IT.search(about):  # num_attention_heads and the like are about the config
             raise
         raise ValueError(
             f"model.attention={attention} cannot be used here: {' '.join(about.split())} "

@@ -1,9 +1,12 @@
 """Where a model comes from: a folder or a hub name with weights, or only its config with random weights.
 
-Safetensors and code of Transformers only: a model that wants to run code of its own, or that comes as a pickle, is refused.
+Safetensors and code of Transformers only: a model that wants to run code of its own, that comes as a pickle or that is an
+adapter without its base is refused.
 """
 
-from collections.abc import Mapping
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,15 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.utils import find_adapter_config_file
 
 from vlm_rl.models.attention import as_model_attention
+from vlm_rl.models.dropout import without_dropout
+from vlm_rl.models.processor_settings import check_settings
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
+ADAPTER_CONFIG = "adapter_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -31,7 +38,8 @@ def resolve(name: str) -> str:
 
 def load_config(name: str) -> PreTrainedConfig:
     """The config alone; a model whose code is not in Transformers is an error."""
-    config: PreTrainedConfig = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
+    with _whole_model(name):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"model.name={name} is a {config.model_type!r}, which Transformers has no image-text-to-text model for. "
@@ -42,22 +50,26 @@ def load_config(name: str) -> PreTrainedConfig:
 
 def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
     """The model's own processor with `model.processor` as further arguments, padding on the left."""
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(resolve(name), trust_remote_code=False, **settings)
+    with _whole_model(name):
+        processor: ProcessorMixin = AutoProcessor.from_pretrained(resolve(name), trust_remote_code=False, **settings)
     if not hasattr(processor, "image_processor"):
         raise ValueError(
             f"model.name={name} has no image processor beside its tokenizer: preprocessor_config.json is missing there."
         )
+    check_settings(processor, settings)
     processor.tokenizer.padding_side = "left"
     return processor
 
 
 def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel:
     """Weights from safetensors only, no remote code."""
-    check_weights(Path(resolve(name)))
-    load_config(name)
+    with _whole_model(name):
+        check_weights(Path(resolve(name)))
+    config = without_dropout(load_config(name), name=name)
     with as_model_attention(attention):
         model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
             resolve(name),
+            config=config,
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
             use_safetensors=True,
@@ -79,9 +91,33 @@ def check_weights(folder: Path) -> None:
     raise FileNotFoundError(f"{folder} holds no weights: no *.safetensors there.")
 
 
+@contextlib.contextmanager
+def _whole_model(name: str) -> Iterator[None]:
+    """Around reading anything of a model: a LoRA adapter, in a folder or on the hub, is told with the ways to its whole model."""
+    folder = Path(resolve(name))
+    if folder.is_dir() and (file := folder / ADAPTER_CONFIG).is_file():
+        raise ValueError(_is_adapter(name, file))
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        found = None if folder.is_dir() else find_adapter_config_file(name)
+        if found is None:
+            raise
+        raise ValueError(_is_adapter(name, Path(found))) from error
+
+
+def _is_adapter(name: str, file: Path) -> str:
+    base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    return (
+        f"model.name={name} is an adapter ({ADAPTER_CONFIG} is there) of {base}, not a whole model. A run is evaluated or exported by its "
+        "own name: `python evaluate.py checkpoint=RUN`. To begin from what it learned, `python export.py checkpoint=RUN merge=true "
+        "folder=MERGED` and then model.name=MERGED."
+    )
+
+
 def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> PreTrainedModel:
     """The architecture of `name` with random weights from a stream of the root seed; what pretraining starts from."""
-    config = load_config(name)
+    config = without_dropout(load_config(name), name=name)
     with as_model_attention(attention), forked_generator(stream_seed(root_seed, "model_initialisation")):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(
             config, dtype=getattr(torch, dtype), attn_implementation=attention

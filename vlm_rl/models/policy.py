@@ -17,7 +17,7 @@ from vlm_rl.models import family, parts, vision
 from vlm_rl.models.loading import load_pretrained, load_processor, load_untrained
 from vlm_rl.models.logprobs import policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.precision import precision
+from vlm_rl.models.precision import declare, precision
 from vlm_rl.models.vision_cache import VisionCache
 from vlm_rl.types import ImageFeatures, ImageInput, Images, QueryBatch, Tokens, Trajectory
 
@@ -210,6 +210,7 @@ class Policy(nn.Module):
         """The adapter in PEFT's format, or the whole model in Transformers' where there is none; safetensors."""
         (self.adapter or self.vlm).save_pretrained(folder)
         if self.adapter is None:
+            declare(self.vlm, folder=folder)
             self.processor.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:

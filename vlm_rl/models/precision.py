@@ -1,7 +1,9 @@
 """The precision of a forward pass: sampling and training must share it, or the ratio of their probabilities is not 1."""
 
 import contextlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -52,3 +54,17 @@ def precision(vlm: PreTrainedModel, *, dtype: str) -> Precision:
     base = getattr(torch, dtype)
     raised = any(p.requires_grad and p.dtype != base for name, p in vlm.named_parameters() if ".lora_" not in name)
     return Precision(autocast_to=base if raised else None)
+
+
+def declare(vlm: PreTrainedModel, *, folder: Path) -> None:
+    """Makes the config of a saved model name the finest precision of its weights, so that plain loading rounds none of them.
+
+    Transformers writes that of the first weight, which is a frozen one's where vision is frozen.
+    """
+    finest = max((p.dtype for p in vlm.parameters() if p.is_floating_point()), key=lambda dtype: dtype.itemsize)
+    file = folder / "config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    for part in (settings, *(inner for inner in settings.values() if isinstance(inner, dict))):
+        if "dtype" in part:
+            part["dtype"] = str(finest).removeprefix("torch.")
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import BatchFeature, ProcessorMixin
@@ -36,6 +35,15 @@ def chat(prompt: str) -> list[dict[str, object]]:
 
 
 Sizes = tuple[tuple[int, int], ...]  # (width, height) of each image of a prompt
+KEPT = 10_000  # sizes whose expansions are remembered, some hundred bytes each
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Short:
+    """Text in which each run of an image token is one of them: as the tokenizer reads it, but for the length of the runs."""
+
+    text: str
+    num_left_out: int  # image tokens that the runs have beyond their first
 
 
 class Prompts:
@@ -46,13 +54,30 @@ class Prompts:
         self._image_ids = {i for i in processor.image_token_ids if i is not None}
         tokens = processor.tokenizer.convert_ids_to_tokens(sorted(self._image_ids))
         self._runs = re.compile("|".join(rf"({re.escape(token)})\{i}+" for i, token in enumerate(tokens, start=1)))
-        self._expansions: dict[Sizes, list[dict[str, Any]]] = {}
+        settings = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)
+        self._image_settings = settings["images_kwargs"]
+        self._expansions: dict[Sizes, list[_Short]] = {}  # the last one that was asked for stands last
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """What is more than text to tokenizer and processor, wherever it stands."""
+        tokenizer = self._processor.tokenizer
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        images = tokenizer.convert_ids_to_tokens(sorted(self._image_ids))
+        return frozenset([*tokenizer.all_special_tokens, *added, *images, *self._processor.all_special_multimodal_tokens])
 
     def render(self, row: Row) -> str:
-        """The prompt as text, after the chat template, before image markers are expanded."""
+        """The prompt as text, after the chat template, before image markers are expanded; raises ValueError where other text
+        is taken for an image."""
         text: str = self._processor.apply_chat_template(
             chat(self._dataset.prompt_for(row)), add_generation_prompt=True, tokenize=False
         )
+        token = getattr(self._processor, "image_token", None)
+        if token is not None and text.count(token) != len(row.images):
+            raise ValueError(
+                f"row {row.id!r} has {len(row.images)} images, but {text.count(token)} times {token} in its prompt, which stands "
+                f"for an image. Write {IMAGE_MARKER} for each image, in order, and nowhere {token}."
+            )
         return text
 
     def process(self, row: Row) -> BatchFeature:
@@ -70,35 +95,42 @@ class Prompts:
         """Length of each prompt, exactly, from the sizes of its pictures alone: no pixel is read."""
         if not rows:
             return []
-        expanded = [self._expanded(self.render(row), row) for row in rows]
-        texts = [
-            self._runs.sub(lambda run: run[run.lastindex or 0], text) for text in expanded
-        ]  # a run as one token: the rest is counted
+        prompts = [self._short_prompt(row) for row in rows]
+        texts = [prompt.text for prompt in prompts]
         encoded = self._processor.tokenizer(texts, add_special_tokens=self._adds_special_tokens(texts[0]))["input_ids"]
-        return [self._length(ids, self._num_left_out(text)) for ids, text in zip(encoded, expanded, strict=True)]
+        return [self._length(ids, prompt.num_left_out) for ids, prompt in zip(encoded, prompts, strict=True)]
 
     def _length(self, ids: Sequence[int], num_left_out: int) -> PromptLength:
         images = sum(i in self._image_ids for i in ids)
         return PromptLength(text=len(ids) - images, image=images + num_left_out)
 
-    def _num_left_out(self, text: str) -> int:
-        """Image tokens that a run has beyond its first."""
-        runs = [(len(run[0]), len(run[run.lastindex or 0])) for run in self._runs.finditer(text)]
-        return sum(whole // token - 1 for whole, token in runs)
-
-    def _expanded(self, text: str, row: Row) -> str:
+    def _short_prompt(self, row: Row) -> _Short:
         """Each marker as the processor expands it for an image of that size."""
+        text = self.render(row)
         if not row.images:
-            return text
-        sizes = tuple(self._dataset.picture_sizes(row))
-        if sizes not in self._expansions:
-            blank = [torch.empty(3, height, width, dtype=torch.uint8, device="meta") for width, height in sizes]
-            settings = self._processor._merge_kwargs(tokenizer_init_kwargs=self._processor.tokenizer.init_kwargs)[
-                "images_kwargs"
-            ]
-            self._expansions[sizes] = self._processor._process_images([blank], **settings)[1]
-        expanded: list[str] = self._processor.get_text_with_replacements([text], images_replacements=self._expansions[sizes])[0]
-        return expanded[0]
+            return _Short(text=text, num_left_out=0)
+        images = self._expanded(tuple(self._dataset.picture_sizes(row)))
+        replacements = [image.text for image in images]
+        whole = self._shortened(self._processor.get_text_with_replacements([text], images_replacements=replacements)[0][0])
+        return _Short(text=whole.text, num_left_out=whole.num_left_out + sum(image.num_left_out for image in images))
+
+    def _shortened(self, text: str) -> _Short:
+        runs = [(len(run[0]), len(run[run.lastindex or 0])) for run in self._runs.finditer(text)]
+        return _Short(
+            text=self._runs.sub(lambda run: run[run.lastindex or 0], text),
+            num_left_out=sum(whole // token - 1 for whole, token in runs),
+        )
+
+    def _expanded(self, sizes: Sizes) -> list[_Short]:
+        """What the images of a prompt become, from the processor itself, on images without pixels."""
+        images = self._expansions.pop(sizes, None)
+        if images is None:  # floats: of whole numbers torchvision clamps what it resized, which without pixels is slow
+            blank = [torch.empty(3, height, width, device="meta") for width, height in sizes]
+            images = list(map(self._shortened, self._processor._process_images([blank], **self._image_settings)[1]))
+        self._expansions[sizes] = images
+        if len(self._expansions) > KEPT:
+            del self._expansions[next(iter(self._expansions))]
+        return images
 
     def _adds_special_tokens(self, text: str) -> bool:
         """False where the chat template has written the first token already: Gemma would read two of them."""

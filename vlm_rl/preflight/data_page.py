@@ -29,7 +29,7 @@ def titled(title: str, *columns: str, words_last: bool = False) -> Table:
 
 def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
     """All of it, in reading order."""
-    yield rows_table(check)
+    yield rows_table(check, checked_rows=dataset.checked_rows)
     for split in SPLITS:
         if problems := check.splits[split].problems:
             yield f"Problems of {split}:\n{listed(problems)}"
@@ -41,9 +41,10 @@ def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
     yield truncation(check, dataset)
 
 
-def rows_table(check: DataCheck) -> Table:
-    """Rows that are kept and those that are not, by reason."""
-    table = titled("Rows", "split", "rows", "kept", "bad", "why", words_last=True)
+def rows_table(check: DataCheck, *, checked_rows: int | None) -> Table:
+    """Rows that are kept and those that are not, by reason; where not all were looked at, how many were."""
+    checked = ["checked"] if checked_rows is not None else []
+    table = titled("Rows", "split", "rows", *checked, "kept", "bad", "why", words_last=True)
     for split in SPLITS:
         found = check.splits[split]
         left_out = check.overlap.train_left_out if split == "train" else 0
@@ -51,7 +52,8 @@ def rows_table(check: DataCheck) -> Table:
         why = [f"{count} {reason}" for reason, count in reasons.most_common()]
         why += [f"{left_out} also in val or test"] if left_out else []
         kept = found.num_rows - found.num_bad - left_out
-        table.add_row(split, f"{found.num_rows:,}", f"{kept:,}", f"{found.num_bad:,}", "\n".join(why))
+        looked_at = [f"{min(found.num_rows, checked_rows):,}"] if checked_rows is not None else []
+        table.add_row(split, f"{found.num_rows:,}", *looked_at, f"{kept:,}", f"{found.num_bad:,}", "\n".join(why))
     return table
 
 

@@ -1,29 +1,54 @@
 """The device that a run would use, and the memory that is free on it."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 GPU_ACCELERATORS = ("auto", "gpu", "cuda")  # of trainer.accelerator
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """One rank's."""
 
-    device: torch.device
+    device: torch.device  # the one here whose speed can be measured
     name: str
     free_bytes: int
+    on_gpu: bool  # where the run would be
+    is_certain: bool  # found to be a GPU, or asked for: too little of it stands in the way of the run
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the speed of the device at hand is the run's."""
+        return self.on_gpu == (self.device.type == "cuda")
 
 
-def device_of(accelerator: str) -> Device:
-    """As Lightning chooses; on a GPU what others use is not free, on the CPU what the system calls available."""
-    if accelerator in GPU_ACCELERATORS and torch.cuda.is_available():
-        device = torch.device("cuda", torch.cuda.current_device())
-        return Device(device=device, name=torch.cuda.get_device_name(device), free_bytes=torch.cuda.mem_get_info(device)[0])
-    return Device(device=torch.device("cpu"), name="CPU", free_bytes=_free_memory())
+def device_of(accelerator: str, *, memory: str | int | None) -> Device:
+    """As Lightning chooses; on a GPU what others use is not free, on the CPU what the system calls available.
+
+    With `memory` (bytes, or words as 80GiB) it is a GPU that has so much free, wherever it is.
+    """
+    has_gpu = accelerator in GPU_ACCELERATORS and torch.cuda.is_available()
+    device = torch.device("cuda", torch.cuda.current_device()) if has_gpu else torch.device("cpu")
+    if memory is not None:
+        free = num_bytes(memory)
+        return Device(device=device, name="preflight.device_memory", free_bytes=free, on_gpu=True, is_certain=True)
+    if has_gpu:
+        name, free = torch.cuda.get_device_name(device), torch.cuda.mem_get_info(device)[0]
+        return Device(device=device, name=name, free_bytes=free, on_gpu=True, is_certain=True)
+    return Device(device=device, name="CPU", free_bytes=_free_memory(), on_gpu=False, is_certain=accelerator == "cpu")
+
+
+def num_bytes(memory: str | int) -> int:
+    """Of 80GiB, 80 GB, 500MiB or a number of bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Z]*)", str(memory).strip().upper())
+    if found is None or found[2] not in UNITS:
+        raise ValueError(f"preflight.device_memory={memory} is no size. Write what is free on one device, as 80GiB or 40GB.")
+    return round(float(found[1]) * UNITS[found[2]])
 
 
 def num_ranks(*, devices: object, num_nodes: int, accelerator: str) -> int:

@@ -8,10 +8,13 @@ from rich.table import Table
 from vlm_rl.preflight.data_page import titled
 from vlm_rl.preflight.device import Device
 from vlm_rl.preflight.memory import MemoryEstimate
-from vlm_rl.preflight.time_estimate import Range, TimeEstimate
+from vlm_rl.preflight.time_estimate import CASES, Range, TimeEstimate
+from vlm_rl.preflight.verdict import Verdict
 
 MIB, GIB = 2**20, 2**30
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+TIGHT = 0.9  # of what is free: from here on what is not counted may decide
+SHARES = {0.25: "a quarter", 0.5: "half", 1.0: "all"}
 
 
 def memory_table(estimate: MemoryEstimate, *, device: Device) -> Table:
@@ -28,6 +31,29 @@ def memory_table(estimate: MemoryEstimate, *, device: Device) -> Table:
     return table
 
 
+def not_counted(device: Device) -> str:
+    """What comes on top of the table."""
+    if device.on_gpu:
+        return "Not counted: the CUDA context (about 0.5 GiB), the work space of libraries and the gaps of the allocator."
+    return "Not counted: the libraries themselves (about 1 GiB), their work space and the gaps of the allocator."
+
+
+def judge_room(estimate: MemoryEstimate, *, device: Device, verdict: Verdict) -> Iterator[str]:
+    """Too little memory is a problem where it is the run's own device; where nobody said which one that is, a note."""
+    largest, told = estimate.largest, too_large(estimate, device=device)
+    if told and device.is_certain:
+        verdict.problems.append(told)
+    elif told:
+        verdict.reservations.append("it would not fit this machine's CPU, and on which device it is to run was not said")
+        yield (
+            f"{told} These are figures of this machine's CPU, which has no GPU beside it: preflight.device_memory=80GiB compares "
+            "with the device that the run is meant for."
+        )
+    elif largest.total > TIGHT * device.free_bytes:
+        share = f"{largest.total / device.free_bytes:.0%} of the {size(device.free_bytes)} that are free"
+        verdict.reservations.append(f"memory would be tight: phase {largest.name!r} needs {share}, and not all is counted")
+
+
 def too_large(estimate: MemoryEstimate, *, device: Device) -> str | None:
     """Why the run would not fit, None where it would."""
     largest = estimate.largest
@@ -40,16 +66,23 @@ def too_large(estimate: MemoryEstimate, *, device: Device) -> str | None:
 
 
 def time_lines(estimate: TimeEstimate) -> Iterator[RenderableType]:
-    """A range for each phase of a generation step, and for the run."""
-    table = titled("Time of a generation step", "phase", "short responses", "long ones, waste")
+    """Three cases for each phase of a generation step, and for the run."""
+    table = titled("Time of a generation step", "phase", *(_case(share, slower) for share, slower in CASES))
     for name, spent in {**estimate.phases, "in all": estimate.step}.items():
-        table.add_row(name, in_words(spent.low), in_words(spent.high))
+        table.add_row(name, *map(in_words, (spent.low, spent.middle, spent.high)))
     yield table
-    yield f"An evaluation: {_from_to(estimate.evaluation)}. The whole run, evaluations included: {_from_to(estimate.run)}."
+    yield (
+        "Responses of so much of dataset.max_new_tokens, at this device's full speed, which no run reaches, or at a part of it. "
+        f"An evaluation: {_from_to(estimate.evaluation)}. The whole run, evaluations included: {_from_to(estimate.run)}."
+    )
+
+
+def _case(share: float, slower: float) -> str:
+    return f"{SHARES[share]}, full speed" if slower == 1 else f"{SHARES[share]}, 1/{slower:g} of it"
 
 
 def _from_to(spent: Range) -> str:
-    return f"{in_words(spent.low)} to {in_words(spent.high)}"
+    return f"{in_words(spent.low)} to {in_words(spent.high)}, {in_words(spent.middle)} between"
 
 
 def size(num_bytes: int) -> str:

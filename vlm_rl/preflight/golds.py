@@ -1,4 +1,4 @@
-"""Each distinct gold judged once against itself and its near misses, and remembered for the judge's version."""
+"""Each distinct gold judged once against itself and its near misses, and, where it is fit, remembered for the judge's version."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ def unfit_golds(golds: Iterable[str], *, judge: Judge, dataset: str, cache: Cach
     place = f"golds of {dataset}, judge {JUDGE_VERSION}"
     distinct = {_digest(gold): gold for gold in golds}
     known = cache.read(place)
-    fit = {digest: known[digest] for digest in distinct if digest in known}
-    new = [(digest, gold) for digest, gold in distinct.items() if digest not in known]
+    fit = {digest: True for digest in distinct if known.get(digest)}
+    new = [(digest, gold) for digest, gold in distinct.items() if digest not in fit]
     for start in range(0, len(new), CHUNK):
         chunk = new[start : start + CHUNK]
         failing = set(check_golds(judge, [gold for _, gold in chunk]).failing)
         found = {digest: i not in failing for i, (digest, _) in enumerate(chunk)}
         fit |= found
-    cache.add(place, {digest: fit[digest] for digest, _ in new})
+    cache.add(place, {digest: True for digest, _ in new if fit[digest]})  # what failed may have met a busy judge
     return {gold for digest, gold in distinct.items() if not fit[digest]}
 
 

@@ -1,7 +1,7 @@
 """Memory of each phase before a run: the project's own code on shadows, from the config alone, for every family and every part trained.
 
-What is not in it: the CUDA context (about 0.5 GiB), the work space of cuBLAS and the gaps of the allocator, other ranks' buffers, and
-the memory of the host.
+What is not in it: the CUDA context (about 0.5 GiB), the work space of cuBLAS and the gaps of the allocator, what NCCL
+takes, and the memory of the host. With several ranks the strategy is DDP; others (FSDP, DeepSpeed) are not estimated.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,23 +13,26 @@ from vlm_rl.preflight.phases import Phase, Tracer
 from vlm_rl.preflight.tracker import ACTIVATIONS
 from vlm_rl.preflight.workload import Workload
 
+FEWER = "fewer trained parts (model.freeze) or LoRA (model.lora)"
+FEWER_ADAPTERS = "a smaller model.lora.rank or fewer model.lora.targets"
 SAMPLING = "rollout.engine.forward_batch_size"
 ALWAYS = {  # what makes a part smaller, whatever the phase
     phases.WEIGHTS: "model.dtype=bfloat16 or a smaller model.name",
     phases.REFERENCE: "LoRA (model.lora), whose reference needs no copy, or an algorithm without KL",
-    phases.OPTIMIZER: "fewer trained parts (model.freeze) or LoRA (model.lora)",
-    phases.GRADIENTS: "fewer trained parts (model.freeze) or LoRA (model.lora)",
+    phases.OPTIMIZER: FEWER,
+    phases.GRADIENTS: FEWER,
+    phases.BUCKETS: FEWER,
     phases.IMAGES: "dataset.max_pixels or dataset.batch_size",
     phases.KV_CACHE: SAMPLING,
 }
 LESS = {  # what makes activations and logits of a phase smaller
     phases.VISION: "dataset.max_pixels",
-    phases.PREFILL: SAMPLING,
+    phases.PREFILL: "model.optimization.forward_batch_tokens",
     phases.FIRST_TOKENS: SAMPLING,
     phases.LAST_TOKENS: SAMPLING,
     phases.SCORING: "model.optimization.forward_batch_tokens",
     phases.UPDATE: "model.optimization.micro_batch_tokens",
-    phases.OPTIMIZER_STEP: "fewer trained parts (model.freeze) or LoRA (model.lora)",
+    phases.OPTIMIZER_STEP: FEWER,
 }
 
 
@@ -40,6 +43,7 @@ class PhaseMemory:
     name: str
     parts: Mapping[str, int]
     resident: int  # bytes that were there when the phase began
+    only_adapters: bool = False  # nothing is trained in full
 
     @property
     def total(self) -> int:
@@ -63,7 +67,8 @@ class PhaseMemory:
         largest = max(others, key=lambda part: others[part], default=phases.WEIGHTS)
         if self.name == phases.UPDATE and largest == ACTIVATIONS:
             return f"model.gradient_checkpointing=true or {LESS[self.name]}"
-        return ALWAYS.get(largest) or LESS[self.name]
+        advice = ALWAYS.get(largest) or LESS[self.name]
+        return FEWER_ADAPTERS if advice == FEWER and self.only_adapters else advice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,10 @@ class Traced:
     @property
     def memory(self) -> MemoryEstimate:
         """Bytes of each phase."""
-        made = [PhaseMemory(name=p.name, parts=p.peak.parts, resident=p.peak.at_start) for p in self.phases]
+        adapters = all("lora_" in name for name, p in self.policy.vlm.named_parameters() if p.requires_grad)
+        made = [
+            PhaseMemory(name=p.name, parts=p.peak.parts, resident=p.peak.at_start, only_adapters=adapters) for p in self.phases
+        ]
         return MemoryEstimate(phases=tuple(made))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache
+from transformers import Cache, DynamicCache
 
 from vlm_rl.models import parts, vision
 from vlm_rl.models.policy import Policy
@@ -24,6 +24,7 @@ from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, draw
 from vlm_rl.types import ImageFeatures, ImageInput, QueryBatch, Trajectory
 
 WEIGHTS, REFERENCE, OPTIMIZER, GRADIENTS = "weights", "reference copy", "optimizer states", "gradients"
+BUCKETS = "gradient buckets of DDP"
 IMAGES, KV_CACHE, LOGITS = "images", "kv cache", "logits"
 VISION, PREFILL, FIRST_TOKENS, LAST_TOKENS = "vision", "prefill", "first tokens", "last tokens"
 SCORING, UPDATE, OPTIMIZER_STEP = "scoring", "update", "optimizer step"
@@ -38,6 +39,21 @@ class Phase:
     peak: Peak
     operations: tuple[Operation, ...]
     num_sequences: int  # prompts or responses of the traced batch
+
+
+class _Engine(HuggingFaceEngine):
+    """Says which tensors are the cache as soon as some of the prompts are read."""
+
+    def __init__(self, *, label: Callable[[Iterable[Tensor]], None], forward_batch_size: int) -> None:
+        super().__init__(forward_batch_size=forward_batch_size)
+        self._label = label
+
+    def _read(  # type: ignore[override]  # static there
+        self, policy: Policy, queries: QueryBatch, chosen: slice
+    ) -> tuple[DynamicCache, Tensor]:
+        cache, hidden = HuggingFaceEngine._read(policy, queries, chosen)
+        self._label(cached(cache))
+        return cache, hidden
 
 
 class Tracer:
@@ -66,6 +82,7 @@ class Tracer:
         self._pixel_bytes = num_bytes(shapes.blank_prompt(self.policy, self._workload.typical).inputs)
         self.policy.train()
         with self._shadows:
+            buckets = self._buckets()
             optimizer = self._optimizer()
             features = self._look(prompt)
             if features is not None and self.policy.vision_is_frozen:
@@ -73,7 +90,14 @@ class Tracer:
             self._sample(prompt, ending, features)
             self._score(prompt, features)
             self._update(prompt, features, optimizer)
+        del buckets
         return self._phases
+
+    def _buckets(self) -> list[Tensor]:
+        """What several ranks add up their gradients in: kept beside the gradients for the whole run."""
+        buckets = [torch.empty_like(p) for p in self.policy.parameters() if p.requires_grad and self._workload.num_ranks > 1]
+        self._label(buckets, BUCKETS)
+        return buckets
 
     def _ending(self) -> PromptShape:
         """The longest prompt with all but the last tokens of its response behind it."""
@@ -105,17 +129,18 @@ class Tracer:
     def _sample(self, prompt: BlankPrompt, ending: BlankPrompt, features: ImageFeatures | None) -> None:
         """Step II: the prompts, the first tokens, and the last ones, when the cache is fullest."""
         workload = self._workload
-        engine = HuggingFaceEngine(forward_batch_size=workload.forward_batch_size)
+        engine = _Engine(label=lambda tensors: self._label(tensors, KV_CACHE), forward_batch_size=workload.forward_batch_size)
+        num_responses = workload.chunk * workload.group_size
         self.policy.vlm.eval()
         for before, name in ((prompt, FIRST_TOKENS), (ending, LAST_TOKENS)):
-            asked = self._queries(before, features, count=workload.chunk)
-            with self._phase(PREFILL, num_sequences=workload.chunk), self._other_images(features=workload.chunk):
-                rows, hidden = engine._prefill(self.policy, asked, workload.group_size)
+            count = workload.chunk if before is prompt or num_responses % 2 else min(2, workload.chunk)
+            asked = self._queries(before, features, count=count)
+            with self._phase(PREFILL, num_sequences=count), self._other_images(features=count):
+                rows, hidden = engine._prefill(self.policy, asked, num_responses // count)
                 self._label(cached(rows.cache), KV_CACHE)
             if before is not prompt:
-                self._phases.pop()  # no run reads so long a prompt; it only filled the cache
-            num_responses = workload.chunk * workload.group_size
-            with self._phase(name, num_sequences=num_responses), self._other_images(features=workload.chunk):
+                self._phases.pop()  # no run reads so long a prompt, here even two for all; it only filled the cache
+            with self._phase(name, num_sequences=num_responses), self._other_images(features=count):
                 self._write(engine, rows, hidden)
         self.policy.vlm.train()
 
@@ -146,7 +171,7 @@ class Tracer:
         passes = 2 if workload.mini_batch > count else 1  # a second one finds the gradients of the first
         with self._phase(UPDATE, num_sequences=count * passes), self._other_images(**shown):
             self._learn(trajectory, trained, passes=passes)
-        with self._phase(OPTIMIZER_STEP, num_sequences=workload.mini_batch):
+        with self._phase(OPTIMIZER_STEP, num_sequences=workload.mini_batch), self._other_images(**shown):
             nn.utils.clip_grad_norm_(trained, policy.optimization.max_grad_norm)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ SAMPLE = 2_000
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 GONE = "is not there. Restore the file or drop the row."
 CHUNK = 2_000  # pictures handed to the threads at a time
+LARGE = 16_000_000  # pixels; with up to 30 bytes each while they are decoded 0.5 GB
+_large = threading.Lock()  # larger pictures are decoded one at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class _Look:
     """One look, and the state of the file before it."""
 
     seen: Seen
-    stamp: list[int] | None
+    stamp: list[int] | None  # None: not to be remembered
 
 
 def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, chosen: set[str]) -> dict[str, Seen]:
@@ -174,12 +177,23 @@ def _read(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, _
 def _look(image: ImageSource, *, decode: bool) -> _Look:
     stamp = _stamp(image)  # before reading: what is written meanwhile will not match it
     try:
-        seen = Seen(source=image, key=image.key, size=image.size, decoded=decode)
+        width, height = image.size  # the header first: what it refuses is not read whole
+        seen = Seen(source=image, key=image.key, size=(width, height), decoded=decode)
         if decode:
-            image.load()
+            with _large if width * height > LARGE else contextlib.nullcontext():
+                image.load()
     except Exception as error:  # a source may be anybody's
-        seen = _unseen(image, error)
+        seen, stamp = _unseen(image, error), None if _may_pass(error) else stamp
     return _Look(seen=seen, stamp=stamp)
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the machine failed and not the picture: a disk, a network, memory. Pillow's own errors have no number."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unseen(image: ImageSource, error: Exception) -> Seen:

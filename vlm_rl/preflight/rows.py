@@ -1,9 +1,9 @@
 """The rows of one split, chunk by chunk: what is wrong with each, and how many tokens its prompt and its solution take."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -13,11 +13,16 @@ from vlm_rl.models.prompts import PromptLength
 from vlm_rl.preflight.pictures import Looked, Seen
 
 CHUNK = 1_000  # rows
+Found = TypeVar("Found")
 
 
 @runtime_checkable
 class Lengths(Protocol):
     """What measures prompts: `models.prompts.Prompts`."""
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """What no text of a row may hold."""
 
     def lengths(self, rows: Sequence[Row]) -> list[PromptLength]:
         """Tokens of each prompt."""
@@ -29,6 +34,7 @@ class Rules:
 
     looked: Looked
     unfit_golds: frozenset[str]
+    special_tokens: frozenset[str]
     prompts: Lengths
     max_prompt_tokens: int
     needs_solutions: bool
@@ -103,24 +109,50 @@ class _Look:
 
 def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
     seen = [replace(row, images=tuple(map(rules.looked.at, row.images))) for row in rows]
-    fit = [i for i, row in enumerate(seen) if _can_be_measured(row)]
-    lengths = dict(zip(fit, rules.prompts.lengths([seen[i] for i in fit]), strict=True))
+    fit = {i: row for i, row in enumerate(seen) if _can_be_measured(row)}
+    prompts = _one_by_one_if_need_be(fit, _prompts(rules))
     solutions = _solution_lengths(rows, rules)
-    return [
-        _Look(
-            row_id=row.id,
-            key=_key(row) if i in lengths else b"",
-            problems=tuple(_problems(row, lengths.get(i), rules)),
-            length=lengths.get(i),
-            solution=solutions.get(i),
-        )
-        for i, row in enumerate(seen)
-    ]
+    looks = []
+    for i, row in enumerate(seen):
+        found, solution = prompts.get(i), solutions.get(i)
+        key, length = found if isinstance(found, tuple) else (b"", None)
+        problems = list(_problems(row, length, rules))
+        if not problems:  # else it is known already why
+            errors = [each for each in (found, solution) if isinstance(each, Exception)]
+            problems = [_unreadable(row, error) for error in errors[:1]]
+        tokens = solution if isinstance(solution, int) else None
+        looks.append(_Look(row_id=row.id, key=key, problems=tuple(problems), length=length, solution=tokens))
+    return looks
+
+
+def _prompts(rules: Rules) -> Callable[[list[Row]], list[tuple[bytes, PromptLength]]]:
+    return lambda rows: list(zip(map(_key, rows), rules.prompts.lengths(rows), strict=True))
+
+
+def _one_by_one_if_need_be(
+    rows: Mapping[int, Row], measure: Callable[[list[Row]], list[Found]]
+) -> dict[int, Found | Exception]:
+    """What is found of all rows together; where one of them cannot be measured, of each alone, and its error."""
+    found: dict[int, Found | Exception] = {}
+    try:
+        found |= zip(rows, measure(list(rows.values())), strict=True)
+    except Exception:  # of which row? Tokenizer and processor are the model's own and may raise anything
+        for place, row in rows.items():
+            try:
+                found[place] = measure([row])[0]
+            except Exception as error:
+                found[place] = error
+    return found
+
+
+def _unreadable(row: Row, error: Exception) -> RowProblem:
+    message = f"the model's tokenizer or processor refuses it ({type(error).__name__}: {error}). Mend the row or drop it."
+    return RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor")
 
 
 def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[RowProblem]:
     """All that is wrong with a row whose images have been looked at; of its images the first bad one."""
-    yield from problems_of_text(row, needs_solution=rules.needs_solutions)
+    yield from problems_of_text(row, needs_solution=rules.needs_solutions, special_tokens=rules.special_tokens)
     bad = (image for image in row.images if isinstance(image, Seen) and image.problem)
     yield from (RowProblem(row_id=row.id, message=image.problem, reason=image.reason) for image in islice(bad, 1))
     if length is not None and length.total > rules.max_prompt_tokens:
@@ -129,11 +161,12 @@ def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[R
         yield unfit_gold(row)
 
 
-def _solution_lengths(rows: list[Row], rules: Rules) -> dict[int, int]:
-    if rules.solution_tokens is None:
+def _solution_lengths(rows: list[Row], rules: Rules) -> dict[int, int | Exception]:
+    count = rules.solution_tokens
+    if count is None:
         return {}
-    texts = {i: row.solution for i, row in enumerate(rows) if row.solution}
-    return dict(zip(texts, rules.solution_tokens(list(texts.values())), strict=True))
+    solved = {i: row for i, row in enumerate(rows) if row.solution}
+    return _one_by_one_if_need_be(solved, lambda chosen: count([row.solution or "" for row in chosen]))
 
 
 def _can_be_measured(row: Row) -> bool:

@@ -63,6 +63,7 @@ class RowScan:
                     rules=Rules(
                         looked=looked,
                         unfit_golds=frozenset(unfit),
+                        special_tokens=prompts.special_tokens,
                         prompts=prompts,
                         max_prompt_tokens=dataset.max_prompt_tokens,
                         needs_solutions=needs_solutions and split == "train",

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from vlm_rl.preflight.tracker import Ledger, Operation, Peak, cost
 
-LARGEST_REAL = 2**22  # bytes; larger masks (batch, 1, query, key) become shadows, as no shape depends on them
+LARGEST_REAL = 2**22  # bytes; larger masks of queries against keys become shadows, as no shape depends on them
 Built = TypeVar("Built", bound=nn.Module)
 aten = torch.ops.aten
 _INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
@@ -104,14 +104,22 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if not tensors:
             return self._made(func, args, kwargs)
-        if not any(isinstance(tensor, FakeTensor) for tensor in tensors) and not _is_large(func, tensors):
-            return tree_map(self._small, func(*args, **kwargs))
+        if not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            return self._of_real(func, args, kwargs, tensors=tensors)
         if func is aten._local_scalar_dense.default:
             return 1.0  # a norm, a loss: finite, and no shape depends on it
         if func._schema.is_mutable and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor):
             return args[0]  # whole numbers computed from shadows, such as sampled ids: they stay what they were
         args, kwargs = tree_map(self._faked, (self._by_place(func, args), kwargs))
         return tree_map(self._discrete, func(*args, **kwargs))
+
+    def _of_real(self, func: Any, args: Any, kwargs: Any, *, tensors: list[Tensor]) -> Any:
+        """Real, unless it is a large mask: that one is never made."""
+        if _is_large(func, tensors):
+            made = func(*tree_map(self._faked, args), **tree_map(self._faked, kwargs))
+            if isinstance(made, Tensor) and _needs_no_values(made):
+                return made
+        return tree_map(self._small, func(*args, **kwargs))
 
     def _made(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A tensor out of nothing."""
@@ -121,14 +129,16 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made if is_shadow else tree_map(self._small, func(*args, **kwargs))
 
     def _small(self, value: Any) -> Any:
-        large = isinstance(value, Tensor) and value.untyped_storage().nbytes() > LARGEST_REAL
-        return self._faked(value) if large else value
+        return self._faked(value) if isinstance(value, Tensor) and _needs_no_values(value) else value
 
     @staticmethod
     def _by_place(func: Any, args: Any) -> Any:
         """A mask as an index says how many are chosen: it becomes their places."""
         if func not in _INDEXING:
             return args
+        chosen = args[1][0]
+        if func is aten.index.Tensor and len(args[1]) == 1 and chosen.dtype == torch.bool:  # how many is enough
+            return args[0].flatten(0, chosen.ndim - 1), [torch.zeros((), dtype=torch.long).expand(_count(chosen))]
         places: list[Tensor | None] = []
         for index in args[1]:
             places += index.nonzero().unbind(1) if index is not None and index.dtype == torch.bool else [index]
@@ -137,14 +147,27 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @staticmethod
     def _discrete(value: Any) -> Any:
         """Whole numbers and masks computed from shadows are real again, as zeros."""
-        if not isinstance(value, Tensor) or value.is_floating_point() or value.untyped_storage().nbytes() > LARGEST_REAL:
+        if not isinstance(value, Tensor) or value.is_floating_point() or _needs_no_values(value):
             return value
         return torch.zeros(value.shape, dtype=value.dtype)
 
 
+def _needs_no_values(value: Tensor) -> bool:
+    """Large, and no ids, positions, grids or mask of tokens, which decide shapes: those stay real however many there are."""
+    of_pairs = value.is_floating_point() or (value.dtype == torch.bool and value.ndim > 2)
+    return of_pairs and value.untyped_storage().nbytes() > LARGEST_REAL
+
+
 def _is_large(func: Any, tensors: list[Tensor]) -> bool:
-    """Whether element by element a large mask would be made of small ones."""
-    if torch.Tag.pointwise not in func.tags:
+    """Whether element by element something large would be made of small tensors."""
+    if torch.Tag.pointwise not in func.tags or func._schema.is_mutable:
         return False
     widest: torch.Size = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))  # type: ignore[no-untyped-call]
     return math.prod(widest) * max(tensor.element_size() for tensor in tensors) > LARGEST_REAL
+
+
+def _count(mask: Tensor) -> int:
+    """How many are chosen; an axis that only repeats the mask is not gone through."""
+    repeated = [axis for axis in range(mask.ndim) if mask.stride(axis) == 0]
+    once = mask[tuple(slice(1) if axis in repeated else slice(None) for axis in range(mask.ndim))]
+    return int(once.count_nonzero()) * math.prod(mask.shape[axis] for axis in repeated)

@@ -1,7 +1,7 @@
 """Time of a run before it begins: the operations of each traced phase on the device's measured speed.
 
-A range, because nobody knows before how long the responses will be: from SHORTEST of `max_new_tokens` each to all of it, and at the
-upper end SLOWER than the roofline, which leaves out the tokenizer, the judge, the loading of pictures and gaps between kernels.
+Three cases, because nobody knows before how long the responses will be: from a quarter of `max_new_tokens` each to all of it, and
+slower than the roofline, which leaves out the tokenizer, the judge, the loading of pictures and gaps between kernels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from vlm_rl.preflight.machine import Machine
 from vlm_rl.preflight.phases import TRACED_TOKENS, Phase
 from vlm_rl.preflight.workload import Workload
 
-SHORTEST = 0.25  # mean response of the quick end, in shares of max_new_tokens
 SLOWER = 3.0  # over the roofline, at the slow end; benchmarks/memory_estimate.py saw 1.1 to 2.4 on an idle CPU
+CASES = ((0.25, 1.0), (0.5, 1.7), (1.0, SLOWER))  # mean response in shares of max_new_tokens, and times the roofline
 LOOK, SAMPLE, SCORE, LEARN = "vision", "step 2, sampling", "step 3, log-probabilities", "step 4, update"
 
 
@@ -22,6 +22,7 @@ class Range:
     """From an optimistic number to a careful one."""
 
     low: float
+    middle: float
     high: float
 
 
@@ -30,6 +31,7 @@ class RunLength:
     """How often the steps are taken on this rank."""
 
     num_steps: int  # generation steps
+    writes_responses: bool  # False: they are given (SFT), and the engine only works for evaluations
     num_rows: int  # training rows
     features_are_kept: bool  # the vision cache has room for all of them: each picture is looked at once in the run
     num_evaluations: int
@@ -48,28 +50,33 @@ class TimeEstimate:
     @property
     def step(self) -> Range:
         """Seconds of a generation step."""
-        return Range(low=sum(r.low for r in self.phases.values()), high=sum(r.high for r in self.phases.values()))
+        spent = [(each.low, each.middle, each.high) for each in self.phases.values()]
+        return _range([sum(case) for case in zip(*spent, strict=True)])
+
+
+def _range(cases: Sequence[float]) -> Range:
+    low, middle, high = cases
+    return Range(low=low, middle=middle, high=high)
 
 
 def duration(traced: Sequence[Phase], *, workload: Workload, length: RunLength, machine: Machine) -> TimeEstimate:
     """The whole run."""
-    quick = _Case(traced, workload=workload, machine=machine, share=SHORTEST, slower=1.0)
-    slow = _Case(traced, workload=workload, machine=machine, share=1.0, slower=SLOWER)
-    steps = {name: Range(low=quick.step[name], high=slow.step[name]) for name in quick.step}
-    runs, evaluations = [], []
-    for case in (quick, slow):
-        evaluations.append(case.evaluation(length))
+    cases = [_Case(traced, workload=workload, machine=machine, share=share, slower=slower) for share, slower in CASES]
+    steps = [case.step(length) for case in cases]
+    runs = []
+    for case, step in zip(cases, steps, strict=True):
         looks = length.num_rows if length.features_are_kept else length.num_steps * workload.batch_size
-        looking = case.look * looks
-        stepping = (sum(case.step.values()) - case.step[LOOK]) * length.num_steps
-        runs.append(looking + stepping + evaluations[-1] * length.num_evaluations)
+        stepping = (sum(step.values()) - step[LOOK]) * length.num_steps
+        runs.append(case.look * looks + stepping + case.evaluation(length) * length.num_evaluations)
     return TimeEstimate(
-        phases=steps, evaluation=Range(low=evaluations[0], high=evaluations[1]), run=Range(low=runs[0], high=runs[1])
+        phases={name: _range([step[name] for step in steps]) for name in steps[0]},
+        evaluation=_range([case.evaluation(length) for case in cases]),
+        run=_range(runs),
     )
 
 
 class _Case:
-    """One end of the range."""
+    """One of the cases."""
 
     def __init__(self, traced: Sequence[Phase], *, workload: Workload, machine: Machine, share: float, slower: float) -> None:
         self._workload = workload
@@ -86,14 +93,14 @@ class _Case:
         self._learn = seconds[phases.UPDATE] * shorter
         self._optimize = seconds[phases.OPTIMIZER_STEP] * workload.mini_batch
 
-    @property
-    def step(self) -> dict[str, float]:
+    def step(self, length: RunLength) -> dict[str, float]:
         """Seconds of a generation step whose pictures are new."""
         work = self._workload
         passes = int(work.needs_old_logprobs) + int(work.needs_reference)
+        sampling = self._prefill * work.batch_size + self._token * self._tokens * work.num_responses
         return {
             LOOK: self.look * work.batch_size,
-            SAMPLE: self._prefill * work.batch_size + self._token * self._tokens * work.num_responses,
+            SAMPLE: sampling if length.writes_responses else 0.0,
             SCORE: self._score * passes * work.num_responses,
             LEARN: work.ppo_epochs * (self._learn * work.num_responses + self._optimize * work.num_minibatches),
         }

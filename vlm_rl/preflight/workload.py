@@ -19,6 +19,7 @@ class Workload:
     forward_batch_size: int  # sequences that the embedded engine samples at a time
     needs_old_logprobs: bool
     needs_reference: bool
+    num_ranks: int
     on_gpu: bool  # AdamW takes all weights at once, with temporary copies; pictures wait in the host's memory
 
     @property

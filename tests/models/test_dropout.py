@@ -1,0 +1,60 @@
+"""Dropout in a model's config is off: training sees the probabilities that responses were sampled with."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from families.trials import processed
+from tiny_runs import Build, roll_out
+
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.loading import load_pretrained, load_processor, load_untrained, resolve
+
+LEAKY = ("attention_dropout", "hidden_dropout_prob", "projection_dropout")
+
+
+def leaky(folder: Path, copy: Path) -> Path:
+    """The same model whose config drops a tenth wherever its classes know how to."""
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for part in ("text_config", "vision_config"):
+        config[part] |= dict.fromkeys(LEAKY, 0.1)
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+def test_engine_and_training_agree_on_a_model_that_was_made_with_dropout(
+    built: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = leaky(Path(resolve("tiny")), tmp_path / "model")
+    experiment = built(f"model.name={folder}", "model.vision_cache=0")
+    said = capsys.readouterr().out
+    assert "text_config.attention_dropout=0.1" in said
+    assert "in its config set to 0: with dropout" in said
+    policy = experiment.policy.train()
+    trajectory = roll_out(experiment)
+    assert trajectory.old_logprobs is not None
+    trained = policy.statistics(trajectory).logprobs.detach()
+    torch.testing.assert_close(trained, trajectory.old_logprobs, atol=1e-6, rtol=0)
+    torch.testing.assert_close(trained, trajectory.engine_logprobs, atol=2e-5, rtol=0)
+
+
+def test_a_forward_in_training_mode_is_that_of_evaluation_on_every_family(
+    family: str, family_folder: Callable[[str], Path], mixed_rows: list[Row], tmp_path: Path
+) -> None:
+    folder = str(leaky(family_folder(family), tmp_path / "model"))
+    inputs = processed(load_processor(folder, {}), ["<image>What is AC?"], mixed_rows[1:2])
+    for vlm in (
+        load_pretrained(folder, dtype="float32", attention="eager"),
+        load_untrained(folder, dtype="float32", attention="eager", root_seed=0),
+    ):
+        with torch.no_grad():
+            assert torch.equal(vlm.train()(**inputs).logits, vlm.eval()(**inputs).logits)
+
+
+def test_a_model_without_dropout_is_told_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    load_pretrained("tiny", dtype="float32", attention="sdpa")
+    assert capsys.readouterr().out == ""
