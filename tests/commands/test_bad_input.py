@@ -63,7 +63,7 @@ def bad_rows(tmp_path: Path) -> Path:
         {"id": "missing", "question": "<image>How long?", "answer": "7", "image": "nothing.png"},
         {"id": "broken", "question": "<image>How long?", "answer": "7", "image": "noise.png"},
         {"id": "truncated", "question": "<image>How long?", "answer": "7", "image": "half.png"},
-        {"id": "unparsable", "question": "What?", "answer": ""},
+        {"id": "unparsable", "question": "What?", "answer": "???"},
         {"id": "markers", "question": "How long?", "answer": "7", "image": "good.png"},
         {"id": "long", "question": "What is " + "1 + " * 900 + "1?", "answer": "901"},
     ]

@@ -117,7 +117,7 @@ def test_bad_rows_are_named_counted_and_end_with_exit_code_2(forking: Forking, t
     rows[3]["question"], rows[3]["answer"] = "What is 101 + 1?", "102"  # as the second row of validation
     write_splits(tmp_path, rows)
     told = preflight(forking, tmp_path, *JSONL, "dataset.max_prompt_tokens=500")
-    assert told.code == 2
+    assert told.code == 2, told.err
     table = told.out[: told.out.index("Problems of train:")]
     for reason in (
         "image not there",
