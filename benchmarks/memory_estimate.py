@@ -10,8 +10,9 @@ Estimate against live tensors on two shared CPU cores, torch 2.15, transformers 
     tiny, vision too                   +1.6 %  -0.1 %  +0.2 %  +6.1 %
     reduced, LoRA bf16                 -0.5 %  +0.1 %  +0.1 %  +2.7 %  (0.310 GiB at most, the process grew by 0.56)
     reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.161 GiB, 0.43)
-    reduced, full float32              -0.2 %   0.0 %   0.0 %  +1.4 %  (1.213 GiB, 1.59)
-    reduced, full bf16                 -0.1 %  -3.4 %   0.0 %  +0.7 %  (1.140 GiB, 1.46)
+    reduced, full float32              -0.2 %   0.0 %   0.0 %  +1.4 %  (1.222 GiB, 1.59 in an earlier run)
+    reduced, full bf16                 +0.1 %  -3.2 %  +0.1 %  +0.8 %  (1.143 GiB, 1.46 in an earlier run)
+    reduced, vision too, checkpointing +1.0 %   0.0 %  +0.1 %   0.0 %  (1.211 GiB)
 On an idle CPU phases of the tiny model take 1.1 to 2.4 times their roofline seconds, but for looks of a few milliseconds.
 `real` has not been run yet.
 """

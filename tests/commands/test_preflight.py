@@ -111,7 +111,7 @@ def test_bad_rows_are_named_counted_and_end_with_exit_code_2(forking: Forking, t
         {**picture, "id": "shown", "image": "good.png"},
         {**picture, "id": "missing", "image": "nothing.png"},
         {**picture, "id": "cut", "image": "half.png"},
-        good(4, id="unparsable", answer=""),
+        good(4, id="unparsable", answer="???"),
         {"id": "long", "question": "1 + " * 900 + "1?", "answer": "901"},
     ]
     rows[3]["question"], rows[3]["answer"] = "What is 101 + 1?", "102"  # as the second row of validation

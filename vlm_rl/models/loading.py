@@ -100,8 +100,7 @@ def _whole_model(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        offline = "connect" in str(error)  # asking again would wait for every retry again
-        found = None if folder.is_dir() or offline else find_adapter_config_file(name)
+        found = None if folder.is_dir() else find_adapter_config_file(name)
         if found is None:
             raise
         raise ValueError(_is_adapter(name, Path(found))) from error
