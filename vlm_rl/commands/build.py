@@ -94,7 +94,9 @@ def build(cfg: DictConfig) -> Experiment:
     algorithm: Algorithm = instantiate(cfg.algorithm)
     policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
-    parts.check_engine(policy.vlm, engine=type(engine).__name__, carries=engine.carries)
+    evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
+    for used in (engine, evaluation_engine):
+        parts.check_engine(policy.vlm, engine=type(used).__name__, carries=used.carries)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
@@ -108,12 +110,7 @@ def build(cfg: DictConfig) -> Experiment:
     )
     dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
-        scheme=scheme,
-        dataset=dataset,
-        encoder=encoder,
-        engine=instantiate(cfg.rollout.evaluation_engine),
-        judge=reward.judge,
-        seed=cfg.seed,
+        scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )
     module = _module(
         cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward, parity=parity

@@ -56,7 +56,6 @@ class Policy(nn.Module):
             vlm = load_untrained(name, dtype=dtype, attention=attention, root_seed=seed)
         else:
             vlm = load_pretrained(name, dtype=dtype, attention=attention)
-        self.lora = lora
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
@@ -67,14 +66,7 @@ class Policy(nn.Module):
             vlm.enable_input_require_grads()
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
-        self.vision_cache = VisionCache(max_bytes=vision_cache if self._looks_once else 0)
-        if vision_cache and not self._looks_once:
-            why = (
-                "vision or connector are trained"
-                if self.takes_features
-                else f"{type(vlm).__name__} takes no ready-made features"
-            )
-            print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
+        self.vision_cache = self._cache(vision_cache)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
         self.banned: Tensor
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
@@ -82,6 +74,14 @@ class Policy(nn.Module):
     @property
     def _looks_once(self) -> bool:
         return self.vision_is_frozen and self.takes_features
+
+    def _cache(self, max_bytes: int) -> VisionCache:
+        """One that keeps nothing, and says so, where features cannot be used again."""
+        if max_bytes and not self._looks_once:
+            unable = f"{type(self.vlm).__name__} takes no ready-made features"
+            why = "vision or connector are trained" if self.takes_features else unable
+            print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
+        return VisionCache(max_bytes=max_bytes if self._looks_once else 0)
 
     @property
     def stop_ids(self) -> list[int]:
