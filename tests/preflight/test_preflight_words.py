@@ -91,7 +91,7 @@ def test_what_a_run_would_refuse_is_said_in_its_own_words(preflight: Preflight) 
 
 
 def test_without_a_usable_row_the_rest_is_still_told(preflight: Preflight, tmp_path: Path) -> None:
-    write_splits(tmp_path, [good(1, answer="")])
+    write_splits(tmp_path, [good(1, answer="???")])
     told = preflight(*JSONL, "dataset.on_bad_row=skip")
     assert re.search(r"train +│ +1 │ +0 │ +1 │ 1 answer cannot be judged", told)
     assert "LoRA r=16" in told
