@@ -31,6 +31,14 @@ def pooled_mean(values: Tensor, mask: Tensor) -> float:
     return total / count if count else float("nan")
 
 
+def pooled_std(values: Float[Tensor, " count"]) -> Float[Tensor, ""]:
+    """Standard deviation (n - 1) of the values of all ranks, float64; 0 where there are fewer than two."""
+    exact = values.double()
+    total, count = pooled(torch.stack([exact.sum(), exact.new_tensor(len(exact))])).unbind()
+    squares = pooled((exact - total / count.clamp_min(1)).square().sum())
+    return (squares / (count - 1).clamp_min(1)).sqrt()
+
+
 def masked_whiten(values: Tokens, mask: Mask) -> Tokens:
     """Centred and scaled to unit variance over the tokens of the global batch; zero everywhere if all values are equal.
 
@@ -56,6 +64,12 @@ def response_mean_weights(mask: Mask) -> Tokens:
 def token_mean_weights(mask: Mask) -> Tokens:
     """Weights of the mean over all tokens of all ranks; adds up to 1."""
     return mask / pooled(mask.sum()).clamp_min(1)
+
+
+def constant_length_weights(mask: Mask, *, length: int) -> Tokens:
+    """The sum over the tokens of each response, over a constant number of tokens, then the mean over responses of all ranks."""
+    num_responses = pooled(mask.any(1).sum())
+    return mask / (num_responses * length).clamp_min(1)
 
 
 def weighted_sum(values: Tokens, weights: Tokens, mask: Mask) -> Float[Tensor, ""]:

@@ -36,6 +36,7 @@ class Progress:
 
     generation_steps: int = 0
     gradient_steps: int = 0
+    waiting_since: int = 0  # the first generation step, from 0, after the last update: what is sampled since then waits for one
     steps_per_epoch: int = 1
 
     @property
@@ -81,6 +82,12 @@ class VLMReinforcement(lightning.LightningModule):
         if size and self.trainer.is_global_zero:
             print(f"Full fine-tuning keeps a frozen copy of the model as the reference: {size / 2**30:.2f} GiB.", flush=True)
 
+    def on_train_start(self) -> None:
+        """After a restart: what waited for an update is sampled again; the policy has not moved since, so it is the same."""
+        for step in range(self.progress.waiting_since, self.progress.generation_steps):
+            queries = self.policy.look(self.data_flow.queries(step).to(self.device))
+            self.generate_trajectory(queries, self.collect_responses(queries))
+
     def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`
         queries = self.policy.look(queries)  # a frozen vision tower sees each image once for all that follows
         responses = self.collect_responses(queries)  # Step II
@@ -106,7 +113,9 @@ class VLMReinforcement(lightning.LightningModule):
     def report(self, step: GenerationStep) -> None:
         """Counts, and leaves the step for the callbacks."""
         self.progress.generation_steps += 1
-        self.progress.gradient_steps += self.algorithm.num_updates
+        if step.scored.trajectory is not None:
+            self.progress.gradient_steps += self.algorithm.num_updates
+            self.progress.waiting_since = self.progress.generation_steps
         self.last_step = step
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:

@@ -140,7 +140,8 @@ class Trajectory:
     engine_logprobs: Tokens
     old_logprobs: Tokens | None  # None: a single update, the new ones detached are the old ones
     ref_logprobs: Tokens | None  # None: no KL term asks for them
-    token_weights: Tokens  # share of each token in the loss of its mini-batch; they add up to 1 over all ranks
+    rollout_weights: Tokens | None  # of the policy loss, 0 off the mask; None: no rollout correction is active
+    token_weights: Tokens  # share of each token in the loss of its mini-batch; a mean's add up to 1 over all ranks
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -161,7 +162,7 @@ class Trajectory:
         mask, response_mask = self.attention_mask[chosen], self.response_mask[chosen]
         num_query = mask.shape[1] - response_mask.shape[1]
         start = int(mask.any(0).int().argmax())
-        width = int(response_mask.sum(1).max())
+        width = int(response_mask.any(0).sum())
         sequence, response = slice(start, num_query + width), slice(0, width)
         return Trajectory(
             indices=self.indices[chosen],
@@ -176,6 +177,7 @@ class Trajectory:
             engine_logprobs=self.engine_logprobs[chosen, response],
             old_logprobs=None if self.old_logprobs is None else self.old_logprobs[chosen, response],
             ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[chosen, response],
+            rollout_weights=None if self.rollout_weights is None else self.rollout_weights[chosen, response],
             token_weights=self.token_weights[chosen, response],
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from trajectories import bare, random_logprobs
 
 from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
+from vlm_rl.algorithms.rollout_correction import NoCorrection
 from vlm_rl.types import Trajectory
 
 LENGTHS = [3, 5, 1, 4]
@@ -26,7 +27,12 @@ def reinforce(**changes: object) -> ReinforcePlusPlus:
         "clip_high": 0.2,
         "gamma": 1.0,
         "kl_loss_coef": 0.0,
+        "kl_loss_estimator": "k3",
         "kl_reward_coef": 0.0,
+        "kl_reward_estimator": "k1",
+        "loss_average": "response",
+        "rollout_correction": NoCorrection(),
+        "dynamic_sampling": None,
         "score_at": "eos",
         "mask_truncated": False,
     }
@@ -107,6 +113,40 @@ def test_the_loss_is_that_of_equation_1_with_both_clips_and_the_kl_term() -> Non
     result.loss.backward()
     assert logprobs.grad is not None
     assert logprobs.grad[~trajectory.response_mask].eq(0).all()
+
+
+@pytest.mark.parametrize("average", ["response", "token"])
+@pytest.mark.parametrize("mask_truncated", [False, True])
+def test_the_mean_is_over_responses_or_over_all_tokens_with_or_without_those_that_were_cut_off(
+    average: str, mask_truncated: bool
+) -> None:
+    algorithm = reinforce(kl_loss_coef=0.5, loss_average=average, mask_truncated=mask_truncated)
+    trajectory = filled()
+    weights = algorithm.token_weights(algorithm.learned_tokens(trajectory))
+    logprobs, advantages = random_logprobs(trajectory, seed=3), algorithm.advantages(trajectory)
+    result = algorithm.loss(logprobs, replace(trajectory, token_weights=weights), advantages)
+    rows = [i for i in range(4) if TERMINATED[i] or not mask_truncated]
+    means = {}
+    for i in rows:  # the loss of a response alone is the mean over its tokens
+        row = trajectory.select(torch.tensor([i]))
+        alone = row.response_mask / LENGTHS[i]
+        width = LENGTHS[i]
+        part = algorithm.loss(logprobs[i : i + 1, :width], replace(row, token_weights=alone), advantages[i : i + 1, :width])
+        means[i] = float(part.loss)
+    shares = {i: 1 / len(rows) if average == "response" else LENGTHS[i] / sum(LENGTHS[j] for j in rows) for i in rows}
+    assert result.loss.item() == pytest.approx(sum(shares[i] * means[i] for i in rows), rel=1e-5)
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+def test_the_penalty_inside_of_the_reward_is_the_estimator_that_was_asked_for(estimator: str) -> None:
+    # one response of two tokens with log-ratios 1 and -2 and another without any; score 0
+    old, ref = torch.tensor([[-1.0, -3.0], [-1.0, -1.0]]), torch.tensor([[-2.0, -1.0], [-1.0, -1.0]])
+    first, second = {"k1": (1.0, -2.0), "k2": (0.5, 2.0), "k3": (math.exp(-1), math.exp(2) - 3)}[estimator]
+    trajectory = bare([2, 2], scores=[0.0, 0.0], old=old, ref=ref)
+    found = reinforce(kl_reward_coef=0.1, kl_reward_estimator=estimator).advantages(trajectory)
+    returns = torch.tensor([[-0.1 * (first + second), -0.1 * second], [0.0, 0.0]])
+    expected = (returns - returns.mean()) / returns.std(correction=0)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:

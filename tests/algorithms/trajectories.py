@@ -13,6 +13,8 @@ def bare(
     terminated: list[bool] | None = None,
     old: Tensor | None = None,
     ref: Tensor | None = None,
+    engine: Tensor | None = None,
+    rollout_weights: Tensor | None = None,
     weights: Tensor | None = None,
     indices: list[int] | None = None,
 ) -> Trajectory:
@@ -30,9 +32,10 @@ def bare(
         response_mask=mask,
         terminated=torch.tensor(terminated if terminated is not None else [True] * count),
         scores=torch.tensor(scores),
-        engine_logprobs=torch.zeros(count, width),
+        engine_logprobs=torch.zeros(count, width) if engine is None else engine,
         old_logprobs=old,
         ref_logprobs=ref,
+        rollout_weights=rollout_weights,
         token_weights=torch.zeros(count, width) if weights is None else weights,
     )
 

@@ -14,7 +14,9 @@ from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.module import Progress, VLMReinforcement
+from vlm_rl.pipeline.batch_filling import NothingToLearn
 from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
+from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
 from vlm_rl.run_folder import RunFolder
 
 WATCH = Watch(
@@ -87,13 +89,14 @@ def test_a_run_that_is_cut_back_at_any_step_and_resumed_tells_the_same(tmp_path:
     assert told(folder) == TOLD
 
 
-def test_a_run_that_stops_itself_says_why_and_forgets_it_when_it_is_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", [EngineMismatch, NonFiniteUpdates, NothingToLearn])
+def test_a_run_that_stops_itself_says_why_and_forgets_it_when_it_is_resumed(tmp_path: Path, reason: type[Exception]) -> None:
     folder, trainer, module = RunFolder(path=tmp_path), lightning.Trainer(logger=False, accelerator="cpu"), FakeModule()
     alerts = Alerts(folder=folder, recorder=Recorder(folder=folder, reflection=WholeWords()), watch=WATCH)
     module.progress.generation_steps = 6
     alerts.on_exception(trainer, module, KeyboardInterrupt())
-    alerts.on_exception(trainer, module, EngineMismatch("Engine and trainer differ."))
-    line = {"generation_steps": 7, "alert": "run_stopped", "message": "Engine and trainer differ."}
+    alerts.on_exception(trainer, module, reason("That is why."))
+    line = {"generation_steps": 7, "alert": "run_stopped", "message": "That is why."}
     assert list(folder.lines("alerts.jsonl")) == [line]
     folder.cut_back(6)
     assert told(folder) == []

@@ -28,7 +28,7 @@ def refused(forking: Forking, cwd: Path, *overrides: str) -> Finished:
         (["dataset.batchsize=4"], "There is no config key 'dataset.batchsize'. Did you mean dataset.batch_size"),
         (["model=qwne"], "Could not find 'model/qwne'\n\nAvailable options in 'model':\n\t"),
         (["algorithm=grpo", "algorithm.group_size=1"], "set algorithm.group_size=2 or more"),
-        ([*TINY, "dataset.batch_size=17"], "dataset.batch_size=17 is more than the 16 training rows"),
+        ([*TINY, "dataset.batch_size=18"], "dataset.batch_size=18 is more than the 16 training rows"),
         ([*TINY, "algorithm.num_minibatches=3"], "The nearest that do: 2, 4."),
         (["dataset.batch_size=100"], "ppo_batch_size=32 does not divide dataset.batch_size=100. The nearest that do: 20, 25."),
         (["seed=abc"], "seed=abc is no integer"),

@@ -1,13 +1,22 @@
+import contextlib
 from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import Build
+from tiny_runs import Build, roll_out
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
+from vlm_rl.pipeline.batch_filling import BatchFilling, Filled, SamplingCounts, merged
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
-from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch, Parity, TrajectoryGeneration, concatenate
+from vlm_rl.pipeline.step3_trajectory_generation import (
+    EngineMismatch,
+    Parity,
+    TrajectoryGeneration,
+    concatenate,
+    response_logprobs,
+)
+from vlm_rl.rewards.reward import RewardScores
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, finish
 from vlm_rl.types import ResponseBatch, Trajectory
@@ -89,3 +98,52 @@ def test_truncated_sampling_is_refused_in_training() -> None:
     settings = SamplingSettings(temperature=1.0, top_p=0.9, max_new_tokens=1, num_samples=1)
     with pytest.raises(ValueError, match=r"rollout.top_p is 0.9.*must be 1"):
         ResponseCollection(engine=HuggingFaceEngine(forward_batch_size=1), settings=settings, seed=0)
+
+
+class Full(BatchFilling):
+    """Says that the batch is full, of whatever it is given, with groups of several generation steps."""
+
+    def __init__(self, *, steps: tuple[int, ...]) -> None:
+        self._steps = steps
+
+    def add(self, trajectory: Trajectory, scores: RewardScores, *, step: int) -> Filled:
+        """The same trajectory."""
+        counts = SamplingCounts(kept=8, dropped=0, surplus=0, waiting=0, steps_per_update=2, thrown_away_tokens=0)
+        return Filled(trajectory=trajectory, steps=self._steps, counts=counts)
+
+
+@pytest.mark.parametrize(("steps", "is_due"), [((3, 4, 5), True), ((4, 5), True), ((5,), False)])
+def test_the_engine_is_checked_if_any_step_of_a_filled_batch_was_due(
+    experiment: Experiment, steps: tuple[int, ...], is_due: bool
+) -> None:
+    queries = experiment.module.data_flow.queries(0)
+    responses = lying(experiment.module.collect_responses(queries), by=0.05)
+    generation = TrajectoryGeneration(
+        reward=experiment.reward,
+        algorithm=experiment.algorithm,
+        parity=Parity(every=2, tolerance=0.01),
+        filling=Full(steps=steps),
+    )
+    with pytest.raises(EngineMismatch) if is_due else contextlib.nullcontext():
+        generation.generate(replace(queries, step=5), responses, experiment.policy)
+
+
+def test_groups_of_several_steps_have_the_log_probabilities_that_they_had_in_their_own_steps(experiment: Experiment) -> None:
+    """Padded to common widths, prompts of other lengths and figures beside them."""
+    parts = [roll_out(experiment, step=step).select(torch.tensor(rows)) for step, rows in ((0, [0, 1, 6, 7]), (1, [2, 3]))]
+    bare = [replace(part, old_logprobs=None, ref_logprobs=None) for part in parts]
+    together = merged(bare, pad_id=experiment.policy.pad_id)
+    assert together.lengths.tolist() == [lengths for part in parts for lengths in part.lengths.tolist()]
+    found = response_logprobs(experiment.policy, together)
+    for part, rows in zip(parts, (slice(0, 4), slice(4, 6)), strict=True):
+        assert part.old_logprobs is not None
+        width = part.old_logprobs.shape[1]
+        torch.testing.assert_close(found[rows, :width], part.old_logprobs, atol=2e-5, rtol=0)
+        assert found[rows, width:].eq(0).all()
+
+
+def test_a_rank_without_a_share_of_the_batch_has_log_probabilities_of_nothing(
+    experiment: Experiment, trajectory: Trajectory
+) -> None:
+    nothing = trajectory.select(torch.tensor([], dtype=torch.long))
+    assert response_logprobs(experiment.policy, nothing).shape == (0, 0)

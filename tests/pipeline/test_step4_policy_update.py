@@ -78,6 +78,7 @@ def widened(trajectory: Trajectory, *, left: int, right: int) -> Trajectory:
         engine_logprobs=response(trajectory.engine_logprobs),
         old_logprobs=response(trajectory.old_logprobs),
         ref_logprobs=response(trajectory.ref_logprobs),
+        rollout_weights=response(trajectory.rollout_weights),
         token_weights=response(trajectory.token_weights),
     )
 
@@ -154,3 +155,26 @@ def test_the_gradient_is_clipped_to_its_norm(built: Build, trajectory: Trajector
     norms = [math.sqrt(sum(float(g.square().sum()) for g in update.values())) for update in gradients]
     assert norms == pytest.approx([1e-3, 1e-3], rel=1e-3)
     assert stats.gradient_norm > 1e-3
+
+
+def test_a_step_without_an_update_moves_the_schedule_and_nothing_else(learner: Experiment) -> None:
+    """Two updates a step: after three steps without one the learning rate is that of the seventh update, 7 / 10 of its height."""
+    before = {name: p.detach().clone() for name, p in trained(learner.policy).items()}
+    hand = Hand(learner)  # warm-up over 10 of 100 updates
+    update = PolicyUpdate(algorithm=learner.algorithm, batch_size=8, seed=0, max_skipped_updates=2)
+    found = [update.update(None, learner.policy, hand.stepper, step=step) for step in range(4)]
+    highest = learner.policy.optimization.learning_rate
+    assert [stats.learning_rate / highest for stats in found] == pytest.approx([0.1, 0.3, 0.5, 0.7])
+    told = [(stats.loss, stats.kl, stats.entropy, stats.ratio, stats.clip_fraction, stats.gradient_norm) for stats in found]
+    assert all(math.isnan(number) for numbers in told for number in numbers)
+    assert [stats.skipped_updates for stats in found] == [0, 0, 0, 0]
+    assert not hand.seen and all(torch.equal(p, before[name]) for name, p in trained(learner.policy).items())
+
+
+def test_a_rank_without_a_share_of_the_batch_makes_its_updates_all_the_same(
+    learner: Experiment, trajectory: Trajectory
+) -> None:
+    nothing = trajectory.select(torch.tensor([], dtype=torch.long))
+    stats, seen = standing(learner, nothing)
+    assert seen == [{}, {}]  # two steps, no gradient of its own
+    assert stats.gradient_norm == 0 and math.isnan(stats.entropy)

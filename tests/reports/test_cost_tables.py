@@ -8,8 +8,9 @@ from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table, learning_rate
+from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.fairness_note import differences, selections
+from vlm_rl.reports.tables.fairness_table import fairness_table, learning_rate
 from vlm_rl.reports.tables.table import Row, cells
 
 CONFIG = {
@@ -58,6 +59,21 @@ def test_device_hours_money_and_points_for_each_by_hand(tmp_path: Path) -> None:
     assert estimate(row["points_per_money"]) == pytest.approx((20 / 2.5 + 40 / 5) / 2)
     shown = {column.title: cell.text for column, cell in cells(table, row=row)}
     assert (shown["Cost (EUR)"], shown["Points for 1 EUR"]) == ("3.75", "+8")
+
+
+def test_tokens_that_dynamic_sampling_threw_away_are_shown_where_there_are_any_and_were_not_trained_on(tmp_path: Path) -> None:
+    study = write_priced(tmp_path / "s", seconds={0: 600.0, 1: 1200.0})
+    assert "Of these thrown away" not in {column.title for column in cost_table(records_of(study), endpoint=ENDPOINT).columns}
+    for seed, thrown_away in ((0, 100_000), (1, 300_000)):
+        line = {"event": "train", "generation_steps": 2, "tokens/response": 500_000, "tokens/thrown_away": thrown_away}
+        with (study / "grpo" / f"seed-{seed}" / "cost.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    records = records_of(study)
+    table = cost_table(records, endpoint=ENDPOINT)
+    shown = {column.title: cell.text for column, cell in cells(table, row=table.rows[0])}
+    assert (shown["Response tokens"], shown["Of these thrown away"]) == ("1,000,000", "200,000")
+    assert "Thrown away: responses in groups that dynamic sampling did not learn from" in table.note
+    assert estimate(fairness_table(records).rows[0]["tokens"]) == 800_000
 
 
 def test_the_note_says_what_an_interrupted_run_and_a_server_of_its_own_paid_that_is_not_counted(tmp_path: Path) -> None:

@@ -301,13 +301,13 @@ def test_blind_controls_that_are_missing_or_fail_are_risks() -> None:
     assert missing.startswith("Blind controls are missing for grpo:")
 
 
-def test_many_arms_are_counted_in_the_headline() -> None:
-    outcomes = [Outcome.IMPROVEMENT, Outcome.OPEN, Outcome.OPEN, Outcome.HARM]
+def test_of_many_arms_a_few_of_one_verdict_are_named_in_the_headline_and_more_are_counted() -> None:
+    outcomes = [Outcome.IMPROVEMENT, *[Outcome.OPEN] * 4, Outcome.HARM, Outcome.HARM]
     cards = [
         Card(arm=f"a{place}", outcome=outcome, effect=0.1, short=say("x"), said="", more=())
         for place, outcome in enumerate(outcomes)
     ]
-    assert headline_of(cards) == ("1 of 4 arms: Improvement. 1 of 4 arms: Harm. 2 of 4 arms: No evidence either way.")
+    assert headline_of(cards) == "Improvement: a0. Harm: a5, a6. No evidence either way: 4 of 7 arms."
 
 
 def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:

@@ -76,13 +76,14 @@ def test_format_is_a_boxed_answer_in_a_terminated_response(text: str, finish_rea
 
 @pytest.mark.parametrize(("length", "penalty"), [(10, 0.0), (60, 0.0), (70, -0.25), (80, -0.5), (100, -1.0), (120, -1.0)])
 def test_the_length_penalty_falls_over_the_buffer(length: int, penalty: float) -> None:
-    term = LengthTerm(max_length=100, buffer_length=40)
+    term = LengthTerm(max_length=100, buffer_share=0.4)
     assert term([response("", num_tokens=length)], [row("1")]) == [penalty]
 
 
-def test_a_buffer_longer_than_the_response_is_refused_with_a_fix() -> None:
-    with pytest.raises(ValueError, match="buffer_length=4"):
-        LengthTerm(max_length=16, buffer_length=17)
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_buffer_that_is_no_share_of_the_response_is_refused_with_a_fix(share: float) -> None:
+    with pytest.raises(ValueError, match=r"as reward\.terms\.length\.term\.buffer_share=0\.2"):
+        LengthTerm(max_length=16, buffer_share=share)
 
 
 def test_only_truncated_responses_get_the_truncated_score() -> None:
@@ -128,5 +129,5 @@ def test_two_terms_of_one_name_are_refused() -> None:
 
 def test_every_term_satisfies_the_protocol() -> None:
     terms = [LanguageTerm(), FormatTerm(), TruncationTerm(truncated_score=-0.1), RandomTerm(seed=0)]
-    assert all(isinstance(term, RewardTerm) for term in [*terms, LengthTerm(max_length=2, buffer_length=1)])
+    assert all(isinstance(term, RewardTerm) for term in [*terms, LengthTerm(max_length=2, buffer_share=0.5)])
     assert isinstance(AccuracyTerm(judge=counting_judge()), RewardTerm)

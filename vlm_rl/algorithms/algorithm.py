@@ -1,11 +1,15 @@
 """What an algorithm is: how scores become advantages, and how advantages become a loss."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_rl.algorithms.dynamic_sampling import DynamicSampling
+from vlm_rl.algorithms.rollout_correction import RolloutCorrection
 from vlm_rl.masking import response_mean_weights
 from vlm_rl.types import Mask, Tokens, Trajectory
 
@@ -32,18 +36,31 @@ class Algorithm(ABC):
     num_minibatches: int  # optimizer steps for each pass over a batch
     ppo_epochs: int  # passes over a batch
     learning_rate_scale: float  # times the model's learning rate
+    rollout_correction: RolloutCorrection  # for what the engine samples from, where that is not what is trained
+    dynamic_sampling: DynamicSampling | None  # None: every group is learned from, also those without spread
+
+    min_group_size: ClassVar[int] = 1  # responses for each query that the advantages need
 
     def __post_init__(self) -> None:
+        self.check(self.group_size >= 1, "group_size", "1 or more", str(self.min_group_size))
         if self.group_size < self.min_group_size:
             raise ValueError(
                 f"algorithm.group_size={self.group_size}, but {type(self).__name__} compares responses to one query: "
                 f"set algorithm.group_size={self.min_group_size} or more."
             )
+        self.check(self.num_minibatches >= 1, "num_minibatches", "1 or more", "1")
+        self.check(self.ppo_epochs >= 1, "ppo_epochs", "1 or more", "1")
+        self.check(self.learning_rate_scale >= 0, "learning_rate_scale", "0 or more", "1.0")
 
-    @property
-    def min_group_size(self) -> int:
-        """Responses for each query that the advantages need."""
-        return 1
+    def check(self, fine: bool, key: str, wanted: str, example: str) -> None:
+        """A setting that makes no sense is an error that names the key and something that does."""
+        if not fine:
+            raise ValueError(f"algorithm.{key}={getattr(self, key)}; it is {wanted}. For example algorithm.{key}={example}.")
+
+    def check_choice(self, key: str, choices: Collection[str]) -> None:
+        """A word that is none of the known ones is an error that names them."""
+        if getattr(self, key) not in choices:
+            raise ValueError(f"algorithm.{key} is {getattr(self, key)!r}; it is one of {', '.join(choices)}.")
 
     @property
     def num_updates(self) -> int:

@@ -1,43 +1,35 @@
-"""GRPO (Shao et al., 2024, arXiv 2402.03300): the group of responses to a query is its own baseline."""
+"""GRPO (Shao et al., 2024, arXiv 2402.03300): the group of responses to a query is its own baseline.
+
+A = (r - mean of the group) / (std of the group + std_epsilon), the same for all tokens of a response
+"""
 
 from dataclasses import dataclass
 
-from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.algorithms.groups import group_normalised
-from vlm_rl.algorithms.losses import clipped_loss_with_kl
-from vlm_rl.types import Tokens, Trajectory
+from vlm_rl.algorithms.groups import SCALES, group_normalised, on_tokens
+from vlm_rl.algorithms.losses import LOSS_AVERAGES
+from vlm_rl.algorithms.policy_gradient import PolicyGradient
+from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupRelativePolicyOptimization(Algorithm):
-    """Advantage of every token: (score - mean of the group) / std of the group; loss averaged per response, then over responses."""
+class GroupRelativePolicyOptimization(PolicyGradient):
+    """Where codes differ: what the advantage is scaled by, the constant beside it, and how the loss is averaged."""
 
-    clip_low: float
-    clip_high: float
-    kl_loss_coef: float
-    scale_by_std: bool  # False: Dr. GRPO's advantage
+    scale_by: str  # "group"; "batch": std of all scores; "none": Dr. GRPO's advantage
+    std_epsilon: float  # 0 in the paper, 1e-6 in verl, 1e-4 in TRL
+    loss_average: str  # "response" (the paper) or "token"
 
-    @property
-    def min_group_size(self) -> int:
-        return 2
-
-    @property
-    def needs_reference(self) -> bool:
-        return self.kl_loss_coef > 0
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("scale_by", SCALES)
+        self.check_choice("loss_average", LOSS_AVERAGES)
+        self.check(self.std_epsilon >= 0, "std_epsilon", "0 or more", "1e-4")
 
     def advantages(self, trajectory: Trajectory) -> Tokens:
-        """One number for all tokens of a response; a group of equal scores gets zero."""
-        groups = trajectory.indices // self.group_size
-        scores = group_normalised(trajectory.scores, groups, scale=self.scale_by_std)
-        return scores[:, None] * trajectory.response_mask
+        """A group of equal scores gets zero."""
+        groups = self.groups(trajectory)
+        scores = group_normalised(trajectory.scores, groups, scale_by=self.scale_by, std_epsilon=self.std_epsilon)
+        return on_tokens(scores, trajectory.response_mask)
 
-    def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
-        """Clipped policy loss plus the KL coefficient times k3 against the reference."""
-        return clipped_loss_with_kl(
-            logprobs,
-            trajectory,
-            advantages,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            kl_loss_coef=self.kl_loss_coef,
-        )
+    def token_weights(self, mask: Mask) -> Tokens:
+        return LOSS_AVERAGES[self.loss_average](mask)

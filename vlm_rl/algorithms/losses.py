@@ -1,13 +1,42 @@
-"""Policy-gradient losses of single tokens; `token_weights` of the trajectory average them."""
+"""Policy-gradient losses of single tokens, and how they are averaged over a mini-batch.
+
+A ratio has one value for each token. Where it belongs to the whole response, all tokens of the response hold the same value, and
+the mean over the tokens of a response is that value.
+"""
 
 from dataclasses import dataclass
 
 import torch
 
-from vlm_rl.algorithms.algorithm import AlgorithmLoss
-from vlm_rl.algorithms.kl import k3
-from vlm_rl.masking import weighted_sum
-from vlm_rl.types import Mask, Tokens, Trajectory
+from vlm_rl.algorithms.kl import LOG_RATIO_LIMIT
+from vlm_rl.masking import response_mean_weights, token_mean_weights
+from vlm_rl.types import Mask, Tokens
+
+LOSS_AVERAGES = {
+    "response": response_mean_weights,
+    "token": token_mean_weights,
+}  # each response and then over them, or all tokens
+
+
+def token_ratio(logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
+    """pi(o_t) / pi_old(o_t): Eq. 1, PPO, GRPO."""
+    return _ratio(torch.where(mask, logprobs - old_logprobs, 0.0))
+
+
+def sequence_ratio(logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
+    """pi(o) / pi_old(o) of the whole response, the product of its tokens' ratios: RLOO."""
+    total = torch.where(mask, logprobs - old_logprobs, 0.0).sum(1, keepdim=True)
+    return _ratio(total.expand(mask.shape))
+
+
+def geometric_mean_ratio(logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
+    """(pi(o) / pi_old(o))^(1/|o|): GSPO, arXiv 2507.18071, Eq. 7."""
+    total = torch.where(mask, logprobs - old_logprobs, 0.0).sum(1, keepdim=True)
+    return _ratio((total / mask.sum(1, keepdim=True).clamp_min(1)).expand(mask.shape))
+
+
+def _ratio(log_ratio: Tokens) -> Tokens:
+    return log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()  # an infinite ratio has no gradient but NaN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,31 +48,11 @@ class ClippedTokens:
     clipped: Mask
 
 
-def clipped_policy_loss(
-    logprobs: Tokens, old_logprobs: Tokens, advantages: Tokens, *, clip_low: float, clip_high: float
-) -> ClippedTokens:
+def clipped_policy_loss(ratio: Tokens, advantages: Tokens, *, clip_low: float, clip_high: float) -> ClippedTokens:
     """Eq. 1, first term, with its sign: -min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)."""
-    ratio = (logprobs - old_logprobs).exp()
     free = ratio * advantages
     held = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
     return ClippedTokens(loss=-torch.minimum(free, held), ratio=ratio.detach(), clipped=(held < free).detach())
 
 
-def clipped_loss_with_kl(
-    logprobs: Tokens,
-    trajectory: Trajectory,
-    advantages: Tokens,
-    *,
-    clip_low: float,
-    clip_high: float,
-    kl_loss_coef: float,
-) -> AlgorithmLoss:
-    """Eq. 1: the clipped policy loss plus beta_loss times k3 against the reference, averaged by the token weights."""
-    mask, weights = trajectory.response_mask, trajectory.token_weights
-    old = trajectory.old_logprobs if trajectory.old_logprobs is not None else logprobs.detach()
-    tokens = clipped_policy_loss(logprobs, old, advantages, clip_low=clip_low, clip_high=clip_high)
-    loss, kl = weighted_sum(tokens.loss, weights, mask), None
-    if trajectory.ref_logprobs is not None:
-        kl = k3(logprobs, trajectory.ref_logprobs)
-        loss = loss + kl_loss_coef * weighted_sum(kl, weights, mask)
-    return AlgorithmLoss(loss=loss, kl=None if kl is None else kl.detach(), ratio=tokens.ratio, clipped=tokens.clipped & mask)
+RATIOS = {"token": token_ratio, "sequence": sequence_ratio}

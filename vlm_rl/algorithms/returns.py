@@ -31,7 +31,7 @@ def discounted_returns(rewards: Tokens, *, gamma: float) -> Tokens:
     if gamma == 1.0:
         return rewards.flip(-1).cumsum(-1).flip(-1)
     returns = torch.zeros_like(rewards)
-    following = torch.zeros_like(rewards[:, 0])
+    following = rewards.new_zeros(len(rewards))
     for t in reversed(range(rewards.shape[1])):
         following = rewards[:, t] + gamma * following
         returns[:, t] = following

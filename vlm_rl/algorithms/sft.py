@@ -1,10 +1,11 @@
 """Supervised fine-tuning on worked solutions, the paper's baseline, as an algorithm like the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
+from vlm_rl.algorithms.rollout_correction import NoCorrection
 from vlm_rl.masking import token_mean_weights, weighted_sum
 from vlm_rl.types import Mask, Tokens, Trajectory
 
@@ -12,6 +13,13 @@ from vlm_rl.types import Mask, Tokens, Trajectory
 @dataclass(frozen=True, kw_only=True)
 class SupervisedFineTuning(Algorithm):
     """Mean negative log-likelihood of the solution's tokens, EOS included, over all tokens of a mini-batch."""
+
+    rollout_correction: NoCorrection = field(default=NoCorrection(), init=False)  # a teacher samples from nothing
+    dynamic_sampling: None = field(default=None, init=False)  # and solves every problem
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(self.group_size == 1, "group_size", "1: a row has one solution", "1")
 
     @property
     def learns_from_own_responses(self) -> bool:

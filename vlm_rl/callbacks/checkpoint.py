@@ -49,6 +49,7 @@ class Checkpoint(lightning.Callback):
         state = torch.load(self.resumed.path / STATE_FILE, map_location=module.device, weights_only=True)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
+        module.progress.waiting_since = state["waiting_since"]
         trainer.optimizers[0].load_state_dict(state["optimizer"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
         for name, callback in self._stateful(trainer).items():
@@ -74,6 +75,7 @@ class Checkpoint(lightning.Callback):
             state = {
                 "generation_steps": module.progress.generation_steps,
                 "gradient_steps": module.progress.gradient_steps,
+                "waiting_since": module.progress.waiting_since,
                 "optimizer": trainer.optimizers[0].state_dict(),
                 "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
                 "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},

@@ -7,18 +7,18 @@ from typing import Any
 import lightning
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from vlm_rl import ranks
+from vlm_rl.callbacks.engine_metrics import engine_metrics
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
-from vlm_rl.masking import pooled_max, pooled_mean
 from vlm_rl.memory import peak_bytes
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
+from vlm_rl.pipeline.batch_filling import SamplingCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
-from vlm_rl.types import Trajectory, UpdateStats
+from vlm_rl.types import UpdateStats
 
 
 class Recorder(lightning.Callback):
@@ -45,12 +45,15 @@ class Recorder(lightning.Callback):
         step, progress = module.last_step, module.progress
         table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
         line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
-        line |= engine_metrics(step.scored.trajectory) if module.algorithm.learns_from_own_responses else {}
+        line |= sampling_metrics(step.scored.counts)
+        line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
         cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
+        if step.scored.counts is not None:
+            cost["tokens/thrown_away"] = step.scored.counts.thrown_away_tokens
         if trainer.is_global_zero:
             write_table(self._folder.path / "completions" / f"step-{progress.generation_steps:06d}.parquet", table)
             self._folder.append("metrics.jsonl", line)
@@ -117,6 +120,19 @@ def update_metrics(stats: UpdateStats) -> dict[str, float]:
     }
 
 
+def sampling_metrics(counts: SamplingCounts | None) -> dict[str, float]:
+    """What became of the groups of a generation step; nothing without dynamic sampling, where every group is learned from."""
+    if counts is None:
+        return {}
+    return {
+        "sampling/kept_groups": counts.kept,
+        "sampling/dropped_groups": counts.dropped,
+        "sampling/surplus_groups": counts.surplus,
+        "sampling/waiting_groups": counts.waiting,
+        "sampling/steps_per_update": counts.steps_per_update,
+    }
+
+
 def reward_metrics(scores: Sequence[float], *, group_size: int) -> dict[str, float]:
     """Mean and spread of the rewards of a batch, whose groups lie side by side; a batch is one group where answers stand alone."""
     size = group_size if group_size > 1 else len(scores)
@@ -125,18 +141,6 @@ def reward_metrics(scores: Sequence[float], *, group_size: int) -> dict[str, flo
         "train/reward": statistics.fmean(scores),
         "train/reward_std": statistics.pstdev(scores),
         "train/frac_reward_zero_std": sum(min(group) == max(group) for group in groups) / len(groups),
-    }
-
-
-def engine_metrics(trajectory: Trajectory) -> dict[str, float]:
-    """How far the engine's log-probabilities are from the trainer's, in nats, where both are known."""
-    if trajectory.old_logprobs is None:
-        return {}
-    difference = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()
-    largest = pooled_max(torch.where(trajectory.response_mask, difference, torch.zeros_like(difference)).max())
-    return {
-        "rollout/logprob_difference_mean": pooled_mean(difference, trajectory.response_mask),
-        "rollout/logprob_difference_max": float(largest),
     }
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import resolvers
+from vlm_rl.commands.check_algorithm import check_update_sizes, checked_algorithm
 from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.searchpath import as_overrides
@@ -26,6 +27,7 @@ from vlm_rl.models import parts
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import Progress, VLMReinforcement
+from vlm_rl.pipeline.batch_filling import BatchFilling
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
@@ -89,9 +91,10 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
 def build(cfg: DictConfig) -> Experiment:
     """Instantiates in reading order; nothing is trained yet."""
     check_seed(cfg.seed)
-    dataset: Dataset = instantiate(cfg.dataset)
+    algorithm = checked_algorithm(cfg)  # first: what cannot be combined is said before anything is loaded
+    check_update_sizes(cfg, algorithm)
     reward: Reward = instantiate(cfg.reward)
-    algorithm: Algorithm = instantiate(cfg.algorithm)
+    dataset: Dataset = instantiate(cfg.dataset)
     policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
@@ -99,7 +102,6 @@ def build(cfg: DictConfig) -> Experiment:
         parts.check_engine(policy.vlm, engine=type(used).__name__, carries=used.carries)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
-    parity: Parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     encoder = PromptEncoder(policy=policy, dataset=dataset)
     check_rows(
         dataset,
@@ -112,9 +114,7 @@ def build(cfg: DictConfig) -> Experiment:
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )
-    module = _module(
-        cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward, parity=parity
-    )
+    module = _module(cfg, dataset=dataset, policy=policy, algorithm=algorithm, engine=engine, encoder=encoder, reward=reward)
     return Experiment(
         dataset=dataset,
         policy=policy,
@@ -143,9 +143,9 @@ def _module(
     engine: RolloutEngine,
     encoder: PromptEncoder,
     reward: Reward,
-    parity: Parity,
 ) -> VLMReinforcement:
     stopwatch = Stopwatch()
+    parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     settings = SamplingSettings(
         temperature=cfg.rollout.temperature,
         top_p=cfg.rollout.top_p,
@@ -157,7 +157,9 @@ def _module(
         algorithm=algorithm,
         data_flow=DataFlow(dataset=dataset, encoder=encoder, seed=cfg.seed, stopwatch=stopwatch),
         collection=ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
-        generation=TrajectoryGeneration(reward=reward, algorithm=algorithm, parity=parity),
+        generation=TrajectoryGeneration(
+            reward=reward, algorithm=algorithm, parity=parity, filling=_filling(dataset, algorithm, policy)
+        ),
         update=PolicyUpdate(
             algorithm=algorithm,
             batch_size=dataset.batch_size,
@@ -167,6 +169,19 @@ def _module(
         stopwatch=stopwatch,
         progress=Progress(steps_per_epoch=dataset.steps_per_epoch),
         num_updates=dataset.num_steps * algorithm.num_updates,
+    )
+
+
+def _filling(dataset: Dataset, algorithm: Algorithm, policy: Policy) -> BatchFilling | None:
+    """What holds groups back until a batch is full, where that is asked for."""
+    if algorithm.dynamic_sampling is None:
+        return None
+    return BatchFilling(
+        settings=algorithm.dynamic_sampling,
+        batch_size=dataset.batch_size,
+        group_size=algorithm.group_size,
+        num_steps=dataset.num_steps,
+        pad_id=policy.pad_id,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.errors import HydraException, InstantiationException
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
+from vlm_rl.commands.paths import CONF_DIR
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
@@ -50,12 +52,16 @@ def message_of(error: Exception) -> str | None:
         )
     if isinstance(error, (OSError, ValueError)) and (told := _of_model_name(str(error))):
         return told
+    if "Config group override must be a string" in str(error):
+        return _switched_off(sys.argv[1:])  # Hydra does not say which word it was
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return composition_message(error)
     if isinstance(error, OSError):
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
-        return f"{error} (built from the config key {_key_of(outer)!r})"
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        advice = f". Leave {_key_of(outer)}.{unknown[1]} out." if unknown else ""
+        return f"{error} (built from the config key {_key_of(outer)!r}){advice}"
     if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
         what, *_, why = str(error).splitlines()
         return (
@@ -82,6 +88,12 @@ def _of_model_name(text: str) -> str | None:
         return None
     home = " The shell leaves a ~ within a word as it is: write $HOME." if name[1].startswith("~") else ""
     return f"There is no folder {name[1]}. model.name is a folder that is there, or OWNER/NAME on the Hugging Face hub.{home}"
+
+
+def _switched_off(words: list[str]) -> str:
+    """Where null was to choose a file for a part."""
+    dotted = [word.replace("/", ".") for word in words if re.fullmatch(r"\w+/[\w/]+=null", word)]
+    return f"A slash chooses a file; a part is switched off with dots: {' '.join(dotted) or 'GROUP.PART=null'}."
 
 
 def _key_of(error: Exception) -> str:
@@ -112,10 +124,27 @@ def composition_message(error: BaseException) -> str:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
+    if owners := _owners(asked):
+        return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
     known = list(_known_keys())
     nearest = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "`--cfg job` prints every key."
     return f"There is no config key {asked!r}. {hint}\nTo add a key that no config has, write +{asked}=... ."
+
+
+def _owners(asked: str) -> list[str]:
+    """The files to choose whose key it is: algorithm.score_at is of algorithm=reinforce_pp."""
+    *group, key = re.split(r"[./]", asked)
+    files = sorted(Path(CONF_DIR, *group).glob("*.yaml")) if group else []
+    return [f"{'/'.join(group)}={file.stem}" for file in files if key in _own_keys(file)]
+
+
+def _own_keys(file: Path) -> set[str]:
+    """The first level of keys of a config file, and the groups that are chosen from within it."""
+    node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(node, dict)
+    chosen = [choice for choice in node.get("defaults", ()) if isinstance(choice, dict)]
+    return {*map(str, node), *(str(group) for choice in chosen for group in choice)} - {"defaults"}
 
 
 def _asked_key(fallback: str) -> str:

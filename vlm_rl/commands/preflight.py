@@ -12,12 +12,14 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.build import check_seed
+from vlm_rl.commands.check_algorithm import checked_algorithm
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
-from vlm_rl.commands.trainer_check import check_devices, check_precision, ranks_of
+from vlm_rl.commands.trainer_check import check_devices, check_precision
+from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.commands.variant import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
@@ -66,12 +68,13 @@ def preflight(cfg: DictConfig, *, title: str) -> Verdict:
 def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     """In reading order, each as soon as it is known."""
     check_seed(cfg.seed)
+    algorithm = checked_algorithm(cfg)
+    reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
-    algorithm: Algorithm = instantiate(cfg.algorithm)
     optimization: Optimization = instantiate(cfg.model.optimization)
     processor = load_processor(cfg.model.name, cfg.model.processor)
     vlm = _model(cfg)
-    check = _checked(cfg, dataset, algorithm, processor)
+    check = _checked(cfg, dataset, algorithm, processor, reward)
     yield from data_page(dataset, check)
     verdict.problems.extend(_unusable(dataset, check))
     shapes = longest(dataset, check), typical(dataset, check)
@@ -103,14 +106,13 @@ def _model(cfg: DictConfig) -> PreTrainedModel:
         )
 
 
-def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor: ProcessorMixin) -> DataCheck:
+def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor: ProcessorMixin, reward: Reward) -> DataCheck:
     learns_solutions = not algorithm.learns_from_own_responses
 
     def solution_tokens(texts: list[str]) -> list[int]:
         ids = processor.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         return [len(tokens) + 1 for tokens in ids]  # and the one that ends it
 
-    reward: Reward = instantiate(cfg.reward)
     try:
         return RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache).check(
             dataset,

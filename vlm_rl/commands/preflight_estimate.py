@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.commands.trainer_check import ranks_of
+from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.policy import Policy

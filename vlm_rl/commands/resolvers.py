@@ -33,7 +33,8 @@ def minibatches(batch_size: int, ppo_batch_size: int) -> int:
     nearest = sorted(sorted(divisors, key=lambda size: abs(size - ppo_batch_size))[:2])
     raise ValueError(
         f"ppo_batch_size={ppo_batch_size} does not divide dataset.batch_size={batch_size}. "
-        f"The nearest that do: {', '.join(map(str, nearest))}. (Or set algorithm.num_minibatches itself.)"
+        f"The nearest that do: {', '.join(map(str, nearest))}. "
+        f"(Or set the optimizer steps themselves, as algorithm.num_minibatches={batch_size // nearest[-1]}.)"
     )
 
 

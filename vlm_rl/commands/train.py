@@ -28,7 +28,8 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.trainer_check import check_devices, check_precision, ranks_of
+from vlm_rl.commands.trainer_check import check_devices, check_precision
+from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
 

@@ -5,10 +5,9 @@ import logging
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vlm_rl.commands.errors import innermost
-from vlm_rl.preflight.device import num_ranks
 
 
 def check_precision(trainer: DictConfig) -> None:
@@ -36,10 +35,3 @@ def check_devices(trainer: DictConfig) -> None:
         ) from why
     finally:
         logging.disable(logging.NOTSET)
-
-
-def ranks_of(trainer: DictConfig) -> int:
-    """Ranks that a run would have."""
-    plain = OmegaConf.to_container(trainer, resolve=True)
-    assert isinstance(plain, dict)
-    return num_ranks(devices=plain["devices"], num_nodes=plain["num_nodes"], accelerator=str(plain["accelerator"]))

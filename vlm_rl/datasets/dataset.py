@@ -121,12 +121,7 @@ class Dataset:
                 f"dataset.batch_size={self.batch_size} is more than the {len(self.train)} training rows: an epoch would have no "
                 f"step. The largest that works: {len(self.train)}."
             )
-        if self.batch_size % num_ranks:
-            below = self.batch_size // num_ranks * num_ranks
-            nearest = [str(size) for size in (below, below + num_ranks) if size]
-            raise ValueError(
-                f"dataset.batch_size={self.batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {' or '.join(nearest)}."
-            )
+        check_shares(self.batch_size, num_ranks=num_ranks)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -137,3 +132,13 @@ class Dataset:
     def num_steps(self) -> int:
         """Generation steps of the whole run."""
         return self.steps_per_epoch * self.epochs
+
+
+def check_shares(batch_size: int, *, num_ranks: int) -> None:
+    """A batch that ranks cannot share out evenly is an error that names the nearest that they can."""
+    if batch_size % num_ranks:
+        below = batch_size // num_ranks * num_ranks
+        nearest = [str(size) for size in (below, below + num_ranks) if size]
+        raise ValueError(
+            f"dataset.batch_size={batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {' or '.join(nearest)}."
+        )

@@ -1,13 +1,16 @@
 """Step III of Fig. 2: what the policy said becomes what it can learn from. No gradients here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.algorithms.rollout_correction import RolloutCorrection
 from vlm_rl.masking import pooled_mean
 from vlm_rl.models.policy import Policy
+from vlm_rl.pipeline.batch_filling import BatchFilling, SamplingCounts
 from vlm_rl.pipeline.micro_batches import forward_batches
 from vlm_rl.rewards.reward import Reward, RewardScores
 from vlm_rl.types import QueryBatch, ResponseBatch, Tokens, Trajectory
@@ -15,10 +18,11 @@ from vlm_rl.types import QueryBatch, ResponseBatch, Tokens, Trajectory
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTrajectory:
-    """The trajectory with what each reward term said."""
+    """The trajectory, and what each reward term said of the responses of this generation step."""
 
-    trajectory: Trajectory
+    trajectory: Trajectory | None  # None: nothing to update with yet, groups wait until they fill a batch
     scores: RewardScores
+    counts: SamplingCounts | None  # None: no dynamic sampling, the trajectory is this step's
 
 
 class EngineMismatch(RuntimeError):
@@ -52,24 +56,35 @@ class Parity:
 class TrajectoryGeneration:
     """Concatenates, scores, and asks old policy and reference for the log-probabilities of the response tokens."""
 
-    def __init__(self, *, reward: Reward, algorithm: Algorithm, parity: Parity) -> None:
-        self._reward, self._algorithm, self._parity = reward, algorithm, parity
+    def __init__(self, *, reward: Reward, algorithm: Algorithm, parity: Parity, filling: BatchFilling | None = None) -> None:
+        self._reward, self._algorithm, self._parity, self._filling = reward, algorithm, parity, filling
 
     @torch.no_grad()
     def generate(self, queries: QueryBatch, responses: ResponseBatch, policy: Policy) -> ScoredTrajectory:
-        """The trajectory of one generation step on this rank."""
+        """The trajectory of one generation step on this rank; with dynamic sampling that of all steps that filled a batch."""
         rows = [row for row in queries.rows for _ in range(responses.num_samples)]
         scores = self._reward(responses.responses, rows)
         trajectory = concatenate(queries, responses, scores=torch.tensor(scores.total))
-        compared = self._algorithm.learns_from_own_responses and self._parity.is_due(queries.step)
+        if self._filling is None:
+            trajectory = self._with_logprobs(trajectory, policy, steps=(queries.step,))
+            return ScoredTrajectory(trajectory=trajectory, scores=scores, counts=None)
+        filled = self._filling.add(trajectory, scores, step=queries.step)
+        full = None if filled.trajectory is None else self._with_logprobs(filled.trajectory, policy, steps=filled.steps)
+        return ScoredTrajectory(trajectory=full, scores=scores, counts=filled.counts)
+
+    def _with_logprobs(self, trajectory: Trajectory, policy: Policy, *, steps: Sequence[int]) -> Trajectory:
+        """Under the policy that sampled it and the reference, as far as anything asks for them; the engine's are checked."""
+        compared = self._algorithm.learns_from_own_responses and any(map(self._parity.is_due, steps))
         if self._algorithm.needs_old_logprobs or compared:
             trajectory = replace(trajectory, old_logprobs=response_logprobs(policy, trajectory))
         if compared:
             self._parity.check(trajectory)
+        if self._algorithm.rollout_correction.active:
+            trajectory = weighted(trajectory, self._algorithm.rollout_correction)
         if self._algorithm.needs_reference:
             with policy.as_reference():
                 trajectory = replace(trajectory, ref_logprobs=response_logprobs(policy, trajectory))
-        return ScoredTrajectory(trajectory=trajectory, scores=scores)
+        return trajectory
 
 
 def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor) -> Trajectory:
@@ -94,8 +109,16 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
         engine_logprobs=responses.engine_logprobs,
         old_logprobs=None,
         ref_logprobs=None,
+        rollout_weights=None,
         token_weights=torch.zeros(mask.shape, device=mask.device),
     )
+
+
+def weighted(trajectory: Trajectory, correction: RolloutCorrection) -> Trajectory:
+    """With the weights that correct for what the engine sampled from."""
+    assert trajectory.old_logprobs is not None
+    log_ratio = trajectory.old_logprobs - trajectory.engine_logprobs
+    return replace(trajectory, rollout_weights=correction.weights(log_ratio, trajectory.response_mask))
 
 
 @torch.no_grad()

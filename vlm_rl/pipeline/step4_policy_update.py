@@ -5,6 +5,7 @@ their shares, so neither the split, the order nor the number of ranks changes th
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -44,8 +45,10 @@ class PolicyUpdate:
         self._max_skipped, self._skipped_in_a_row = max_skipped_updates, 0
         check_divides(self._num_responses, algorithm.num_minibatches)
 
-    def update(self, trajectory: Trajectory, policy: Policy, stepper: Stepper, *, step: int) -> UpdateStats:
-        """All optimizer steps of one generation step."""
+    def update(self, trajectory: Trajectory | None, policy: Policy, stepper: Stepper, *, step: int) -> UpdateStats:
+        """All optimizer steps of one generation step; none where nothing has been sampled to learn from yet."""
+        if trajectory is None:
+            return self._wait(stepper)
         advantages = self._algorithm.advantages(trajectory)
         sums = torch.zeros(len(TOKEN_SUMS), dtype=torch.float64, device=advantages.device)
         norms: list[float] = []
@@ -65,6 +68,15 @@ class PolicyUpdate:
                 if math.isfinite(norms[-1]):
                     sums += found
         return self._stats(sums, norms, learning_rate)
+
+    def _wait(self, stepper: Stepper) -> UpdateStats:
+        """Only the schedule goes on, so that the learning rate is a function of generation steps."""
+        nothing = torch.zeros(len(TOKEN_SUMS))
+        stats = self._stats(nothing, [], stepper.optimizer.param_groups[0]["lr"])
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch: no optimizer step before the schedule's
+            for _ in range(self._algorithm.num_updates):
+                stepper.schedule.step()
+        return stats
 
     def _gradients(self, mini: Trajectory | None, advantages: Tokens, policy: Policy, stepper: Stepper) -> Tensor:
         """Adds the gradient of one mini-batch, micro-batch by micro-batch, and returns sums over tokens."""

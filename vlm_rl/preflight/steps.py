@@ -15,6 +15,7 @@ class Steps:
     epochs: int
     group_size: int  # responses to each query
     updates_per_step: int
+    may_wait: bool  # dynamic sampling: a generation step can go by without an update
 
     @classmethod
     def of(cls, dataset: Dataset, algorithm: Algorithm) -> "Steps":
@@ -25,6 +26,7 @@ class Steps:
             epochs=dataset.epochs,
             group_size=algorithm.group_size,
             updates_per_step=algorithm.num_updates,
+            may_wait=algorithm.dynamic_sampling is not None,
         )
 
     @property
@@ -39,16 +41,21 @@ class Steps:
 
     @property
     def gradient_steps(self) -> int:
-        """Updates of the whole run."""
+        """Updates of the whole run; the most that there can be where steps may wait."""
         return self.generation_steps * self.updates_per_step
 
     def lines(self) -> list[str]:
         """In words."""
         left_over = self.train_rows - self.per_epoch * self.batch_size
         responses = self.batch_size * self.group_size
-        return [
+        lines = [
             f"Steps: {self.train_rows:,} training rows in batches of {self.batch_size:,} = {self.per_epoch:,} generation steps an epoch "
             f"({left_over:,} rows of each epoch are left over), {self.per_epoch * self.updates_per_step:,} updates an epoch.",
             f"In all: {self.epochs:,} epochs = {self.generation_steps:,} generation steps of {responses:,} responses "
             f"({self.generation_steps * responses:,}) and {self.updates_per_step:,} updates ({self.gradient_steps:,}).",
         ]
+        waiting = (
+            f"Dynamic sampling: at most {self.gradient_steps:,} updates. They wait until {self.batch_size:,} groups differ "
+            "(algorithm.dynamic_sampling); time and memory are told for a run in which every step makes its updates."
+        )
+        return [*lines, waiting] if self.may_wait else lines

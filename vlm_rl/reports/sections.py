@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.content import Section
+from vlm_rl.reports.figures.arms_one_by_one import training_one_by_one, validation_one_by_one
 from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
 from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
 from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
@@ -22,8 +23,9 @@ from vlm_rl.reports.tables.behaviour_tables import (
     seed_sensitivity_table,
 )
 from vlm_rl.reports.tables.breakdown_tables import breakdown_table, verdict_table
-from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
+from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
+from vlm_rl.reports.tables.fairness_table import fairness_table
 from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
 from vlm_rl.reports.tables.kpi_tables import kpi_table
 from vlm_rl.reports.tables.pass_at_tables import pass_at_table
@@ -33,6 +35,7 @@ from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.tables.table_3 import table3_table
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
+from vlm_rl.reports.verdicts.pair_table import pair_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,12 @@ def _accuracy(sources: Sources) -> Section:
         name="accuracy",
         title=say("Accuracy"),
         intro=say("Levels, not verdicts: every split and setting, by arm and by kind of problem."),
-        figures=(accuracy_figure(records), pass_at_figure(records, endpoint=endpoint)),
+        figures=(
+            accuracy_figure(records),
+            training_one_by_one(records),
+            validation_one_by_one(records, endpoint=endpoint),
+            pass_at_figure(records, endpoint=endpoint),
+        ),
         tables=(
             accuracy_table(records, endpoint=endpoint),
             table3_table(records),
@@ -79,6 +87,7 @@ def _statistics(sources: Sources) -> Section:
         intro=say("What the verdicts rest on. How they are made stands in docs/statistics.md."),
         tables=(
             decision_table(sources.verdicts),
+            pair_table(sources.records, verdicts=sources.verdicts),
             power_table(sources.verdicts),
             gain_table(sources.records),
             gain_split_table(sources.records, endpoint=sources.endpoint),

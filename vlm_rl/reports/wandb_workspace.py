@@ -23,7 +23,9 @@ BY_STEP = {
         "policy/entropy",
         "policy/clip_fraction",
         "policy/gradient_norm",
+        "sampling/kept_groups",
         "rollout/logprob_difference_mean",
+        "rollout/effective_sample_share",
     ),
     "Behaviour": (
         "response_length/mean",
@@ -33,7 +35,7 @@ BY_STEP = {
         "language/foreign_share",
         "judge/unparsable",
     ),
-    "Cost": ("tokens/response", *(f"time/{name}" for name in STEPS), "memory/peak_bytes"),
+    "Cost": ("tokens/response", "tokens/thrown_away", *(f"time/{name}" for name in STEPS), "memory/peak_bytes"),
 }
 
 

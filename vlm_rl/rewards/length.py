@@ -7,18 +7,18 @@ from vlm_rl.types import Response
 
 
 class LengthTerm:
-    """Soft overlong punishment (DAPO, arXiv 2503.14476, Eq. 13): from 0 to -1 over the last `buffer_length` tokens."""
+    """Soft overlong punishment (DAPO, arXiv 2503.14476, Eq. 13): from 0 to -1 over the last `buffer_share` of `max_length` tokens."""
 
     name = "length"
 
-    def __init__(self, *, max_length: int, buffer_length: int) -> None:
-        if not 0 < buffer_length <= max_length:
+    def __init__(self, *, max_length: int, buffer_share: float) -> None:
+        if not 0 < buffer_share <= 1:
             raise ValueError(
-                f"LengthTerm needs 0 < buffer_length <= max_length (tokens), got {buffer_length} and {max_length}. "
-                f"Set reward.terms.length.term.buffer_length={max(1, max_length // 4)}."
+                f"reward.terms.length.term.buffer_share={buffer_share} is no share of the longest response: it is above 0 and at most 1, "
+                "as reward.terms.length.term.buffer_share=0.2."
             )
         self._max_length = max_length
-        self._buffer_length = buffer_length
+        self._buffer_length = buffer_share * max_length
 
     def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[float]:
         return [self._penalty(response.num_tokens) for response in responses]

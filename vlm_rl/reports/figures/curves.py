@@ -65,7 +65,7 @@ def dynamics_figure(records: Records) -> Figure:
 def accuracy_figure(records: Records) -> Figure:
     """Fig. 5 of the paper: a row for each split, a column for each setting."""
     settings = records.settings()
-    panels = [_accuracy_panel(records, split=split, setting=setting) for split in records.splits() for setting in settings]
+    panels = [accuracy_panel(records, split=split, setting=setting) for split in records.splits() for setting in settings]
     return Figure(
         name="figure_5_accuracy",
         title=say("Accuracy on val and test"),
@@ -160,7 +160,9 @@ def _change(run: RunRecords, *, key: str) -> tuple[float, float]:
     return (0.0 if math.isnan(change) else change), float(np.nansum(counts))
 
 
-def _accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
+def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
+    """Accuracy over epochs on a split under a setting, epoch 0 the untrained model, with bands over seeds and images."""
+
     def points(run: RunRecords) -> Points:
         found = run.evaluations.items()
         return {float(epoch): e.accuracy() for (epoch, *rest), e in found if rest == [split, setting]}

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,16 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vlm_rl.reports.figures.arm_styles import PALETTE, color_of, line_of, marker_of
 from vlm_rl.reports.figures.panels import Figure, Line, Panel
 from vlm_rl.reports.figures.svg import compact_svg
 from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
 INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
-# Okabe and Ito's colours, told apart with any colour vision; on the page each is a CSS variable, lighter in dark mode.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = ("o", "s", "^", "D", "v", "P")  # arms are told apart in black and white too
+BEHIND = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms, behind the one that a panel is about
 MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
+MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 PANEL_INCHES = (3.6, 2.5)
 
 
@@ -71,8 +72,12 @@ def draw_panel(axes: Axes, *, panel: Panel, translate: Callable[[str], str] = as
     scale = 100.0 if panel.is_share else 1.0  # shares are drawn in percent
     if panel.baseline is not None:
         axes.axhline(scale * panel.baseline, color=INK, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.7)
+    for line in panel.behind:
+        axes.plot(line.x, scale * line.mean(), **BEHIND)
     for line in panel.lines:
-        _draw_line(axes, line=line, scale=scale, is_share=panel.is_share)
+        _draw_runs(axes, line=line, scale=scale, is_share=panel.is_share, is_crowded=len(panel.lines) > MOST_CLEAR_ARMS)
+    for line in panel.lines:  # above the runs of all arms
+        _draw_mean(axes, line=line, scale=scale)
     axes.set_title(translate(panel.title))
     axes.set_xlabel(translate(panel.x_label))
     axes.set_ylabel(translate(panel.y_label))
@@ -100,8 +105,7 @@ def legend_lines(figure: Figure) -> list[Line]:
 
 def _legend(figure: Figure, *, translate: Callable[[str], str]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=_color(line), marker=_marker(line), markersize=4, label=translate(legend_label(line)))
-        for line in legend_lines(figure)
+        Line2D([], [], **_style(line), markersize=4, label=translate(legend_label(line))) for line in legend_lines(figure)
     ]
     if any(panel.baseline is not None for panel in figure.panels):
         untrained = translate(say("Vanilla (untrained)"))
@@ -109,29 +113,30 @@ def _legend(figure: Figure, *, translate: Callable[[str], str]) -> list[Line2D]:
     return handles
 
 
-def _draw_line(axes: Axes, *, line: Line, scale: float, is_share: bool) -> None:
-    color = _color(line)
-    mean = scale * line.mean()
+def _draw_runs(axes: Axes, *, line: Line, scale: float, is_share: bool, is_crowded: bool) -> None:
+    """Band and single runs, fainter where many arms lie over each other."""
+    color = color_of(line.color)
+    seed_alpha, band_alpha = (0.2, 0.07) if is_crowded else (0.45, 0.13)
     if len(line.by_seed) > 1:
         low, high = (scale * end for end in line.band())
         if is_share:  # no band where a share cannot be
             low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
-        axes.fill_between(line.x, low, high, color=color, alpha=0.13, linewidth=0)
+        axes.fill_between(line.x, low, high, color=color, alpha=band_alpha, linewidth=0)
         for values in line.by_seed.values():
-            axes.plot(line.x, scale * values, color=color, linewidth=0.6, alpha=0.45)
+            axes.plot(line.x, scale * values, color=color, linewidth=0.6, alpha=seed_alpha)
     for values in line.unfinished.values():
         axes.plot(line.x, scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
+
+
+def _draw_mean(axes: Axes, *, line: Line, scale: float) -> None:
+    mean = scale * line.mean()
     known = ~np.isnan(mean)
-    marker = _marker(line) if known.sum() <= MOST_MARKED_POINTS else ""
-    axes.plot(line.x[known], mean[known], color=color, marker=marker, markersize=3.2)
+    unmarked = {} if known.sum() <= MOST_MARKED_POINTS else {"marker": ""}
+    axes.plot(line.x[known], mean[known], **_style(line) | unmarked, markersize=3.2)
 
 
-def _color(line: Line) -> str:
-    return PALETTE[line.color % len(PALETTE)]
-
-
-def _marker(line: Line) -> str:
-    return MARKERS[line.color % len(MARKERS)]
+def _style(line: Line) -> dict[str, Any]:
+    return {"color": color_of(line.color), "marker": marker_of(line.color), "linestyle": line_of(line.color)}
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from vlm_rl.reports.figures.drawing import INK, MARKERS, PALETTE, figure_style
+from vlm_rl.reports.figures.arm_styles import color_of, marker_of
+from vlm_rl.reports.figures.drawing import INK, figure_style
 from vlm_rl.reports.first_page.forest import Forest
 
 NAME = "verdicts_forest"
@@ -29,7 +30,7 @@ def _draw(axes: Axes, *, forest: Forest) -> None:
     axes.axvspan(-100 * forest.delta, 100 * forest.delta, color=INK, alpha=0.08, linewidth=0)
     axes.axvline(0, color=INK, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.7)
     for place, row in enumerate(forest.rows):
-        color, marker = PALETTE[row.color % len(PALETTE)], MARKERS[row.color % len(MARKERS)]
+        color, marker = color_of(row.color), marker_of(row.color)
         if row.has_interval:
             axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
         axes.plot([100 * row.estimate], [place], color=color, marker=marker, markersize=8)

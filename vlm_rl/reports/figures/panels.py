@@ -55,6 +55,9 @@ class Panel:
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
+    behind: tuple[
+        Line, ...
+    ] = ()  # other arms, of which only the mean is drawn, faint; their numbers stand where they are `lines`
     is_share: bool = False  # y is a share in [0, 1], drawn in percent
     baseline: float | None = None  # mean accuracy of the untrained model, a dashed line
     band: str = BAND  # what is shaded

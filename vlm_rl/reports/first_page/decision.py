@@ -12,7 +12,7 @@ from vlm_rl.reports.first_page.next_stage import RunCost, next_stage
 from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
 from vlm_rl.reports.first_page.scope import scope_of
 from vlm_rl.reports.first_page.short_verdict import short_verdict
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
@@ -24,11 +24,12 @@ def decision_page(
     records: Records, *, verdicts: Sequence[ArmVerdict], choice: EndpointChoice, controls: Table, settings: ReportSettings
 ) -> DecisionPage:
     """Everything on the first page."""
-    cards = tuple(card_of(verdict) for verdict in verdicts)
+    notes = common_notes(verdicts, choice=choice)
+    cards = tuple(card_of(verdict, said_once=notes) for verdict in verdicts)
     costs = {arm.label: run_cost(arm, settings=settings) for arm in records.trained}
     return DecisionPage(
         headline=headline_of(cards),
-        question=choice.note,
+        question=paragraph(*notes),
         scope=scope_of(records, verdicts=verdicts),
         cards=cards,
         forest=forest_of(verdicts, records=records, settings=settings),
@@ -38,9 +39,15 @@ def decision_page(
     )
 
 
-def card_of(verdict: ArmVerdict) -> Card:
-    """A verdict in large type, and below it what it rests on. What is judged stands once on the page, above all cards."""
-    said = [sentence for sentence in verdict.sentences if sentence != verdict.comparison.choice.note]
+def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> tuple[Phrase, ...]:
+    """What stands once on the page, above all cards: what is judged, and since when the reference is fixed."""
+    reference_notes = {verdict.reference_note for verdict in verdicts}
+    return (choice.note, *(note for note in reference_notes if note is not None and len(reference_notes) == 1))
+
+
+def card_of(verdict: ArmVerdict, *, said_once: Sequence[Phrase]) -> Card:
+    """A verdict in large type, and below it what it rests on."""
+    said = [sentence for sentence in verdict.sentences if sentence not in said_once]
     return Card(
         arm=verdict.arm,
         outcome=verdict.outcome,
@@ -59,7 +66,7 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
         return None
     delta = settings.smallest_effect
     return Forest(
-        title=say("Effect on accuracy, in points"),
+        title=_forest_title(compared[0]),
         caption=say(
             "Dot: mean effect; bar: 95 % interval for new seeds and new questions (none where the seeds do not allow one); "
             "small circles: every seed; grey band: ±{delta:g} points, too small to matter; dashed: no effect.",
@@ -68,6 +75,12 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
         delta=delta,
         rows=tuple(_forest_row(verdict, color=colors[verdict.arm]) for verdict in compared),
     )
+
+
+def _forest_title(verdict: ArmVerdict) -> Phrase:
+    if verdict.comparison.reference is None:
+        return say("Effect on accuracy, in points")
+    return say("Effect on accuracy against {reference}, in points", reference=verdict.comparison.reference.label)
 
 
 def _forest_row(verdict: ArmVerdict, *, color: int) -> ForestRow:

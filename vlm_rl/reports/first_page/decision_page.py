@@ -10,7 +10,7 @@ from typing import Any
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.forest import Forest
 from vlm_rl.reports.first_page.glossary import Entry, glossary_of
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
 from vlm_rl.reports.tables.table import finite
 
 TONES = {
@@ -27,7 +27,7 @@ BADGES = {
     Outcome.OPEN: say("No evidence either way"),
     Outcome.NOT_JUDGED: say("Not judged"),
 }
-MOST_NAMED = 3  # arms in the headline; more are counted
+MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,11 @@ class DecisionPage:
     next_stage: tuple[Phrase, ...]
 
     @property
+    def has_many_cards(self) -> bool:
+        """Whether the picture comes first and each card shows only its verdict until it is opened."""
+        return len(self.cards) > MOST_NAMED
+
+    @property
     def glossary(self) -> tuple[Entry, ...]:
         """A line for each technical word that the page uses."""
         said = [text for card in self.cards for text in (card.arm, card.badge, card.said, *card.more)]
@@ -99,10 +104,12 @@ def headline_of(cards: Sequence[Card]) -> Phrase:
         return say("No verdict: no trained run was evaluated beside its untrained model.")
     if len(cards) <= MOST_NAMED:
         return paragraph(*(card.short for card in cards))
-    outcomes = [card.outcome for card in cards]
-    counted = [
-        say("{count} of {all} arms: {outcome}.", count=outcomes.count(outcome), all=len(cards), outcome=badge)
-        for outcome, badge in BADGES.items()
-        if outcome in outcomes
-    ]
-    return paragraph(*counted)
+    by_outcome = {outcome: [card.arm for card in cards if card.outcome is outcome] for outcome in BADGES}
+    return paragraph(*(_in_short(outcome, arms=arms, of=len(cards)) for outcome, arms in by_outcome.items() if arms))
+
+
+def _in_short(outcome: Outcome, *, arms: Sequence[str], of: int) -> Phrase:
+    """The arms of one verdict: a few by name, many by number."""
+    if len(arms) <= MOST_NAMED:
+        return say("{outcome}: {arms}.", outcome=BADGES[outcome], arms=listed(arms))
+    return say("{outcome}: {count} of {all} arms.", outcome=BADGES[outcome], count=len(arms), all=of)

@@ -15,7 +15,7 @@ def scope_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Phrase:
     return paragraph(
         say("Model: {model}; data: {data}.", model=listed(models), data=listed(data)) if models and data else "",
         say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training."),
-        _not_compared(verdicts),
+        _pairs() if records.has_many_arms else _not_compared(verdicts),
     )
 
 
@@ -23,6 +23,13 @@ def _names(records: Records, *, group: str) -> list[str]:
     """What the runs' configs call it, each once."""
     configs = (run.run.config.get(group) or {} for arm in records.trained for run in arm.used)
     return list(dict.fromkeys(str(config["name"]) for config in configs if config.get("name")))
+
+
+def _pairs() -> Phrase:
+    """Where a ranking would be looked for."""
+    return say(
+        "Which arms differ from each other is secondary: all pairs stand under “Which arms can be told apart”, none as a verdict."
+    )
 
 
 def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:

@@ -15,13 +15,13 @@ import jinja2
 from markupsafe import Markup
 
 from vlm_rl.reports.content import Content
-from vlm_rl.reports.figures.drawing import MARKERS, PALETTE, legend_label, legend_lines, panel_svg
+from vlm_rl.reports.figures.arm_styles import DARK_PALETTE, PALETTE, glyph_of, variable_of
+from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
 from vlm_rl.reports.page.reader import reader_json, visible
 from vlm_rl.reports.phrase import Catalogue, catalogue_of, in_language, say
 from vlm_rl.reports.tables.table import cells
 
 TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
-MARKER_GLYPHS = dict(zip(MARKERS, "●■▲◆▼✚", strict=True))
 
 
 def render_html(content: Content, *, language: str) -> str:
@@ -56,8 +56,9 @@ def _environment(catalogue: Catalogue) -> jinja2.Environment:
         "panel_svg": lambda panel: Markup(
             panel_svg(panel, translate=partial(in_language, catalogue=catalogue))
         ),  # ours; matplotlib escapes the labels in it
-        "glyph": lambda line: MARKER_GLYPHS[MARKERS[line.color % len(MARKERS)]],
-        "num_colors": len(PALETTE),
+        "glyph_of": glyph_of,
+        "variable_of": variable_of,
+        "palettes": {"light": PALETTE, "dark": DARK_PALETTE},
     }
     return environment
 

@@ -11,6 +11,7 @@ from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import CompletionPlace
 
 UNTRAINED_EPOCH = 0
+MANY_ARMS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,11 @@ class Records:
     def trained(self) -> tuple[Arm, ...]:
         """The arms that learned something; the untrained model is their epoch 0."""
         return tuple(arm for arm in self.arms if not arm.is_untrained and not arm.is_evaluated_only)
+
+    @property
+    def has_many_arms(self) -> bool:
+        """Whether three arms or more were trained: then each needs a panel of its own, and pairs need a table."""
+        return len(self.trained) >= MANY_ARMS
 
     @property
     def shown(self) -> tuple[Arm, ...]:

@@ -1,7 +1,7 @@
-"""What a run costs, what was gained for it, and whether the arms had the same chance. Measured, never estimated."""
+"""What a run costs and what was gained for it. Measured, never estimated."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
@@ -9,7 +9,6 @@ from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
-from vlm_rl.reports.tables.fairness_note import differences, selections
 from vlm_rl.reports.tables.table import Column, Row, Table, number, text
 from vlm_rl.reports.verdicts.picks import at_pick
 
@@ -20,6 +19,7 @@ STEPS = (
     "time/step4_policy_update",
     "time/evaluation",
 )
+THROWN_AWAY = "tokens/thrown_away"  # logged only where there is dynamic sampling
 POINTS = 100.0  # in a share of one
 TOKENS = 1e6  # points are told for so many
 
@@ -37,15 +37,19 @@ def cost_table(
         for arm in records.shown
         if any(run.cost for run in arm.used)
     ]
+    is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
+    thrown_away = (number("thrown_away", title=say("Of these thrown away")),) if is_thrown_away else ()
+    why_thrown_away = (_note_on_thrown_away(),) if is_thrown_away else ()
     return Table(
         name="cost",
         title=say("Cost of a run"),
-        note=_cost_note(endpoint),
+        note=paragraph(_cost_note(endpoint), *why_thrown_away),
         columns=(
             text("arm", title=say("Arm")),
             number("seeds", title=say("Seeds")),
             number("generation_steps", title=say("Steps")),
             number("tokens", title=say("Response tokens")),
+            *thrown_away,
             *_step_columns(),
             number("seconds", title=say("Sum (s)"), pattern="{:,.1f}"),
             number("peak_bytes", title=say("Peak memory (GiB)"), pattern="{:.2f}", scale=2**-30),
@@ -81,6 +85,13 @@ def _cost_note(endpoint: Endpoint) -> Phrase:
     )
 
 
+def _note_on_thrown_away() -> Phrase:
+    return say(
+        "Thrown away: responses in groups that dynamic sampling did not learn from, because their responses were all as good as one "
+        "another, because the batch was full, or because training ended."
+    )
+
+
 def _step_columns() -> tuple[Column, ...]:
     titles = (
         say("Step I, data (s)"),
@@ -100,7 +111,7 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     measured = [run for run in arm.used if run.cost]
     gained = _points(measured, endpoint=endpoint)
     hours = [device_hours(run) for run in measured]
-    tokens = [_total(run, name="tokens/response") for run in measured]
+    tokens = [total(run, name="tokens/response") for run in measured]
     peaks = [
         max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan)
         for run in measured
@@ -109,9 +120,12 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     return {
         "arm": arm.label,
         "seeds": len(measured),
-        "generation_steps": _mean([max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]),
+        "generation_steps": mean_or_the_same(
+            [max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]
+        ),
         "tokens": mean_interval(tokens),
-        **{_key(name): mean_interval([_total(run, name=name) for run in measured]) for name in STEPS},
+        "thrown_away": mean_interval([total(run, name=THROWN_AWAY) for run in measured]),
+        **{_key(name): mean_interval([total(run, name=name) for run in measured]) for name in STEPS},
         "seconds": mean_interval([seconds(run) for run in measured]),
         "peak_bytes": mean_interval(peaks),
         "device_hours": mean_interval(hours),
@@ -141,7 +155,7 @@ def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
 
 def seconds(run: RunRecords) -> float:
     """Of the four steps and of evaluation; NaN where nothing was timed."""
-    known = [value for name in STEPS if not math.isnan(value := _total(run, name=name))]
+    known = [value for name in STEPS if not math.isnan(value := total(run, name=name))]
     return math.fsum(known) if known else math.nan
 
 
@@ -163,85 +177,14 @@ def _for_each(gained: Sequence[float], *, costs: Sequence[float]) -> Interval:
     return mean_interval([points / cost if cost > 0 else math.nan for points, cost in zip(gained, costs, strict=True)])
 
 
-def _total(run: RunRecords, *, name: str) -> float:
+def total(run: RunRecords, *, name: str) -> float:
     """A quantity summed over a run after training began; missing where the run never measured it."""
     lines = (record for record in run.cost if quantity(record, key="generation_steps") > 0 or run.run.is_evaluated_only)
     values = [value for record in lines if not math.isnan(value := quantity(record, key=name))]
     return math.fsum(values) if values else math.nan
 
 
-def _mean(values: Sequence[float]) -> Interval | float:
+def mean_or_the_same(values: Sequence[float]) -> Interval | float:
+    """The mean over seeds; without an interval where all seeds agree."""
     interval = mean_interval(values)
     return interval.estimate if len(set(values)) == 1 else interval
-
-
-def fairness_table(records: Records) -> Table:
-    """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
-    rows = tuple(_fairness_row(arm) for arm in records.trained)
-    return Table(
-        name="fairness",
-        title=say("The same chance for every arm?"),
-        note=paragraph(
-            say("Averages over seeds. Arms that are compared should agree in data, epochs, updates and tokens."),
-            *differences(rows),
-            *selections(rows),
-            say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
-            say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
-            if len({_model(arm) for arm in records.trained}) == 1
-            else say("The arms start from different models: what they differ by need not be the training."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            text("model", title=say("Model")),
-            text("data", title=say("Training data")),
-            number("rows", title=say("Rows")),
-            number("epochs", title=say("Epochs"), pattern="{:g}"),
-            number("updates", title=say("Optimizer updates")),
-            number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
-            number("tokens", title=say("Response tokens trained on")),
-            number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
-        ),
-        rows=rows,
-    )
-
-
-def _fairness_row(arm: Arm) -> Row:
-    def last(key: str) -> list[float]:
-        return [max((quantity(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
-
-    config = arm.used[0].run.config
-    batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
-    used_in_epoch = [steps * batch_size / epochs for steps, epochs in zip(last("generation_steps"), last("epoch"), strict=True)]
-    hashes = list(dict.fromkeys(run.run.data.get("train", "") for run in arm.used))
-    return {
-        "arm": arm.label,
-        "seeds": len(arm.used),
-        "model": _model(arm),
-        "data": hashes[0][:8] if len(hashes) == 1 else say("differs by seed"),
-        "rows": _mean(used_in_epoch),
-        "epochs": _mean(last("epoch")),
-        "updates": _mean(last("gradient_steps")),
-        "learning_rate": learning_rate(config),
-        "selection": config.get("selection") or say("not said"),
-        "tokens": _of_runs(arm, measure=lambda run: _total(run, name="tokens/response")),
-        "seconds": _of_runs(arm, measure=seconds),
-    }
-
-
-def _model(arm: Arm) -> str:
-    return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
-
-
-def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
-    return mean_interval([measure(run) for run in arm.used])
-
-
-def learning_rate(config: dict[str, object]) -> float:
-    """model.optimization.learning_rate, or the language part's own, x algorithm.learning_rate_scale; NaN without a config."""
-    model, algorithm = config.get("model"), config.get("algorithm")
-    optimization = model.get("optimization") if isinstance(model, dict) else None
-    if not isinstance(optimization, dict) or not isinstance(algorithm, dict):
-        return math.nan
-    own = (optimization.get("part_learning_rates") or {}).get("language")
-    return float(optimization["learning_rate"] if own is None else own) * float(algorithm.get("learning_rate_scale", 1.0))

@@ -56,8 +56,8 @@ def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
             points("gain", title=say("Gain, new seeds and questions")),
             points("same_benchmark", title=say("… and these questions")),
             *single,
-            Column(key="p_value", title=say("p"), show=_show_p),
-            Column(key="adjusted_p", title=say("p, Holm"), show=_show_p),
+            Column(key="p_value", title=say("p"), show=show_p),
+            Column(key="adjusted_p", title=say("p, Holm"), show=show_p),
             text("seeds", title=say("Seeds")),
             number("questions", title=say("Questions")),
             number("images", title=say("Images")),
@@ -76,7 +76,7 @@ def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
             yield verdict.reference_note
 
 
-def _show_p(cell: Cell) -> Shown:
+def show_p(cell: Cell) -> Shown:
     if not isinstance(cell, float) or math.isnan(cell):
         return Shown(text=MISSING)
     return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))

@@ -36,7 +36,7 @@ def verdicts_of(
 
 def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: int, smallest_effect: float) -> ArmVerdict:
     """The verdict on one comparison."""
-    reason = _why_not(comparison)
+    reason = why_not(comparison)
     outcome = Outcome.NOT_JUDGED
     if comparison.difference is not None and reason is None:
         outcome = decide(comparison.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
@@ -56,7 +56,7 @@ def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: 
     return replace(unsaid, headline=headline(unsaid), sentences=sentences(unsaid))
 
 
-def _why_not(comparison: Comparison) -> Phrase | None:
+def why_not(comparison: Comparison) -> Phrase | None:
     """Why there is no verdict on an arm at all."""
     difference = comparison.difference
     if difference is None:

@@ -1,0 +1,15 @@
+"""What tests of formulas share."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def float64() -> Iterator[None]:
+    """Numbers without a type are float64 for a module: equal means equal to rounding of 1e-16. Modules ask by `pytestmark`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

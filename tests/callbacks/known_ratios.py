@@ -1,0 +1,43 @@
+"""Responses whose ratios of trainer to engine are round numbers; run as a script, one of two ranks that share them."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from trajectories import bare
+
+from vlm_rl.algorithms.rollout_correction import NoCorrection, RatioMask, RolloutCorrection, TruncatedImportanceSampling
+from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.types import Trajectory
+
+RATIOS = [[0.4, 3.0, 1.5], [0.5, 0.8, 1.0], [1.0, 1.0, 1.0]]  # trainer / engine; the responses have 3, 2 and 0 tokens
+TOKEN = TruncatedImportanceSampling(level="token", max_ratio=2.0)
+SEQUENCE = RatioMask(level="sequence", min_ratio=0.5, max_ratio=2.0)
+NONE = NoCorrection()
+
+
+def known(correction: RolloutCorrection) -> Trajectory:
+    """Off the mask stands what must not count."""
+    old = torch.full((3, 3), -1.0)
+    engine = old - torch.tensor(RATIOS).log()
+    engine[1, 2], engine[2] = math.nan, 9.0
+    trajectory = bare([3, 2, 0], scores=[0.0] * 3, old=old, engine=engine)
+    weights = correction.weights(old - engine, trajectory.response_mask) if correction.active else None
+    return replace(trajectory, rollout_weights=weights)
+
+
+def main(folder: Path, rank: int) -> None:
+    """The first rank holds one response, the second the two others; each leaves what it would report."""
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    rows = torch.tensor([[0], [1, 2]][rank])
+    metrics = [engine_metrics(known(correction).select(rows), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
+    (folder / f"rank-{rank}.json").write_text(json.dumps(metrics))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,93 @@
+"""Diagnostics of engine against trainer, worked out by hand, and the same over two ranks."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import known_ratios
+import pytest
+import torch
+import trajectories
+from known_ratios import NONE, SEQUENCE, TOKEN, known
+from trajectories import bare
+
+from vlm_rl.algorithms.rollout_correction import RolloutCorrection
+from vlm_rl.callbacks.engine_metrics import engine_metrics
+
+
+def test_ratios_divergence_and_effective_sample_size_are_those_worked_out_by_hand() -> None:
+    metrics = engine_metrics(known(NONE), correction=NONE)
+    kept = [0.4, 3.0, 1.5, 0.5, 0.8]
+    products = [0.4 * 3.0 * 1.5, 0.5 * 0.8]  # 1.8 and 0.4
+    expected = {
+        "rollout/logprob_difference_mean": sum(abs(math.log(r)) for r in kept) / 5,
+        "rollout/logprob_difference_max": math.log(3.0),
+        "rollout/importance_ratio_mean": 6.2 / 5,
+        "rollout/importance_ratio_min": 0.4,
+        "rollout/importance_ratio_max": 3.0,
+        "rollout/kl": sum(r - math.log(r) - 1 for r in kept) / 5,
+        "rollout/effective_sample_share": sum(products) ** 2 / (2 * (1.8**2 + 0.4**2)),  # 4.84 / 6.8
+    }
+    assert metrics == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("correction", "mean", "share"),
+    [(TOKEN, (0.4 + 2.0 + 1.5 + 0.5 + 0.8) / 5, 1 / 5), (SEQUENCE, 3 * 1.8 / 5, 1 / 2)],  # of five tokens, of two responses
+)
+def test_a_correction_tells_the_mean_weight_and_the_share_that_it_changed(
+    correction: RolloutCorrection, mean: float, share: float
+) -> None:
+    metrics = engine_metrics(known(correction), correction=correction)
+    assert metrics["rollout/weight_mean"] == pytest.approx(mean, rel=1e-5)
+    assert metrics["rollout/corrected_share"] == pytest.approx(share)
+    plain = engine_metrics(known(NONE), correction=NONE)
+    assert {name: metrics[name] for name in plain} == plain  # the diagnostics are of what was sampled, corrected or not
+
+
+def test_the_kl_estimate_is_of_the_engine_from_the_trainer() -> None:
+    engine, trainer = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.2, 0.3, 0.5])
+    words = torch.multinomial(engine, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    one = bare([1] * len(words), scores=[0.0] * len(words), old=trainer.log()[words, None], engine=engine.log()[words, None])
+    metrics = engine_metrics(one, correction=NONE)
+    exact = float((engine * (engine / trainer).log()).sum())  # 0.635; the other direction is 0.676
+    ratios = (trainer / engine)[words]
+    error = float((ratios - ratios.log() - 1).std()) / math.sqrt(len(words))
+    assert abs(metrics["rollout/kl"] - exact) < 3 * error < 0.05
+    assert metrics["rollout/importance_ratio_mean"] == pytest.approx(1.0, abs=0.05)  # in expectation, whatever the engine
+
+
+def test_equal_weights_are_as_many_as_there_are_and_one_heavy_one_is_one() -> None:
+    old = torch.tensor([[0.0], [0.0], [0.0], [0.0]])
+    same = bare([1] * 4, scores=[0.0] * 4, old=old, engine=old + 0.7)
+    assert engine_metrics(same, correction=NONE)["rollout/effective_sample_share"] == pytest.approx(1.0)
+    heavy = replace(same, engine_logprobs=torch.tensor([[-9.0], [9.0], [9.0], [9.0]]))
+    assert engine_metrics(heavy, correction=NONE)["rollout/effective_sample_share"] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_nothing_is_said_where_the_trainer_has_not_spoken_or_no_update_came() -> None:
+    unknown = replace(known(NONE), old_logprobs=None)
+    assert engine_metrics(unknown, correction=NONE) == {}
+    assert engine_metrics(None, correction=NONE) == {}
+
+
+def test_a_batch_without_tokens_has_no_figures() -> None:
+    empty = known(TOKEN).select(torch.tensor([2]))
+    assert all(map(math.isnan, engine_metrics(empty, correction=TOKEN).values()))
+
+
+def test_two_ranks_report_what_one_would(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(trajectories.__file__).parent)}
+    command = [sys.executable, known_ratios.__file__, str(tmp_path)]
+    ranks = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(2)]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    alone = [engine_metrics(known(correction), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
+    for rank in range(2):
+        told = json.loads((tmp_path / f"rank-{rank}.json").read_text())
+        assert [metrics.keys() for metrics in told] == [metrics.keys() for metrics in alone]
+        for metrics, expected in zip(told, alone, strict=True):
+            assert metrics == pytest.approx(expected, rel=1e-6)

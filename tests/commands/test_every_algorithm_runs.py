@@ -1,0 +1,97 @@
+"""`experiment=smoke algorithm=NAME` trains by each of the eight, with what it needs computed and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forking import Forking
+from safetensors.torch import load_file
+from tiny_commands import only_run, train
+
+from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.run_folder import RunFolder
+
+ALGORITHMS = sorted(file.stem for file in Path(CONF_DIR, "algorithm").glob("*.yaml"))
+SMALL = (  # 2 generation steps of 2 updates
+    "experiment=smoke",
+    "num_threads=1",
+    "dataset.source.train_rows=8",
+    "dataset.source.val_rows=2",
+    "dataset.source.test_rows=2",
+    "dataset.batch_size=4",
+    "dataset.epochs=1",
+    "dataset.max_new_tokens=12",
+    "evaluation.scheme.splits=[val]",
+    "reward=random",
+    "rollout.temperature=4",  # the tiny model's first words are always the same
+    "study=s",
+)
+MORE = {  # 12 tokens end no response
+    "dapo": ("algorithm.dynamic_sampling.metric=score",),
+    "reinforce_pp": ("algorithm.score_at=last_token", "algorithm.group_size=4"),
+}
+WITH_REFERENCE = {"grpo", "reinforce_pp", "reinforce_pp_baseline", "rloo"}  # a KL term in the loss or in the reward
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run and the lines that its steps wrote."""
+
+    name: str
+    run: RunFolder
+    steps: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def trained(request: pytest.FixtureRequest, forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    name: str = request.param
+    cwd = tmp_path_factory.mktemp(name)
+    groups = () if name in ("sft", "reinforce_pp") else ("algorithm.group_size=4",)
+    train(forking, cwd, *SMALL, f"algorithm={name}", *groups, *MORE.get(name, ()))
+    run = only_run(cwd, study="s")
+    return Trained(name=name, run=run, steps=[line for line in run.lines("metrics.jsonl") if line["event"] == "train"])
+
+
+def test_there_are_eight() -> None:
+    assert ALGORITHMS == ["dapo", "dr_grpo", "grpo", "gspo", "reinforce_pp", "reinforce_pp_baseline", "rloo", "sft"]
+
+
+def test_it_runs_to_its_end_and_says_so(trained: Trained) -> None:
+    manifest = trained.run.manifest
+    assert manifest is not None
+    assert (manifest["status"], manifest["algorithm"]) == ("finished", trained.name)
+    assert [line["generation_steps"] for line in trained.steps] == [1, 2]
+
+
+def test_what_its_updates_did_is_finite_and_what_it_has_not_is_missing(trained: Trained) -> None:
+    updates = [line for line in trained.steps if line["policy/gradient_norm"] is not None]
+    assert len(updates) == (2 if trained.name != "dapo" else trained.steps[-1]["gradient_steps"] / 2)
+    assert updates
+    for line in updates:
+        assert line["policy/skipped_updates"] == 0
+        assert line["policy/gradient_norm"] > 0
+        assert abs(line["policy/loss"]) < 100
+        assert 0 < line["policy/entropy"] < 10
+        assert (line["policy/ratio"] is None) == (line["policy/clip_fraction"] is None) == (trained.name == "sft")
+        assert (line["policy/kl"] is not None) == (trained.name in WITH_REFERENCE)
+
+
+def test_every_adapter_has_moved(trained: Trained) -> None:
+    """An adapter begins as no change: its second factor is 0."""
+    adapter = load_file(sorted(trained.run.path.glob("checkpoints/*/adapter_model.safetensors"))[-1])
+    largest = {name: float(weight.abs().max()) for name, weight in adapter.items() if "lora_B" in name}
+    assert largest
+    assert min(largest.values()) > 0
+
+
+EXPECTED: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "dapo": lambda line: line["sampling/kept_groups"] + line["sampling/dropped_groups"] == 4,
+    "sft": lambda line: "train/reward" not in line,
+}
+
+
+def test_it_logs_what_is_its_own(trained: Trained) -> None:
+    own = EXPECTED.get(trained.name, lambda line: "sampling/kept_groups" not in line and 0 <= line["train/reward"] <= 1)
+    assert all(map(own, trained.steps))

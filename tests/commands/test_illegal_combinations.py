@@ -1,0 +1,202 @@
+"""Keys that do not go together are an error that names them and the fix, before a data set is opened or a model loaded."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from forking import Forking
+from hydra.utils import instantiate
+
+from vlm_rl.commands.build import build, composed
+from vlm_rl.commands.check_algorithm import check_update_sizes, checked_algorithm
+from vlm_rl.commands.errors import message_of
+
+NOWHERE = ("model.name=/nowhere", "dataset=jsonl", "dataset.source.folder=/nowhere")  # whatever is loaded fails by this name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Illegal:
+    """What is typed, words of the message, and the overrides that it proposes, each of which mends it."""
+
+    typed: str
+    told: str
+    fixes: tuple[str, ...]
+
+
+COMBINATIONS = (
+    Illegal(
+        typed="algorithm=grpo algorithm.group_size=1",
+        told="algorithm.group_size=1, but GroupRelativePolicyOptimization compares responses to one query",
+        fixes=("algorithm.group_size=2",),
+    ),
+    Illegal(
+        typed="algorithm=sft algorithm.group_size=4",
+        told="algorithm.group_size=4; it is 1: a row has one solution",
+        fixes=("algorithm.group_size=1",),
+    ),
+    Illegal(
+        typed="algorithm=sft rollout=huggingface",
+        told="SupervisedFineTuning learns from worked solutions, but rollout.engine=HuggingFaceEngine would have it imitate",
+        fixes=("rollout=solutions",),
+    ),
+    Illegal(
+        typed="algorithm=grpo rollout=solutions",
+        told="learns from what the policy itself answers, but rollout=solutions",
+        fixes=("rollout=huggingface", "algorithm=sft"),
+    ),
+    Illegal(
+        typed="algorithm/dynamic_sampling=dapo",
+        told="algorithm/dynamic_sampling keeps groups whose responses differ in score, but algorithm.group_size=1 makes no groups",
+        fixes=("algorithm.group_size=8", "algorithm.dynamic_sampling=null"),
+    ),
+    Illegal(
+        typed="algorithm=dapo reward=random",
+        told="algorithm.dynamic_sampling.metric=accuracy keeps groups that are right and wrong, but with reward.accuracy_weight=0",
+        fixes=("algorithm.dynamic_sampling.metric=score",),
+    ),
+    Illegal(
+        typed="algorithm=sft algorithm/dynamic_sampling=dapo",
+        told="no config key 'algorithm/dynamic_sampling' with what was chosen. It belongs to algorithm=dapo",
+        fixes=("algorithm=dapo", "algorithm=grpo"),
+    ),
+    Illegal(
+        typed="algorithm=sft algorithm.kl_loss_coef=0.1",
+        told="no config key 'algorithm.kl_loss_coef' with what was chosen. It belongs to algorithm=dapo",
+        fixes=("algorithm=rloo", "algorithm=reinforce_pp"),
+    ),
+    Illegal(
+        typed="algorithm=grpo algorithm.score_at=last_token",
+        told="no config key 'algorithm.score_at' with what was chosen",
+        fixes=("algorithm=reinforce_pp",),
+    ),
+    Illegal(
+        typed="algorithm=grpo algorithm.rollout_correction.max_ratio=3",
+        told="no config key 'algorithm.rollout_correction.max_ratio' with what was chosen",
+        fixes=("algorithm/rollout_correction=mask", "algorithm/rollout_correction=truncate"),
+    ),
+    Illegal(
+        typed="algorithm=dapo algorithm/dynamic_sampling=null",
+        told="switched off with dots: algorithm.dynamic_sampling=null",
+        fixes=("algorithm.dynamic_sampling=null",),
+    ),
+    Illegal(
+        typed="algorithm=grpo algorithm.dynamic_sampling=true",
+        told="algorithm.dynamic_sampling=True puts a bare value where a config of its own belongs",
+        fixes=("algorithm/dynamic_sampling=dapo", "algorithm.dynamic_sampling=null"),
+    ),
+    Illegal(
+        typed="algorithm=grpo algorithm.rollout_correction=truncate",
+        told="algorithm.rollout_correction=truncate puts a bare value where a config of its own belongs",
+        fixes=("algorithm/rollout_correction=truncate", "algorithm/rollout_correction=none"),
+    ),
+    Illegal(
+        typed="algorithm=gspo algorithm/rollout_correction=truncate",
+        told="algorithm.rollout_correction.level=token corrects single tokens, but Gspo has one ratio for the whole response",
+        fixes=("algorithm.rollout_correction.level=sequence",),
+    ),
+    Illegal(
+        typed="algorithm=rloo algorithm/rollout_correction=mask",
+        told="algorithm.rollout_correction.level=token corrects single tokens, but Rloo has one ratio for the whole response",
+        fixes=("algorithm.rollout_correction.level=sequence",),
+    ),
+    Illegal(
+        typed="+reward/term@reward.terms.truncation=truncation",
+        told="reward.terms.truncation is for responses that were cut off, but with algorithm.score_at=eos",
+        fixes=("algorithm.score_at=last_token", "reward.terms.truncation.weight=0"),
+    ),
+    Illegal(
+        typed="algorithm=dapo reward.terms.length.term.buffer_share=20",
+        told="buffer_share=20 is no share of the longest response",
+        fixes=("reward.terms.length.term.buffer_share=0.2",),
+    ),
+    Illegal(
+        typed="algorithm=grpo algorithm.num_minibatches=3",
+        told="algorithm.num_minibatches=3 does not divide the 1024 responses of a generation step (dataset.batch_size x algorithm.group",
+        fixes=(),  # "The nearest that do: 2, 4."
+    ),
+    Illegal(
+        typed="algorithm=sft dataset.batch_size=24",
+        told="ppo_batch_size=16 does not divide dataset.batch_size=24. The nearest that do: 8, 12.",
+        fixes=("algorithm.num_minibatches=2",),
+    ),
+    Illegal(
+        typed="algorithm=grpo dataset.batch_size=0",
+        told="dataset.batch_size=0 is no batch",
+        fixes=(),  # "as dataset.batch_size=8" is of its own size: the optimizer steps must share it out
+    ),
+    Illegal(
+        typed="algorithm=grpo trainer.devices=256 trainer.accelerator=cpu",
+        told="dataset.batch_size=128 cannot be shared out over 256 ranks. Nearest: 256.",
+        fixes=(),
+    ),
+)
+TYPED = [combination.typed for combination in COMBINATIONS]
+
+
+def refusal(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a person who types these words is told by whatever fails first."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])  # Hydra itself does not say which word it could not take
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind; the message is what is looked at
+        build(composed([*NOWHERE, *words]))
+    assert isinstance(caught.value, Exception)
+    message = message_of(caught.value)
+    assert message is not None, "a traceback, where a person needs words"
+    return message
+
+
+def mended(words: list[str], fix: str) -> list[str]:
+    """The words with the fix in the place of what it contradicts."""
+    key = fix.split("=")[0].replace("/", ".")
+    return [word for word in words if word.split("=")[0].lstrip("+").replace("/", ".") != key] + [fix]
+
+
+@pytest.mark.parametrize("illegal", COMBINATIONS, ids=TYPED)
+def test_what_does_not_go_together_is_named_with_the_fix_before_anything_is_loaded(
+    illegal: Illegal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refusal(illegal.typed.split(), monkeypatch)
+    assert illegal.told in message
+    assert "/nowhere" not in message
+    for fix in illegal.fixes:
+        assert re.search(rf"{re.escape(fix)}(?![\w])", message)
+
+
+def test_what_does_go_together_gets_as_far_as_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above sees whether something was loaded."""
+    assert "There is no folder /nowhere" in refusal(["algorithm=grpo"], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"), [(illegal.typed, fix) for illegal in COMBINATIONS for fix in illegal.fixes], ids=lambda words: words
+)
+def test_every_fix_that_a_message_proposes_mends_it(typed: str, fix: str) -> None:
+    cfg = composed([*NOWHERE, *mended(typed.split(), fix)])
+    check_update_sizes(cfg, checked_algorithm(cfg))
+    instantiate(cfg.reward).close()
+
+
+@pytest.mark.parametrize("place", ["algorithm.num_minibatches=4", "dataset.batch_size=126 algorithm.num_minibatches=3"])
+def test_the_nearest_numbers_that_are_proposed_divide(place: str) -> None:
+    cfg = composed(["algorithm=grpo", *place.split()])
+    check_update_sizes(cfg, checked_algorithm(cfg))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("algorithm=gspo algorithm/rollout_correction=truncate", "Set algorithm.rollout_correction.level=sequence."),
+        ("preflight=true algorithm=grpo algorithm.group_size=1", "set algorithm.group_size=2 or more"),
+        ("preflight=true algorithm=dapo reward.terms.length.term.buffer_share=2", "term.buffer_share=0.2."),
+        ("dry_run=rollouts algorithm=sft rollout=huggingface", "Take rollout=solutions."),
+    ],
+)
+def test_every_command_says_it_last_and_leaves_with_2(forking: Forking, tmp_path: Path, words: str, told: str) -> None:
+    finished = forking.run("train.py", [*NOWHERE, *words.split(), "study=s"], cwd=tmp_path)
+    assert finished.code == 2, finished.out + finished.err
+    last = finished.err[finished.err.rindex("\nError: ") :]
+    assert told in last
+    assert "/nowhere" not in last
+    assert "Traceback" not in finished.err
+    assert not list(tmp_path.rglob("manifest.json"))

@@ -1,0 +1,88 @@
+"""Weights for what the engine sampled from, on the tiny VLM, whose embedded engine is the trainer's own model."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_runs import Build, Hand, largest_difference, trained
+from torch import Tensor
+
+from vlm_rl.commands.build import Experiment
+from vlm_rl.pipeline.step3_trajectory_generation import weighted
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
+from vlm_rl.types import Trajectory, UpdateStats
+
+
+def updated(experiment: Experiment, trajectory: Trajectory) -> tuple[UpdateStats, list[dict[str, Tensor]]]:
+    """What the one update did, and the gradient that the optimizer saw, if it was asked."""
+    parameters = trained(experiment.policy)
+    hand = Hand(experiment, optimizer=torch.optim.SGD(parameters.values(), lr=0.0))
+    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=2)
+    return update.update(trajectory, experiment.policy, hand.stepper, step=0), hand.seen
+
+
+def gradient_of(experiment: Experiment, trajectory: Trajectory) -> dict[str, Tensor]:
+    _, (gradient,) = updated(experiment, trajectory)
+    return gradient
+
+
+def corrected(built: Build, *overrides: str) -> Experiment:
+    """One update a step, so that only the correction asks for old log-probabilities; no KL term."""
+    single = ("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0", "algorithm.score_at=last_token", "parity.every=1000")
+    return built(*single, *overrides)
+
+
+def later_trajectory(experiment: Experiment, *, noise: float = 0.0) -> Trajectory:
+    """Steps I to III at a step at which no parity is due; the engine claims to be some nats away from what it is."""
+    module = experiment.module
+    queries = replace(module.data_flow.queries(0), step=1)
+    responses = module.collect_responses(queries)
+    drawn = torch.randn(responses.response_mask.shape, generator=torch.Generator().manual_seed(3)) * responses.response_mask
+    responses = replace(responses, engine_logprobs=responses.engine_logprobs + noise * drawn)
+    trajectory = module.generate_trajectory(queries, responses).trajectory
+    assert trajectory is not None
+    return replace(trajectory, scores=torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1)))
+
+
+def test_without_a_correction_a_single_update_computes_nothing_more(built: Build) -> None:
+    plain = corrected(built)
+    trajectory = later_trajectory(plain)
+    assert trajectory.old_logprobs is None and trajectory.rollout_weights is None
+
+
+@pytest.mark.parametrize("kind", ["truncate", "mask"])
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_weights_of_the_embedded_engine_are_1_and_change_no_gradient(built: Build, kind: str, level: str) -> None:
+    experiment = corrected(built, f"algorithm/rollout_correction={kind}", f"algorithm.rollout_correction.level={level}")
+    trajectory = later_trajectory(experiment)
+    assert trajectory.old_logprobs is not None and trajectory.rollout_weights is not None
+    weights = trajectory.rollout_weights[trajectory.response_mask]
+    torch.testing.assert_close(weights, torch.ones_like(weights), atol=1e-4, rtol=0)
+    with_weights = gradient_of(experiment, trajectory)
+    without = gradient_of(experiment, replace(trajectory, rollout_weights=None))
+    assert largest_difference(with_weights, without) < 1e-4
+
+
+def test_an_engine_that_is_somewhere_else_is_corrected(built: Build) -> None:
+    experiment = corrected(built, "algorithm/rollout_correction=truncate")
+    trajectory = later_trajectory(experiment, noise=1.0)
+    assert trajectory.old_logprobs is not None and trajectory.rollout_weights is not None
+    mask = trajectory.response_mask
+    noise = (trajectory.old_logprobs - trajectory.engine_logprobs)[mask]
+    torch.testing.assert_close(trajectory.rollout_weights[mask], noise.exp().clamp_max(2.0))
+    share = float((trajectory.rollout_weights[mask] == 2.0).double().mean())
+    assert share == pytest.approx(0.244, abs=0.1)  # a normal number above log 2
+    without = gradient_of(experiment, replace(trajectory, rollout_weights=None))
+    assert largest_difference(gradient_of(experiment, trajectory), without) > 0.05
+
+
+def test_a_log_probability_that_the_engine_does_not_know_is_never_a_weight_of_1(built: Build) -> None:
+    experiment = corrected(built, "algorithm/rollout_correction=mask")
+    trajectory = later_trajectory(experiment)
+    engine = trajectory.engine_logprobs.clone()
+    engine[3, 0] = math.nan
+    stats, seen = updated(
+        experiment, weighted(replace(trajectory, engine_logprobs=engine), experiment.algorithm.rollout_correction)
+    )
+    assert stats.skipped_updates == 1 and seen == []

@@ -1,0 +1,41 @@
+"""REINFORCE++ with a baseline (Hu et al., 2025, arXiv 2501.03262, its group variant): the group centres, the batch scales.
+
+    A = (r - mean of the group) / std of all centred scores of the batch
+
+Unlike GRPO's, the deviation is nearly independent of a single score, and a group with little spread is not blown up.
+"""
+
+from dataclasses import dataclass
+
+from vlm_rl.algorithms.groups import NO_SPREAD, group_centred, on_tokens
+from vlm_rl.algorithms.losses import LOSS_AVERAGES
+from vlm_rl.algorithms.policy_gradient import PolicyGradient
+from vlm_rl.masking import masked_whiten, pooled_std
+from vlm_rl.types import Mask, Tokens, Trajectory
+
+UNITS = ("response", "token")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcePlusPlusBaseline(PolicyGradient):
+    """Where codes differ: `whiten_over` tokens (OpenRLHF) moves groups of equal scores too, as long responses shift the mean."""
+
+    whiten_over: str  # "response": a group of equal scores gets exactly 0; "token"
+    loss_average: str  # "response" or "token"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("whiten_over", UNITS)
+        self.check_choice("loss_average", LOSS_AVERAGES)
+
+    def advantages(self, trajectory: Trajectory) -> Tokens:
+        """One number for all tokens of a response, whitened over the global batch."""
+        mask = trajectory.response_mask
+        centred = group_centred(trajectory.scores, self.groups(trajectory))
+        if self.whiten_over == "token":
+            return masked_whiten(on_tokens(centred, mask), mask)
+        spread = pooled_std(centred).clamp_min(NO_SPREAD)  # their mean over the batch is 0 already
+        return on_tokens((centred / spread).to(centred.dtype), mask)
+
+    def token_weights(self, mask: Mask) -> Tokens:
+        return LOSS_AVERAGES[self.loss_average](mask)

@@ -1,0 +1,89 @@
+"""Whether the arms had the same chance: what each was given and how its learning rate was chosen."""
+
+import math
+from collections.abc import Callable
+
+from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.json_lines import number as quantity
+from vlm_rl.reports.tables.cost_tables import THROWN_AWAY, mean_or_the_same, seconds, total
+from vlm_rl.reports.tables.fairness_note import differences, selections
+from vlm_rl.reports.tables.table import Row, Table, number, text
+
+
+def fairness_table(records: Records) -> Table:
+    """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
+    rows = tuple(_fairness_row(arm) for arm in records.trained)
+    return Table(
+        name="fairness",
+        title=say("The same chance for every arm?"),
+        note=paragraph(
+            say("Averages over seeds. Arms that are compared should agree in data, epochs, updates and tokens."),
+            *differences(rows),
+            *selections(rows),
+            say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
+            say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
+            if len({_model(arm) for arm in records.trained}) == 1
+            else say("The arms start from different models: what they differ by need not be the training."),
+        ),
+        columns=(
+            text("arm", title=say("Arm")),
+            number("seeds", title=say("Seeds")),
+            text("model", title=say("Model")),
+            text("data", title=say("Training data")),
+            number("rows", title=say("Rows")),
+            number("epochs", title=say("Epochs"), pattern="{:g}"),
+            number("updates", title=say("Optimizer updates")),
+            number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
+            number("tokens", title=say("Response tokens trained on")),
+            number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
+        ),
+        rows=rows,
+    )
+
+
+def _fairness_row(arm: Arm) -> Row:
+    def last(key: str) -> list[float]:
+        return [max((quantity(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
+
+    config = arm.used[0].run.config
+    batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
+    used_in_epoch = [steps * batch_size / epochs for steps, epochs in zip(last("generation_steps"), last("epoch"), strict=True)]
+    hashes = list(dict.fromkeys(run.run.data.get("train", "") for run in arm.used))
+    return {
+        "arm": arm.label,
+        "seeds": len(arm.used),
+        "model": _model(arm),
+        "data": hashes[0][:8] if len(hashes) == 1 else say("differs by seed"),
+        "rows": mean_or_the_same(used_in_epoch),
+        "epochs": mean_or_the_same(last("epoch")),
+        "updates": mean_or_the_same(last("gradient_steps")),
+        "learning_rate": learning_rate(config),
+        "selection": config.get("selection") or say("not said"),
+        "tokens": _of_runs(arm, measure=_tokens_learned_from),
+        "seconds": _of_runs(arm, measure=seconds),
+    }
+
+
+def _tokens_learned_from(run: RunRecords) -> float:
+    thrown_away = total(run, name=THROWN_AWAY)
+    return total(run, name="tokens/response") - (0 if math.isnan(thrown_away) else thrown_away)
+
+
+def _model(arm: Arm) -> str:
+    return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
+
+
+def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
+    return mean_interval([measure(run) for run in arm.used])
+
+
+def learning_rate(config: dict[str, object]) -> float:
+    """model.optimization.learning_rate, or the language part's own, x algorithm.learning_rate_scale; NaN without a config."""
+    model, algorithm = config.get("model"), config.get("algorithm")
+    optimization = model.get("optimization") if isinstance(model, dict) else None
+    if not isinstance(optimization, dict) or not isinstance(algorithm, dict):
+        return math.nan
+    own = (optimization.get("part_learning_rates") or {}).get("language")
+    return float(optimization["learning_rate"] if own is None else own) * float(algorithm.get("learning_rate_scale", 1.0))
