@@ -16,6 +16,16 @@ def test_a_rank_without_queries_has_no_groups() -> None:
 
 def test_settings_that_make_no_sense_name_the_key_and_what_would() -> None:
     with pytest.raises(ValueError, match=r"algorithm.dynamic_sampling.metric is 'loss'; it is one of accuracy, score"):
-        DynamicSampling(metric="loss", patience=10)
+        DynamicSampling(metric="loss", update_share=1.0, patience=10)
     with pytest.raises(ValueError, match=r"algorithm.dynamic_sampling.patience=0; it is 1 or more"):
-        DynamicSampling(metric="score", patience=0)
+        DynamicSampling(metric="score", update_share=1.0, patience=0)
+    for share in (0.0, 1.01):
+        with pytest.raises(ValueError, match=rf"algorithm.dynamic_sampling.update_share={share}; it is above 0 and at most 1"):
+            DynamicSampling(metric="score", update_share=share, patience=1)
+
+
+@pytest.mark.parametrize(
+    ("share", "batch_size", "groups"), [(1.0, 16, 16), (0.75, 16, 12), (0.75, 2, 1), (0.3, 10, 3), (0.1, 4, 1)]
+)
+def test_the_groups_of_an_update_are_a_share_of_those_sampled(share: float, batch_size: int, groups: int) -> None:
+    assert DynamicSampling(metric="score", update_share=share, patience=1).groups_of_update(batch_size) == groups

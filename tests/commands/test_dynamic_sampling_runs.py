@@ -28,6 +28,7 @@ WAITING = (
     "algorithm.group_size=2",
     "algorithm/dynamic_sampling=dapo",
     "algorithm.dynamic_sampling.metric=score",
+    "algorithm.dynamic_sampling.update_share=1",
 )
 UPDATES_A_STEP = 2
 

@@ -17,9 +17,9 @@ GROUP, BATCH, PAD = 2, 4, 7
 Values = Sequence[tuple[float, float]]  # of each query, the values of its two responses
 
 
-def filling(*, metric: str = "accuracy", patience: int = 100, num_steps: int = 1000) -> BatchFilling:
+def filling(*, metric: str = "accuracy", update_share: float = 1.0, patience: int = 100, num_steps: int = 1000) -> BatchFilling:
     """Batches of four groups of two."""
-    settings = DynamicSampling(metric=metric, patience=patience)
+    settings = DynamicSampling(metric=metric, update_share=update_share, patience=patience)
     return BatchFilling(settings=settings, batch_size=BATCH, group_size=GROUP, num_steps=num_steps, pad_id=PAD)
 
 

@@ -63,6 +63,15 @@ def test_every_group_and_every_token_thrown_away_is_counted() -> None:
     assert [count.steps_per_update for count in counts] == pytest.approx([math.nan, math.nan, 3, 1, math.nan], nan_ok=True)
 
 
+def test_an_update_may_ask_for_fewer_groups_than_a_step_samples() -> None:
+    """Three of four: the first two steps fill one, the third and the fourth one each."""
+    fill = filling(update_share=0.75)
+    results = [added(fill, step, values) for step, values in enumerate([STEPS[0], STEPS[4], STEPS[2], STEPS[3]])]
+    assert [None if r.trajectory is None else len(r.trajectory) for r in results] == [None, 6, 6, 6]
+    assert [r.counts.surplus for r in results] == [0, 0, 0, 1]
+    assert [r.counts.dropped for r in results] == [2, 3, 1, 0]
+
+
 def test_accuracy_or_the_reward_decides_as_is_asked() -> None:
     trajectory, scores = made(0, [(1, 0)] * BATCH)
     scores.terms["accuracy"] = [1.0] * BATCH * GROUP  # all right, but some were rewarded less
@@ -80,9 +89,10 @@ def test_a_run_without_anything_to_learn_stops_after_its_patience_and_says_why()
         added(fill, 3, [(0, 0)] * 4)
     assert str(stopped.value).startswith(
         "No update in 4 generation steps in a row (algorithm.dynamic_sampling.patience): of 16 groups of 2 responses only 1 "
-        "differ in accuracy, and an update needs 4 that do (dataset.batch_size). The mean accuracy of the others is 0.2."
+        "differ in accuracy, and an update needs 4 that do (dataset.batch_size x algorithm.dynamic_sampling.update_share). "
+        "The mean accuracy of the others is 0.2."
     )
-    for key in ("dataset.filter", "algorithm.group_size", "dry_run=rollouts", "algorithm/dynamic_sampling=null"):
+    for key in ("dataset.filter", "algorithm.group_size", "dry_run=rollouts", "algorithm.dynamic_sampling=null"):
         assert key in str(stopped.value)
 
 

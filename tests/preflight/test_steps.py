@@ -18,5 +18,5 @@ def test_with_dynamic_sampling_the_updates_are_the_most_that_there_can_be() -> N
     *counted, last = replace(STEPS, may_wait=True).lines()
     assert counted == STEPS.lines()
     assert last.startswith(
-        "Dynamic sampling: at most 120 updates. They wait until 64 groups differ (algorithm.dynamic_sampling)"
+        "Dynamic sampling: at most 120 updates. They wait until enough groups differ (algorithm.dynamic_sampling)"
     )

@@ -99,6 +99,22 @@ def test_two_trained_arms_are_compared_by_both_levels() -> None:
     assert turned.headline == "grpo does worse than sft on test: accuracy 25.0 % against 65.0 % (-40.0 points)."
 
 
+def test_what_all_verdicts_share_stands_once_above_them_and_the_forest_names_the_reference() -> None:
+    study = records(*(gained(label, *FIVE, config=AGAINST_SFT) for label in ("grpo", "rloo", "sft")))
+    page = page_of(study)
+    declared = "The reference, sft, was declared by the runs before they started."
+    assert declared in page.question
+    assert not any(declared in card.more for card in page.cards)
+    assert page.forest is not None
+    assert page.forest.title == "Effect on accuracy against sft, in points"
+
+
+def test_three_arms_are_sent_to_the_table_of_pairs_for_what_lies_between_them() -> None:
+    scope = page_of(records(*(gained(label, *FIVE) for label in ("dapo", "grpo", "rloo")))).scope
+    assert "all pairs stand under “Which arms can be told apart”, none as a verdict." in scope
+    assert "report.reference" not in scope
+
+
 def test_under_the_headline_stand_model_and_data_and_that_gains_of_arms_were_not_compared() -> None:
     named = DECLARED | {"model": {"name": "tiny"}, "dataset": {"name": "shapes"}}
     both = page_of(

@@ -67,6 +67,10 @@ class Algorithm(ABC):
         """Optimizer steps of one generation step."""
         return self.num_minibatches * self.ppo_epochs
 
+    def groups_of_update(self, batch_size: int) -> int:
+        """Queries whose responses an update learns from, where a generation step samples `batch_size` of them."""
+        return batch_size if self.dynamic_sampling is None else self.dynamic_sampling.groups_of_update(batch_size)
+
     @property
     def learns_from_own_responses(self) -> bool:
         """False where a teacher writes the responses; then there is no training accuracy to speak of."""

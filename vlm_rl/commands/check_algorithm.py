@@ -34,7 +34,7 @@ def checked_algorithm(cfg: DictConfig) -> Algorithm:
 def check_update_sizes(cfg: DictConfig, algorithm: Algorithm) -> None:
     """Queries shared out over ranks, and responses over optimizer steps."""
     check_shares(cfg.dataset.batch_size, num_ranks=ranks_of(cfg.trainer))
-    check_divides(cfg.dataset.batch_size * algorithm.group_size, algorithm.num_minibatches)
+    check_divides(algorithm.groups_of_update(cfg.dataset.batch_size) * algorithm.group_size, algorithm.num_minibatches)
 
 
 def _check_parts(algorithm: DictConfig) -> None:

@@ -54,11 +54,14 @@ class _Told:
 
 
 class BatchFilling:
-    """Keeps the groups that differ, in order, and hands them out as soon as `batch_size` of them are there."""
+    """Keeps the groups that differ, in order, and hands them out as soon as there are enough for an update.
+
+    `batch_size`: queries of a generation step, over all ranks.
+    """
 
     def __init__(self, *, settings: DynamicSampling, batch_size: int, group_size: int, num_steps: int, pad_id: int) -> None:
         self._settings, self._batch_size, self._group_size = settings, batch_size, group_size
-        self._num_steps, self._pad_id = num_steps, pad_id
+        self._update_size, self._num_steps, self._pad_id = settings.groups_of_update(batch_size), num_steps, pad_id
         self._start()
 
     def _start(self) -> None:
@@ -72,7 +75,7 @@ class BatchFilling:
         queries = trajectory.indices[::size] // size
         told = self._told(trajectory, self._values(trajectory, scores), queries)
         places = self._waiting + told.kept.cumsum(0) - 1
-        used = told.kept.bool() & (places < self._batch_size)
+        used = told.kept.bool() & (places < self._update_size)
         mine = used[queries].repeat_interleave(size).nonzero()[:, 0]
         new_indices = places[queries].repeat_interleave(size) * size + trajectory.indices % size
         self._parts.append(replace(trajectory.select(mine), indices=new_indices[mine]))
@@ -84,7 +87,7 @@ class BatchFilling:
         kept, surplus = int(told.kept.sum()), int(told.kept.sum() - used.sum())
         self._waiting += kept - surplus
         self._waiting_tokens += int(told.tokens[used].sum())
-        is_full = self._waiting == self._batch_size
+        is_full = self._waiting == self._update_size
         is_over = not is_full and self._steps[-1] == self._num_steps - 1  # nobody will come for what waits now
         counts = SamplingCounts(
             kept=kept,
@@ -125,11 +128,11 @@ class BatchFilling:
         mean = self._dropped_values / (offered - self._waiting)
         raise NothingToLearn(
             f"No update in {len(self._steps)} generation steps in a row (algorithm.dynamic_sampling.patience): of {offered} groups of "
-            f"{self._group_size} responses only {self._waiting} differ in {metric}, and an update needs {self._batch_size} that do "
-            f"(dataset.batch_size). The mean {metric} of the others is {mean:.3g}. Likely causes: the questions are too hard "
-            "(all wrong) or too easy (all right) for this model, so take others (dataset, dataset.filter); groups are too small to "
-            "differ (algorithm.group_size); or the reward does not tell responses apart (see dry_run=rollouts). "
-            "algorithm/dynamic_sampling=null learns from every group."
+            f"{self._group_size} responses only {self._waiting} differ in {metric}, and an update needs {self._update_size} that do "
+            f"(dataset.batch_size x algorithm.dynamic_sampling.update_share). The mean {metric} of the others is {mean:.3g}. "
+            "Likely causes: the questions are too hard (all wrong) or too easy (all right) for this model, so take others "
+            "(dataset, dataset.filter); groups are too small to differ (algorithm.group_size); or the reward does not tell "
+            "responses apart (see dry_run=rollouts). algorithm.dynamic_sampling=null learns from every group."
         )
 
 

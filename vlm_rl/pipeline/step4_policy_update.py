@@ -41,7 +41,7 @@ class PolicyUpdate:
 
     def __init__(self, *, algorithm: Algorithm, batch_size: int, seed: int, max_skipped_updates: int) -> None:
         self._algorithm, self._seed = algorithm, seed
-        self._num_responses = batch_size * algorithm.group_size
+        self._num_responses = algorithm.groups_of_update(batch_size) * algorithm.group_size
         self._max_skipped, self._skipped_in_a_row = max_skipped_updates, 0
         check_divides(self._num_responses, algorithm.num_minibatches)
 

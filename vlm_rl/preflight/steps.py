@@ -55,7 +55,7 @@ class Steps:
             f"({self.generation_steps * responses:,}) and {self.updates_per_step:,} updates ({self.gradient_steps:,}).",
         ]
         waiting = (
-            f"Dynamic sampling: at most {self.gradient_steps:,} updates. They wait until {self.batch_size:,} groups differ "
+            f"Dynamic sampling: at most {self.gradient_steps:,} updates. They wait until enough groups differ "
             "(algorithm.dynamic_sampling); time and memory are told for a run in which every step makes its updates."
         )
         return [*lines, waiting] if self.may_wait else lines
