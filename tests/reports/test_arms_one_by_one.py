@@ -11,7 +11,7 @@ from hand_training import run_of
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.figures.arms_one_by_one import training_one_by_one, validation_one_by_one, window_means
-from vlm_rl.reports.figures.drawing import draw_panel
+from vlm_rl.reports.figures.drawing import draw_panel, write_figure
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
@@ -82,6 +82,23 @@ def test_numbers_of_other_arms_are_not_written_twice() -> None:
     panels = [panel.as_json() for panel in training_one_by_one(THREE).panels]
     assert [[line["arm"] for line in panel["lines"]] for panel in panels] == [["a"], ["b"], ["c"]]
     json.dumps(panels, allow_nan=False)
+
+
+LONG = "grpo (lr-1e-5,model.lora.rank-64,dataset.source.train_rows-224)"
+
+
+def test_long_names_take_lines_of_the_title_and_rows_of_the_legend(tmp_path: Path) -> None:
+    """200 dots an inch; the height of a PNG stands in its bytes 20 to 24. A row of the legend is 0.2 inches, and one is space."""
+    heights = []
+    for label in ("grpo", LONG):
+        arms = [trained(label, low=0.1 * place) for place in range(3)]
+        path, _ = write_figure(training_one_by_one(records(*arms)), folder=tmp_path)
+        heights.append(int.from_bytes(path.read_bytes()[20:24], "big"))
+    assert heights == [200 * 2.5 + 40 * 2, 200 * 2.5 + 40 * 4]  # of three arms side by side, or below each other
+    canvas, axes = plt.subplots()
+    draw_panel(axes, panel=training_one_by_one(records(*arms)).panels[0])
+    assert axes.get_title() == "grpo (lr-1e-5,model.lora.rank-\n64,dataset.source.train_rows-224)"
+    plt.close(canvas)
 
 
 def test_two_arms_need_no_panels_of_their_own() -> None:

@@ -63,7 +63,7 @@ def dynamics_figure(records: Records) -> Figure:
 
 
 def accuracy_figure(records: Records) -> Figure:
-    """Fig. 5 of the paper: a row for each split, a column for each setting."""
+    """Fig. 5 of the paper: a row for each split, a column for each setting; of a single setting the splits side by side."""
     settings = records.settings()
     panels = [accuracy_panel(records, split=split, setting=setting) for split in records.splits() for setting in settings]
     return Figure(
@@ -78,7 +78,7 @@ def accuracy_figure(records: Records) -> Figure:
             else "",
         ),
         panels=drawn(panels),
-        num_columns=max(1, len(settings)),
+        num_columns=len(settings) if len(settings) > 1 else max(1, len(panels)),
     )
 
 

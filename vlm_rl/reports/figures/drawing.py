@@ -1,8 +1,9 @@
 """Draws panels: one SVG for each panel of the page, one PNG and PDF for each figure. Knows nothing of runs."""
 
 import io
+import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
 INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
-BEHIND = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms, behind the one that a panel is about
+BEHIND: dict[str, Any] = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms, behind the one that a panel is about
 MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
 MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 PANEL_INCHES = (3.6, 2.5)
+LONGEST_TITLE = 38  # characters of a line; a label of an arm may hold all its overrides
+LEGEND_ROW_INCHES = 0.2
+LEGEND_INCHES = (0.07, 0.65)  # of a character, and of what stands before a label
 
 
 def as_is(text: str) -> str:
@@ -52,14 +56,15 @@ def write_figure(figure: Figure, *, folder: Path, translate: Callable[[str], str
     rows = -(-len(figure.panels) // columns)
     paths = [folder / f"{figure.name}.{suffix}" for suffix in ("png", "pdf")]
     with figure_style():
-        size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.4)
+        handles, width = _legend(figure, translate=translate), PANEL_INCHES[0] * columns
+        side_by_side = min(columns + 1, _fitting([str(handle.get_label()) for handle in handles], width=width))
+        size = (width, PANEL_INCHES[1] * rows + LEGEND_ROW_INCHES * (1 + -(-len(handles) // side_by_side)))
         canvas, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for axes, panel in zip(grid.flat, figure.panels, strict=False):
             draw_panel(axes, panel=panel, translate=translate)
         for axes in grid.flat[len(figure.panels) :]:
             axes.set_axis_off()
-        handles = _legend(figure, translate=translate)
-        canvas.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns + 1))
+        canvas.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), side_by_side))
         for path in paths:
             canvas.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
             canvas.set_layout_engine("none")  # placed once, for both files
@@ -78,7 +83,7 @@ def draw_panel(axes: Axes, *, panel: Panel, translate: Callable[[str], str] = as
         _draw_runs(axes, line=line, scale=scale, is_share=panel.is_share, is_crowded=len(panel.lines) > MOST_CLEAR_ARMS)
     for line in panel.lines:  # above the runs of all arms
         _draw_mean(axes, line=line, scale=scale)
-    axes.set_title(translate(panel.title))
+    axes.set_title(textwrap.fill(translate(panel.title), LONGEST_TITLE))
     axes.set_xlabel(translate(panel.x_label))
     axes.set_ylabel(translate(panel.y_label))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -111,6 +116,12 @@ def _legend(figure: Figure, *, translate: Callable[[str], str]) -> list[Line2D]:
         untrained = translate(say("Vanilla (untrained)"))
         handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 3)), linewidth=0.9, label=untrained))
     return handles
+
+
+def _fitting(labels: Sequence[str], *, width: float) -> int:
+    """How many labels stand side by side in so many inches; at least one."""
+    of_character, before = LEGEND_INCHES
+    return max(1, int(width / (before + of_character * max(map(len, labels), default=0))))
 
 
 def _draw_runs(axes: Axes, *, line: Line, scale: float, is_share: bool, is_crowded: bool) -> None:
