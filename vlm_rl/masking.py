@@ -67,8 +67,8 @@ def token_mean_weights(mask: Mask) -> Tokens:
 
 
 def constant_length_weights(mask: Mask, *, length: int) -> Tokens:
-    """The sum over the tokens of each response, over a constant number of tokens, then the mean over responses of all ranks."""
-    num_responses = pooled(mask.any(1).sum())
+    """The sum over the tokens of each response, over a constant number of tokens, then the mean over all responses of all ranks."""
+    num_responses = pooled(torch.tensor(len(mask), device=mask.device))
     return mask / (num_responses * length).clamp_min(1)
 
 

@@ -84,9 +84,16 @@ class VLMReinforcement(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """After a restart: what waited for an update is sampled again; the policy has not moved since, so it is the same."""
-        for step in range(self.progress.waiting_since, self.progress.generation_steps):
-            queries = self.policy.look(self.data_flow.queries(step).to(self.device))
-            self.generate_trajectory(queries, self.collect_responses(queries))
+        steps, strategy = range(self.progress.waiting_since, self.progress.generation_steps), self.trainer.strategy
+        if steps and self.trainer.is_global_zero:
+            print(f"Groups waited for an update: {len(steps)} generation steps are sampled again.", flush=True)
+        for step in steps:
+            if strategy.reduce_boolean_decision(self.trainer.should_stop, all=False):
+                self.trainer.should_stop = True  # on every rank, so none begins a step with half of what waited
+                return
+            with strategy.precision_plugin.train_step_context():  # Lightning's own around training_step
+                queries = self.policy.look(self.data_flow.queries(step).to(self.device))
+                self.generate_trajectory(queries, self.collect_responses(queries))
 
     def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`
         queries = self.policy.look(queries)  # a frozen vision tower sees each image once for all that follows

@@ -68,14 +68,8 @@ def test_a_link_of_the_page_leads_somewhere(target: str) -> None:
 
 def test_the_page_names_every_method_that_there_is_to_override() -> None:
     table = PAGE.partition("## What you may override")[2].partition("\n##")[0]
-    loop = {
-        "check",
-        "check_choice",
-        "num_updates",
-        "learns_from_own_responses",
-        "groups",
-        "loss",
-    }  # for use, or for no policy gradient
+    # for use, or for no policy gradient
+    loop = {"check", "check_choice", "num_updates", "groups_of_update", "learns_from_own_responses", "groups", "loss"}
     names = {name for name in dir(PolicyGradient) if not name.startswith("_")}
     methods = {name for name in names if callable(value := getattr(PolicyGradient, name)) or isinstance(value, property)}
     assert methods - loop | {"min_group_size"} == set(re.findall(r"`(\w+)", "".join(re.findall(r"^\| (`.*?) \|", table, re.M))))

@@ -78,7 +78,7 @@ PAIRS = {
     ),
     "rloo": Pair(
         ours=Rloo,
-        settings={"ratio_level": "sequence", "whiten": False},
+        settings={"ratio_level": "sequence", "whiten": False, "kl_reward_estimator": "k1"},
         stub=StubRloo,
         trl={},
         widest_clip=0.3,

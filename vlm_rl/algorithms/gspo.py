@@ -8,31 +8,18 @@ geometric mean keeps s near 1, so the clips are hundreds of times narrower than 
 
 from dataclasses import dataclass
 
-from vlm_rl.algorithms.groups import group_normalised, on_tokens
+from vlm_rl.algorithms.group_normalised import GroupNormalised
 from vlm_rl.algorithms.losses import geometric_mean_ratio
-from vlm_rl.algorithms.policy_gradient import PolicyGradient
-from vlm_rl.types import Mask, Tokens, Trajectory
+from vlm_rl.types import Mask, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gspo(PolicyGradient):
-    """Where codes differ: the constant beside the standard deviation. Each response counts the same, however long."""
-
-    std_epsilon: float  # 0 in the paper, 1e-4 in TRL
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check(self.std_epsilon >= 0, "std_epsilon", "0 or more", "1e-4")
+class Gspo(GroupNormalised):
+    """GRPO's advantage (Eq. 6), the response's ratio (Eq. 7); each response counts the same, however long (Eq. 5)."""
 
     @property
     def ratio_is_of_responses(self) -> bool:
         return True
-
-    def advantages(self, trajectory: Trajectory) -> Tokens:
-        """As GRPO's: Eq. 6."""
-        groups = self.groups(trajectory)
-        scores = group_normalised(trajectory.scores, groups, scale_by="group", std_epsilon=self.std_epsilon)
-        return on_tokens(scores, trajectory.response_mask)
 
     def ratio(self, logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
         return geometric_mean_ratio(logprobs, old_logprobs, mask)

@@ -58,7 +58,7 @@ class PolicyGradient(Algorithm):
 
     @property
     def needs_old_logprobs(self) -> bool:
-        return self.num_updates > 1 or self.rollout_correction.active
+        return super().needs_old_logprobs or self.rollout_correction.active
 
     def groups(self, trajectory: Trajectory) -> Groups:
         """Which query each response answers."""

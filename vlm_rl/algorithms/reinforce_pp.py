@@ -8,21 +8,18 @@ The mean over the batch is the baseline, so one response to a query is enough.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlm_rl.algorithms.kl import KL_ESTIMATORS
+from vlm_rl.algorithms.kl_in_reward import KlInReward
 from vlm_rl.algorithms.losses import LOSS_AVERAGES
-from vlm_rl.algorithms.policy_gradient import PolicyGradient
 from vlm_rl.algorithms.returns import SCORE_PLACES, discounted_returns
 from vlm_rl.masking import masked_whiten
 from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReinforcePlusPlus(PolicyGradient):
+class ReinforcePlusPlus(KlInReward):
     """Where authors differ: the place of the score, of the KL penalty (loss or reward), and how the loss is averaged."""
 
     gamma: float
-    kl_reward_coef: float
-    kl_reward_estimator: str  # k1, k2 or k3
     score_at: str  # "eos" (Eq. 1) or "last_token" (the authors' code)
     loss_average: str  # "response" (Eq. 1) or "token" (the authors' code)
 
@@ -31,28 +28,15 @@ class ReinforcePlusPlus(PolicyGradient):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(0 <= self.gamma <= 1, "gamma", "a discount in [0, 1]", "1.0")
-        self.check(self.kl_reward_coef >= 0, "kl_reward_coef", "0 or more", "0")
-        self.check_choice("kl_reward_estimator", KL_ESTIMATORS)
         self.check_choice("score_at", SCORE_PLACES)
         self.check_choice("loss_average", LOSS_AVERAGES)
-
-    @property
-    def needs_reference(self) -> bool:
-        return super().needs_reference or self.kl_reward_coef > 0
-
-    @property
-    def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.kl_reward_coef > 0
 
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """Returns of the scores less the KL penalty, centred and scaled; equal rewards give zero everywhere."""
         mask = trajectory.response_mask
         rewards = SCORE_PLACES[self.score_at](trajectory.scores, mask, terminated=trajectory.terminated)
-        if self.kl_reward_coef > 0:
-            assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
-            kl = KL_ESTIMATORS[self.kl_reward_estimator](trajectory.old_logprobs, trajectory.ref_logprobs)
-            rewards = rewards - self.kl_reward_coef * mask * kl
-        return masked_whiten(discounted_returns(rewards, gamma=self.gamma) * mask, mask)
+        returns = discounted_returns(rewards - self.kl_reward_coef * self.sampled_kl(trajectory), gamma=self.gamma)
+        return masked_whiten(returns * mask, mask)
 
     def token_weights(self, mask: Mask) -> Tokens:
         return LOSS_AVERAGES[self.loss_average](mask)

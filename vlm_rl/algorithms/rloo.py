@@ -9,45 +9,32 @@ is a product over tokens, and so is the ratio. What the paper does in one update
 from dataclasses import dataclass
 
 from vlm_rl.algorithms.groups import leave_one_out, on_tokens
-from vlm_rl.algorithms.kl import k1
+from vlm_rl.algorithms.kl_in_reward import KlInReward
 from vlm_rl.algorithms.losses import RATIOS
-from vlm_rl.algorithms.policy_gradient import PolicyGradient
 from vlm_rl.masking import masked_whiten
 from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rloo(PolicyGradient):
+class Rloo(KlInReward):
     """Where codes differ: whether the ratio is the response's (TRL) or each token's (verl), and whether advantages are whitened."""
 
-    kl_reward_coef: float
     ratio_level: str  # "sequence": the product over the response; "token"
     whiten: bool  # over the responses of the batch
 
     def __post_init__(self) -> None:
         self.check_choice("ratio_level", RATIOS)
         super().__post_init__()
-        self.check(self.kl_reward_coef >= 0, "kl_reward_coef", "0 or more", "0.05")
 
     @property
     def ratio_is_of_responses(self) -> bool:
         return self.ratio_level == "sequence"
 
-    @property
-    def needs_reference(self) -> bool:
-        return super().needs_reference or self.kl_reward_coef > 0
-
-    @property
-    def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.kl_reward_coef > 0
-
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """In units of the score, unless whitened."""
-        mask, scores = trajectory.response_mask, trajectory.scores
-        if self.kl_reward_coef > 0:
-            assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
-            scores = scores - self.kl_reward_coef * (k1(trajectory.old_logprobs, trajectory.ref_logprobs) * mask).sum(1)
-        advantages = leave_one_out(scores, self.groups(trajectory))
+        mask = trajectory.response_mask
+        rewards = trajectory.scores - self.kl_reward_coef * self.sampled_kl(trajectory).sum(1)
+        advantages = leave_one_out(rewards, self.groups(trajectory))
         if self.whiten:
             advantages = masked_whiten(advantages[:, None], mask.any(1, keepdim=True))[:, 0]
         return on_tokens(advantages, mask)

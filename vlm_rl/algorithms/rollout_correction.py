@@ -1,8 +1,9 @@
 """Weights for what an engine sampled from a slightly different distribution than the one that the trainer computes.
 
 An engine rounds otherwise, quantises, or holds older weights. Its responses then are off-policy without anybody having asked for
-it: Yao et al., 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training". The policy loss of a token times
-trainer(token) / engine(token) has the gradient under the trainer's own distribution. docs/rollout_correction.md has the formulas.
+it: Yao et al., 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training". The policy loss times
+trainer(response) / engine(response) has the gradient under the trainer's own distribution; a token's own ratio is the calmer, biased part
+of it. docs/rollout_correction.md has the formulas.
 """
 
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ class Checkpoint(lightning.Callback):
         state = torch.load(self.resumed.path / STATE_FILE, map_location=module.device, weights_only=True)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
-        module.progress.waiting_since = state["waiting_since"]
+        module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits
         trainer.optimizers[0].load_state_dict(state["optimizer"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
         for name, callback in self._stateful(trainer).items():

@@ -200,8 +200,15 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share to continue one another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
-    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "max_time"}  # it only interrupts
+    kept["trainer"] = _without(config["trainer"], "max_time")  # it only interrupts
+    sampling = config["algorithm"].get("dynamic_sampling")
+    if sampling:
+        kept["algorithm"] = config["algorithm"] | {"dynamic_sampling": _without(sampling, "patience")}  # so does this
     return kept
+
+
+def _without(settings: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != key}
 
 
 def arm_of(config: dict[str, Any]) -> str:

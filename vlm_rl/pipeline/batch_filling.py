@@ -19,6 +19,18 @@ from vlm_rl.rewards.reward import RewardScores
 from vlm_rl.types import Trajectory
 
 
+SOLVED = (
+    "All of them are right: the model has solved these training questions, and nothing more can be learned from them. "
+    "Take the last checkpoint as the result (evaluate.py checkpoint=...), or train on harder questions (dataset, dataset.filter)."
+)
+CAUSES = (
+    "Likely causes: the questions are too hard (all wrong) or too easy (all right) for this model, so take others "
+    "(dataset, dataset.filter); groups are too small to differ (algorithm.group_size); the reward does not tell "
+    "responses apart (see dry_run=rollouts); or the engine does not sample from the weights that are trained "
+    "(parity.every=1 checks it at each step). algorithm.dynamic_sampling=null learns from every group."
+)
+
+
 class NothingToLearn(RuntimeError):
     """Too many generation steps in a row did not fill a batch."""
 
@@ -98,7 +110,8 @@ class BatchFilling:
             thrown_away_tokens=int(told.tokens[~used].sum()) + (self._waiting_tokens if is_over else 0),
         )
         if not is_full:
-            self._check_patience()
+            if not is_over:
+                self._check_patience()
             return Filled(trajectory=None, steps=self._steps, counts=counts)
         filled = Filled(trajectory=merged(self._parts, pad_id=self._pad_id), steps=self._steps, counts=counts)
         self._start()
@@ -130,9 +143,8 @@ class BatchFilling:
             f"No update in {len(self._steps)} generation steps in a row (algorithm.dynamic_sampling.patience): of {offered} groups of "
             f"{self._group_size} responses only {self._waiting} differ in {metric}, and an update needs {self._update_size} that do "
             f"(dataset.batch_size x algorithm.dynamic_sampling.update_share). The mean {metric} of the others is {mean:.3g}. "
-            "Likely causes: the questions are too hard (all wrong) or too easy (all right) for this model, so take others "
-            "(dataset, dataset.filter); groups are too small to differ (algorithm.group_size); or the reward does not tell "
-            "responses apart (see dry_run=rollouts). algorithm.dynamic_sampling=null learns from every group."
+            f"{SOLVED if metric == 'accuracy' and mean == 1 else CAUSES} "
+            "With a larger patience the same command goes on from the last checkpoint."
         )
 
 

@@ -1,6 +1,5 @@
 """Step III of Fig. 2: what the policy said becomes what it can learn from. No gradients here."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,20 +64,29 @@ class TrajectoryGeneration:
         rows = [row for row in queries.rows for _ in range(responses.num_samples)]
         scores = self._reward(responses.responses, rows)
         trajectory = concatenate(queries, responses, scores=torch.tensor(scores.total))
+        checked = self._checked(trajectory, policy) if self._is_compared(queries.step) else trajectory
         if self._filling is None:
-            trajectory = self._with_logprobs(trajectory, policy, steps=(queries.step,))
-            return ScoredTrajectory(trajectory=trajectory, scores=scores, counts=None)
+            return ScoredTrajectory(trajectory=self._with_logprobs(checked, policy), scores=scores, counts=None)
         filled = self._filling.add(trajectory, scores, step=queries.step)
-        full = None if filled.trajectory is None else self._with_logprobs(filled.trajectory, policy, steps=filled.steps)
+        if filled.trajectory is None:
+            return ScoredTrajectory(trajectory=None, scores=scores, counts=filled.counts)
+        measured = any(map(self._is_compared, filled.steps))
+        full = self._with_logprobs(filled.trajectory, policy, are_measured=measured)
         return ScoredTrajectory(trajectory=full, scores=scores, counts=filled.counts)
 
-    def _with_logprobs(self, trajectory: Trajectory, policy: Policy, *, steps: Sequence[int]) -> Trajectory:
-        """Under the policy that sampled it and the reference, as far as anything asks for them; the engine's are checked."""
-        compared = self._algorithm.learns_from_own_responses and any(map(self._parity.is_due, steps))
-        if self._algorithm.needs_old_logprobs or compared:
+    def _is_compared(self, step: int) -> bool:
+        return self._algorithm.learns_from_own_responses and self._parity.is_due(step)
+
+    def _checked(self, trajectory: Trajectory, policy: Policy) -> Trajectory:
+        """All that a step sampled, whatever becomes of it: an engine that is broken may never fill a batch."""
+        trajectory = replace(trajectory, old_logprobs=response_logprobs(policy, trajectory))
+        self._parity.check(trajectory)
+        return trajectory
+
+    def _with_logprobs(self, trajectory: Trajectory, policy: Policy, *, are_measured: bool = False) -> Trajectory:
+        """Under the policy that sampled it and the reference, as far as anything asks for them and they are not known."""
+        if trajectory.old_logprobs is None and (self._algorithm.needs_old_logprobs or are_measured):
             trajectory = replace(trajectory, old_logprobs=response_logprobs(policy, trajectory))
-        if compared:
-            self._parity.check(trajectory)
         if self._algorithm.rollout_correction.active:
             trajectory = weighted(trajectory, self._algorithm.rollout_correction)
         if self._algorithm.needs_reference:
