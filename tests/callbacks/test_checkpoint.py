@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
+from lightning.pytorch.utilities.types import LRSchedulerConfig
+from tiny_runs import Build, Hand
 
-from vlm_rl.callbacks.checkpoint import STATE_FILE, Checkpoint, save_whole, saved_steps
+from vlm_rl.callbacks.checkpoint import STATE_FILE, Checkpoint, SavedStep, save_whole, saved_steps
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.models.policy import Policy
 from vlm_rl.run_folder import RunFolder
@@ -61,3 +64,19 @@ def test_a_save_that_fails_leaves_the_old_checkpoints_and_no_half_one(tmp_path: 
 def test_a_half_checkpoint_is_not_seen(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-000007.tmp").mkdir(parents=True)
     assert saved_steps(RunFolder(path=tmp_path)) == []
+
+
+@pytest.mark.parametrize(("kept", "since"), [({"waiting_since": 3}, 3), ({}, 5)])
+def test_in_a_checkpoint_from_before_groups_could_wait_nothing_waits(
+    built: Build, tmp_path: Path, kept: dict[str, int], since: int
+) -> None:
+    experiment = built()
+    module, stepper = experiment.module, Hand(experiment).stepper
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.optimizers, trainer.strategy.lr_scheduler_configs = [stepper.optimizer], [LRSchedulerConfig(stepper.schedule)]
+    states = {"optimizer": stepper.optimizer.state_dict(), "schedule": stepper.schedule.state_dict(), "callbacks": {}}
+    torch.save({"generation_steps": 5, "gradient_steps": 20, **states, **kept}, tmp_path / STATE_FILE)
+    checkpoint = Checkpoint(folder=RunFolder(path=tmp_path), schedule=FakeSchedule(), every=1, keep_every=None)
+    checkpoint.resumed = SavedStep(generation_steps=5, path=tmp_path)
+    checkpoint.on_fit_start(trainer, module)
+    assert (module.progress.generation_steps, module.progress.gradient_steps, module.progress.waiting_since) == (5, 20, since)

@@ -9,11 +9,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from vlm_rl.commands.build import arm_of, composed, vanilla_of
-from vlm_rl.commands.errors import message_of
+from vlm_rl.commands.errors import flat, message_of
 from vlm_rl.commands.paths import CONF_DIR
 
 GROUPS = ("model", "dataset", "reward", "algorithm", "rollout", "evaluation", "trainer", "logger", "seeds", "experiment")
 OFFLINE = ("dataset", "reward", "algorithm", "rollout", "evaluation", "trainer")
+SETTINGS = sorted(Path(CONF_DIR, "experiment", "settings").glob("*/*.yaml"))  # of single algorithms
 PAPER = [f"{data}_{model}" for data in ("geo", "mm_math") for model in ("qwen2_vl_7b", "qwen2_5_vl_7b")]
 
 
@@ -101,6 +102,34 @@ def test_seed_groups_are_the_first_integers(group: str, seeds: int) -> None:
     text = OmegaConf.load(Path(CONF_DIR, "seeds", f"{group}.yaml"))
     assert text.hydra.mode == "MULTIRUN"
     assert text.hydra.sweeper.params.seed == ",".join(map(str, range(seeds)))
+
+
+def test_experiments_compose_as_a_list() -> None:
+    both, study = config("experiment=[smoke,quickstart]"), config("experiment=quickstart")
+    assert both["study"] == "s"  # typed
+    assert both["dataset"]["source"] == study["dataset"]["source"] | {"train_rows": 16}
+    assert (both["algorithm"]["num_minibatches"], both["num_threads"]) == (2, 1)  # smoke's, quickstart's
+    last = config("experiment=[quickstart,smoke]")
+    assert last["dataset"]["source"]["val_rows"] == 8 != both["dataset"]["source"]["val_rows"]
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_what_an_experiment_sets_for_one_algorithm_reaches_that_algorithm(file: Path) -> None:
+    """Hydra says nothing of a file that no algorithm is called by."""
+    assert file.stem in {option for _, option in options("algorithm")}
+    assert (Path(CONF_DIR, "per_algorithm") / file.parent.name).with_suffix(".yaml").is_file()
+    said = flat(OmegaConf.to_container(OmegaConf.load(file)))
+    composition = flat(config(f"experiment={file.parent.name}", f"algorithm={file.stem}"))
+    assert said.items() <= composition.items()
+
+
+@pytest.mark.parametrize("name", sorted(option for _, option in options("algorithm")))
+def test_experiment_algorithms_changes_an_algorithm_by_its_file_alone(name: str) -> None:
+    ours = flat(config("experiment=algorithms", f"algorithm={name}"))
+    plain = flat(config(f"algorithm={name}", "dataset.batch_size=16", "dataset.ppo_batch_size=2"))
+    differing = {key: ours[key] for key in plain if key.startswith(("algorithm.", "model.")) and ours[key] != plain[key]}
+    file = Path(CONF_DIR, "experiment", "settings", "algorithms", f"{name}.yaml")
+    assert differing == (flat(OmegaConf.to_container(OmegaConf.load(file))) if file.exists() else {})
 
 
 @pytest.mark.parametrize("file", sorted(Path(CONF_DIR).rglob("*.yaml")), ids=lambda file: file.stem)

@@ -12,6 +12,8 @@ from forking import Forking
 from safetensors.torch import load_file
 from tiny_commands import content, only_run, train, trained_steps
 
+from vlm_rl.commands.build import arm_of, composed, plain
+from vlm_rl.commands.variant import variant
 from vlm_rl.run_folder import RunFolder
 
 # 8 generation steps of 4 groups of 2, in 2 epochs. The reward is a coin for each text: groups differ where their texts do.
@@ -102,6 +104,7 @@ def test_a_run_that_goes_on_while_groups_wait_ends_as_if_nothing_had_happened(
     run.write_manifest({**(run.manifest or {}), "status": "running"})
     finished = train(forking, cwd, *WAITING, "study=waited", "checkpoint.keep_every=1")
     assert f"step-{step:06d}" in finished.out
+    assert "generation steps are sampled again." in finished.out
     assert trained_steps(run) == list(range(1, 9))
     assert content(run) == content(only_run(waited, study="waited"))
 
@@ -120,7 +123,7 @@ def test_ctrl_c_while_groups_wait_leaves_a_checkpoint_that_goes_on(forking: Fork
 
 
 def test_a_run_whose_groups_never_differ_learns_nothing_and_stops_after_its_patience(forking: Forking, tmp_path: Path) -> None:
-    """After six tokens both texts of a group are still the same."""
+    """After six tokens both texts of a group are still the same. With a larger patience the run goes on in its folder, to its end."""
     arguments = [*WAITING, "dataset.max_new_tokens=6", "algorithm.dynamic_sampling.patience=3", "study=alike"]
     finished = forking.run("train.py", arguments, cwd=tmp_path)
     run = only_run(tmp_path, study="alike")
@@ -133,3 +136,16 @@ def test_a_run_whose_groups_never_differ_learns_nothing_and_stops_after_its_pati
     assert stopped["generation_steps"] == 3
     weights = load_file(run.path / "checkpoints" / "step-000002" / "adapter_model.safetensors")
     assert all(not tensor.any() for name, tensor in weights.items() if "lora_B" in name)  # as they began
+    patient = train(forking, tmp_path, *arguments, "algorithm.dynamic_sampling.patience=8")
+    assert "Groups waited for an update: 2 generation steps are sampled again." in patient.out
+    assert trained_steps(only_run(tmp_path, study="alike")) == list(range(1, 9))
+
+
+def test_patience_is_no_part_of_what_a_run_is() -> None:
+    key = "algorithm.dynamic_sampling"
+    shipped, patient, other = (
+        ["algorithm=dapo", *more] for more in ([], [f"{key}.patience=50"], [f"{key}.patience=50", f"{key}.update_share=1"])
+    )
+    assert variant(shipped) == variant(patient) == "algorithm-dapo" != variant(other)
+    arms = [arm_of(plain(composed([*overrides, "study=s"]))) for overrides in (shipped, patient, other)]
+    assert arms[0] == arms[1] != arms[2]

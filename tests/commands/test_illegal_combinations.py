@@ -9,8 +9,8 @@ import pytest
 from forking import Forking
 from hydra.utils import instantiate
 
-from vlm_rl.commands.build import build, composed
-from vlm_rl.commands.check_algorithm import check_update_sizes, checked_algorithm
+from vlm_rl.commands.build import Experiment, build, composed
+from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.errors import message_of
 
 NOWHERE = ("model.name=/nowhere", "dataset=jsonl", "dataset.source.folder=/nowhere")  # whatever is loaded fails by this name
@@ -103,8 +103,13 @@ COMBINATIONS = (
     ),
     Illegal(
         typed="+reward/term@reward.terms.truncation=truncation",
-        told="reward.terms.truncation is for responses that were cut off, but with algorithm.score_at=eos",
+        told="reward.terms.truncation is against long responses, but with algorithm.score_at=eos those that were cut off",
         fixes=("algorithm.score_at=last_token", "reward.terms.truncation.weight=0"),
+    ),
+    Illegal(
+        typed="+reward/term@reward.terms.length=length",
+        told="reward.terms.length is against long responses, but with algorithm.score_at=eos those that were cut off",
+        fixes=("algorithm.score_at=last_token", "reward.terms.length.weight=0"),
     ),
     Illegal(
         typed="algorithm=dapo reward.terms.length.term.buffer_share=20",
@@ -115,6 +120,12 @@ COMBINATIONS = (
         typed="algorithm=grpo algorithm.num_minibatches=3",
         told="algorithm.num_minibatches=3 does not divide the 1024 responses of a generation step (dataset.batch_size x algorithm.group",
         fixes=(),  # "The nearest that do: 2, 4."
+    ),
+    Illegal(
+        typed="algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2",  # floor(0.75 x 10) x 8
+        told="algorithm.num_minibatches=5 does not divide the 56 responses of an update (algorithm.dynamic_sampling.update_share of "
+        "dataset.batch_size, rounded down, x algorithm.group_size). The nearest that do: 4, 7.",
+        fixes=(),
     ),
     Illegal(
         typed="algorithm=sft dataset.batch_size=24",
@@ -135,11 +146,18 @@ COMBINATIONS = (
 TYPED = [combination.typed for combination in COMBINATIONS]
 
 
+def built(words: list[str]) -> Experiment:
+    """As train.py builds it."""
+    cfg = composed(words)
+    check_training(cfg)
+    return build(cfg)
+
+
 def refusal(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     """What a person who types these words is told by whatever fails first."""
     monkeypatch.setattr(sys, "argv", ["train.py", *words])  # Hydra itself does not say which word it could not take
     with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind; the message is what is looked at
-        build(composed([*NOWHERE, *words]))
+        built([*NOWHERE, *words])
     assert isinstance(caught.value, Exception)
     message = message_of(caught.value)
     assert message is not None, "a traceback, where a person needs words"
@@ -173,14 +191,21 @@ def test_what_does_go_together_gets_as_far_as_the_model(monkeypatch: pytest.Monk
 )
 def test_every_fix_that_a_message_proposes_mends_it(typed: str, fix: str) -> None:
     cfg = composed([*NOWHERE, *mended(typed.split(), fix)])
-    check_update_sizes(cfg, checked_algorithm(cfg))
+    check_training(cfg)
     instantiate(cfg.reward).close()
 
 
-@pytest.mark.parametrize("place", ["algorithm.num_minibatches=4", "dataset.batch_size=126 algorithm.num_minibatches=3"])
-def test_the_nearest_numbers_that_are_proposed_divide(place: str) -> None:
-    cfg = composed(["algorithm=grpo", *place.split()])
-    check_update_sizes(cfg, checked_algorithm(cfg))
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "algorithm=grpo algorithm.num_minibatches=4",
+        "algorithm=grpo dataset.batch_size=126 algorithm.num_minibatches=3",
+        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=4",
+        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=7",
+    ],
+)
+def test_the_nearest_numbers_that_are_proposed_divide(typed: str) -> None:
+    check_training(composed(typed.split()))
 
 
 @pytest.mark.parametrize(

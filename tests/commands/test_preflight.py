@@ -10,6 +10,8 @@ import torch
 from forking import Finished, Forking
 from PIL import Image
 
+from vlm_rl.commands.build import composed
+from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.preflight_jobs import is_asked, jobs, spelled_out
 
 MISTAKES = {  # what a run refuses before its first step, and some of the words
@@ -85,6 +87,24 @@ def test_what_training_refuses_preflight_refuses_with_the_same_words(
     assert MISTAKES.get(overrides[0], "trainer.accelerator=gpu with trainer.devices=[97, 98, 99] cannot be had") in message
     assert message in mistaken.out.split("Training could not start:\n")[1].splitlines()
     assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_an_update_of_fewer_groups_than_are_sampled_is_refused_with_the_words_of_training(
+    forking: Forking, tmp_path: Path
+) -> None:
+    """60 responses could be shared out over five optimizer steps; dynamic sampling learns from floor(0.75 x 10) x 6 = 42."""
+    words = (
+        "experiment=smoke",
+        "algorithm=dapo",
+        "algorithm.group_size=6",
+        "dataset.batch_size=10",
+        "algorithm.num_minibatches=5",
+    )
+    with pytest.raises(ValueError, match=r"5 does not divide the 42 responses of an update .*: 3, 6") as caught:
+        check_training(composed([*words]))
+    refused = preflight(forking, tmp_path, *words, "preflight.device_memory=80GiB")
+    assert refused.code == 2
+    assert str(caught.value) in refused.out.split("Training could not start:\n")[1].splitlines()
 
 
 def test_a_cluster_s_run_is_looked_at_from_a_machine_without_its_gpus(forking: Forking, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The numbers that memory and time are estimated with, worked out by hand from configs."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,20 +13,22 @@ from rich.table import Table
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, length_of, not_estimated, workload_of
+from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.device import Device
 from vlm_rl.preflight.machine import Machine
-from vlm_rl.preflight.memory import PhaseMemory, trace
+from vlm_rl.preflight.memory import PhaseMemory, Traced, trace
 from vlm_rl.preflight.shapes import PromptShape
 from vlm_rl.preflight.verdict import Verdict
+from vlm_rl.preflight.workload import Workload
 
 PROMPTED = Prompted(longest=PromptShape(tokens=90, pictures=()), typical=PromptShape(tokens=60, pictures=()), image_tokens=100)
 
 
-def told_of(verdict: Verdict, *overrides: str) -> list[RenderableType]:
+def told_of(verdict: Verdict, *overrides: str, prompted: Prompted = PROMPTED) -> list[RenderableType]:
     """The page of the smoke experiment."""
     cfg = composed(["experiment=smoke", *overrides])
     dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    return list(estimates(cfg, dataset, algorithm, prompted=PROMPTED, verdict=verdict))
+    return list(estimates(cfg, dataset, algorithm, prompted=prompted, verdict=verdict))
 
 
 def tables_of(*overrides: str) -> list[dict[str, list[str]]]:
@@ -152,3 +155,28 @@ def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes() -> N
     of_a_prompt = 2 * text.num_hidden_layers * text.num_key_value_heads * text.hidden_size // text.num_attention_heads * 90 * 4
     assert phase["prefill"].parts["kv cache"] == 6 * of_a_prompt
     assert phase["first tokens"].parts["kv cache"] > 8 * of_a_prompt
+
+
+@pytest.mark.parametrize("is_frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_what_waits_for_an_update_keeps_the_features_of_its_images_or_their_pixels(
+    monkeypatch: pytest.MonkeyPatch, is_frozen: bool
+) -> None:
+    """A picture of 84 x 56 is 24 patches of 3 x 2 x 14 x 14 numbers and three numbers of its size, or 6 tokens' features.
+
+    An update of dapo takes three quarters of the batch of 8: five groups wait at most.
+    """
+    once: list[Traced] = []
+
+    def traced(make: Callable[[], Policy], *, workload: Workload) -> Traced:
+        once.extend([] if once else [trace(make, workload=workload)])
+        return once[0]
+
+    monkeypatch.setattr(preflight_estimate, "trace", traced)
+    elsewhere = ["preflight.device_memory=80GiB", *(() if is_frozen else ("model.lora=null", "model.freeze=[]"))]  # no time
+    shape = PromptShape(tokens=90, pictures=((84, 56),))
+    prompted = Prompted(longest=shape, typical=shape, image_tokens=100)
+    (told,) = [line for line in told_of(Verdict(), "algorithm=dapo", *elsewhere, prompted=prompted) if "waits" in str(line)]
+    width = once[0].policy.vlm.config.get_text_config().hidden_size
+    assert once[0].waiting_bytes == (6 * width * 4 if is_frozen else 24 * 3 * 2 * 14 * 14 * 4 + 3 * 8)
+    assert "the images of up to 5 queries of all ranks" in str(told)
+    assert not any("waits" in str(line) for line in told_of(Verdict(), "algorithm=grpo", *elsewhere, prompted=prompted))

@@ -92,8 +92,36 @@ def test_a_run_without_anything_to_learn_stops_after_its_patience_and_says_why()
         "differ in accuracy, and an update needs 4 that do (dataset.batch_size x algorithm.dynamic_sampling.update_share). "
         "The mean accuracy of the others is 0.2."
     )
-    for key in ("dataset.filter", "algorithm.group_size", "dry_run=rollouts", "algorithm.dynamic_sampling=null"):
+    for key in (
+        "dataset.filter",
+        "algorithm.group_size",
+        "dry_run=rollouts",
+        "parity.every=1",
+        "algorithm.dynamic_sampling=null",
+    ):
         assert key in str(stopped.value)
+    assert "solved" not in str(stopped.value)
+
+
+def test_a_model_that_has_solved_its_questions_is_told_so_and_what_to_do() -> None:
+    """All groups but one are right. In the reward, a mean of 1 may be anything."""
+    fill, right = filling(patience=2), [(1, 1)] * 4
+    added(fill, 0, [(1, 0), (1, 1), (1, 1), (1, 1)])
+    with pytest.raises(NothingToLearn) as stopped:
+        added(fill, 1, right)
+    assert "The mean accuracy of the others is 1. All of them are right: the model has solved" in str(stopped.value)
+    assert "Likely causes" not in str(stopped.value)
+    for key in ("evaluate.py checkpoint=", "dataset.filter", "larger patience"):
+        assert key in str(stopped.value)
+    with pytest.raises(NothingToLearn, match="Likely causes"):
+        added(filling(metric="score", patience=1), 0, right)
+
+
+def test_no_run_is_stopped_at_its_very_last_step() -> None:
+    fill, nothing = filling(patience=2, num_steps=3), [(0, 0)] * 4
+    added(fill, 0, [(0, 1)] * 4)
+    added(fill, 1, nothing)
+    assert added(fill, 2, nothing).counts.dropped == 4
 
 
 def test_patience_begins_anew_after_an_update() -> None:

@@ -100,32 +100,53 @@ def test_truncated_sampling_is_refused_in_training() -> None:
         ResponseCollection(engine=HuggingFaceEngine(forward_batch_size=1), settings=settings, seed=0)
 
 
-class Full(BatchFilling):
-    """Says that the batch is full, of whatever it is given, with groups of several generation steps."""
+class Always(BatchFilling):
+    """Says that the batch is full, of whatever it is given, with groups of several generation steps; or that it never is."""
 
-    def __init__(self, *, steps: tuple[int, ...]) -> None:
-        self._steps = steps
+    def __init__(self, *, steps: tuple[int, ...], is_full: bool = True) -> None:
+        self._steps, self._is_full = steps, is_full
 
     def add(self, trajectory: Trajectory, scores: RewardScores, *, step: int) -> Filled:
-        """The same trajectory."""
+        """The same trajectory, as it came from the scoring."""
+        assert trajectory.old_logprobs is None  # groups of several steps are joined before anyone computes them
         counts = SamplingCounts(kept=8, dropped=0, surplus=0, waiting=0, steps_per_update=2, thrown_away_tokens=0)
-        return Filled(trajectory=trajectory, steps=self._steps, counts=counts)
+        return Filled(trajectory=trajectory if self._is_full else None, steps=self._steps, counts=counts)
 
 
-@pytest.mark.parametrize(("steps", "is_due"), [((3, 4, 5), True), ((4, 5), True), ((5,), False)])
-def test_the_engine_is_checked_if_any_step_of_a_filled_batch_was_due(
-    experiment: Experiment, steps: tuple[int, ...], is_due: bool
+@pytest.mark.parametrize(("step", "is_due"), [(4, True), (5, False)])
+@pytest.mark.parametrize("is_full", [True, False])
+def test_with_dynamic_sampling_the_engine_is_checked_at_the_step_itself_though_no_batch_were_ever_full(
+    experiment: Experiment, step: int, is_due: bool, is_full: bool
 ) -> None:
+    """At step 5 the batch is full of groups of steps 3 to 5: that of step 4 has been checked there."""
     queries = experiment.module.data_flow.queries(0)
     responses = lying(experiment.module.collect_responses(queries), by=0.05)
     generation = TrajectoryGeneration(
         reward=experiment.reward,
         algorithm=experiment.algorithm,
         parity=Parity(every=2, tolerance=0.01),
-        filling=Full(steps=steps),
+        filling=Always(steps=(3, 4, 5), is_full=is_full),
     )
     with pytest.raises(EngineMismatch) if is_due else contextlib.nullcontext():
-        generation.generate(replace(queries, step=5), responses, experiment.policy)
+        generation.generate(replace(queries, step=step), responses, experiment.policy)
+
+
+@pytest.mark.parametrize(("steps", "are_known"), [((3, 4, 5), True), ((5,), False)])
+def test_a_batch_is_measured_against_the_engine_if_any_of_its_steps_was_due(
+    built: Build, steps: tuple[int, ...], are_known: bool
+) -> None:
+    """A single update asks for no old log-probabilities, the metrics rollout/* do."""
+    single = built("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0")
+    queries = single.module.data_flow.queries(0)
+    generation = TrajectoryGeneration(
+        reward=single.reward,
+        algorithm=single.algorithm,
+        parity=Parity(every=2, tolerance=0.01),
+        filling=Always(steps=steps),
+    )
+    scored = generation.generate(replace(queries, step=5), single.module.collect_responses(queries), single.policy)
+    assert scored.trajectory is not None
+    assert (scored.trajectory.old_logprobs is not None) == are_known
 
 
 def test_groups_of_several_steps_have_the_log_probabilities_that_they_had_in_their_own_steps(experiment: Experiment) -> None:

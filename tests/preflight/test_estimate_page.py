@@ -17,7 +17,16 @@ from vlm_rl.datasets.row_check import RowProblem
 from vlm_rl.preflight.cache import Cache
 from vlm_rl.preflight.data_page import rows_table
 from vlm_rl.preflight.device import Device, device_of, num_bytes, num_ranks
-from vlm_rl.preflight.estimate_page import in_words, judge_room, memory_table, not_counted, size, time_lines, too_large
+from vlm_rl.preflight.estimate_page import (
+    in_words,
+    judge_room,
+    memory_table,
+    not_counted,
+    size,
+    time_lines,
+    too_large,
+    while_waiting,
+)
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
 from vlm_rl.preflight.overlap import overlap
 from vlm_rl.preflight.pictures import look_at, named
@@ -73,6 +82,7 @@ def test_a_cpu_that_nobody_asked_for_is_no_reason_to_refuse_the_run() -> None:
 def test_what_is_not_counted_is_said() -> None:
     assert "CUDA context" in not_counted(device(1, on_gpu=True))
     assert "libraries themselves (about 1 GiB)" in not_counted(device(1))
+    assert "the images of up to 12 queries of all ranks, about 3.0 MiB" in while_waiting(12, image_bytes=2**18)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import resolvers
-from vlm_rl.commands.check_algorithm import check_update_sizes, checked_algorithm
+from vlm_rl.commands.check_algorithm import checked_algorithm
 from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.searchpath import as_overrides
@@ -89,10 +89,9 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
 
 
 def build(cfg: DictConfig) -> Experiment:
-    """Instantiates in reading order; nothing is trained yet."""
+    """Instantiates in reading order; nothing is trained yet. What only training would refuse is for `check_training`."""
     check_seed(cfg.seed)
-    algorithm = checked_algorithm(cfg)  # first: what cannot be combined is said before anything is loaded
-    check_update_sizes(cfg, algorithm)
+    algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
     policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)

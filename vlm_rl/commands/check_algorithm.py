@@ -1,40 +1,59 @@
 """Whether an algorithm fits the engine, the reward and the sizes of its experiment: said before anything is loaded.
 
-What an algorithm can say of itself is checked by its constructor; here is what only the whole config shows.
+What an algorithm can say of itself is checked by its constructor; here is what only the whole config shows. A run that was trained
+can be evaluated whatever training has come to refuse since: that stands in `check_training`.
 """
 
+import json
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
 from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.datasets.dataset import check_shares
-from vlm_rl.pipeline.step4_policy_update import check_divides
-from vlm_rl.rewards.length import TruncationTerm
+from vlm_rl.pipeline.step4_policy_update import check_minibatches
+from vlm_rl.rewards.length import LengthTerm, TruncationTerm
 from vlm_rl.rollout.solution_engine import SolutionEngine
 
 PARTS = {  # of an algorithm: a file to choose, and how it is switched off
     "dynamic_sampling": ("dapo", "algorithm.dynamic_sampling=null"),
     "rollout_correction": ("truncate", "algorithm/rollout_correction=none"),
 }
+KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", NoneType: "null"}  # of a setting, in words
+
+
+def check_training(cfg: DictConfig) -> None:
+    """All that training refuses of an algorithm in its experiment."""
+    algorithm = checked_algorithm(cfg)
+    check_combinations(cfg, algorithm)
+    check_update_sizes(cfg, algorithm)
 
 
 def checked_algorithm(cfg: DictConfig) -> Algorithm:
-    """The algorithm; a combination of keys that would do something else than it says is an error."""
+    """The algorithm; settings that it cannot be built from are an error that names them."""
     _check_parts(cfg.algorithm)
     _check_batch(cfg.dataset)
+    _check_kinds(cfg.algorithm, key="algorithm")
     algorithm: Algorithm = instantiate(cfg.algorithm)
+    return algorithm
+
+
+def check_combinations(cfg: DictConfig, algorithm: Algorithm) -> None:
+    """A combination of keys that would train otherwise than it says is an error."""
     _check_responses(cfg, algorithm)
     _check_dynamic_sampling(cfg, algorithm)
     _check_score(cfg, algorithm)
-    return algorithm
 
 
 def check_update_sizes(cfg: DictConfig, algorithm: Algorithm) -> None:
     """Queries shared out over ranks, and responses over optimizer steps."""
     check_shares(cfg.dataset.batch_size, num_ranks=ranks_of(cfg.trainer))
-    check_divides(algorithm.groups_of_update(cfg.dataset.batch_size) * algorithm.group_size, algorithm.num_minibatches)
+    check_minibatches(algorithm, batch_size=cfg.dataset.batch_size)
 
 
 def _check_parts(algorithm: DictConfig) -> None:
@@ -49,10 +68,40 @@ def _check_parts(algorithm: DictConfig) -> None:
 
 
 def _check_batch(dataset: DictConfig) -> None:
-    if dataset.batch_size < 1:  # before conf/algorithm/ divides it
+    for key, hint in (("batch_size", int), ("ppo_batch_size", int | None)):  # before conf/algorithm/ divides one by the other
+        _check_kind(dataset.get(key), hint, key=f"dataset.{key}")
+    if dataset.batch_size < 1:
         raise ValueError(
             f"dataset.batch_size={dataset.batch_size} is no batch: it is 1 query or more, as dataset.batch_size=8."
         )
+
+
+def _check_kinds(node: DictConfig, *, key: str) -> None:
+    """Settings of an algorithm, its own and of its parts, by the fields of their classes; from outside of this package too."""
+    made = _class_of(node)
+    if not is_dataclass(made):
+        return
+    try:
+        hints = get_type_hints(made)
+    except NameError:  # of a class that imports what it names for type checkers alone
+        return
+    for field in fields(made):
+        if field.name not in node or OmegaConf.is_missing(node, field.name):
+            continue  # for `instantiate` to explain
+        value, place = node[field.name], f"{key}.{field.name}"
+        if isinstance(value, DictConfig):
+            _check_kinds(value, key=place)
+        else:
+            _check_kind(value, hints[field.name], key=place)
+
+
+def _check_kind(value: object, hint: Any, *, key: str) -> None:
+    """A value of another type than a plain one, or a union of plain ones, asks for."""
+    wanted = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    fits = type(value) in wanted or (type(value) is int and float in wanted)
+    if set(wanted) <= KINDS.keys() and not fits:
+        shown = json.dumps(value) if value is None or isinstance(value, bool) else value
+        raise ValueError(f"{key}={shown}, but it takes {' or '.join(KINDS[kind] for kind in wanted)}.")
 
 
 def _check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
@@ -80,21 +129,27 @@ def _check_dynamic_sampling(cfg: DictConfig, algorithm: Algorithm) -> None:
 
 
 def _check_score(cfg: DictConfig, algorithm: Algorithm) -> None:
-    """The penalty for a response without EOS must have a place to stand."""
+    """The penalty for a long response, or one without EOS, must have a place to stand."""
     if not (isinstance(algorithm, ReinforcePlusPlus) and algorithm.score_at == "eos"):
         return
     for key, weighted in (cfg.reward.get("terms") or {}).items():
-        if weighted.weight and _makes(weighted.term, TruncationTerm):
+        if weighted.weight and (_makes(weighted.term, TruncationTerm) or _makes(weighted.term, LengthTerm)):
             raise ValueError(
-                f"reward.terms.{key} is for responses that were cut off, but with algorithm.score_at=eos only a response that ended "
-                f"has a score. Set algorithm.score_at=last_token, or reward.terms.{key}.weight=0."
+                f"reward.terms.{key} is against long responses, but with algorithm.score_at=eos those that were cut off, the longest, "
+                f"have no score. Set algorithm.score_at=last_token, or reward.terms.{key}.weight=0."
             )
 
 
 def _makes(node: DictConfig, kind: type) -> bool:
-    """Whether a config builds objects of a class, without building one. An unknown _target_ is for `instantiate` to explain."""
+    """Whether a config builds objects of a class, without building one."""
+    made = _class_of(node)
+    return made is not None and issubclass(made, kind)
+
+
+def _class_of(node: DictConfig) -> type | None:
+    """What a config builds; None where that is no class. An unknown _target_ is for `instantiate` to explain."""
     try:
         target = get_object(node._target_)
     except (ImportError, ValueError):
-        return False
-    return isinstance(target, type) and issubclass(target, kind)
+        return None
+    return target if isinstance(target, type) else None

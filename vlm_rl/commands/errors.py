@@ -18,6 +18,10 @@ from vlm_rl.commands.paths import CONF_DIR
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
+RENAMED = {  # the last word of a key that was: the one that is, and its values
+    "scale_by_std": ("scale_by", "group (was true) or none (was false)"),
+    "buffer_length": ("buffer_share", "a share of max_length in place of a number of tokens, as 0.2"),
+}
 EXIT_CODE = 2
 INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
@@ -60,6 +64,8 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown and (told := _renamed(f"{_key_of(outer)}.{unknown[1]}")):
+            return told
         advice = f". Leave {_key_of(outer)}.{unknown[1]} out." if unknown else ""
         return f"{error} (built from the config key {_key_of(outer)!r}){advice}"
     if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
@@ -91,9 +97,41 @@ def _of_model_name(text: str) -> str | None:
 
 
 def _switched_off(words: list[str]) -> str:
-    """Where null was to choose a file for a part."""
-    dotted = [word.replace("/", ".") for word in words if re.fullmatch(r"\w+/[\w/]+=null", word)]
-    return f"A slash chooses a file; a part is switched off with dots: {' '.join(dotted) or 'GROUP.PART=null'}."
+    """Where null was to choose a file: what to type instead of each word."""
+    chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word) and _is_group(word)]
+    told = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
+    return " ".join(told) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
+
+
+def _is_group(word: str) -> bool:
+    group = re.split("[@=]", word)[0]
+    return "/" in group or Path(CONF_DIR, group).is_dir()
+
+
+def _instead(choice: str) -> str:
+    """A reward term is deleted; other parts are null, or `none`, or are always there."""
+    group, _, package = choice.partition("@")
+    *above, part = group.split("/")
+    options = sorted(file.stem for file in Path(CONF_DIR, group).glob("*.yaml"))
+    if package:
+        return f"Leave that out by ~{package}."
+    if "none" in options:
+        return f"Switch that off by {group}=none."
+    if above and (not options or any(part in OmegaConf.load(file) for file in Path(CONF_DIR, *above).glob("*.yaml"))):
+        return f"A part is switched off with dots: {group.replace('/', '.')}=null."
+    return f"Choose one: {', '.join(f'{group}={option}' for option in options)}."
+
+
+def _renamed(key: str) -> str | None:
+    """What a key of old is called now. It may have been typed for a run that is only evaluated today."""
+    *place, name = key.split(".")
+    if name not in RENAMED:
+        return None
+    now, values = RENAMED[name]
+    told = f"{key} is now {'.'.join([*place, now])}: {values}."
+    if name in " ".join(sys.argv[1:]):
+        return told
+    return f"{told} It stands in a config of yours, or in the `overrides` of the run's manifest.json: change it there."
 
 
 def _key_of(error: Exception) -> str:
@@ -124,6 +162,8 @@ def composition_message(error: BaseException) -> str:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
+    if told := _renamed(asked):
+        return told
     if owners := _owners(asked):
         return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
     known = list(_known_keys())

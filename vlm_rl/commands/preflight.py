@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.build import check_seed
-from vlm_rl.commands.check_algorithm import checked_algorithm
+from vlm_rl.commands.check_algorithm import check_combinations, checked_algorithm
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
@@ -30,7 +30,7 @@ from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.part_table import part_table
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
-from vlm_rl.pipeline.step4_policy_update import check_divides
+from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.preflight.blueprint import blueprint
 from vlm_rl.preflight.data_page import data_page
 from vlm_rl.preflight.prompt_shapes import longest, typical
@@ -69,6 +69,7 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     """In reading order, each as soon as it is known."""
     check_seed(cfg.seed)
     algorithm = checked_algorithm(cfg)
+    check_combinations(cfg, algorithm)
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
     optimization: Optimization = instantiate(cfg.model.optimization)
@@ -147,7 +148,7 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
         lambda: check_precision(cfg.trainer),
         lambda: check_devices(cfg.trainer) if is_here else None,
         lambda: dataset.check_sizes(num_ranks=ranks_of(cfg.trainer)),
-        lambda: check_divides(dataset.batch_size * algorithm.group_size, algorithm.num_minibatches),
+        lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
         scheme.check_endpoint,
         lambda: scheme.check_epochs(dataset.epochs),
         lambda: parts.check_engine(vlm, engine=type(engine).__name__, carries=engine.carries),

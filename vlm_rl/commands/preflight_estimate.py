@@ -17,7 +17,7 @@ from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.device import device_of
-from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
+from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines, while_waiting
 from vlm_rl.preflight.machine import measured
 from vlm_rl.preflight.memory import trace
 from vlm_rl.preflight.shapes import PromptShape
@@ -62,6 +62,8 @@ def estimates(
         return
     yield memory_table(traced.memory, device=device)
     yield not_counted(device)
+    if algorithm.dynamic_sampling is not None:
+        yield while_waiting(algorithm.groups_of_update(dataset.batch_size) - 1, image_bytes=traced.waiting_bytes)
     yield from not_estimated(cfg, ranks=ranks)
     yield from judge_room(traced.memory, device=device, verdict=verdict)
     if not device.is_here:

@@ -25,8 +25,12 @@ def is_named(study: str) -> bool:
     return study != os.environ.get(STUDY_VARIABLE)
 
 
-def minibatches(batch_size: int, ppo_batch_size: int) -> int:
+def minibatches(batch_size: int, ppo_batch_size: int | None) -> int:
     """Optimizer steps that share a batch; sizes that do not divide are an error that names the nearest ones."""
+    if ppo_batch_size is None:
+        raise ValueError(
+            "dataset.ppo_batch_size=null. Set it, or the optimizer steps themselves, as algorithm.num_minibatches=1."
+        )
     if ppo_batch_size > 0 and batch_size % ppo_batch_size == 0:
         return batch_size // ppo_batch_size
     divisors = [size for size in range(1, batch_size + 1) if batch_size % size == 0]

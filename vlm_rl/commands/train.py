@@ -24,6 +24,7 @@ from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers
 from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
+from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
@@ -63,6 +64,7 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
             return
     check_precision(cfg.trainer)
     check_devices(cfg.trainer)
+    check_training(cfg)
     experiment = build(cfg)
     try:
         experiment.dataset.check_sizes(num_ranks=ranks_of(cfg.trainer))

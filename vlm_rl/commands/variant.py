@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 MAX_LENGTH = 80
 NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
+ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
 NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
@@ -20,4 +21,4 @@ def variant(overrides: Sequence[str]) -> str:
 
 def _belongs(override: str) -> bool:
     key = re.split(r"[=@]", override.lstrip("+~"))[0]
-    return key.split(".")[0].split("/")[0] not in ("hydra", *NOT_PART_OF_IT)
+    return key not in ONLY_STOPS and key.split(".")[0].split("/")[0] not in ("hydra", *NOT_PART_OF_IT)

@@ -1,7 +1,6 @@
 """What should not happen in a healthy run, as pure functions of the lines that training logs. Thresholds: conf/alerts.
 
-A rule is about a mean over the last `window` steps, so that one odd batch is no alert. Lines without its metric (SFT writes
-no answers of its own, a single update needs no old log-probabilities) say nothing: a rule never speaks of what was not measured.
+A rule is about a mean over the last `window` steps, so that one odd batch is no alert. Lines without its metric say nothing.
 """
 
 import math
@@ -80,7 +79,8 @@ class LengthExplosion:
             return None
         return (
             f"Responses of the last {self.window} steps have {length:.0f} tokens, {length / start:.1f} times the {start:.0f} of the "
-            f"first ones (limit {self.largest_factor:g} times). Read some: if they ramble or repeat, add the reward term `length`."
+            f"first ones (limit {self.largest_factor:g} times). Read some: if they ramble or repeat, add the reward term `length` "
+            "(with algorithm.score_at=last_token where that is a key)."
         )
 
 
@@ -97,7 +97,7 @@ class Truncation:
             return None
         return (
             f"{share:.0%} of the responses of the last {self.window} steps were cut off (limit {self.largest_share:.0%}). "
-            "Raise dataset.max_new_tokens, or reward shorter responses (reward term `truncation`)."
+            "Raise dataset.max_new_tokens, or add the reward term `truncation` (with algorithm.score_at=last_token where that is a key)."
         )
 
 

@@ -18,7 +18,6 @@ from vlm_rl.masking import pooled
 from vlm_rl.rewards.reward import RewardScores
 from vlm_rl.types import Trajectory
 
-
 SOLVED = (
     "All of them are right: the model has solved these training questions, and nothing more can be learned from them. "
     "Take the last checkpoint as the result (evaluate.py checkpoint=...), or train on harder questions (dataset, dataset.filter)."
@@ -144,7 +143,7 @@ class BatchFilling:
             f"{self._group_size} responses only {self._waiting} differ in {metric}, and an update needs {self._update_size} that do "
             f"(dataset.batch_size x algorithm.dynamic_sampling.update_share). The mean {metric} of the others is {mean:.3g}. "
             f"{SOLVED if metric == 'accuracy' and mean == 1 else CAUSES} "
-            "With a larger patience the same command goes on from the last checkpoint."
+            "With a larger patience the same command goes on from its last checkpoint."
         )
 
 

@@ -43,7 +43,7 @@ class PolicyUpdate:
         self._algorithm, self._seed = algorithm, seed
         self._num_responses = algorithm.groups_of_update(batch_size) * algorithm.group_size
         self._max_skipped, self._skipped_in_a_row = max_skipped_updates, 0
-        check_divides(self._num_responses, algorithm.num_minibatches)
+        check_minibatches(algorithm, batch_size=batch_size)
 
     def update(self, trajectory: Trajectory | None, policy: Policy, stepper: Stepper, *, step: int) -> UpdateStats:
         """All optimizer steps of one generation step; none where nothing has been sampled to learn from yet."""
@@ -144,13 +144,23 @@ def token_sums(result: AlgorithmLoss, micro: Trajectory, entropy: Tokens) -> Ten
     return torch.stack([mask.sum().double(), result.loss.detach().double(), *sums])
 
 
-def check_divides(num_responses: int, num_minibatches: int) -> None:
+STEP = "a generation step (dataset.batch_size x algorithm.group_size)"
+FILLED = "an update (algorithm.dynamic_sampling.update_share of dataset.batch_size, rounded down, x algorithm.group_size)"
+
+
+def check_minibatches(algorithm: Algorithm, *, batch_size: int) -> None:
+    """Whether the optimizer steps share out the responses that an update learns from, all that were sampled or fewer."""
+    num_responses = algorithm.groups_of_update(batch_size) * algorithm.group_size
+    check_divides(num_responses, algorithm.num_minibatches, of=STEP if algorithm.dynamic_sampling is None else FILLED)
+
+
+def check_divides(num_responses: int, num_minibatches: int, *, of: str = STEP) -> None:
     """Sizes that do not divide are an error that names the nearest ones."""
     if num_minibatches > 0 and num_responses % num_minibatches == 0:
         return
     divisors = [n for n in range(1, num_responses + 1) if num_responses % n == 0]
     nearest = sorted(divisors, key=lambda n: abs(n - num_minibatches))[:2]
     raise ValueError(
-        f"algorithm.num_minibatches={num_minibatches} does not divide the {num_responses} responses of a generation step "
-        f"(dataset.batch_size x algorithm.group_size). The nearest that do: {', '.join(map(str, sorted(nearest)))}."
+        f"algorithm.num_minibatches={num_minibatches} does not divide the {num_responses} responses of {of}. "
+        f"The nearest that do: {', '.join(map(str, sorted(nearest)))}."
     )

@@ -89,6 +89,7 @@ class Traced:
 
     policy: Policy
     phases: tuple[Phase, ...]
+    waiting_bytes: int  # of the pictures of a typical prompt, in the host's memory while a group waits for an update
 
     @property
     def memory(self) -> MemoryEstimate:
@@ -106,4 +107,5 @@ def trace(make: Callable[[], Policy], *, workload: Workload) -> Traced:
     `make` builds the policy of the run with `untrained=True`: its config and processor are read, its weights neither read nor drawn.
     """
     tracer = Tracer(make=make, workload=workload)
-    return Traced(policy=tracer.policy, phases=tuple(tracer.trace()))
+    phases = tuple(tracer.trace())
+    return Traced(policy=tracer.policy, phases=phases, waiting_bytes=tracer.waiting_bytes)

@@ -93,6 +93,11 @@ class Tracer:
         del buckets
         return self._phases
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of the pictures of a typical prompt as a group keeps them while it waits: features where a frozen tower has seen them."""
+        return self._feature_bytes or self._pixel_bytes
+
     def _buckets(self) -> list[Tensor]:
         """What several ranks add up their gradients in: kept beside the gradients for the whole run."""
         buckets = [torch.empty_like(p) for p in self.policy.parameters() if p.requires_grad and self._workload.num_ranks > 1]
