@@ -76,7 +76,7 @@ def test_the_page_names_every_method_that_there_is_to_override() -> None:
 
 
 def test_the_weight_is_capped_and_every_token_keeps_its_gradient(built: PolicyGradient) -> None:
-    """Two responses of one token: scores 1 and 0 are advantages of +-0.5 / (sqrt(0.5) + 1e-4); ratios e^2 = 7.4 > 5 and 1."""
+    """Eight responses of one token, four of them right: advantages of +-0.5 / (sqrt(2 / 7) + 1e-4); the first ratio is e^2 = 7.4 > 5."""
     batch = bare([1, 1] + [1] * 6, scores=[1.0, 0.0] * 4, old=torch.full((8, 1), -3.0), weights=torch.full((8, 1), 0.125))
     logprobs = torch.tensor([[-1.0], *[[-3.0]] * 7], requires_grad=True)
     result = built.loss(logprobs, batch, built.advantages(batch))
@@ -133,7 +133,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(ROOT / "train.py"), *words, *SMALL]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = (folder / "outputs" / "cispo").glob("algorithm-cispo*/seed-0")
+    (made,) = (folder / "outputs" / "try").glob("algorithm-cispo*/seed-0")
     return made
 
 

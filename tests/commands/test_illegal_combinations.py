@@ -48,7 +48,7 @@ COMBINATIONS = (
     ),
     Illegal(
         typed="algorithm/dynamic_sampling=dapo",
-        told="algorithm/dynamic_sampling keeps groups whose responses differ in score, but algorithm.group_size=1 makes no groups",
+        told="algorithm/dynamic_sampling keeps groups whose responses differ, but algorithm.group_size=1 makes no groups",
         fixes=("algorithm.group_size=8", "algorithm.dynamic_sampling=null"),
     ),
     Illegal(

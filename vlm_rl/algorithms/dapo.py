@@ -1,6 +1,6 @@
 """DAPO (Yu et al., 2025, arXiv 2503.14476): GRPO for long reasoning, four changes.
 
-    A = (r - mean of the group) / (std of the group + std_epsilon);   loss = mean over all tokens of the batch
+    A = (r - mean of the group) / (std of the group + std_epsilon);   loss = mean over all tokens of the mini-batch
 
 1. clip-higher: `clip_high` above `clip_low`, so that unlikely tokens can still grow; 2. dynamic sampling: groups whose responses are all as
 good as one another are dropped, and the update waits for others (pipeline/batch_filling.py); 3. every token counts the same, however long

@@ -38,7 +38,7 @@ class PolicyGradient(Algorithm):
         self.check(self.kl_loss_estimator in KL_LOSSES, "kl_loss_estimator", why, "k3")
         if self.dynamic_sampling is not None and self.group_size < 2:
             raise ValueError(
-                f"algorithm/dynamic_sampling keeps groups whose responses differ in score, but algorithm.group_size={self.group_size} "
+                f"algorithm/dynamic_sampling keeps groups whose responses differ, but algorithm.group_size={self.group_size} "
                 "makes no groups. Set algorithm.group_size=8, or switch it off by algorithm.dynamic_sampling=null."
             )
         if self.ratio_is_of_responses and self.rollout_correction.active and self.rollout_correction.level == "token":
