@@ -1,7 +1,7 @@
 """Dynamic sampling (DAPO: Yu et al., 2025, arXiv 2503.14476, Sec. 3.2): groups whose responses are all as good as one another are dropped.
 
-Where the score is the accuracy their advantages are zero, and they would only thin out the batch. Here is which groups differ; pipeline/batch_filling.py
-fills batches with those that do.
+Where the score is the accuracy their advantages are zero, and they would only thin out the batch. Here is which groups differ;
+pipeline/batch_filling.py fills batches with those that do.
 """
 
 import math
