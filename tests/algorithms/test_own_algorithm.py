@@ -122,12 +122,17 @@ def test_it_has_the_properties_of_the_shipped_ones(
     holds(name="cispo")
 
 
+def typed_lines() -> list[str]:
+    """The trainings that the page tells people to type."""
+    return [line for line in PAGE.splitlines() if line.startswith("PYTHONPATH=. vlm-rl-train ")]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that the command of the page makes, small, in a folder that holds nothing but the two files."""
     folder = tmp_path_factory.mktemp("mine")
     shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    (line,) = (line for line in PAGE.splitlines() if line.startswith("PYTHONPATH=. vlm-rl-train "))
+    (line,) = (line for line in typed_lines() if "experiment=smoke" in line)
     path, _, *words = shlex.split(line)
     environment = os.environ | dict([path.split("=")]) | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train.py"), *words, *SMALL]
@@ -152,6 +157,14 @@ def test_it_trains_by_the_command_of_the_page_from_another_folder(run: Path) -> 
     moved = [float(weight.abs().max()) for name, weight in adapter.items() if "lora_B" in name]  # 0 before training
     assert moved
     assert min(moved) > 0
+
+
+def test_the_study_of_the_page_declares_what_it_is_compared_with() -> None:
+    (line,) = (line for line in typed_lines() if "experiment=algorithms" in line)
+    words = [word for word in shlex.split(line)[2:] if not word.startswith(("hydra.searchpath", "algorithm="))]
+    cfg: Any = composed([*words, "algorithm=cispo"], searchpath=[f"file://{EXAMPLE / 'conf'}"])
+    assert (cfg.evaluation.scheme.endpoint.reference, cfg.algorithm._target_, cfg.study) == ("grpo", "cispo.Cispo", "cispo")
+    assert "algorithm=cispo,grpo" in line
 
 
 def test_it_is_judged_and_corrected_like_any_other(built: PolicyGradient) -> None:
