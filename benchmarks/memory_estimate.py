@@ -33,7 +33,7 @@ from hydra.utils import instantiate
 from memory_cases import CASES, Case, overrides_of, rows_of, workload_of
 
 from vlm_rl.commands.build import Experiment, build, composed
-from vlm_rl.memory import peak_bytes
+from vlm_rl.device import peak_bytes
 from vlm_rl.models import parts
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight import phases

@@ -72,6 +72,7 @@ class VLMReinforcement(lightning.LightningModule):
         self._collection, self._generation, self._update = collection, generation, update
         self.stopwatch, self.progress, self._num_updates = stopwatch, progress, num_updates
         self.last_step: GenerationStep | None = None
+        self.stop_is_asked = False  # by a signal, on this rank; callbacks/interruption.py
 
     def on_fit_start(self) -> None:
         """Which rows are this rank's; and, before anything is learned, the reference where no adapter can be switched off."""
@@ -88,11 +89,11 @@ class VLMReinforcement(lightning.LightningModule):
         if steps and self.trainer.is_global_zero:
             print(f"Groups waited for an update: {len(steps)} generation steps are sampled again.", flush=True)
         for step in steps:
-            if strategy.reduce_boolean_decision(self.trainer.should_stop, all=False):
+            if strategy.reduce_boolean_decision(self.trainer.should_stop or self.stop_is_asked, all=False):
                 self.trainer.should_stop = True  # on every rank, so none begins a step with half of what waited
                 return
             with strategy.precision_plugin.train_step_context():  # Lightning's own around training_step
-                queries = self.policy.look(self.data_flow.queries(step).to(self.device))
+                queries = self.policy.look(self.data_flow.queries(step))
                 self.generate_trajectory(queries, self.collect_responses(queries))
 
     def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`

@@ -1,11 +1,20 @@
-"""What the ranks of a run tell each other besides gradients."""
+"""What the ranks of a run tell each other besides gradients: objects, by the processor's own group (gloo), whatever trains."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import torch.distributed as dist
+from filelock import FileLock, Timeout
+
+T = TypeVar("T")
+SECONDS_OF_A_TRY = 60.0  # far below the time limit of any collective
 
 
 def is_distributed() -> bool:
-    """More than this one process."""
+    """Whether this process belongs to a group of ranks."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -14,15 +23,72 @@ def rank() -> int:
     return dist.get_rank() if is_distributed() else 0
 
 
+def is_first() -> bool:
+    """Whether this process writes the files and decides what all ranks do."""
+    return rank() == 0
+
+
 def num_ranks() -> int:
     """How many processes train together."""
     return dist.get_world_size() if is_distributed() else 1
 
 
+def from_first(value: T) -> T:
+    """What the first rank says, on every rank; the others' own value does not count. Every rank must come here."""
+    if not is_distributed():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all ranks, rank by rank, on every rank."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * num_ranks()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is set on one rank at least: the same answer on every rank."""
+    return any(gathered(flag))
+
+
 def gather_table(table: pa.Table) -> pa.Table:
     """The rows of all ranks, rank after rank, on every rank."""
-    if not is_distributed():
-        return table
-    tables: list[pa.Table] = [None] * num_ranks()
-    dist.all_gather_object(tables, table)
-    return pa.concat_tables(tables)
+    return pa.concat_tables(gathered(table))
+
+
+@contextlib.contextmanager
+def in_turn(*, place: int, num_places: int) -> Iterator[None]:
+    """One process of a machine after the other, so that only one of them fills the host's memory at a time.
+
+    `place`: this process among the `num_places` of its machine. Every rank must come here.
+    """
+    for turn in range(num_places):
+        if turn == place:
+            yield
+        from_first(None)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The first rank holds a file lock for all of them. Until it has it the others hear of it every minute, so that no
+    collective waits as long as the holder may work."""
+    lock = FileLock(path)
+    while not from_first(is_first() and _is_taken(lock)):
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_taken(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=SECONDS_OF_A_TRY)
+    except Timeout:
+        return False
+    return True

@@ -5,12 +5,19 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
+import torch
+
+from vlm_rl.device import synchronise
+
+CPU = torch.device("cpu")
+
 
 class Stopwatch:
-    """One for each run, handed to whoever is measured."""
+    """One for each run, handed to whoever is measured. `device`: what has to have finished before a stretch is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, device: torch.device = CPU) -> None:
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._device = device
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
@@ -18,6 +25,7 @@ class Stopwatch:
         begun = time.perf_counter()
         try:
             yield
+            synchronise(self._device)  # a GPU computes on while the program is in the next stretch
         finally:
             self._seconds[name] += time.perf_counter() - begun
 

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 
+from vlm_rl import ranks
 from vlm_rl.callbacks.checkpoint_note import write_note
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.models.policy import Policy
@@ -64,7 +65,7 @@ class Checkpoint(lightning.Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
-        if module.progress.generation_steps and not self._path(module).exists():
+        if module.progress.generation_steps and not ranks.from_first(self._path(module).exists()):
             self._save(trainer, module)
 
     def _path(self, module: VLMReinforcement) -> Path:

@@ -1,19 +1,19 @@
 """Evaluation before the first step (Vanilla) and after every so many epochs."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
+from vlm_rl import ranks
 from vlm_rl.callbacks.recorder import log
+from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.endpoint import for_pick
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
-from vlm_rl.memory import peak_bytes
+from vlm_rl.evaluation.settings import GenerationSetting
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, write_table
 
@@ -45,16 +45,8 @@ class EvaluationSchedule(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            with self._one_at_a_time(trainer):
+            with ranks.locked(self._vanilla.path / ".evaluating"):  # by arms of a seed that start together; a killed one lets go
                 self._evaluate(trainer, module, self._vanilla)
-
-    @contextlib.contextmanager
-    def _one_at_a_time(self, trainer: lightning.Trainer) -> Iterator[None]:
-        """Arms of a seed that start together must not evaluate the same untrained model twice; a killed one lets go."""
-        lock = FileLock(self._vanilla.path / ".evaluating") if trainer.is_global_zero else contextlib.nullcontext()
-        with lock:
-            trainer.strategy.barrier()
-            yield
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,29 +66,30 @@ class EvaluationSchedule(lightning.Callback):
         with module.stopwatch.measure("evaluation"):
             tables = {
                 (split, setting.name): self._table(
-                    trainer, module, folder.path / evaluation_file(round(progress.epoch), split, setting.name), split, setting
+                    module, folder.path / evaluation_file(round(progress.epoch), split, setting.name), split, setting
                 )
                 for split, setting in scheme.cells
             }
         line = {"event": "evaluation", **progress.axes, **metrics(tables, settings=scheme.settings)}
         if trainer.is_global_zero:
             self._folder.append("metrics.jsonl", line)
-            cost = {"event": "evaluation", "generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
+            peak = peak_bytes(module.policy.device)
+            cost = {"event": "evaluation", "generation_steps": progress.generation_steps, "memory/peak_bytes": peak}
             seconds = module.stopwatch.read()
             self._folder.append("cost.jsonl", cost | {f"time/{name}": value for name, value in seconds.items()})
             log(trainer.loggers, line, step=progress.generation_steps)
         return line
 
-    def _table(self, trainer: lightning.Trainer, module: VLMReinforcement, file: Path, split: str, setting: Any) -> pa.Table:
-        if file.exists():
-            return pq.read_table(file)
+    def _table(self, module: VLMReinforcement, file: Path, split: str, setting: GenerationSetting) -> pa.Table:
+        """On every rank. The first one says whether it is there already: a network file system may tell others otherwise."""
+        if (known := ranks.from_first(pq.read_table(file) if ranks.is_first() and file.exists() else None)) is not None:
+            return known
         progress = module.progress
         table = self._evaluator.evaluate(
             module.policy, split=split, setting=setting, epoch=progress.epoch, generation_steps=progress.generation_steps
         )
-        if trainer.is_global_zero:
+        if ranks.is_first():
             write_table(file, table)
-        trainer.strategy.barrier()
         return table
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import lightning
 
+from vlm_rl import ranks
+from vlm_rl.module import reinforcement
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(lightning.Callback):
-    """Asks the trainer to stop after the running step."""
+    """Listens from the first moment of training on. Whichever rank hears the signal, `Agreement` stops all of them."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -24,8 +27,7 @@ class Interruption(lightning.Callback):
         def listen(number: int, _: FrameType | None) -> None:
             if self.requested and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.requested = True
-            trainer.should_stop = True
+            self.requested = reinforcement(pl_module).stop_is_asked = True
             print(
                 f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint. Once more stops at once.", flush=True
             )
@@ -36,3 +38,22 @@ class Interruption(lightning.Callback):
         for name, handler in self._before.items():
             signal.signal(name, handler)
         self._before = {}
+
+
+class Agreement(lightning.Callback):
+    """The last one of each step: a signal that one rank heard stops every rank, before any of them begins the next step."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._agree(trainer)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._agree(trainer)
+
+    def _agree(self, trainer: lightning.Trainer) -> None:
+        if ranks.any_of(self._interruption.requested):
+            self._interruption.requested = trainer.should_stop = True

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from vlm_rl import ranks
 from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
-from vlm_rl.memory import peak_bytes
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.pipeline.batch_filling import SamplingCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
@@ -49,7 +49,7 @@ class Recorder(lightning.Callback):
         line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
-        cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes()}
+        cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes(module.policy.device)}
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
         if step.scored.counts is not None:

@@ -14,11 +14,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import resolvers
 from vlm_rl.commands.check_algorithm import checked_algorithm
 from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.placement import Placement, place
 from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
@@ -26,6 +28,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.models import parts
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.precision import set_precision_of_products
 from vlm_rl.module import Progress, VLMReinforcement
 from vlm_rl.pipeline.batch_filling import BatchFilling
 from vlm_rl.pipeline.step1_data_flow import DataFlow
@@ -88,13 +91,18 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
             GlobalHydra.instance().initialize(around)
 
 
-def build(cfg: DictConfig) -> Experiment:
-    """Instantiates in reading order; nothing is trained yet. What only training would refuse is for `check_training`."""
+def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
+    """Instantiates in reading order, the model on its device; nothing is trained yet. What only training would refuse is for
+    `check_training`."""
+    placement = placement or place(cfg.trainer)
     check_seed(cfg.seed)
     algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
-    policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+    set_precision_of_products(tf32=cfg.tf32)
+    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
+        policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+        policy.to(placement.device)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
     for used in (engine, evaluation_engine):
@@ -109,7 +117,7 @@ def build(cfg: DictConfig) -> Experiment:
         prompts=encoder.prompts,
         needs_solutions=not algorithm.learns_from_own_responses,
     )
-    dataset.check_sizes(num_ranks=1)
+    dataset.check_sizes(num_ranks=placement.num_ranks)
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )
@@ -143,7 +151,7 @@ def _module(
     encoder: PromptEncoder,
     reward: Reward,
 ) -> VLMReinforcement:
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(device=policy.device)
     parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
     settings = SamplingSettings(
         temperature=cfg.rollout.temperature,
@@ -184,9 +192,14 @@ def _filling(dataset: Dataset, algorithm: Algorithm, policy: Policy) -> BatchFil
     )
 
 
-def trainer_for(cfg: DictConfig, *, callbacks: list[lightning.Callback], loggers: list[Any]) -> lightning.Trainer:
+def trainer_for(
+    cfg: DictConfig, *, placement: Placement, callbacks: list[lightning.Callback], loggers: list[Any]
+) -> lightning.Trainer:
     """Lightning's trainer with our callbacks."""
-    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    accelerator = placement.accelerator
+    trainer: lightning.Trainer = instantiate(
+        cfg.trainer, accelerator=accelerator, callbacks=callbacks, logger=loggers or False
+    )
     return trainer
 
 
@@ -221,9 +234,9 @@ def arm_of(config: dict[str, Any]) -> str:
 
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
-    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "attention", "processor")}
+    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
     evaluation = _without_reference(config)["evaluation"]
-    relevant = [model, config["dataset"], evaluation, config["rollout"]["evaluation_engine"], config["num_threads"]]
+    relevant = [model, config["dataset"], evaluation, config["rollout"]["evaluation_engine"], config["num_threads"], config["tf32"]]
     text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)
     return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -180,3 +180,9 @@ def show(described: Mapping[tuple[str, str], Description], *, folder: Path, chec
     Console(width=None if console.is_terminal else WIDTH_IN_FILES).print(table)
     console.print(f"Every sample is in {folder}")
     console.print(f"As an arm of a report: python report.py studies='[...,\"{folder}\"]'")
+
+
+if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
+    from vlm_rl.commands.evaluate import main as command
+
+    command()

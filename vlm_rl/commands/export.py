@@ -205,3 +205,9 @@ def _push(api: HfApi, *, folder: Path, name: str, private: bool) -> str:
     address = str(api.create_repo(name, private=private, exist_ok=True))
     api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Exported by vlm-rl")
     return address
+
+
+if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
+    from vlm_rl.commands.export import main as command
+
+    command()

@@ -18,7 +18,7 @@ from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
-from vlm_rl.commands.trainer_check import check_devices, check_precision
+from vlm_rl.commands.placement import check_precision, check_strategy, place
 from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.commands.variant import variant
 from vlm_rl.datasets.dataset import Dataset
@@ -145,8 +145,9 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
     )
     is_here = cfg.preflight.device_memory is None
     checks: list[Callable[[], object]] = [
+        lambda: check_strategy(cfg.trainer),
         lambda: check_precision(cfg.trainer),
-        lambda: check_devices(cfg.trainer) if is_here else None,
+        lambda: place(cfg.trainer) if is_here else None,
         lambda: dataset.check_sizes(num_ranks=ranks_of(cfg.trainer)),
         lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
         scheme.check_endpoint,

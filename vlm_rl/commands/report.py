@@ -141,3 +141,9 @@ def compose_and_run(config: DictConfig) -> None:
 def main() -> None:
     """The command; a mistake is answered in words, with exit code 2."""
     explained(compose_and_run)
+
+
+if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
+    from vlm_rl.commands.report import main as command
+
+    command()

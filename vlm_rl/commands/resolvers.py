@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
+TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this process, which then shares the name of the study
 
 
 def register() -> None:

@@ -1,5 +1,6 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
+import json
 import secrets
 import sys
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from vlm_rl import ranks
 from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
 from vlm_rl.callbacks.completion_tables import CompletionTables
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
-from vlm_rl.callbacks.interruption import Interruption
+from vlm_rl.callbacks.interruption import Agreement, Interruption
 from vlm_rl.callbacks.logger_setup import LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
@@ -29,8 +31,8 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.trainer_check import check_devices, check_precision
-from vlm_rl.commands.trainer_ranks import ranks_of
+from vlm_rl.commands.placement import Placement, place, remarks
+from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
 
@@ -48,7 +50,7 @@ def _main(cfg: DictConfig) -> None:
 
 
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:
-    """One run, from its beginning or from its newest checkpoint to its end."""
+    """One run, from its beginning or from its newest checkpoint to its end, on all its ranks."""
     hush()
     if cfg.preflight.run:
         raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
@@ -56,30 +58,74 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
         torch.set_num_threads(cfg.num_threads)
     if not resolvers.is_named(cfg.study):
         print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
+    placement = place(cfg.trainer)
+    if not placement.are_started and is_finished(folder, cfg):
+        return  # before other ranks are started for nothing
+    check_name_is_shared(cfg.study, placement)
+    check_training(cfg)
+    with joined(placement, again=again("train", own=(f"hydra.run.dir={json.dumps(str(folder.path.absolute()))}",))):
+        if not ranks.from_first(ranks.is_first() and is_finished(folder, cfg)):
+            _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement)
+
+
+def check_name_is_shared(study: str, placement: Placement) -> None:
+    """Ranks that others started at their own times would each name the study by another second."""
+    if placement.num_ranks > 1 and placement.are_started and not resolvers.is_named(study) and not resolvers.TIME_IS_INHERITED:
+        raise ValueError("This study has no name, and each rank that torchrun or srun started would give it another: add study=NAME.")
+
+
+def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
+    """Whether nothing is left to do, which is said; a folder that holds another run is an error."""
     found = folder.manifest
     if found is not None:
         check_same_config(found, plain(cfg), folder)
         if found["status"] == "finished":
             print(f"{folder.path} is finished; nothing to do.", flush=True)
-            return
-    check_precision(cfg.trainer)
-    check_devices(cfg.trainer)
-    check_training(cfg)
-    experiment = build(cfg)
+            return True
+    return False
+
+
+def _train(cfg: DictConfig, folder: RunFolder, placement: Placement) -> None:
+    for remark in remarks(placement, cfg.trainer):
+        print(remark, flush=True)
+    experiment = build(cfg, placement=placement)
     try:
-        experiment.dataset.check_sizes(num_ranks=ranks_of(cfg.trainer))
         experiment.evaluator.scheme.check_endpoint()
         experiment.evaluator.scheme.check_epochs(experiment.dataset.epochs)
         if cfg.dry_run == "rollouts":
             show_rollouts(experiment)
         else:
-            _train(experiment, folder)
+            _fit(experiment, folder, placement)
     finally:
         experiment.reward.close()
 
 
-def _train(experiment: Experiment, folder: RunFolder) -> None:
+def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> None:
     cfg = experiment.cfg
+    told = ranks.from_first(_told(experiment, folder))
+    vanilla = vanilla_folder(folder, told)
+    if ranks.is_first():
+        folder.write_manifest(told)
+        begin_vanilla(vanilla, told)
+    around = around_the_loop(experiment, folder, vanilla=vanilla, told=told)
+    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
+        resume(experiment, folder, around.checkpoint)
+    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
+    trainer = trainer_for(cfg, placement=placement, callbacks=around.callbacks, loggers=loggers)
+    data_flow = experiment.module.data_flow
+    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
+    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
+        print(
+            f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
+        )
+        raise SystemExit(130 if around.interruption.requested else 0)
+    if ranks.is_first():
+        folder.write_manifest(told | {"status": "finished", "picked_step": around.schedule.best_step})
+        vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
+
+
+def _told(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
+    """The manifest of this run, which keeps its name in W&B over restarts."""
     hydra_config = HydraConfig.get()
     told = manifest(
         experiment,
@@ -88,21 +134,7 @@ def _train(experiment: Experiment, folder: RunFolder) -> None:
         overrides=hydra_config.overrides.task,
         config_name=str(hydra_config.job.config_name),
     )
-    told["wandb_id"] = (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)  # kept over restarts
-    folder.write_manifest(told)
-    around = around_the_loop(experiment, folder, vanilla=vanilla_folder(folder, told), told=told)
-    resume(experiment, folder, around.checkpoint)
-    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
-    trainer = trainer_for(cfg, callbacks=around.callbacks, loggers=loggers)
-    data_flow = experiment.module.data_flow
-    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
-    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
-        print(
-            f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
-        )
-        raise SystemExit(130 if around.interruption.requested else 0)
-    folder.write_manifest(told | {"status": "finished", "picked_step": around.schedule.best_step})
-    around.vanilla.write_manifest(around.vanilla.manifest | {"status": "finished"} if around.vanilla.manifest else {})
+    return told | {"wandb_id": (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +145,6 @@ class AroundTheLoop:
     interruption: Interruption
     schedule: EvaluationSchedule
     checkpoint: Checkpoint
-    vanilla: RunFolder
 
 
 def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, told: dict[str, Any]) -> AroundTheLoop:
@@ -145,35 +176,39 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
         CompletionTables(
             folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
         ),
-        checkpoint,  # last: what a checkpoint stands for is on the disk before it
+        checkpoint,  # after all that writes: what a checkpoint stands for is on the disk before it
+        Agreement(interruption),  # last: whatever was heard during the step counts, on every rank
     ]
-    return AroundTheLoop(
-        callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint, vanilla=vanilla
-    )
+    return AroundTheLoop(callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint)
 
 
 def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Takes the newest whole checkpoint and forgets what came after it; without one, begins anew."""
+    """Takes the newest whole checkpoint, as the first rank sees it, and forgets what came after it; without one, begins anew."""
     saved = saved_steps(folder)
-    if not saved:
-        folder.clear()
+    checkpoint.resumed = ranks.from_first(saved[-1] if saved else None)
+    if checkpoint.resumed is None:
+        if ranks.is_first():
+            folder.clear()
         return
-    checkpoint.resumed = saved[-1]
+    if ranks.is_first():
+        folder.cut_back(checkpoint.resumed.generation_steps)
     if experiment.algorithm.needs_reference:
         experiment.policy.keep_reference()  # before the trained weights come in
-    experiment.policy.load(saved[-1].path)
-    folder.cut_back(saved[-1].generation_steps)
-    experiment.module.data_flow.start(first_step=saved[-1].generation_steps, rank=0, num_ranks=1)
-    print(f"Resuming from {saved[-1].path}", flush=True)
+    experiment.policy.load(checkpoint.resumed.path)
+    experiment.module.data_flow.start(first_step=checkpoint.resumed.generation_steps, rank=0, num_ranks=1)
+    print(f"Resuming from {checkpoint.resumed.path}", flush=True)
 
 
 def vanilla_folder(folder: RunFolder, told: dict[str, Any]) -> RunFolder:
     """The folder of the untrained model of this seed, shared by the arms of the study."""
-    vanilla = RunFolder(path=folder.path.parents[1] / told["vanilla"] / folder.path.name)
+    return RunFolder(path=folder.path.parents[1] / told["vanilla"] / folder.path.name)
+
+
+def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
+    """Its manifest, unless another arm has written it."""
     if vanilla.manifest is None:
         shown = {"variant": told["vanilla"], "arm": told["vanilla"].removeprefix("vanilla-"), "algorithm": "vanilla"}
         vanilla.write_manifest(told | shown | {"vanilla": None})
-    return vanilla
 
 
 def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: RunFolder) -> None:
@@ -185,3 +220,9 @@ def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: Run
         raise ValueError(
             f"{folder.path} holds a run with another config:\n{lines}\nGive this one another study=NAME, or remove that folder."
         )
+
+
+if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
+    from vlm_rl.commands.train import main as command
+
+    command()

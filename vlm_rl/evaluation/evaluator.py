@@ -31,7 +31,7 @@ class Scheme:
     settings: Sequence[GenerationSetting]
     every_epochs: int
     image: ImageControl
-    batch_rows: int  # questions encoded at a time
+    batch_rows: int  # questions answered together, by one rank: the same ones whatever the number of ranks
     endpoint: Endpoint  # what the study is judged by, and what picks a checkpoint
 
     @property
@@ -96,13 +96,15 @@ class Evaluator:
         generation_steps: int,
         keep: Keep = answered_anew,
     ) -> pa.Table:
-        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
-        rows = self.rows(split)
+        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already.
+
+        Ranks take whole batches in turn, so that no number depends on how many ranks there are.
+        """
+        rows, size = self.rows(split), self.scheme.batch_rows
         self._engine.load(policy)
         tables = [SCHEMA.empty_table()]  # a rank may have no row
-        mine = range(ranks.rank(), len(rows), ranks.num_ranks())
-        for start in range(0, len(mine), self.scheme.batch_rows):
-            indices = mine[start : start + self.scheme.batch_rows]
+        for start in range(ranks.rank() * size, len(rows), ranks.num_ranks() * size):
+            indices = range(start, min(start + size, len(rows)))
             asked = [rows[i] for i in indices]
             tables.append(keep(indices, partial(self._part, asked, indices, split, setting, epoch, generation_steps)))
         return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])

@@ -39,6 +39,7 @@ class Policy(nn.Module):
         name: str,
         untrained: bool,
         dtype: str,
+        autocast: bool = False,
         attention: str,
         gradient_checkpointing: bool,
         freeze: Sequence[str],
@@ -59,7 +60,7 @@ class Policy(nn.Module):
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
-        self.precision = precision(vlm, dtype=dtype)
+        self.precision = precision(vlm, dtype=dtype, autocast=autocast)
         self.precision.even_out(vlm)
         if gradient_checkpointing:
             vlm.activation_checkpointing_enable({"use_reentrant": False})

@@ -49,11 +49,22 @@ class Precision:
                 module.to(self.autocast_to)
 
 
-def precision(vlm: PreTrainedModel, *, dtype: str) -> Precision:
-    """Autocast to `model.dtype` where base weights trained in full were raised above it; adapters alone need none."""
+def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool) -> Precision:
+    """Autocast to `model.dtype` where base weights trained in full were raised above it, and where `autocast` asks for it.
+
+    Adapters alone need none: then what they read is raised to float32, multiplied there, and rounded afterwards.
+    """
     base = getattr(torch, dtype)
     raised = any(p.requires_grad and p.dtype != base for name, p in vlm.named_parameters() if ".lora_" not in name)
-    return Precision(autocast_to=base if raised else None)
+    return Precision(autocast_to=base if raised or (autocast and base != torch.float32) else None)
+
+
+def set_precision_of_products(*, tf32: bool) -> None:
+    """For this process: whether NVIDIA GPUs round the factors of float32 products and convolutions to TF32 (10 bits behind the
+    point, as float16 has; sums stay float32). The CPU is left as it is."""
+    wanted = "tf32" if tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = wanted
+    torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined]  # torch's own default is tf32
 
 
 def declare(vlm: PreTrainedModel, *, folder: Path) -> None:

@@ -63,7 +63,7 @@ class TrajectoryGeneration:
         """The trajectory of one generation step on this rank; with dynamic sampling that of all steps that filled a batch."""
         rows = [row for row in queries.rows for _ in range(responses.num_samples)]
         scores = self._reward(responses.responses, rows)
-        trajectory = concatenate(queries, responses, scores=torch.tensor(scores.total))
+        trajectory = concatenate(queries.to(policy.device), responses, scores=torch.tensor(scores.total))
         checked = self._checked(trajectory, policy) if self._is_compared(queries.step) else trajectory
         if self._filling is None:
             return ScoredTrajectory(trajectory=self._with_logprobs(checked, policy), scores=scores, counts=None)

@@ -29,4 +29,5 @@ class RolloutEngine(Protocol):
         """Brings the newest weights to the engine."""
 
     def generate(self, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray) -> ResponseBatch:
-        """Samples; `seeds` (query, sample) hold a 63-bit seed for each response, and nothing else is random."""
+        """Samples, on the engine's own device wherever the queries are. `seeds` (query, sample) hold a 63-bit seed for each
+        response, and nothing else is random."""

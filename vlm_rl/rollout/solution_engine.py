@@ -38,5 +38,5 @@ class SolutionEngine:
         for i, text in enumerate(texts):
             cut = text[: settings.max_new_tokens]
             ids[i, : len(cut)] = torch.tensor(cut)
-        ids = ids.to(queries.query_ids.device)
+        ids = ids.to(self._policy.device)
         return finish(self._policy, ids, torch.zeros(ids.shape, device=ids.device), 1)

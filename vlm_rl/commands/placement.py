@@ -1,0 +1,174 @@
+"""Where a command runs: the device of this process, and which of how many ranks it is. Everything else asks here.
+
+Lightning's Trainer reads `trainer.accelerator`, `devices`, `num_nodes` and the environment that torchrun or SLURM made; what
+would not work, or would leave a GPU unused without a word, is said before anything is loaded.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from vlm_rl.commands.errors import innermost
+
+STRATEGIES = ("auto", "ddp")
+PRECISIONS = ("32", "32-true")
+GPU_WORDS = ("auto", "gpu", "cuda")  # of trainer.accelerator
+DRIVER = Path("/proc/driver/nvidia/version")  # there where Linux drives an NVIDIA GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """One process of a command, among those that work together."""
+
+    device: torch.device
+    rank: int  # among all processes
+    local_rank: int  # among the processes of this machine
+    num_local_ranks: int
+    num_nodes: int
+    are_started: bool  # torchrun, SLURM or the first rank has started this process beside the others
+
+    @property
+    def num_ranks(self) -> int:
+        """All processes."""
+        return self.num_nodes * self.num_local_ranks
+
+    @property
+    def accelerator(self) -> str:
+        """`trainer.accelerator`, decided."""
+        return self.device.type
+
+
+def place(settings: DictConfig) -> Placement:
+    """Where this process of a command with these `trainer` settings runs; raises ValueError with the way out."""
+    check_strategy(settings)
+    check_precision(settings)
+    trainer = trainer_of(settings)
+    _check_processes(trainer.num_devices * trainer.num_nodes)
+    device: torch.device = trainer.strategy.root_device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    environment: ClusterEnvironment = getattr(trainer.strategy, "cluster_environment", None) or LightningEnvironment()
+    environment.set_global_rank(environment.node_rank() * trainer.num_devices + environment.local_rank())  # others know theirs
+    return Placement(
+        device=device,
+        rank=environment.global_rank(),
+        local_rank=environment.local_rank(),
+        num_local_ranks=trainer.num_devices,
+        num_nodes=trainer.num_nodes,
+        are_started=environment.creates_processes_externally,
+    )
+
+
+def trainer_of(settings: DictConfig) -> lightning.Trainer:
+    """A trainer with these settings and nothing else; what this machine has not is an error in our words."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # what Lightning greets with: the run's own trainer says it
+    try:
+        made: lightning.Trainer = instantiate(settings, accelerator=accelerator_of(str(settings.accelerator)), logger=False)
+    except InstantiationException as error:
+        why = innermost(error)
+        if not isinstance(why, MisconfigurationException):
+            raise
+        raise ValueError(
+            f"trainer.accelerator={settings.accelerator} with trainer.devices={settings.devices} cannot be had on this machine: "
+            f"{' '.join(str(why).split())} trainer.accelerator=auto takes what is there."
+        ) from why
+    finally:
+        logging.disable(before)
+    return made
+
+
+def accelerator_of(name: str) -> str:
+    """`auto` decided: an NVIDIA or AMD GPU where torch has one, else the CPU, also on Apple's GPUs, which have no float64."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name in GPU_WORDS and torch.cuda.is_available():
+        return "cuda"
+    if name == "mps" or (name == "gpu" and torch.backends.mps.is_available()):
+        raise ValueError(
+            f"trainer.accelerator={name} names an Apple GPU, which has no float64: draws and means over ranks are computed in it. "
+            "trainer.accelerator=cpu trains on the processor of this machine."
+        )
+    return name
+
+
+def check_strategy(settings: DictConfig) -> None:
+    """Only strategies that the update knows: another would train, and gradients would not be those of the loss."""
+    if str(settings.strategy) not in STRATEGIES:
+        raise ValueError(
+            f"trainer.strategy={settings.strategy} is not supported. trainer.strategy={' or '.join(STRATEGIES)} keeps a whole copy of the "
+            "model on each device and shares out the questions."
+        )
+
+
+def check_precision(settings: DictConfig) -> None:
+    """Precision is the model's: Lightning's would hold for the training step alone, and sampling for evaluation would differ."""
+    if str(settings.precision) not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision={settings.precision} is not supported: what is trained stays float32, and evaluation computes as "
+            "training does. Keep trainer.precision=32-true; model.dtype=bfloat16 sets the precision of the base weights, "
+            "model.autocast=true that of the adapters' products."
+        )
+
+
+def _check_processes(num_ranks: int) -> None:
+    """Processes that torchrun or SLURM started and the trainer does not know of would each train the whole run."""
+    started = _num_started()
+    if started is not None and started.number != num_ranks:
+        raise ValueError(
+            f"{started.by} has {started.number} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
+            "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    by: str
+    number: int
+
+
+def _num_started() -> _Started | None:
+    if TorchElasticEnvironment.detect():
+        return _Started(by="torchrun", number=int(os.environ["WORLD_SIZE"]))
+    if SLURMEnvironment.detect():
+        return _Started(by="SLURM (SLURM_NTASKS)", number=int(os.environ["SLURM_NTASKS"]))
+    return None
+
+
+def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
+    """What a person should know of devices that are here and not used."""
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if placement.device.type == "cuda" and placement.num_local_ranks < visible:
+        yield (
+            f"{visible} GPUs are visible and {placement.num_local_ranks} of them is used. trainer.devices={visible} trains one run on all; "
+            "launchers/this_machine.sh gives each run of a study a GPU of its own."
+        )
+    if placement.device.type == "cpu" and visible:
+        yield f"trainer.accelerator={settings.accelerator}: the CPU computes, and none of the {visible} visible GPUs."
+    if placement.device.type == "cpu" and not visible and settings.accelerator == "auto":
+        yield from _unusable()
+
+
+def _unusable() -> Iterator[str]:
+    if torch.backends.mps.is_available():
+        yield "The CPU computes: the Apple GPU of this machine has no float64, which draws and means over ranks need."
+    elif DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        yield (
+            "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
+            "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
+        )

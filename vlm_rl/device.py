@@ -1,0 +1,20 @@
+"""What is asked of the device that computes: to have finished, and how much memory it took."""
+
+import resource
+import sys
+
+import torch
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until a GPU has done what it was told; the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Largest memory so far, in bytes: allocated on a GPU, resident of this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
