@@ -45,7 +45,9 @@ class EvaluationSchedule(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            with ranks.locked(self._vanilla.path / ".evaluating"):  # by arms of a seed that start together; a killed one lets go
+            with ranks.locked(
+                self._vanilla.path / ".evaluating"
+            ):  # by arms of a seed that start together; a killed one lets go
                 self._evaluate(trainer, module, self._vanilla)
 
     def on_train_batch_end(

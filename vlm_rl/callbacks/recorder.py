@@ -49,7 +49,10 @@ class Recorder(lightning.Callback):
         line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
-        cost: dict[str, Any] = {"generation_steps": progress.generation_steps, "memory/peak_bytes": peak_bytes(module.policy.device)}
+        cost: dict[str, Any] = {
+            "generation_steps": progress.generation_steps,
+            "memory/peak_bytes": peak_bytes(module.policy.device),
+        }
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
         if step.scored.counts is not None:

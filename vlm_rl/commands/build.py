@@ -117,7 +117,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
         prompts=encoder.prompts,
         needs_solutions=not algorithm.learns_from_own_responses,
     )
-    dataset.check_sizes(num_ranks=placement.num_ranks)
+    dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )
@@ -197,9 +197,7 @@ def trainer_for(
 ) -> lightning.Trainer:
     """Lightning's trainer with our callbacks."""
     accelerator = placement.accelerator
-    trainer: lightning.Trainer = instantiate(
-        cfg.trainer, accelerator=accelerator, callbacks=callbacks, logger=loggers or False
-    )
+    trainer: lightning.Trainer = instantiate(cfg.trainer, accelerator=accelerator, callbacks=callbacks, logger=loggers or False)
     return trainer
 
 
@@ -236,7 +234,14 @@ def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
     evaluation = _without_reference(config)["evaluation"]
-    relevant = [model, config["dataset"], evaluation, config["rollout"]["evaluation_engine"], config["num_threads"], config["tf32"]]
+    relevant = [
+        model,
+        config["dataset"],
+        evaluation,
+        config["rollout"]["evaluation_engine"],
+        config["num_threads"],
+        config["tf32"],
+    ]
     text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)
     return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

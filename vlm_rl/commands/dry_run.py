@@ -1,28 +1,53 @@
 """`dry_run=rollouts`: what the untrained model answers and what each reward term says, before an hour is spent on it."""
 
+import math
+from typing import NamedTuple
+
 from rich.console import Console
 from rich.table import Table
 
+from vlm_rl import ranks
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import IMAGE_MARKER
+from vlm_rl.pipeline.step3_trajectory_generation import ScoredTrajectory
+from vlm_rl.types import QueryBatch, ResponseBatch
 
 NUM_RESPONSES = 32
 
 
+class Shown(NamedTuple):
+    """A line of the table, and where it stands."""
+
+    place: int  # in the batch of all ranks
+    cells: tuple[str, ...]
+
+
 def show_rollouts(experiment: Experiment) -> None:
-    """Collects and scores responses to the first training batch; trains nothing and writes nothing."""
+    """Collects and scores responses to the first training batch, shared out over the ranks; trains nothing and writes nothing."""
     module = experiment.module
-    queries = module.policy.look(module.data_flow.queries(0).select(slice(0, NUM_RESPONSES)))
+    module.data_flow.start(first_step=0, rank=ranks.rank(), num_ranks=ranks.num_ranks())
+    share = math.ceil(NUM_RESPONSES / ranks.num_ranks())
+    queries = module.policy.look(module.data_flow.queries(0).select(slice(0, share)))
     responses = module.collect_responses(queries)
-    scores = module.generate_trajectory(queries, responses).scores
+    scored = module.generate_trajectory(queries, responses)
+    shown = sorted(line for lines in ranks.gathered(_lines(queries, responses, scored)) for line in lines)
     table = Table(show_lines=True)
-    for title in ("question", "gold", "response", "verdict", *scores.terms, "reward"):
+    for title in ("question", "gold", "response", "verdict", *scored.scores.terms, "reward"):
         table.add_column(title, overflow="fold")
-    for i, response in enumerate(responses.responses[:NUM_RESPONSES]):
-        row = queries.rows[i // responses.num_samples]
-        numbers = [f"{values[i]:g}" for values in (*scores.terms.values(), scores.total)]
-        question = row.question.replace(IMAGE_MARKER, f"{IMAGE_MARKER} ")
-        table.add_row(question, row.answer, response.text, scores.verdicts[i].value, *numbers)
+    for line in shown[:NUM_RESPONSES]:
+        table.add_row(*line.cells)
     console = Console(markup=False)  # responses may hold anything, square brackets too
     console.print("The first prompt, as the model reads it:", experiment.encoder.prompts.render(queries.rows[0]), sep="\n")
     console.print(table)
+
+
+def _lines(queries: QueryBatch, responses: ResponseBatch, scored: ScoredTrajectory) -> list[Shown]:
+    """Of this rank."""
+    lines, scores, size = [], scored.scores, responses.num_samples
+    for i, response in enumerate(responses.responses):
+        row = queries.rows[i // size]
+        question = row.question.replace(IMAGE_MARKER, f"{IMAGE_MARKER} ")
+        numbers = [f"{values[i]:g}" for values in (*scores.terms.values(), scores.total)]
+        place = queries.indices[i // size] * size + i % size
+        lines.append(Shown(place, (question, row.answer, response.text, scores.verdicts[i].value, *numbers)))
+    return lines

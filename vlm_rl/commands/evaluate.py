@@ -13,28 +13,30 @@ import hydra
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from vlm_rl import ranks
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers, searchpath
-from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
+from vlm_rl.commands.build import Experiment, arm_of, build, composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
 from vlm_rl.commands.evaluation_reuse import check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.placement import Placement, place, remarks
+from vlm_rl.commands.rank_group import again, joined
+from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.description import Description, describe
 from vlm_rl.evaluation.evaluator import metrics
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.memory import peak_bytes
 from vlm_rl.models.loading import check_weights
 from vlm_rl.run_folder import RunFolder, write_table, write_whole
 
@@ -59,38 +61,56 @@ def _main() -> None:
         cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
         if cfg.num_threads is not None:
             torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
-        evaluate(cfg, target)
+        placement = place(cfg.trainer)
+        with joined(placement, again=again("evaluate", own=(f"checkpoint={checkpoint}",))):
+            evaluate(cfg, target, placement=placement)
 
     run()
 
 
-def evaluate(cfg: DictConfig, target: Target) -> dict[str, float]:
-    """Runs what is missing, prints the table and returns the accuracies."""
+def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = None) -> dict[str, float]:
+    """Runs what is missing, on all ranks of the command, prints the table and returns the accuracies."""
     hush()
+    placement = placement or place(cfg.trainer)
     if target.weights is not None:
         check_weights(target.weights)
-    experiment = build(cfg)
+    for remark in remarks(placement, cfg.trainer):
+        print(remark, flush=True)
+    experiment = build(cfg, placement=placement)
     try:
         if target.weights is not None:
-            experiment.policy.load(target.weights)
-        folder = target.folder(plain(cfg))
+            with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
+                experiment.policy.load(target.weights)
+        folder = target.folder(anywhere(plain(cfg)))
         folder.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.path / ".evaluating"):  # a second one waits, and then finds everything done
+        with ranks.locked(folder.path / ".evaluating"):  # a second one waits, and then finds everything done
             return _evaluate(experiment, target, folder)
     finally:
         experiment.reward.close()
 
 
+def anywhere(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what says where it runs: an evaluation that moves to another machine goes on there."""
+    return {**config, "trainer": {}}
+
+
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
     told = told_of(experiment, target, folder)
-    check_answers(folder, told=told, splits=experiment.evaluator.scheme.splits)
-    folder.write_manifest(told)
+    if ranks.is_first():
+        check_answers(folder, told=told, splits=experiment.evaluator.scheme.splits)
+        folder.write_manifest(told)
     tables = answered(experiment, target, folder)
-    scheme = experiment.evaluator.scheme
-    values = metrics(tables, settings=scheme.settings)
+    values = metrics(tables, settings=experiment.evaluator.scheme.settings)
+    if ranks.is_first():
+        _tell(experiment, folder, tables, values=values, told=told)
+    return values
+
+
+def _tell(experiment: Experiment, folder: RunFolder, tables: Cells, *, values: dict[str, float], told: dict[str, Any]) -> None:
+    """In files, to the logger and to the person."""
     described = {
         (split, setting.name): describe(tables[split, setting.name], k=setting.k, reflection=experiment.reflection)
-        for split, setting in scheme.cells
+        for split, setting in experiment.evaluator.scheme.cells
     }
     result = {name: told[name] for name in ("checkpoint", "generation_steps", "epoch", "config")} | {
         "metrics": values,
@@ -100,9 +120,8 @@ def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict
     folder.write_manifest(told | {"status": "finished"})
     if experiment.cfg.logger:
         logger = instantiate(experiment.cfg.logger, version=f"{told['arm'][:8]}-{told['seed']}")
-        log_once(logger, values, config=told["config"], generation_steps=target.generation_steps, epoch=told["epoch"])
+        log_once(logger, values, config=told["config"], generation_steps=told["generation_steps"], epoch=told["epoch"])
     show(described, folder=folder.path, checkpoint=told["checkpoint"])
-    return values
 
 
 def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
@@ -111,7 +130,7 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
     told = manifest(
         experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
     )
-    arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
+    arm = hashlib.sha256(f"{arm_of(anywhere(config))} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
     told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
     told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
@@ -124,26 +143,30 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
 
 
 def answered(experiment: Experiment, target: Target, folder: RunFolder) -> Cells:
-    """Every sample of every cell; what an earlier attempt left is taken from the disk."""
+    """Every sample of every cell, on every rank; what an earlier attempt left is taken from the disk."""
     tables: dict[tuple[str, str], pa.Table] = {}
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
+    others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
     epoch = target.generation_steps / experiment.dataset.steps_per_epoch
     with RowCounter(console=Console()) as counter:
         for split, setting in evaluator.scheme.cells:
             file = folder.path / evaluation_file(round(epoch), split, setting.name)
             parts = Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
-            if not file.exists():
-                counter.begin(f"{split}, {title_of(setting.name)}", total=evaluator.num_rows(split))
+            if not ranks.from_first(file.exists()):
+                counter.begin(f"{split}, {title_of(setting.name)}{others}", total=evaluator.share(split))
                 steps = target.generation_steps
                 table = evaluator.evaluate(
                     experiment.policy, split=split, setting=setting, epoch=epoch, generation_steps=steps, keep=parts
                 )
-                write_table(file, table)
+                if ranks.is_first():
+                    write_table(file, table)
                 num_new += table.num_rows
-            parts.remove()
-            tables[split, setting.name] = pq.read_table(file)
-    if num_new:
-        cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak_bytes()}
+            if ranks.is_first():
+                parts.remove()
+            tables[split, setting.name] = ranks.from_first(pq.read_table(file) if ranks.is_first() else None)
+    if num_new and ranks.is_first():
+        peak = peak_bytes(experiment.policy.device)
+        cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak}
         folder.append("cost.jsonl", cost | {"time/evaluation": time.perf_counter() - begun})
         keep_pictures(experiment, folder.path.parents[1] / "images")
     return tables
@@ -183,6 +206,6 @@ def show(described: Mapping[tuple[str, str], Description], *, folder: Path, chec
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands.evaluate import main as command
+    from vlm_rl.commands import evaluate as by_name
 
-    command()
+    by_name.main()

@@ -26,6 +26,7 @@ from vlm_rl.commands.export_folder import whole, write_record
 from vlm_rl.commands.model_card import PACKAGED, Card, is_local
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.placement import with_room
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
 from vlm_rl.models.merging import MergeDifference, merge
@@ -45,6 +46,7 @@ class Request:
     license: str | None
     merge: bool
     dtype: str | None
+    accelerator: str
     push: str | None
     private: bool
 
@@ -98,7 +100,7 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
     merged: MergeDifference | None = None
     if is_adapter and request.merge:
         merged = merge(
-            lambda: base_of(model, seed=told["seed"]),
+            lambda: base_of(model, seed=told["seed"], accelerator=request.accelerator),
             adapter=target.weights,
             processor=processor,
             prompt=told["config"]["dataset"]["prompt"],
@@ -120,11 +122,15 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
     )
 
 
-def base_of(model: Mapping[str, Any], *, seed: int) -> PreTrainedModel:
-    """The model that a run began with, in float32."""
+def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str) -> PreTrainedModel:
+    """The model that a run began with, in float32, on a GPU that has room for it."""
     if model["untrained"]:
-        return load_untrained(model["name"], dtype="float32", attention="sdpa", root_seed=seed)
-    return load_pretrained(model["name"], dtype="float32", attention="sdpa")
+        base = load_untrained(model["name"], dtype="float32", attention="sdpa", root_seed=seed)
+    else:
+        base = load_pretrained(model["name"], dtype="float32", attention="sdpa")
+    device = with_room(accelerator, num_bytes=sum(p.nbytes for p in base.parameters()))
+    moved: PreTrainedModel = base.to(device)
+    return moved
 
 
 def _copy(weights: Path, *, folder: Path, base: str) -> None:
@@ -208,6 +214,6 @@ def _push(api: HfApi, *, folder: Path, name: str, private: bool) -> str:
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands.export import main as command
+    from vlm_rl.commands import export as by_name
 
-    command()
+    by_name.main()

@@ -14,12 +14,10 @@ import lightning
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
@@ -28,6 +26,7 @@ from vlm_rl.commands.errors import innermost
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "32-true")
 GPU_WORDS = ("auto", "gpu", "cuda")  # of trainer.accelerator
+ROOM = 1.2  # times the weights, for what a short answer computes
 DRIVER = Path("/proc/driver/nvidia/version")  # there where Linux drives an NVIDIA GPU
 
 
@@ -162,6 +161,20 @@ def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
         yield f"trainer.accelerator={settings.accelerator}: the CPU computes, and none of the {visible} visible GPUs."
     if placement.device.type == "cpu" and not visible and settings.accelerator == "auto":
         yield from _unusable()
+
+
+def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
+    """A GPU that has room for a model of so many bytes and what it computes, else the CPU, which is said where a GPU is here."""
+    if accelerator_of(accelerator) != "cuda":
+        return torch.device("cpu")
+    device = torch.device("cuda", torch.cuda.current_device())
+    free = torch.cuda.mem_get_info(device)[0]
+    if free > ROOM * num_bytes:
+        return device
+    print(
+        f"The CPU computes: {num_bytes / 2**30:.1f} GiB of weights do not fit in the {free / 2**30:.1f} GiB that are free on the GPU."
+    )
+    return torch.device("cpu")
 
 
 def _unusable() -> Iterator[str]:

@@ -16,9 +16,9 @@ from vlm_rl.commands.check_algorithm import check_combinations, checked_algorith
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
+from vlm_rl.commands.placement import check_precision, check_strategy, place
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
-from vlm_rl.commands.placement import check_precision, check_strategy, place
 from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.commands.variant import variant
 from vlm_rl.datasets.dataset import Dataset

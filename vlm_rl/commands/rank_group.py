@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
+from torch._C._distributed_c10d import Store, TCPStore
 
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.placement import Placement
@@ -77,7 +78,7 @@ def _own_group(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _as_started_rank(placement: Placement) -> Iterator[None]:
     threading.Thread(target=_end_without, args=(int(os.environ[PARENT]),), daemon=True).start()
-    store = dist.TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), placement.num_ranks, is_master=False)
+    store = TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), placement.num_ranks, is_master=False)
     _join(placement, store=store)
     try:
         yield
@@ -89,7 +90,7 @@ def _as_started_rank(placement: Placement) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _as_first_rank(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
-    store = dist.TCPStore("127.0.0.1", 0, placement.num_ranks, is_master=True, wait_for_workers=False)
+    store = TCPStore("127.0.0.1", 0, placement.num_ranks, is_master=True, wait_for_workers=False)
     with _environment(LOCAL_RANK="0", NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port)):
         others = _Others(again, count=placement.num_ranks - 1)
         try:
@@ -107,12 +108,10 @@ def _as_first_rank(placement: Placement, *, again: Sequence[str]) -> Iterator[No
                 dist.destroy_process_group()
 
 
-def _join(placement: Placement, *, store: dist.Store | None) -> None:
+def _join(placement: Placement, *, store: Store | None) -> None:
     """Objects and the processor's tensors go by gloo, those of NVIDIA GPUs by NCCL."""
     backend = "cpu:gloo,cuda:nccl" if placement.device.type == "cuda" else "gloo"
-    dist.init_process_group(
-        backend, store=store, rank=placement.rank, world_size=placement.num_ranks, timeout=TIME_LIMIT
-    )
+    dist.init_process_group(backend, store=store, rank=placement.rank, world_size=placement.num_ranks, timeout=TIME_LIMIT)
 
 
 class _Others:
@@ -176,8 +175,11 @@ def _end_without(first: int) -> None:
     """A rank whose first rank was killed would wait for it in a collective."""
     while os.getppid() == first:
         time.sleep(1.0)
-    print("\nError: The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint.",
-          file=sys.stderr, flush=True)
+    print(
+        "\nError: The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint.",
+        file=sys.stderr,
+        flush=True,
+    )
     os._exit(1)
 
 

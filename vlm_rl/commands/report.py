@@ -144,6 +144,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands.report import main as command
+    from vlm_rl.commands import report as by_name
 
-    command()
+    by_name.main()

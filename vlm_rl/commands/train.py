@@ -71,7 +71,9 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
 def check_name_is_shared(study: str, placement: Placement) -> None:
     """Ranks that others started at their own times would each name the study by another second."""
     if placement.num_ranks > 1 and placement.are_started and not resolvers.is_named(study) and not resolvers.TIME_IS_INHERITED:
-        raise ValueError("This study has no name, and each rank that torchrun or srun started would give it another: add study=NAME.")
+        raise ValueError(
+            "This study has no name, and each rank that torchrun or srun started would give it another: add study=NAME."
+        )
 
 
 def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
@@ -90,6 +92,7 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement) -> None:
         print(remark, flush=True)
     experiment = build(cfg, placement=placement)
     try:
+        experiment.dataset.check_sizes(num_ranks=placement.num_ranks)
         experiment.evaluator.scheme.check_endpoint()
         experiment.evaluator.scheme.check_epochs(experiment.dataset.epochs)
         if cfg.dry_run == "rollouts":
@@ -223,6 +226,6 @@ def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: Run
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands.train import main as command
+    from vlm_rl.commands import train as by_name
 
-    command()
+    by_name.main()

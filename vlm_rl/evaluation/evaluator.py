@@ -82,9 +82,16 @@ class Evaluator:
         """The questions of a split, with the figures that the model is shown."""
         return self.scheme.image(self._dataset.split(split))
 
-    def num_rows(self, split: str) -> int:
-        """Questions of a split."""
-        return len(self._dataset.split(split))
+    def batches(self, num_rows: int) -> list[range]:
+        """Places of the questions that this rank answers together: whole batches in turn, so that no number depends on how many
+        ranks there are."""
+        size = self.scheme.batch_rows
+        starts = range(ranks.rank() * size, num_rows, ranks.num_ranks() * size)
+        return [range(start, min(start + size, num_rows)) for start in starts]
+
+    def share(self, split: str) -> int:
+        """Questions of a split that this rank answers."""
+        return sum(map(len, self.batches(len(self._dataset.split(split)))))
 
     def evaluate(
         self,
@@ -96,15 +103,11 @@ class Evaluator:
         generation_steps: int,
         keep: Keep = answered_anew,
     ) -> pa.Table:
-        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already.
-
-        Ranks take whole batches in turn, so that no number depends on how many ranks there are.
-        """
-        rows, size = self.rows(split), self.scheme.batch_rows
+        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
+        rows = self.rows(split)
         self._engine.load(policy)
         tables = [SCHEMA.empty_table()]  # a rank may have no row
-        for start in range(ranks.rank() * size, len(rows), ranks.num_ranks() * size):
-            indices = range(start, min(start + size, len(rows)))
+        for indices in self.batches(len(rows)):
             asked = [rows[i] for i in indices]
             tables.append(keep(indices, partial(self._part, asked, indices, split, setting, epoch, generation_steps)))
         return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])

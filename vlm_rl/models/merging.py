@@ -36,12 +36,13 @@ def merge(
 ) -> MergeDifference:
     """Saves the merged model in a new folder, as plain Transformers has it; an error if it is not the same model.
 
-    `base` loads the base model in float32, `prompt` is what the probe asks beside a picture.
+    `base` loads the base model in float32, on the device that is to compute; `prompt` is what the probe asks beside a picture.
     """
     if dtype not in TOLERANCE:
         raise ValueError(f"dtype={dtype}: merged weights are saved as {', '.join(TOLERANCE)}.")
     told = _merged(base(), adapter=adapter, processor=processor, prompt=prompt, folder=folder, dtype=dtype)
-    found = _logprobs(load_pretrained(str(folder), dtype="float32", attention="sdpa").eval(), told.probe)
+    saved = load_pretrained(str(folder), dtype="float32", attention="sdpa").eval().to(told.merged.device)
+    found = _logprobs(saved, told.probe)
     _check(told.merged - told.adapter, what="merging", dtype="float32")
     _check(found - told.rounded, what="saving", dtype="float32")
     _check(found - told.adapter, what=f"rounding to {dtype}", dtype=dtype)
@@ -63,7 +64,7 @@ class _Told:
 
 def _merged(base: PreTrainedModel, *, adapter: Path, processor: ProcessorMixin, prompt: str, folder: Path, dtype: str) -> _Told:
     """Saves. The model itself is let go: the one on the disk follows, and both may not fit."""
-    model = PeftModel.from_pretrained(base, adapter).eval()
+    model = PeftModel.from_pretrained(base, adapter).eval().to(base.device)
     probe = _probe(model, processor=processor, prompt=prompt)
     beside = _logprobs(model, probe)
     merged = model.merge_and_unload(safe_merge=True)
@@ -97,7 +98,7 @@ def _probe(model: PeftModel, *, processor: ProcessorMixin, prompt: str) -> dict[
     content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    )
+    ).to(model.device)
     length = inputs["input_ids"].shape[1]
     whole = model.generate(**inputs, do_sample=False, min_new_tokens=PROBE_TOKENS, max_new_tokens=PROBE_TOKENS, pad_token_id=0)
     longer = whole.new_zeros(1, whole.shape[1] - length)
