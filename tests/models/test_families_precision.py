@@ -15,6 +15,7 @@ from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 
 WAYS = {
     "adapters on language": {"freeze": ["vision", "connector"]},
+    "adapters under autocast": {"freeze": ["vision", "connector"], "autocast": True},
     "language in full": {"freeze": ["vision", "connector"], "lora": None},
     "vision in full": {"freeze": ["connector", "language"], "lora": None},
     "vision in full beside adapters": {"freeze": ["connector"]},
@@ -22,6 +23,7 @@ WAYS = {
 }
 LEARNS = {
     "adapters on language": {"language"},
+    "adapters under autocast": {"language"},
     "language in full": {"language"},
     "vision in full": {"vision"},
     "vision in full beside adapters": {"vision", "language"},

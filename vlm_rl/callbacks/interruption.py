@@ -55,5 +55,8 @@ class Agreement(lightning.Callback):
         self._agree(trainer)
 
     def _agree(self, trainer: lightning.Trainer) -> None:
-        if ranks.any_of(self._interruption.requested):
-            self._interruption.requested = trainer.should_stop = True
+        if not ranks.any_of(self._interruption.requested):
+            return
+        if not self._interruption.requested:
+            print("\nA signal reached another rank: all of them stop after this step, with a checkpoint.", flush=True)
+        self._interruption.requested = trainer.should_stop = True

@@ -4,6 +4,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,12 +24,14 @@ RENAMED = {  # the last word of a key that was: the one that is, and its values
     "buffer_length": ("buffer_share", "a share of max_length in place of a number of tokens, as 0.2"),
 }
 EXIT_CODE = 2
+TYPED = "VLM_RL_COMMAND"  # the variable that hands on what a person typed
 INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
 
 def explained(run: Callable[[], object]) -> None:
     """Runs a Hydra main function; what goes wrong becomes a short message and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own message
+    os.environ.setdefault(TYPED, as_typed())  # processes that a launcher starts have other words in sys.argv
     try:
         searchpath.check(searchpath.typed(sys.argv[1:]))
         run()
@@ -39,6 +42,11 @@ def explained(run: Callable[[], object]) -> None:
         if message is None or os.environ.get("VLM_RL_TRACEBACK"):
             raise
         _leave(message)
+
+
+def as_typed() -> str:
+    """The command line of this process, fit to be typed again."""
+    return shlex.join(["python", *sys.argv]) if sys.argv[0].endswith(".py") else shlex.join(sys.argv)
 
 
 def _leave(message: str, *, code: int = EXIT_CODE) -> NoReturn:

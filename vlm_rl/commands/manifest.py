@@ -2,10 +2,9 @@
 
 import hashlib
 import importlib.metadata
+import os
 import platform
-import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
+from vlm_rl.commands.errors import TYPED, as_typed
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.rewards.judge import JUDGE_VERSION
 
@@ -66,8 +66,8 @@ def manifest(
 
 
 def command() -> str:
-    """What was typed, fit to be typed again."""
-    return shlex.join(["python", *sys.argv]) if sys.argv[0].endswith(".py") else shlex.join(sys.argv)
+    """What was typed, fit to be typed again: by a person, whichever process of theirs asks."""
+    return os.environ.get(TYPED) or as_typed()
 
 
 def data_hash(experiment: Experiment, split: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -31,6 +32,13 @@ class Lora:
     def patterns(self) -> dict[str, str]:
         """Of the parts that get adapters."""
         return {part: pattern for part, pattern in self.targets.items() if pattern is not None}
+
+
+def multiply_under_autocast(adapter: PeftModel) -> None:
+    """PEFT raises what adapters read to float32; under autocast their products round it anyway, and the copy is spared."""
+    for module in adapter.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def layer_name(path: str) -> str:

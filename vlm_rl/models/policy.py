@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from vlm_rl.models import family, parts, vision
+from vlm_rl.models.adapters import multiply_under_autocast
 from vlm_rl.models.loading import load_pretrained, load_processor, load_untrained
 from vlm_rl.models.logprobs import policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
@@ -62,6 +63,8 @@ class Policy(nn.Module):
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
         self.precision = precision(vlm, dtype=dtype, autocast=autocast)
         self.precision.even_out(vlm)
+        if autocast and self.adapter is not None:
+            multiply_under_autocast(self.adapter)
         if gradient_checkpointing:
             vlm.activation_checkpointing_enable({"use_reentrant": False})
             vlm.enable_input_require_grads()

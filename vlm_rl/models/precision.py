@@ -15,6 +15,7 @@ class Precision:
     """How the matrix products are computed; what is trained stays float32, and so do its gradients and AdamW's moments."""
 
     autocast_to: torch.dtype | None  # None: in the precision of the weights
+    base_is_raised: bool  # base weights are trained, in float32 above what they were loaded in
 
     def forward(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
@@ -23,12 +24,12 @@ class Precision:
         return torch.autocast(device.type, dtype=self.autocast_to)
 
     def even_out(self, vlm: PreTrainedModel) -> None:
-        """Where autocast is on, raises to float32 all that it does not round itself: only linear layers may stay as they are.
+        """Where base weights are trained, raises to float32 all that autocast does not round itself: only linear layers may stay.
 
         Norms, embeddings and convolutions of frozen parts would otherwise meet activations of the other dtype; some families
         (SmolVLM's merge of features, InternVL's connector) refuse that. Raised weights hold the same numbers.
         """
-        if self.autocast_to is None:
+        if not self.base_is_raised:
             return
         linear = {id(module.weight) for module in vlm.modules() if isinstance(module, nn.Linear)}
         table = id(vlm.get_input_embeddings().weight)  # a tied head is raised with it
@@ -41,7 +42,7 @@ class Precision:
 
         Autocast would round them to it anyway, so no result changes; a head that is tied to the embeddings stays.
         """
-        if self.autocast_to is None:
+        if self.autocast_to is None or not self.base_is_raised:
             return
         table = untrained.get_input_embeddings().weight
         for module in untrained.modules():
@@ -49,14 +50,15 @@ class Precision:
                 module.to(self.autocast_to)
 
 
-def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool) -> Precision:
+def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool = False) -> Precision:
     """Autocast to `model.dtype` where base weights trained in full were raised above it, and where `autocast` asks for it.
 
     Adapters alone need none: then what they read is raised to float32, multiplied there, and rounded afterwards.
     """
     base = getattr(torch, dtype)
     raised = any(p.requires_grad and p.dtype != base for name, p in vlm.named_parameters() if ".lora_" not in name)
-    return Precision(autocast_to=base if raised or (autocast and base != torch.float32) else None)
+    is_on = raised or (autocast and base != torch.float32)
+    return Precision(autocast_to=base if is_on else None, base_is_raised=raised)
 
 
 def set_precision_of_products(*, tf32: bool) -> None:
