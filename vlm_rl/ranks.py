@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 T = TypeVar("T")
 SECONDS_OF_A_TRY = 60.0  # far below the time limit of any collective
+_is_alone = False  # inside of in_turn
 
 
 def is_distributed() -> bool:
@@ -35,6 +36,7 @@ def num_ranks() -> int:
 
 def from_first(value: T) -> T:
     """What the first rank says, on every rank; the others' own value does not count. Every rank must come here."""
+    assert not _is_alone, "the other ranks wait for their turn, and would take this for the end of ours"
     if not is_distributed():
         return value
     box = [value]
@@ -44,6 +46,7 @@ def from_first(value: T) -> T:
 
 def gathered(value: T) -> list[T]:
     """The values of all ranks, rank by rank, on every rank."""
+    assert not _is_alone, "the other ranks wait for their turn, and would take this for the end of ours"
     if not is_distributed():
         return [value]
     values: list[Any] = [None] * num_ranks()
@@ -65,11 +68,17 @@ def gather_table(table: pa.Table) -> pa.Table:
 def in_turn(*, place: int, num_places: int) -> Iterator[None]:
     """One process of a machine after the other, so that only one of them fills the host's memory at a time.
 
-    `place`: this process among the `num_places` of its machine. Every rank must come here.
+    `place`: this process among the `num_places` of its machine. Every rank must come here. Inside, ranks tell each other nothing:
+    the others are in another place of the program.
     """
+    global _is_alone
     for turn in range(num_places):
         if turn == place:
-            yield
+            _is_alone = num_places > 1
+            try:
+                yield
+            finally:
+                _is_alone = False
         from_first(None)
 
 

@@ -40,6 +40,8 @@ class Placement:
     num_local_ranks: int
     num_nodes: int
     are_started: bool  # torchrun, SLURM or the first rank has started this process beside the others
+    address: str = "127.0.0.1"  # of the first rank's machine, where others started the ranks
+    port: int = 0
 
     @property
     def num_ranks(self) -> int:
@@ -63,13 +65,16 @@ def place(settings: DictConfig) -> Placement:
         torch.cuda.set_device(device)
     environment: ClusterEnvironment = getattr(trainer.strategy, "cluster_environment", None) or LightningEnvironment()
     environment.set_global_rank(environment.node_rank() * trainer.num_devices + environment.local_rank())  # others know theirs
+    by_others = environment.creates_processes_externally
     return Placement(
         device=device,
         rank=environment.global_rank(),
         local_rank=environment.local_rank(),
         num_local_ranks=trainer.num_devices,
         num_nodes=trainer.num_nodes,
-        are_started=environment.creates_processes_externally,
+        are_started=by_others,
+        address=environment.main_address if by_others else "127.0.0.1",
+        port=environment.main_port if by_others else 0,
     )
 
 
@@ -154,7 +159,7 @@ def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
     visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if placement.device.type == "cuda" and placement.num_local_ranks < visible:
         yield (
-            f"{visible} GPUs are visible and {placement.num_local_ranks} of them is used. trainer.devices={visible} trains one run on all; "
+            f"{visible} GPUs are visible, used: {placement.num_local_ranks}. trainer.devices={visible} trains one run on all; "
             "launchers/this_machine.sh gives each run of a study a GPU of its own."
         )
     if placement.device.type == "cpu" and visible:

@@ -111,6 +111,9 @@ def _as_first_rank(placement: Placement, *, again: Sequence[str]) -> Iterator[No
 def _join(placement: Placement, *, store: Store | None) -> None:
     """Objects and the processor's tensors go by gloo, those of NVIDIA GPUs by NCCL."""
     backend = "cpu:gloo,cuda:nccl" if placement.device.type == "cuda" else "gloo"
+    if store is None:  # torchrun has said where; of SLURM Lightning knows
+        os.environ.setdefault("MASTER_ADDR", placement.address)
+        os.environ.setdefault("MASTER_PORT", str(placement.port))
     dist.init_process_group(backend, store=store, rank=placement.rank, world_size=placement.num_ranks, timeout=TIME_LIMIT)
 
 

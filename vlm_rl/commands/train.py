@@ -111,8 +111,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         folder.write_manifest(told)
         begin_vanilla(vanilla, told)
     around = around_the_loop(experiment, folder, vanilla=vanilla, told=told)
-    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
-        resume(experiment, folder, around.checkpoint)
+    resume(experiment, folder, around.checkpoint, placement)
     loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
     trainer = trainer_for(cfg, placement=placement, callbacks=around.callbacks, loggers=loggers)
     data_flow = experiment.module.data_flow
@@ -185,7 +184,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     return AroundTheLoop(callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint)
 
 
-def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) -> None:
+def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint, placement: Placement) -> None:
     """Takes the newest whole checkpoint, as the first rank sees it, and forgets what came after it; without one, begins anew."""
     saved = saved_steps(folder)
     checkpoint.resumed = ranks.from_first(saved[-1] if saved else None)
@@ -197,7 +196,8 @@ def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint) ->
         folder.cut_back(checkpoint.resumed.generation_steps)
     if experiment.algorithm.needs_reference:
         experiment.policy.keep_reference()  # before the trained weights come in
-    experiment.policy.load(checkpoint.resumed.path)
+    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
+        experiment.policy.load(checkpoint.resumed.path)
     experiment.module.data_flow.start(first_step=checkpoint.resumed.generation_steps, rank=0, num_ranks=1)
     print(f"Resuming from {checkpoint.resumed.path}", flush=True)
 

@@ -52,7 +52,9 @@ def num_bytes(memory: str | int) -> int:
 
 
 def num_ranks(*, devices: object, num_nodes: int, accelerator: str) -> int:
-    """Ranks of a run: trainer.devices may be a number, a list, or words for all there are."""
+    """Ranks of a run: trainer.devices may be a number, a list, a list in a word, or words for all there are."""
+    if isinstance(devices, str) and re.fullmatch(r"\d+(,\d+)*,?", devices):
+        devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
     if isinstance(devices, int) and devices > 0:
         return devices * num_nodes
     if isinstance(devices, list | tuple):

@@ -1,0 +1,144 @@
+"""Two ranks by every command that README, docs and launchers tell people to type: fresh and resumed, `-m` in front and behind,
+with a signal to either rank. One study goes through all of them, and ends as if it had been run once, undisturbed.
+"""
+
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from forking import Forking
+from safetensors.torch import load_file
+from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_steps
+from typed import AS_MODULE, INSTALLED, TORCHRUN, TRAIN, Ended, Words, interrupted, typed
+
+from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.run_folder import RunFolder
+
+TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
+RUN: Words = (*TINY, "checkpoint.every=1", "dataset.evaluation_rows=2", "trainer.devices=2")
+MOST_SECONDS = 60.0  # from a signal to the end of the last process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """One line that is typed, and the signal that ends it: its number and the rank that gets it."""
+
+    words: Words
+    seed: int
+    by: tuple[signal.Signals, int] | None
+    study: str = "typed"
+
+
+CHAIN = (
+    Start(words=(*TRAIN, *RUN, "-m"), seed=0, by=(TERM, 1)),
+    Start(words=(*AS_MODULE, *RUN), seed=0, by=(INT, 0)),
+    Start(words=(*TORCHRUN, *RUN), seed=0, by=(TERM, 1)),
+    Start(words=(*TRAIN, *RUN), seed=0, by=(KILL, 1)),
+    Start(words=(*INSTALLED, *RUN), seed=0, by=None),
+    Start(words=(*TRAIN, "-m", *RUN, "seed=range(1,2)"), seed=1, by=(INT, 1)),
+    Start(words=(*TRAIN, *RUN, "seed=1", "-m"), seed=1, by=(KILL, 0)),
+    Start(words=(*TRAIN, "-m", *RUN, "seed=range(2)"), seed=1, by=None),
+    Start(words=(*TORCHRUN, *RUN, "seed=2"), seed=2, by=(TERM, 0)),
+    Start(words=(*TRAIN, *RUN, "seeds=paper"), seed=2, by=None),
+    Start(words=(*TRAIN, *RUN, "seeds=paper"), seed=0, by=(TERM, 0), study="paper"),
+    Start(words=(*AS_MODULE, "-m", *RUN, "seed=3"), seed=3, by=(INT, 1)),
+    Start(words=(*INSTALLED, *RUN, "seed=4", "-m"), seed=4, by=(TERM, 1)),
+    Start(words=(*TRAIN, *RUN, "seed=5"), seed=5, by=(INT, 0)),
+)
+
+
+def run_of(cwd: Path, start: Start) -> RunFolder | None:
+    """The run that a start works on, once it is there."""
+    folders = (cwd / "outputs" / start.study).glob(f"*/seed-{start.seed}")
+    paths = [path for path in folders if not path.parent.name.startswith("vanilla-")]
+    return RunFolder(path=paths[0]) if paths else None
+
+
+def done(cwd: Path, start: Start) -> int:
+    """Steps of it that are on the disk."""
+    run = run_of(cwd, start)
+    return trained_steps(run)[-1] if run is not None and trained_steps(run) else 0
+
+
+def performed(start: Start, *, cwd: Path) -> Ended:
+    """Types the line, and sends the signal after another step or two."""
+    words, before = list(start.words), done(cwd, start)
+    words.insert(words.index(RUN[0]), f"study={start.study}")
+    if start.by is None:
+        return typed(words, cwd=cwd)
+    number, rank = start.by
+    return interrupted(words, cwd=cwd, number=number, rank=rank, when=lambda: done(cwd, start) > before)
+
+
+def check_end(start: Start, ended: Ended, *, cwd: Path) -> None:
+    """What a person finds afterwards."""
+    run, by_torchrun = run_of(cwd, start), start.words[: len(TORCHRUN)] == TORCHRUN
+    assert run is not None
+    if start.by is None:
+        assert ended.code == 0, ended.out
+        assert run.manifest is not None and run.manifest["status"] == "finished"
+        return
+    assert ended.seconds < MOST_SECONDS
+    assert not list(run.path.glob("checkpoints/*.tmp"))
+    if start.by[0] != KILL:
+        assert f"Stopped at generation step {saved_steps(run)[-1].generation_steps}. To continue:" in ended.out, ended.out
+        assert saved_steps(run)[-1].generation_steps == done(cwd, start) < NUM_STEPS
+        assert by_torchrun or ended.code == 130, ended.out
+    else:
+        gone = "Rank 1 was killed by SIGKILL" if start.by[1] == 1 else "The first rank is gone"
+        assert f"Error: {gone}, so this run cannot go on. The same command goes on from the last checkpoint." in ended.out
+
+
+@pytest.fixture(scope="module")
+def typed_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all lines of the chain have been typed."""
+    cwd = tmp_path_factory.mktemp("typed")
+    for start in CHAIN:
+        check_end(start, performed(start, cwd=cwd), cwd=cwd)
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seed 0 on two ranks, from its beginning to its end."""
+    cwd = tmp_path_factory.mktemp("undisturbed")
+    ended = typed((*TRAIN, *RUN, "study=undisturbed"), cwd=cwd)
+    assert ended.code == 0, ended.out
+    return cwd
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("two ranks")
+def test_after_every_way_to_start_and_stop_it_a_run_is_the_undisturbed_one_bit_for_bit(
+    typed_study: Path, undisturbed: Path
+) -> None:
+    assert content(only_run(typed_study, study="typed")) == content(only_run(undisturbed, study="undisturbed"))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("two ranks")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_ranks_learn_what_one_learns_up_to_rounding(typed_study: Path, forking: Forking, tmp_path: Path, seed: int) -> None:
+    alone = [word for word in RUN if not word.startswith("trainer.")]
+    train(forking, tmp_path, *alone, f"seed={seed}", "study=one")
+    one, two = only_run(tmp_path, study="one", seed=seed), only_run(typed_study, study="typed", seed=seed)
+    for name in ("completions/*.parquet", "evaluations/*/*.parquet"):
+        files = [file.relative_to(one.path) for file in sorted(one.path.glob(name))]
+        assert files
+        assert all((one.path / file).read_bytes() == (two.path / file).read_bytes() for file in files)
+    left, right = (load_file(saved_steps(run)[-1].path / "adapter_model.safetensors") for run in (one, two))
+    moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)  # they begin at 0
+    largest = max(float((left[name] - right[name]).abs().max()) for name in left)
+    print(f"largest difference of the adapters: {largest:.2e}; largest weight: {moved:.2e}")
+    assert moved > 1e-4
+    assert largest < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("two ranks")
+def test_what_continues_a_run_is_the_line_that_was_typed(typed_study: Path) -> None:
+    manifest = json.loads((only_run(typed_study, study="paper").path / "manifest.json").read_text())
+    assert manifest["command"].endswith("trainer.devices=2 seeds=paper")
+    assert manifest["status"] == "running"
