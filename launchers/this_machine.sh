@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The runs of a study side by side on this machine (joblib), one CPU thread each.
 #   launchers/this_machine.sh study=first algorithm=reinforce_pp,sft seeds=paper
-#   CUDA_VISIBLE_DEVICES=0,1,2,3 GPUS=2 launchers/this_machine.sh study=geo experiment=geo_qwen2_5_vl_7b seeds=paper
+#   CUDA_VISIBLE_DEVICES=0,1,2 launchers/this_machine.sh study=geo experiment=geo_qwen2_5_vl_7b seeds=paper
 # GPUS: GPUs of each run, which no other run has meanwhile; 1 where there are any, 0 for the CPU. JOBS: how many runs at a
 # time; as many as there are GPUs for, or 2 without GPUs.
 set -euo pipefail
