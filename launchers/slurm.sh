@@ -3,13 +3,30 @@
 # where they stopped. Type it on the login node, in a folder that the nodes see too.
 #   .venv/bin/python -m pip install -c constraints.txt -e '.[slurm]'        once
 #   PARTITION=gpu GPUS=1 launchers/slurm.sh study=geo experiment=geo_qwen2_5_vl_7b seeds=paper
-# Other options of sbatch: hydra.launcher.account=NAME, hydra.launcher.qos=NAME. A run that a node's failure killed is
-# noticed only where SLURM keeps accounts (sacct); elsewhere the command waits for ever: stop it and type it again.
+#   PARTITION=gpu GPUS=8 NODES=2 DRY_RUN=1 launchers/slurm.sh study=geo experiment=geo_qwen2_5_vl_7b seeds=paper
+# GPUS and NODES: GPUs of a node and nodes of each run, which then has a task for each GPU. Without GPUS: one task of each
+# node, on the CPU. CPUS: cores of a task. MINUTES: time limit of a run. DRY_RUN=1 prints what sbatch would get, and stops.
+# Other options of sbatch: hydra.launcher.account=NAME, hydra.launcher.qos=NAME, hydra.launcher.mem_gb=64. A run that a
+# node's failure killed is noticed only where SLURM keeps accounts (sacct); elsewhere the command waits for ever: stop it
+# and type it again.
 set -euo pipefail
 PYTHON=${PYTHON:-.venv/bin/python}
-exec "$PYTHON" train.py hydra/launcher=submitit_slurm \
+gpus=${GPUS:-0} nodes=${NODES:-1}
+tasks=$((gpus > 0 ? gpus : 1))
+per_node=$gpus
+if ((gpus == 0)); then
+  per_node=null
+  set -- trainer.accelerator=cpu "$@"
+fi
+# To srun: one task that fails ends the others; and it does not take the cores of a task from sbatch (since SLURM 22.05).
+set -- -m hydra/launcher=submitit_slurm \
   hydra.launcher.partition="${PARTITION:-null}" \
-  hydra.launcher.gpus_per_node="${GPUS:-null}" \
+  hydra.launcher.nodes="$nodes" \
+  hydra.launcher.tasks_per_node="$tasks" \
+  hydra.launcher.gpus_per_node="$per_node" \
   hydra.launcher.cpus_per_task="${CPUS:-8}" \
   hydra.launcher.timeout_min="${MINUTES:-1440}" \
-  "$@" -m
+  "+hydra.launcher.srun_args=['--kill-on-bad-exit=1','--cpus-per-task=\${hydra.launcher.cpus_per_task}']" \
+  trainer.devices="$tasks" trainer.num_nodes="$nodes" "$@"
+if [[ ${DRY_RUN:-0} == 1 ]]; then exec "$PYTHON" -m vlm_rl.commands.slurm_dry_run "$@"; fi
+exec "$PYTHON" train.py "$@"

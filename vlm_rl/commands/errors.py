@@ -148,10 +148,14 @@ def _key_of(error: Exception) -> str:
 
 
 def innermost(error: Exception) -> Exception:
-    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped."""
-    while isinstance(error, WRAPPERS) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
+    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped; one from another process has only text behind it."""
+    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception) and not _is_traceback(cause):
+        error = cause
     return error
+
+
+def _is_traceback(cause: Exception) -> bool:
+    return type(cause).__name__ == "_RemoteTraceback"  # joblib's and the standard library's
 
 
 def disk_is_full(error: BaseException) -> bool:

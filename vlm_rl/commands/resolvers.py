@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
+from vlm_rl.commands.own_gpus import own_gpus
 from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
@@ -19,6 +20,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("variant", _variant, replace=True)
     OmegaConf.register_new_resolver("minibatches", minibatches, replace=True)
     OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
+    OmegaConf.register_new_resolver("own_gpus", own_gpus, replace=True)
 
 
 def is_named(study: str) -> bool:

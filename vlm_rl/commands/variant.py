@@ -7,6 +7,7 @@ from collections.abc import Sequence
 MAX_LENGTH = 80
 NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
 ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
+WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
 NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
@@ -20,5 +21,7 @@ def variant(overrides: Sequence[str]) -> str:
 
 
 def _belongs(override: str) -> bool:
-    key = re.split(r"[=@]", override.lstrip("+~"))[0]
-    return key not in ONLY_STOPS and key.split(".")[0].split("/")[0] not in ("hydra", *NOT_PART_OF_IT)
+    key = re.split(r"[=@]", override.lstrip("+~"))[0].replace("/", ".")
+    if key in ONLY_STOPS or any(f"{key}.".startswith(f"{where}.") for where in WHERE_IT_RUNS):
+        return False
+    return key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)

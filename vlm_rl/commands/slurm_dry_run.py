@@ -1,0 +1,43 @@
+"""What `DRY_RUN=1 launchers/slurm.sh ...` prints: the file that sbatch would get, and the runs. Needs no SLURM.
+
+Hydra composes and sweeps, its launcher asks submitit, submitit writes the text, all as ever; it is only not sent. The folder
+of the study is made, with Hydra's multirun.yaml in it.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import filter_overrides
+
+from vlm_rl.commands import train
+
+
+def main() -> None:
+    """`python -m vlm_rl.commands.slurm_dry_run`, with the words of a `train.py` that would send jobs to SLURM."""
+    try:
+        from submitit.slurm.slurm import SlurmExecutor
+    except ModuleNotFoundError:
+        sys.exit("Error: jobs for SLURM need an extra: python -m pip install -c constraints.txt -e '.[slurm]'")
+    SlurmExecutor.affinity = classmethod(_as_if_there_were_srun)  # type: ignore[method-assign, assignment]
+    SlurmExecutor._internal_process_submissions = _print_submission  # type: ignore[method-assign, assignment]
+    train.main()
+
+
+def _as_if_there_were_srun(executor: type) -> int:
+    return 1
+
+
+def _print_submission(executor: Any, submissions: Sequence[Any]) -> list[Any]:
+    """In place of writing the file and giving it to sbatch; several runs are one array."""
+    if len(submissions) > 1:
+        executor.parameters["map_count"] = len(submissions)
+    print(executor._make_submission_file_text(executor._submitit_command_str, uid="none"))
+    for submission in submissions:
+        overrides, _, number, *_ = submission.args
+        print(f"# run {number}: {' '.join(filter_overrides(overrides))}")
+    return []
+
+
+if __name__ == "__main__":
+    main()
