@@ -53,6 +53,8 @@ WITHOUT_EFFECT = (
     "completion_tables",
     "preflight",
 )
+# Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
+WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,15 +212,15 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share to continue one another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
-    kept["trainer"] = _without(config["trainer"], "max_time")  # it only interrupts
+    kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
     sampling = config["algorithm"].get("dynamic_sampling")
     if sampling:
         kept["algorithm"] = config["algorithm"] | {"dynamic_sampling": _without(sampling, "patience")}  # so does this
     return kept
 
 
-def _without(settings: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != key}
+def _without(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in keys}
 
 
 def arm_of(config: dict[str, Any]) -> str:

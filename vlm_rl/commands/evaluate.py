@@ -24,7 +24,7 @@ from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers, searchpath
-from vlm_rl.commands.build import Experiment, arm_of, build, composed, plain, vanilla_of
+from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
 from vlm_rl.commands.evaluation_reuse import check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
@@ -81,17 +81,12 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
         if target.weights is not None:
             with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
                 experiment.policy.load(target.weights)
-        folder = target.folder(anywhere(plain(cfg)))
+        folder = target.folder(plain(cfg))
         folder.path.mkdir(parents=True, exist_ok=True)
         with ranks.locked(folder.path / ".evaluating"):  # a second one waits, and then finds everything done
             return _evaluate(experiment, target, folder)
     finally:
         experiment.reward.close()
-
-
-def anywhere(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what says where it runs: an evaluation that moves to another machine goes on there."""
-    return {**config, "trainer": {}}
 
 
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
@@ -130,7 +125,7 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
     told = manifest(
         experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
     )
-    arm = hashlib.sha256(f"{arm_of(anywhere(config))} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
+    arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
     told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
     told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}

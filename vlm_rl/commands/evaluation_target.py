@@ -1,6 +1,5 @@
 """What `evaluate.py checkpoint=...` names: a run, a checkpoint in it, an untrained model or a plain one. Nothing is loaded here."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.commands.build import arm_of
 from vlm_rl.commands.searchpath import found
+from vlm_rl.commands.variant import says_where
 from vlm_rl.run_folder import RunFolder
 
 TRAIN = "train"  # the config of a run, unless a team has one of its own
-WHERE = re.compile(r"[+~]*trainer[./=]")  # overrides that say where a run runs: an evaluation may run elsewhere
 EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
 
 
@@ -85,7 +84,7 @@ def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
 
 def _composition(told: dict[str, Any]) -> dict[str, Any]:
     """What the run's config is composed from, but for where it ran; manifests of old did not say of which."""
-    overrides = [word for word in told["overrides"] if not WHERE.match(word)]
+    overrides = [word for word in told["overrides"] if not says_where(word)]
     return {"overrides": overrides, "config_name": told.get("config_name", TRAIN)}
 
 

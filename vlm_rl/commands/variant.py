@@ -20,8 +20,15 @@ def variant(overrides: Sequence[str]) -> str:
     return name or "default"
 
 
+def says_where(override: str) -> bool:
+    """Whether it says on what a run runs, and nothing of what it is."""
+    return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
+
+
 def _belongs(override: str) -> bool:
-    key = re.split(r"[=@]", override.lstrip("+~"))[0].replace("/", ".")
-    if key in ONLY_STOPS or any(f"{key}.".startswith(f"{where}.") for where in WHERE_IT_RUNS):
-        return False
-    return key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
+    key = _key(override)
+    return key not in ONLY_STOPS and not says_where(override) and key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
+
+
+def _key(override: str) -> str:
+    return re.split(r"[=@]", override.lstrip("+~"))[0].replace("/", ".")
