@@ -77,7 +77,7 @@ class HuggingFaceEngine:
         assert self._policy is not None, "load() comes before generate()"
         policy, training = self._policy, self._policy.vlm.training
         policy.vlm.eval()
-        queries = policy.look(queries)
+        queries = policy.look(queries.to(policy.device))  # here, so that no caller can forget
         size = max(1, self._forward_batch_size // settings.num_samples)
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
