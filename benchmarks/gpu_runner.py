@@ -36,11 +36,11 @@ class Started:
             is_late = True
         self.stop()
         told: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
-        is_noted = told.get("state") is not None and not is_late
+        is_noted = told.get("state") is not None  # then its numbers are whole, however long its process took to end
         seconds = (told["ended_at"] if is_noted else time.time()) - self.begun
         stages = told.get("stages", {})
         state, reason = told.get("state"), told.get("reason", "")
-        if is_late:
+        if is_late and not is_noted:
             state, reason = LATE, f"stopped after {seconds:.0f} s"
         elif state is None:
             state, reason = FAILED, f"its process ended with exit code {self.process.returncode}; see gpu.log"
