@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 INSTALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check clean lint install
+.PHONY: help quickstart test check gpu clean lint install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: lint ## every check: format, lint, types, all tests
 
 check: lint ## the quick ones: format, lint, types, tests that take seconds
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
+
+gpu: $(READY) ## on a machine with a GPU: does it run, how fast, how much memory; at most 9 minutes
+	$(PY) benchmarks/gpu.py --out outputs/gpu
 
 lint: $(READY)
 	$(PY) -m ruff format --check .

@@ -1,5 +1,6 @@
 """What benchmarks/memory_estimate.py estimates and measures: models from Qwen2.5-VL's architecture and what is asked of them."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,8 @@ from transformers import AutoConfig
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.tiny.build import write
+from vlm_rl.models.loading import resolve
+from vlm_rl.models.prompts import Prompts
 from vlm_rl.preflight.shapes import PromptShape
 from vlm_rl.preflight.workload import Workload
 
@@ -64,15 +66,19 @@ class Case:
     at: str = "tiny"  # model.name; the folder, once it is written
 
 
-def qwen(text: dict[str, Any], vision: dict[str, Any], *, vocab: int) -> Callable[[Path], None]:
-    """Writes Qwen2.5-VL's config in these sizes, with the tiny model's tokenizer and processor."""
+def qwen(text: dict[str, Any], vision: dict[str, Any], *, vocab: int, tied: bool = True) -> Callable[[Path], None]:
+    """Writes Qwen2.5-VL's config in these sizes, with the tiny model's tokenizer and processor.
+
+    `tied`: LM head and embedding table are one tensor, as in 3B and not in 7B.
+    """
 
     def folder(path: Path) -> None:
-        write(path)
+        shutil.copytree(resolve("tiny"), path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", "README.md"))
         config = AutoConfig.from_pretrained(path)
         eighth = text["hidden_size"] // text["num_attention_heads"] // 8
         more = {
             "vocab_size": vocab,
+            "tie_word_embeddings": tied,
             "layer_types": ["full_attention"] * text["num_hidden_layers"],
             "rope_parameters": {
                 "rope_type": "default",
@@ -84,6 +90,7 @@ def qwen(text: dict[str, Any], vision: dict[str, Any], *, vocab: int) -> Callabl
             for name, value in values.items():
                 setattr(part, name, value)
         config.vision_config.out_hidden_size = text["hidden_size"]
+        config.tie_word_embeddings = tied
         config.save_pretrained(path)
 
     return folder
@@ -119,7 +126,7 @@ CASES = {
     ],
     "real": [
         REAL(name="3B, LoRA bf16, checkpointing", folder=qwen(TEXT_3B, EYES, vocab=151_936)),
-        REAL(name="7B, LoRA bf16, checkpointing", folder=qwen(TEXT_7B, EYES, vocab=152_064)),
+        REAL(name="7B, LoRA bf16, checkpointing", folder=qwen(TEXT_7B, EYES, vocab=152_064, tied=False)),
     ],
 }
 
@@ -163,8 +170,19 @@ def overrides_of(case: Case) -> list[str]:
 
 
 def workload_of(case: Case, experiment: Experiment) -> Workload:
-    """The case in numbers."""
-    longest = max(length.total for length in experiment.encoder.prompts.lengths(rows_of(case)))
+    """The case in numbers, on the device at hand."""
+    return workload(
+        case,
+        prompts=experiment.encoder.prompts,
+        forward_batch_size=experiment.cfg.rollout.engine.forward_batch_size,
+        needs_reference=experiment.algorithm.needs_reference,
+        on_gpu=torch.cuda.is_available(),
+    )
+
+
+def workload(case: Case, *, prompts: Prompts, forward_batch_size: int, needs_reference: bool, on_gpu: bool) -> Workload:
+    """The case in numbers; needs the processor, no weights."""
+    longest = max(length.total for length in prompts.lengths(rows_of(case)))
     shape = PromptShape(tokens=longest, pictures=(case.picture,))
     return Workload(
         longest=shape,
@@ -174,9 +192,9 @@ def workload_of(case: Case, experiment: Experiment) -> Workload:
         group_size=case.group_size,
         num_minibatches=case.num_minibatches,
         ppo_epochs=1,
-        forward_batch_size=experiment.cfg.rollout.engine.forward_batch_size,
+        forward_batch_size=forward_batch_size,
         needs_old_logprobs=True,
-        needs_reference=experiment.algorithm.needs_reference,
+        needs_reference=needs_reference,
         num_ranks=1,
-        on_gpu=torch.cuda.is_available(),
+        on_gpu=on_gpu,
     )
