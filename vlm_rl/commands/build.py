@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import lightning
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
@@ -192,15 +191,6 @@ def _filling(dataset: Dataset, algorithm: Algorithm, policy: Policy) -> BatchFil
         num_steps=dataset.num_steps,
         pad_id=policy.pad_id,
     )
-
-
-def trainer_for(
-    cfg: DictConfig, *, placement: Placement, callbacks: list[lightning.Callback], loggers: list[Any]
-) -> lightning.Trainer:
-    """Lightning's trainer with our callbacks."""
-    accelerator = placement.accelerator
-    trainer: lightning.Trainer = instantiate(cfg.trainer, accelerator=accelerator, callbacks=callbacks, logger=loggers or False)
-    return trainer
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

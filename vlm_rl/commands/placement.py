@@ -78,12 +78,14 @@ def place(settings: DictConfig) -> Placement:
     )
 
 
-def trainer_of(settings: DictConfig) -> lightning.Trainer:
-    """A trainer with these settings and nothing else; what this machine has not is an error in our words."""
+def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
+    """A trainer with these settings; what this machine has not is an error in our words. `more`: callbacks and loggers."""
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)  # what Lightning greets with: the run's own trainer says it
+    logging.disable(logging.INFO)  # what Lightning greets with; `remarks` has what a person should know
     try:
-        made: lightning.Trainer = instantiate(settings, accelerator=accelerator_of(str(settings.accelerator)), logger=False)
+        made: lightning.Trainer = instantiate(
+            settings, accelerator=accelerator_of(str(settings.accelerator)), **{"logger": False} | more
+        )
     except InstantiationException as error:
         why = innermost(error)
         if not isinstance(why, MisconfigurationException):

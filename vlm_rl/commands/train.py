@@ -25,13 +25,13 @@ from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers
-from vlm_rl.commands.build import Experiment, build, comparable, plain, trainer_for
+from vlm_rl.commands.build import Experiment, build, comparable, plain
 from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.placement import Placement, place, remarks
+from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
@@ -113,7 +113,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
     around = around_the_loop(experiment, folder, vanilla=vanilla, told=told)
     resume(experiment, folder, around.checkpoint, placement)
     loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
-    trainer = trainer_for(cfg, placement=placement, callbacks=around.callbacks, loggers=loggers)
+    trainer = trainer_of(cfg.trainer, callbacks=around.callbacks, logger=loggers or False)
     data_flow = experiment.module.data_flow
     trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
     if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
