@@ -41,16 +41,8 @@ from vlm_rl.stopwatch import Stopwatch
 
 # Keys that cannot change what a run computes: not part of the arm, not compared on resume.
 WITHOUT_EFFECT = (
-    "logger",
-    "checkpoint",
-    "study",
-    "dry_run",
-    "job",
-    "pictures",
-    "selection",
-    "alerts",
-    "completion_tables",
-    "preflight",
+    *("study", "job", "dry_run", "preflight", "checkpoint", "logger"),
+    *("alerts", "completion_tables", "pictures", "selection"),
 )
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
 WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
