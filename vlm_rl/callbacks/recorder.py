@@ -44,6 +44,7 @@ class Recorder(lightning.Callback):
         assert module.last_step is not None
         step, progress = module.last_step, module.progress
         table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
+        table = in_order(table, places=ranks.gathered(step.queries.indices), num_samples=step.responses.num_samples)
         line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
         line |= sampling_metrics(step.scored.counts)
         line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
@@ -107,6 +108,13 @@ def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -
     for name, values in scores.terms.items():
         table = table.append_column(f"reward_{name}", pa.array(values, pa.float32()))
     return table
+
+
+def in_order(table: pa.Table, *, places: Sequence[Sequence[int]], num_samples: int) -> pa.Table:
+    """The records of all ranks in the order of the global batch, as one rank writes them; `places` there of each rank's queries."""
+    flat = [place for of_rank in places for place in of_rank]
+    order = sorted(range(len(flat)), key=flat.__getitem__)
+    return table.take([query * num_samples + sample for query in order for sample in range(num_samples)]).combine_chunks()
 
 
 def update_metrics(stats: UpdateStats) -> dict[str, float]:
