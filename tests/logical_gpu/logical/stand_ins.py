@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import safetensors.torch
 import torch
 from logical.findings import Findings
 from logical.tags import CPU, GPU, mark_storage, names_gpu, on_gpu, storage_on_gpu, tensors_in
@@ -27,6 +28,7 @@ def _cuda(findings: Findings) -> dict[str, Any]:
         "synchronize": lambda *_: findings.host_value("torch.cuda.synchronize"),
         "max_memory_allocated": lambda *_: PEAK,
         "memory_allocated": lambda *_: PEAK,
+        "mem_get_info": lambda *_: (MEMORY, MEMORY),
         "reset_peak_memory_stats": nothing,
         "empty_cache": nothing,
         "get_device_name": lambda *_: "a logical GPU",
@@ -95,6 +97,17 @@ def _restored(storage: Any, location: str) -> Any:
     return storage
 
 
+def _opened(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Of safetensors, which reads straight into the memory of a device."""
+
+    @contextlib.contextmanager
+    def opened(file: Any, *, device: Any = "cpu", **settings: Any) -> Iterator[SimpleNamespace]:
+        with original(file, **settings) as found:
+            yield SimpleNamespace(get_tensors=lambda: {name: value.to(device) for name, value in found.get_tensors().items()})
+
+    return opened
+
+
 @contextlib.contextmanager
 def standing_in(findings: Findings) -> Iterator[None]:
     """Torch answers as with a GPU."""
@@ -110,5 +123,6 @@ def standing_in(findings: Findings) -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch.autocast, "__init__", _autocast_begins(begin)))
         stack.enter_context(mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped(group)))
         stack.enter_context(mock.patch.object(torch, "Generator", LogicalGenerator))
+        stack.enter_context(mock.patch.object(safetensors.torch, "safe_open", _opened(safetensors.torch.safe_open)))
         stack.enter_context(mock.patch.object(torch.serialization, "_package_registry", [(0, _location, _restored), *registry]))
         yield
