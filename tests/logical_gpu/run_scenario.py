@@ -1,6 +1,6 @@
-"""One scenario on the logical GPU, in a process and a folder of its own: `run_scenario.py NAME RESULT`.
+"""One scenario on the logical GPU, in a process and a folder of its own: `run_scenario.py NAME RESULT [PLACE]`.
 
-Commands run whole, in this process, as `main()` has them; RESULT gets what was found, as JSON.
+Commands run whole, in this process, as `main()` has them; RESULT gets what was found, as JSON. PLACE is taken away before.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from logical.findings import Findings
 from logical.gpu import group_of_one, logical_gpu
 from scenarios import SCENARIOS, Command, Scenario
 from logical.tags import on_gpu
+from mutations import places, take_away
 from own_files import png, write_authors
 
 from vlm_rl.module import GenerationStep, VLMReinforcement
@@ -94,8 +95,11 @@ def found(scenario: Scenario) -> Findings:
     return findings
 
 
-def main(name: str, result: str) -> None:
+def main(name: str, result: str, *taken_away: str) -> None:
     """The whole script."""
+    for place in places():
+        if place.name in taken_away:
+            take_away(place)
     Path(result).write_text(json.dumps(found(SCENARIOS[name]).as_json()))
 
 
