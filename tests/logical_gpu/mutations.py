@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "vlm_rl"
 LEFT_OUT = ("preflight", "reports")  # they estimate and read; nothing is trained there
+SHOWN = 30  # characters of each end of a long call
 KEYWORDS = ("device", "map_location")
 
 
@@ -34,7 +35,8 @@ class Place:
     def name(self) -> str:
         """Without a line number, which any edit would change."""
         again = f" ({self.repeated + 1})" if self.repeated else ""
-        return f"{self.file}:{self.function}: {self.code}{again}"
+        code = self.code if len(self.code) <= 2 * SHOWN else f"{self.code[:SHOWN]} ... {self.code[-SHOWN:]}"
+        return f"{self.file}:{self.function}: {code}{again}"
 
 
 def places() -> list[Place]:
@@ -108,7 +110,7 @@ class _Without(ast.NodeTransformer):
     def __init__(self, call: ast.Call) -> None:
         self._call = call
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - ast's name
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         changed = without(node) if node is self._call else node
         return self.generic_visit(changed)
 

@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,13 +20,15 @@ from families.build import build
 from hydra.core.global_hydra import GlobalHydra
 from logical.findings import Findings
 from logical.gpu import group_of_one, logical_gpu
-from scenarios import SCENARIOS, Command, Scenario
 from logical.tags import on_gpu
 from mutations import places, take_away
 from own_files import png, write_authors
+from scenarios import SCENARIOS, WAITS, Command, Scenario
+from waits import counted
 
+from vlm_rl.models import vision
 from vlm_rl.module import GenerationStep, VLMReinforcement
-from vlm_rl.types import Images
+from vlm_rl.types import ImageFeatures, Images
 
 PICTURES = {"a.png": png(90, size=(84, 56)), "wide.png": png(200, size=(112, 56))}
 ROWS: list[dict[str, Any]] = [
@@ -58,8 +60,9 @@ def run(command: Command) -> None:
 
 @contextlib.contextmanager
 def watched(findings: Findings, *, stopped_after: int | None) -> Iterator[None]:
-    """Looks at each step: images of a batch stay on the CPU. Stops as a signal does, after some steps."""
-    report = VLMReinforcement.report
+    """Looks at each step: images of a batch stay on the CPU, and features reach the model where its own tower would have left
+    them. Stops as a signal does, after some steps."""
+    report, joined = VLMReinforcement.report, vision.joined
 
     def look(module: VLMReinforcement, step: GenerationStep) -> None:
         report(module, step)
@@ -70,7 +73,12 @@ def watched(findings: Findings, *, stopped_after: int | None) -> Iterator[None]:
         if module.progress.generation_steps == stopped_after:
             module.trainer.should_stop = True
 
-    with mock.patch.object(VLMReinforcement, "report", look):
+    def join(features: Sequence[ImageFeatures]) -> Any:
+        if not all(on_gpu(tensor) for feature in features for tensor in feature.tensors):
+            findings.faults["features on the CPU are handed to a model on the GPU"] += 1
+        return joined(features)
+
+    with mock.patch.object(VLMReinforcement, "report", look), mock.patch.object(vision, "joined", join):
         yield
 
 
@@ -100,7 +108,8 @@ def main(name: str, result: str, *taken_away: str) -> None:
     for place in places():
         if place.name in taken_away:
             take_away(place)
-    Path(result).write_text(json.dumps(found(SCENARIOS[name]).as_json()))
+    told = counted() if name == WAITS else found(SCENARIOS[name])
+    Path(result).write_text(json.dumps(told.as_json()))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ SIZES = (
     "dataset.max_new_tokens=3",
     "algorithm.num_minibatches=1",
     "evaluation.scheme.splits=[val]",
-    "evaluation.pass_at_1_samples=1",
-    "evaluation.scheme.settings.0.k=2",
-    "evaluation.scheme.settings.0.num_samples=2",
     "reward=random",
     "parity.every=1",
     "study=s",
@@ -29,6 +26,13 @@ TINY = (
     "dataset.source.train_rows=2",
     "dataset.source.val_rows=1",
     "dataset.source.test_rows=1",
+)
+_SETTING = "_target_: vlm_rl.evaluation.settings.GenerationSetting, k: 1, temperature: 0.6, top_p: 0.9, num_samples: 1"
+BRIEF = (f"evaluation.scheme.settings=[{{{_SETTING}}}]",)  # in place of the three of the scheme
+WHOLE_SCHEME = (
+    "evaluation.pass_at_1_samples=1",
+    "evaluation.scheme.settings.0.k=2",
+    "evaluation.scheme.settings.0.num_samples=2",
 )
 TWO_STEPS = ("dataset.source.train_rows=4", "algorithm.num_minibatches=2")
 MIXED = ("dataset=jsonl", "dataset.source.folder=data", "dataset.max_pixels=12544")  # no picture, one and several
@@ -62,9 +66,13 @@ class Scenario:
     has_data: bool = False  # rows with no picture, one and several lie in the folder "data"
 
 
+WAITS = "waits"  # of sampling and of an update: waits.py, no command
+
+
 def train(*words: str, stopped_after: int | None = None) -> Command:
     """A training of the tiny model."""
-    return Command(name="train", words=(*TINY, *SIZES, *words), stopped_after=stopped_after)
+    settings = () if set(WHOLE_SCHEME) <= set(words) else BRIEF
+    return Command(name="train", words=(*TINY, *SIZES, *settings, *words), stopped_after=stopped_after)
 
 
 def after_training(*commands: Command, words: tuple[str, ...] = ()) -> tuple[Command, ...]:
@@ -75,7 +83,7 @@ def after_training(*commands: Command, words: tuple[str, ...] = ()) -> tuple[Com
 def of_family(name: str) -> Scenario:
     """A generation step with update and evaluations, on prompts with no picture, with one and with several."""
     model = (f"model={CONFIGS[name]}", "model.name=model", "model.dtype=float32", "model.lora.rank=4")
-    words = (*model, *MIXED, *SIZES, "algorithm=grpo", "algorithm.group_size=2", "dataset.batch_size=3")
+    words = (*model, *MIXED, *SIZES, *BRIEF, "algorithm=grpo", "algorithm.group_size=2", "dataset.batch_size=3")
     return Scenario(commands=(Command(name="train", words=words),), family=name, has_data=True)
 
 
@@ -101,7 +109,7 @@ ALGORITHMS = ("grpo", "dr_grpo", "dapo", "gspo", "rloo", "reinforce_pp", "reinfo
 BF16 = ("model.dtype=bfloat16", "model.gradient_checkpointing=true")
 SCENARIOS: dict[str, Scenario] = {
     "training, a stop and a second training that goes on": Scenario(
-        commands=(train(*TWO_STEPS, "checkpoint.every=1", stopped_after=1), train(*TWO_STEPS, "checkpoint.every=1"))
+        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME))
     ),
     "evaluate.py and export.py after training": Scenario(commands=after_training(_evaluate(), _export())),
     "dry run": Scenario(commands=(train("dry_run=rollouts"),)),
@@ -118,9 +126,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "groups that wait by accuracy": Scenario(commands=(train(*WAITING, "dataset.source.train_rows=2", "reward=accuracy"),)),
     "rollout correction of tokens": Scenario(commands=(train(*CORRECTED),)),
-    "rollout correction of responses": Scenario(
-        commands=(train(*CORRECTED, "algorithm.rollout_correction.level=sequence"),)
-    ),
+    "rollout correction of responses": Scenario(commands=(train(*CORRECTED, "algorithm.rollout_correction.level=sequence"),)),
     **{f"algorithm {name}": of_algorithm(name) for name in ALGORITHMS},
     **{f"family {name}": of_family(name) for name in FAMILIES},
 }

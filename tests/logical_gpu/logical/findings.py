@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from logical.places import Place, here
+from logical.places import here
 
 
 @dataclass(kw_only=True)
@@ -15,6 +15,8 @@ class Findings:
     host_values: Counter[str] = field(default_factory=Counter)  # the package waits for the GPU: "file:function | what, line"
     in_libraries: Counter[str] = field(default_factory=Counter)  # a library waits for it
     copies: Counter[str] = field(default_factory=Counter)  # from the CPU to the GPU
+    for_one_token: Counter[str] = field(default_factory=Counter)  # waits of waits.py, by place
+    for_one_micro_batch: Counter[str] = field(default_factory=Counter)
 
     def fault(self, what: str) -> None:
         """CUDA would raise here."""
@@ -27,6 +29,11 @@ class Findings:
             self.host_values[f"{place.function} | {what} @ {place.line}"] += 1
         else:
             self.in_libraries[f"{what} @ {place}"] += 1
+
+    def slow(self, what: str) -> None:
+        """CUDA takes it, and waits and copies each time: a fault in the package."""
+        place = here()
+        (self.faults if place.function else self.copies)[f"{what} @ {place}"] += 1
 
     def copy(self, what: str) -> None:
         """Numbers go to the GPU."""
@@ -50,6 +57,3 @@ class Findings:
 def functions(host_values: Counter[str]) -> set[str]:
     """The functions of the package that wait for the GPU."""
     return {text.split(" | ")[0] for text in host_values}
-
-
-__all__ = ["Findings", "Place", "functions"]

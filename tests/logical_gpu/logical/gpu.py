@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch.distributed as dist
+
 from logical.findings import Findings
 from logical.modes import Functions, Operations
 from logical.stand_ins import standing_in

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from logical.findings import Findings
-from logical.places import is_called_by
-from logical.rules import COPIES, Op, has_cpu_index, makes_new, refused, waits
-from logical.tags import CPU, GPU, names_gpu, on_gpu, put_on_gpu, take_off_gpu, tensors_in
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from logical.findings import Findings
+from logical.places import is_called_by
+from logical.rules import COPIES, HEAVY, Op, has_cpu_index, makes_new, refused, waits
+from logical.tags import CPU, GPU, names_gpu, on_gpu, put_on_gpu, take_off_gpu, tensors_in
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
@@ -29,9 +30,7 @@ class Operations(TorchDispatchMode):
         self.moving = False  # a move between devices runs, which is no operation of either
         self.inside_gpu_call = False  # memory without a device, made inside a function of GPU tensors, is the GPU's
 
-    def __torch_dispatch__(
-        self, func: Op, types: Sequence[type], args: Arguments = (), kwargs: Keywords | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Op, types: Sequence[type], args: Arguments = (), kwargs: Keywords | None = None) -> Any:
         """One operation, computed on the CPU."""
         kwargs = kwargs or {}
         tensors = [] if self.moving else list(tensors_in((*args, *kwargs.values())))
@@ -39,6 +38,8 @@ class Operations(TorchDispatchMode):
             self._check_collective(func, tensors)
         elif any(map(on_gpu, tensors)):
             return self._on_gpu(func, args, kwargs, tensors)
+        elif tensors and func in HEAVY:
+            self._findings.fault(f"{func} of CPU tensors, although there is a GPU")
         result = func(*args, **kwargs)
         if self.inside_gpu_call and not tensors and not self.moving:
             self._mark(func, result)
@@ -51,7 +52,7 @@ class Operations(TorchDispatchMode):
         elif func in COPIES and any(not on_gpu(tensor) for tensor in tensors):
             self._copied(into_gpu=on_gpu(tensors[0]))
         if has_cpu_index(func, args):
-            self._findings.copy("a CPU index of a GPU tensor")
+            self._findings.slow("a CPU index of a GPU tensor")
         if why := waits(func, args, kwargs):
             self._findings.host_value(why)
         result = func(*args, **kwargs)
@@ -107,9 +108,7 @@ class Functions(TorchFunctionMode):
             torch.asarray: self._as_tensor,
         }
 
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: Arguments = (), kwargs: Keywords | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Sequence[type], args: Arguments = (), kwargs: Keywords | None = None) -> Any:
         """One call of a function of torch, or one look at an attribute of a tensor."""
         kwargs = kwargs or {}
         if (own := self._own.get(func)) is not None:
@@ -132,7 +131,7 @@ class Functions(TorchFunctionMode):
         to_gpu, device = names_gpu(kwargs["device"]), torch.device(kwargs["device"])
         made = self._called(func, args, kwargs | {"device": CPU if to_gpu else device})
         for tensor in tensors_in((made,)):
-            if to_gpu and func is torch.tensor:
+            if to_gpu and func is torch.tensor and tensor.numel():
                 self._findings.copy("torch.tensor")
             (put_on_gpu if to_gpu else take_off_gpu)(tensor)
         return made
@@ -154,9 +153,9 @@ class Functions(TorchFunctionMode):
     def _move(self, tensor: Tensor, *, to_gpu: bool) -> Tensor:
         if on_gpu(tensor) == to_gpu or tensor.device.type == "meta":
             return tensor
-        if to_gpu:
+        if to_gpu and tensor.numel():
             self._findings.copy("a move to the GPU")
-        else:
+        elif tensor.numel():
             self._findings.host_value("a move to the CPU")
         self._operations.moving = True
         try:
@@ -193,9 +192,12 @@ class Functions(TorchFunctionMode):
         made: Tensor = func(*args, **kwargs)
         return made if device is None else self._move(made, to_gpu=names_gpu(device))
 
-    @staticmethod
-    def _deepcopy(func: Any, args: Arguments, kwargs: Keywords) -> Tensor:
-        made: Tensor = func(*args, **kwargs)
+    def _deepcopy(self, func: Any, args: Arguments, kwargs: Keywords) -> Tensor:
+        self._operations.moving = True
+        try:
+            made: Tensor = func(*args, **kwargs)
+        finally:
+            self._operations.moving = False
         return put_on_gpu(made) if on_gpu(args[0]) else made
 
     def _backward(self, func: Any, args: Arguments, kwargs: Keywords) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from logical.tags import on_gpu
 from torch import Tensor
+
+from logical.tags import on_gpu
 
 aten = torch.ops.aten
 Op = torch._ops.OpOverload
@@ -25,6 +26,13 @@ WAITING: dict[Op, str] = {
 }
 INDEXING = {aten.index.Tensor, aten._unsafe_index.Tensor}
 INDEX_WRITING = {aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default, aten._unsafe_index_put.default}
+HEAVY = {  # a model that computes with these on the CPU was never moved
+    aten.mm.default,
+    aten.addmm.default,
+    aten.bmm.default,
+    aten.convolution.default,
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+}
 COPIES = {aten.copy_.default, aten._foreach_copy_.default}
 # Beside all that works number by number: a CPU tensor without axes is taken for a number.
 TAKES_A_NUMBER = {

@@ -8,6 +8,7 @@ from unittest import mock
 
 import safetensors.torch
 import torch
+
 from logical.findings import Findings
 from logical.tags import CPU, GPU, mark_storage, names_gpu, on_gpu, storage_on_gpu, tensors_in
 
