@@ -6,6 +6,7 @@ import typing
 from collections.abc import Iterator
 
 import pytest
+from forking import Forking
 from tiny_runs import Build, Sheet, roll_out, small
 
 from vlm_rl.commands.build import Experiment
@@ -33,6 +34,14 @@ def has(thing: object, name: str) -> bool:
 def no_picture_is_opened_by_a_check_of_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Python 3.12 `isinstance(picture, ImageSource)` reads key and size: a broken picture would fail there."""
     monkeypatch.setattr(typing, "hasattr", has, raising=False)
+
+
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forking]:
+    """Starts commands without importing everything again."""
+    server = Forking()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One forking server, and one uninterrupted run that the others are compared with."""
+"""One uninterrupted run that the others are compared with."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -7,14 +7,6 @@ from pathlib import Path
 import pytest
 from forking import Forking
 from tiny_commands import TINY, train
-
-
-@pytest.fixture(scope="session")
-def forking() -> Iterator[Forking]:
-    """Starts commands without importing everything again."""
-    server = Forking()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from tiny_runs import Build, Hand, gradients, roll_out, trained
 from transformers import AutoModelForImageTextToText
 
 from vlm_rl.models.parts import prepare
-from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.precision import declare, precision, set_precision_of_products
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import Trajectory
 
@@ -150,3 +150,19 @@ def test_a_config_that_would_round_trained_weights_is_put_right(tmp_path: Path) 
     coarse.save_pretrained(tmp_path)
     declare(coarse, folder=tmp_path)
     assert AutoModelForImageTextToText.from_pretrained(tmp_path).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_torch_still_tells_the_precision_of_products_as_lightning_asks_on_a_gpu(tf32: bool) -> None:
+    of_cpu = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        set_precision_of_products(tf32=tf32)
+        assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+        assert (
+            torch.backends.cuda.matmul.fp32_precision
+            == torch.backends.cudnn.conv.fp32_precision
+            == ("tf32" if tf32 else "ieee")
+        )
+        assert torch.backends.mkldnn.matmul.fp32_precision == of_cpu
+    finally:
+        set_precision_of_products(tf32=False)

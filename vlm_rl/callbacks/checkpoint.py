@@ -47,7 +47,8 @@ class Checkpoint(lightning.Callback):
         module = reinforcement(pl_module)
         if self.resumed is None:
             return
-        state = torch.load(self.resumed.path / STATE_FILE, map_location=module.device, weights_only=True)
+        # On the CPU: the optimizer takes its moments to the weights, and its counts of steps must stay, or each step waits for them.
+        state = torch.load(self.resumed.path / STATE_FILE, map_location="cpu", weights_only=True)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
         module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits

@@ -64,7 +64,7 @@ class _Told:
 
 def _merged(base: PreTrainedModel, *, adapter: Path, processor: ProcessorMixin, prompt: str, folder: Path, dtype: str) -> _Told:
     """Saves. The model itself is let go: the one on the disk follows, and both may not fit."""
-    model = PeftModel.from_pretrained(base, adapter).eval().to(base.device)
+    model = PeftModel.from_pretrained(base, adapter).eval()  # PEFT puts adapters where the base is
     probe = _probe(model, processor=processor, prompt=prompt)
     beside = _logprobs(model, probe)
     merged = model.merge_and_unload(safe_merge=True)

@@ -200,14 +200,14 @@ class Policy(nn.Module):
             self.vlm = trained
 
     def keep_reference(self) -> int:
-        """With full fine-tuning a frozen copy is made, once; returns its size in bytes, 0 where adapters make it needless."""
+        """With full fine-tuning a frozen copy is made, once, where the model is then; returns its size in bytes, 0 where adapters
+        make it needless."""
         if self.adapter is not None:
             return 0
         if not self._frozen_copy:
             untrained = copy.deepcopy(self.vlm).requires_grad_(False).eval()
             self.precision.compact(untrained)
             self._frozen_copy.append(untrained)
-        self._frozen_copy[0].to(self.device)  # no submodule, so nobody else moves it
         return sum(p.nbytes for p in self._frozen_copy[0].parameters())
 
     def save(self, folder: Path) -> None:

@@ -64,9 +64,12 @@ def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool = False) -> Pr
 def set_precision_of_products(*, tf32: bool) -> None:
     """For this process: whether NVIDIA GPUs round the factors of float32 products and convolutions to TF32 (10 bits behind the
     point, as float16 has; sums stay float32). The CPU is left as it is."""
-    wanted = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = wanted
-    torch.backends.cudnn.conv.fp32_precision = wanted  # type: ignore[attr-defined]  # torch's own default is tf32
+    cpu = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    of_cpu = cpu.fp32_precision
+    # The setting of old: where only the new one says TF32, torch refuses to tell it, and Lightning asks at the start of training.
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    cpu.fp32_precision = of_cpu
+    torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"  # type: ignore[attr-defined]  # torch's own default is tf32
 
 
 def declare(vlm: PreTrainedModel, *, folder: Path) -> None:

@@ -182,22 +182,20 @@ def _together(values: list[Any]) -> Any:
 
 def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> ResponseBatch:
     """Ids with -1 where nothing was written become a response batch, cut to the longest response."""
-    mask = ids >= 0
-    width = max(1, int(mask.sum(1).max()))
-    ids, mask, logprobs = ids[:, :width], mask[:, :width], logprobs[:, :width]
-    lengths = mask.sum(1)
-    last = ids.gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0]
-    ended = torch.isin(last, torch.tensor(policy.stop_ids, device=ids.device)).tolist()
-    texts = policy.processor.tokenizer.batch_decode(
-        [row[keep].tolist() for row, keep in zip(ids, mask, strict=True)], skip_special_tokens=True
-    )
+    lengths = (ids >= 0).sum(1).tolist()
+    width = max([1, *lengths])
+    ids, logprobs = ids[:, :width], logprobs[:, :width]
+    rows = ids.tolist()  # all at once: each look waits for a GPU
+    written = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+    texts = policy.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
+    mask, stop_ids = ids >= 0, set(policy.stop_ids)
     return ResponseBatch(
         num_samples=num_samples,
         response_ids=torch.where(mask, ids, policy.pad_id),
         response_mask=mask,
         engine_logprobs=torch.where(mask, logprobs, torch.zeros_like(logprobs)),
         responses=tuple(
-            Response(text=text, finish_reason="stop" if stop else "length", num_tokens=length)
-            for text, stop, length in zip(texts, ended, lengths.tolist(), strict=True)
+            Response(text=text, finish_reason="stop" if set(row[-1:]) & stop_ids else "length", num_tokens=len(row))
+            for text, row in zip(texts, written, strict=True)
         ),
     )

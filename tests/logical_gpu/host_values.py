@@ -1,0 +1,49 @@
+"""Where the host may wait for the GPU, and why. An entry that nothing needs any more fails its test."""
+
+# Functions of the package, as "file:function".
+ALLOWED = {
+    "callbacks/engine_metrics.py:_effective_share": "metrics of a step are written down: one look for each",
+    "callbacks/engine_metrics.py:_largest": "metrics of a step are written down: one look for each",
+    "callbacks/own_forward.py:forward_difference": "the check before the first step ends in one number",
+    "device.py:synchronise": "a stretch of time is over when the GPU has finished; five for each generation step",
+    "masking.py:masked_whiten": "once for each generation step: the tokens under the mask",
+    "masking.py:pooled_mean": "means over ranks are written down or compared with a tolerance; never for each micro-batch",
+    "models/merging.py:_check": "export.py compares numbers",
+    "models/merging.py:merge": "export.py tells the differences",
+    "models/policy.py:Policy.statistics": "only response tokens go through the LM head; how many there are, the host must know",
+    "algorithms/groups.py:_sums": "once for each generation step: how many groups there are",
+    "pipeline/batch_filling.py:BatchFilling.add": "which groups are kept decides on the host whether there is an update",
+    "pipeline/batch_filling.py:BatchFilling._filled": "counts of a generation step are written down",
+    "pipeline/micro_batches.py:forward_batches": "rows are sorted into batches by their lengths, on the host",
+    "pipeline/micro_batches.py:mini_batches": "once for each mini-batch: the rows that this rank has of it",
+    "pipeline/step4_policy_update.py:PolicyUpdate._gradients": "the gradient of `before[mask]` in Policy.statistics",
+    "pipeline/step4_policy_update.py:PolicyUpdate._step": "whether to step depends on the norm of the gradient",
+    "pipeline/step4_policy_update.py:PolicyUpdate._stats": "means of a generation step are written down",
+    "pipeline/step4_policy_update.py:PolicyUpdate.update": "whether to step depends on the loss",
+    "pipeline/step4_policy_update.py:token_sums": "sums over the mask, four for each micro-batch",
+    "rollout/huggingface_engine.py:HuggingFaceEngine._sample": "one for each token: whether any row still writes",
+    "rollout/huggingface_engine.py:finish": "responses become text, once for each batch of sequences",
+    "types.py:ImageFeatures.to": "features of a frozen tower wait on the CPU until a forward needs them",
+    "types.py:QueryBatch.select": "padding that only other rows needed is cut: the host must know how much",
+    "types.py:Trajectory.select": "the same, and which images the rows have; three for each micro-batch",
+}
+# Files of libraries, by how their path begins.
+IN_LIBRARIES = {
+    "lightning/fabric/utilities/device_dtype_mixin.py": "after the last step Lightning takes the model off the GPU",
+    "lightning/fabric/utilities/apply_func.py": "and the state of the optimizer",
+    "lightning/pytorch/core/module.py": "the backward pass of `before[mask]` in Policy.statistics",
+    "lightning/pytorch/utilities/data.py": "whether all ranks have as many batches, once",
+    "peft/tuners/lora/layer.py": "export.py merges: each layer is looked at for numbers that are none",
+    "safetensors/torch.py": "a checkpoint is written",
+    "transformers/": "vision towers read grids, masks are looked at; waits.py counts what a token and a micro-batch take",
+}
+
+
+def function_of(text: str) -> str:
+    """Of a host value as `Findings` writes it."""
+    return text.split(" | ")[0]
+
+
+def file_of(text: str) -> str:
+    """Of a wait in a library as `Findings` writes it."""
+    return text.split(" @ ")[1]

@@ -1,0 +1,68 @@
+"""Every place of the package that names a device, by the scenario that fails without it. A new place needs a scenario too.
+
+`python tests/logical_gpu/mutants.py` takes each away in turn and says which were caught.
+"""
+
+CAUGHT_BY: dict[str, tuple[str, ...]] = {
+    "algorithm grpo": (
+        "algorithms/groups.py:_sums: torch.zeros(len(counts), dtype ... float64, device=values.device)",
+        "pipeline/step3_trajectory_generation.py:response_logprobs: torch.zeros(trajectory.respons ... ajectory.response_mask.device)",
+    ),
+    "algorithm sft": (
+        "callbacks/own_forward.py:forward_difference: encoder.batch([row], indices=[0], step=0).to(policy.device)",
+        "callbacks/own_forward.py:forward_difference: encoder.prompts.process(row).to(policy.device)",
+        "pipeline/micro_batches.py:mini_batches: place.to(indices.device)",
+        "pipeline/step4_policy_update.py:PolicyUpdate.update: torch.zeros(len(TOKEN_SUMS), d ... t64, device=advantages.device)",
+        "pipeline/step4_policy_update.py:PolicyUpdate._gradients: torch.zeros(len(TOKEN_SUMS), d ... t64, device=advantages.device)",
+        "pipeline/step4_policy_update.py:token_sums: torch.full((), torch.nan, dtyp ... h.float64, device=mask.device)",
+        "rollout/solution_engine.py:SolutionEngine.generate: ids.to(self._policy.device)",
+        "rollout/solution_engine.py:SolutionEngine.generate: torch.zeros(ids.shape, device=ids.device)",
+    ),
+    "dry run": (
+        "commands/build.py:build: policy.to(placement.device)",
+        "models/policy.py:Policy._features: image.features.to(self.device)",
+        "models/policy.py:Policy.statistics: torch.zeros(mask.shape, device=mask.device)",
+        "models/vision.py:_on_device_of: value.to(vlm.device)",
+        "pipeline/step3_trajectory_generation.py:TrajectoryGeneration.generate: queries.to(policy.device)",
+        "pipeline/step3_trajectory_generation.py:concatenate: torch.arange(len(queries.rows), device=mask.device)",
+        "pipeline/step3_trajectory_generation.py:concatenate: torch.arange(group, device=mask.device)",
+        "pipeline/step3_trajectory_generation.py:concatenate: torch.arange(mask.shape[1], device=mask.device)",
+        "pipeline/step3_trajectory_generation.py:concatenate: torch.tensor(queries.indices, device=mask.device)",
+        "pipeline/step3_trajectory_generation.py:concatenate: scores.to(mask.device, torch.float32)",
+        "pipeline/step3_trajectory_generation.py:concatenate: torch.zeros(mask.shape, device=mask.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine.generate: queries.to(policy.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._sample: numbers.to(policy.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._sample: torch.full(numbers.shape, -1, device=policy.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._sample: torch.zeros(numbers.shape, device=policy.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._sample: torch.tensor(policy.stop_ids, device=policy.device)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._prefill: torch.arange(count, device=policy.device) (2)",
+        "rollout/huggingface_engine.py:HuggingFaceEngine._prefill: torch.zeros(count, dtype=torch.bool, device=policy.device)",
+        "types.py:ResponseBatch.terminated: torch.tensor(ended, device=self.response_ids.device)",
+        "types.py:_moved: v.to(device)",
+    ),
+    "evaluate.py and export.py after training": (
+        "commands/export.py:base_of: base.to(device)",
+        "models/merging.py:merge: load_pretrained(str(folder), d ... .eval().to(told.merged.device)",
+        "models/merging.py:_probe: processor.apply_chat_template( ... tensors='pt').to(model.device)",
+    ),
+    "algorithm dr_grpo": ("masking.py:constant_length_weights: torch.tensor(len(mask), device=mask.device)",),
+    "algorithm reinforce_pp": ("models/policy.py:Policy._seen: vision.features_of(self.vlm, images).to('cpu')",),
+    "groups that wait by accuracy": (
+        "pipeline/batch_filling.py:BatchFilling._values: torch.tensor(scores.terms['acc ... vice=trajectory.scores.device)",
+        "pipeline/batch_filling.py:BatchFilling._told: torch.zeros((3, self._batch_si ... float64, device=values.device)",
+    ),
+    "waits": ("rollout/huggingface_engine.py:HuggingFaceEngine._prefill: torch.arange(count, device=policy.device)",),
+    "family gemma3": ("types.py:ImageFeatures.to: pooled.detach().to(device)",),
+    "family qwen3_vl": (
+        "types.py:ImageFeatures.to: p.detach().to(device)",
+        "types.py:ImageFeatures.to: image.detach().to(device)",
+    ),
+}
+# Those that the tests take away each time.
+IN_TESTS = (
+    "rollout/huggingface_engine.py:HuggingFaceEngine.generate: queries.to(policy.device)",  # every run on a GPU died without it
+    "pipeline/step3_trajectory_generation.py:TrajectoryGeneration.generate: queries.to(policy.device)",
+    "commands/build.py:build: policy.to(placement.device)",  # evaluate.py computed on the CPU without it, and did not say so
+    "masking.py:constant_length_weights: torch.tensor(len(mask), device=mask.device)",  # a collective
+    "models/policy.py:Policy._seen: vision.features_of(self.vlm, images).to('cpu')",  # the memory of the GPU
+)

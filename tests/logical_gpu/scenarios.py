@@ -1,0 +1,132 @@
+"""What runs on the logical GPU: whole commands as a person types them, on models and data as small as they can be."""
+
+from dataclasses import dataclass
+
+from families.build import FAMILIES
+from families.trials import CONFIGS
+
+SIZES = (
+    "num_threads=1",
+    "preflight.cache=null",
+    "pictures.max_side=null",
+    "dataset.batch_size=2",
+    "dataset.epochs=1",
+    "dataset.max_new_tokens=3",
+    "algorithm.num_minibatches=1",
+    "evaluation.scheme.splits=[val]",
+    "reward=random",
+    "parity.every=1",
+    "study=s",
+    "hydra.run.dir=outputs/s/run/seed-0",
+    "hydra/job_logging=disabled",
+    "hydra/hydra_logging=disabled",
+)
+TINY = (
+    "experiment=smoke",
+    "dataset.source.train_rows=2",
+    "dataset.source.val_rows=1",
+    "dataset.source.test_rows=1",
+)
+_SETTING = "_target_: vlm_rl.evaluation.settings.GenerationSetting, k: 1, temperature: 0.6, top_p: 0.9, num_samples: 1"
+BRIEF = (f"evaluation.scheme.settings=[{{{_SETTING}}}]",)  # in place of the three of the scheme
+WHOLE_SCHEME = (
+    "evaluation.pass_at_1_samples=1",
+    "evaluation.scheme.settings.0.k=2",
+    "evaluation.scheme.settings.0.num_samples=2",
+)
+TWO_STEPS = ("dataset.source.train_rows=4", "algorithm.num_minibatches=2")
+MIXED = ("dataset=jsonl", "dataset.source.folder=data", "dataset.max_pixels=12544")  # no picture, one and several
+WAITING = (
+    "algorithm=grpo",
+    "algorithm.group_size=2",
+    "algorithm/dynamic_sampling=dapo",
+    "algorithm.dynamic_sampling.update_share=1.0",
+    "dataset.source.train_rows=12",
+)
+FULL = ("model.lora=null", "algorithm.kl_loss_coef=0.1")  # the reference is a frozen copy
+CORRECTED = ("algorithm=grpo", "algorithm.group_size=2", "algorithm/rollout_correction=truncate")
+RUN = "outputs/s/run/seed-0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`python <name>.py <words>`."""
+
+    name: str
+    words: tuple[str, ...]
+    stopped_after: int | None = None  # generation steps; the next command goes on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Commands one after the other in one folder."""
+
+    commands: tuple[Command, ...]
+    family: str | None = None  # whose model lies in the folder "model"
+    has_data: bool = False  # rows with no picture, one and several lie in the folder "data"
+
+
+WAITS = "waits"  # of sampling and of an update: waits.py, no command
+
+
+def train(*words: str, stopped_after: int | None = None) -> Command:
+    """A training of the tiny model."""
+    settings = () if set(WHOLE_SCHEME) <= set(words) else BRIEF
+    return Command(name="train", words=(*TINY, *SIZES, *settings, *words), stopped_after=stopped_after)
+
+
+def after_training(*commands: Command, words: tuple[str, ...] = ()) -> tuple[Command, ...]:
+    """A training, and what is done with its checkpoint."""
+    return (train(*words), *commands)
+
+
+def of_family(name: str) -> Scenario:
+    """A generation step with update and evaluations, on prompts with no picture, with one and with several."""
+    model = (f"model={CONFIGS[name]}", "model.name=model", "model.dtype=float32", "model.lora.rank=4")
+    words = (*model, *MIXED, *SIZES, *BRIEF, "algorithm=grpo", "algorithm.group_size=2", "dataset.batch_size=3")
+    return Scenario(commands=(Command(name="train", words=words),), family=name, has_data=True)
+
+
+def of_algorithm(name: str) -> Scenario:
+    """A generation step with update and evaluations as `algorithm=NAME` has it, in groups of two."""
+    size = () if name in ("sft", "reinforce_pp") else ("algorithm.group_size=2",)
+    of_its_own = {
+        "reinforce_pp": ("algorithm.score_at=last_token",),
+        "dapo": ("algorithm.dynamic_sampling.metric=score", "algorithm.dynamic_sampling.update_share=0.5"),
+    }
+    return Scenario(commands=(train(f"algorithm={name}", *size, *of_its_own.get(name, ())),))
+
+
+def _evaluate(*words: str) -> Command:
+    return Command(name="evaluate", words=(f"checkpoint={RUN}", *words))
+
+
+def _export(*words: str) -> Command:
+    return Command(name="export", words=(f"checkpoint={RUN}", "folder=merged", "merge=true", *words))
+
+
+ALGORITHMS = ("grpo", "dr_grpo", "dapo", "gspo", "rloo", "reinforce_pp", "reinforce_pp_baseline", "sft")
+BF16 = ("model.dtype=bfloat16", "model.gradient_checkpointing=true")
+SCENARIOS: dict[str, Scenario] = {
+    "training, a stop and a second training that goes on": Scenario(
+        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME))
+    ),
+    "evaluate.py and export.py after training": Scenario(commands=after_training(_evaluate(), _export())),
+    "dry run": Scenario(commands=(train("dry_run=rollouts"),)),
+    "full fine-tuning with a reference, evaluated afterwards": Scenario(commands=after_training(_evaluate(), words=FULL)),
+    "bfloat16 adapters with gradient checkpointing": Scenario(commands=(train(*BF16),)),
+    "bfloat16 adapters under autocast": Scenario(commands=(train(*BF16, "model.autocast=true"),)),
+    "bfloat16 full fine-tuning under autocast": Scenario(commands=(train(*BF16, *FULL),)),
+    "vision trained": Scenario(commands=(train("model.freeze=[]", "model.lora=null"),)),
+    "groups that wait, and are sampled again after a restart": Scenario(
+        commands=(
+            train(*WAITING, "algorithm.dynamic_sampling.metric=score", stopped_after=1),
+            train(*WAITING, "algorithm.dynamic_sampling.metric=score"),
+        )
+    ),
+    "groups that wait by accuracy": Scenario(commands=(train(*WAITING, "dataset.source.train_rows=2", "reward=accuracy"),)),
+    "rollout correction of tokens": Scenario(commands=(train(*CORRECTED),)),
+    "rollout correction of responses": Scenario(commands=(train(*CORRECTED, "algorithm.rollout_correction.level=sequence"),)),
+    **{f"algorithm {name}": of_algorithm(name) for name in ALGORITHMS},
+    **{f"family {name}": of_family(name) for name in FAMILIES},
+}
