@@ -11,13 +11,14 @@ import pytest
 from forking import Forking
 from safetensors.torch import load_file
 from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_steps
+from torch import Tensor
 from typed import AS_MODULE, INSTALLED, TORCHRUN, TRAIN, Ended, Words, interrupted, typed
 
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.run_folder import RunFolder
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
-RUN: Words = (*TINY, "checkpoint.every=1", "dataset.evaluation_rows=2", "trainer.devices=2")
+RUN: Words = (*TINY, "checkpoint.every=1", "checkpoint.keep_every=2", "dataset.evaluation_rows=2", "trainer.devices=2")
 MOST_SECONDS = 60.0  # from a signal to the end of the last process
 
 
@@ -91,6 +92,11 @@ def check_end(start: Start, ended: Ended, *, cwd: Path) -> None:
         assert f"Error: {gone}, so this run cannot go on. The same command goes on from the last checkpoint." in ended.out
 
 
+def adapter(run: RunFolder, *, step: int) -> dict[str, Tensor]:
+    """What a checkpoint has learned."""
+    return load_file(run.path / "checkpoints" / f"step-{step:06d}" / "adapter_model.safetensors")
+
+
 @pytest.fixture(scope="module")
 def typed_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all lines of the chain have been typed."""
@@ -128,12 +134,13 @@ def test_two_ranks_learn_what_one_learns_up_to_rounding(typed_study: Path, forki
         files = [file.relative_to(one.path) for file in sorted(one.path.glob(name))]
         assert files
         assert all((one.path / file).read_bytes() == (two.path / file).read_bytes() for file in files)
-    left, right = (load_file(saved_steps(run)[-1].path / "adapter_model.safetensors") for run in (one, two))
-    moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)  # they begin at 0
-    largest = max(float((left[name] - right[name]).abs().max()) for name in left)
-    print(f"largest difference of the adapters: {largest:.2e}; largest weight: {moved:.2e}")
-    assert moved > 1e-4
-    assert largest < 1e-6
+    for step, most in ((2, 1e-6), (NUM_STEPS, 1e-5)):  # AdamW divides by small gradients: rounding grows from step to step
+        left, right = (adapter(run, step=step) for run in (one, two))
+        moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)  # they begin at 0
+        largest = max(float((left[name] - right[name]).abs().max()) for name in left)
+        print(f"step {step}: largest difference of the adapters {largest:.2e}, largest weight {moved:.2e}")
+        assert moved > 1e-4
+        assert largest < most
 
 
 @pytest.mark.slow
