@@ -12,8 +12,14 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def forget_peak(device: torch.device) -> None:
+    """A GPU counts its largest memory anew: a sweep runs several jobs in one process. The CPU cannot."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_bytes(device: torch.device) -> int:
-    """Largest memory so far, in bytes: allocated on a GPU, resident of this process on the CPU."""
+    """Largest memory so far, in bytes: allocated on a GPU since `forget_peak`, resident of this process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

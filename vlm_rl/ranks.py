@@ -79,7 +79,7 @@ def in_turn(*, place: int, num_places: int) -> Iterator[None]:
                 yield
             finally:
                 _is_alone = False
-        from_first(None)
+        gathered(None)  # nobody leaves before all have come; a broadcast goes from rank to rank
 
 
 @contextlib.contextmanager

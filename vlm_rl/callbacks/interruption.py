@@ -14,13 +14,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(lightning.Callback):
-    """Listens from the first moment of training on. Whichever rank hears the signal, `Agreement` stops all of them."""
+    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal (commands/placement.py).
+
+    Whichever rank hears the signal, `Agreement` stops all of them.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may listen to signals
 
@@ -28,13 +31,18 @@ class Interruption(lightning.Callback):
             if self.requested and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.requested = reinforcement(pl_module).stop_is_asked = True
-            print(
-                f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint. Once more stops at once.", flush=True
-            )
+            more = " Once more stops at once." if number == signal.SIGINT else ""
+            print(f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint.{more}", flush=True)
 
         self._before = {name: signal.signal(name, listen) for name in SIGNALS}
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self._listen_no_more()
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
         self._before = {}

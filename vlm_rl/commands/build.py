@@ -22,6 +22,7 @@ from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place
 from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.device import forget_peak
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.models import parts
@@ -93,6 +94,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
     set_precision_of_products(tf32=cfg.tf32)
+    forget_peak(placement.device)
     with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
         policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
         policy.to(placement.device)

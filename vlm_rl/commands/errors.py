@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,10 +39,18 @@ def explained(run: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         _leave("Stopped before the step was finished. The same command goes on from the last checkpoint.", code=INTERRUPTED)
     except Exception as error:
-        message = message_of(error)
-        if message is None or os.environ.get("VLM_RL_TRACEBACK"):
+        if message_of(error) is None or os.environ.get("VLM_RL_TRACEBACK"):
             raise
-        _leave(message)
+        leave_with(error)
+
+
+def leave_with(error: Exception) -> NoReturn:
+    """Ends the process with a short message and exit code 2; with the traceback where that is what helps."""
+    message = message_of(error)
+    if message is None or os.environ.get("VLM_RL_TRACEBACK"):
+        traceback.print_exception(error)
+        sys.exit(1)
+    _leave(message)
 
 
 def as_typed() -> str:

@@ -84,11 +84,14 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
     logging.disable(logging.INFO)  # what Lightning greets with; `remarks` has what a person should know
     try:
         made: lightning.Trainer = instantiate(
-            settings, accelerator=accelerator_of(str(settings.accelerator)), **{"logger": False} | more
+            settings,
+            accelerator=accelerator_of(str(settings.accelerator)),
+            plugins=[LightningEnvironment()] if _is_one_task_of_slurm() else None,
+            **{"logger": False} | more,
         )
     except InstantiationException as error:
         why = innermost(error)
-        if not isinstance(why, MisconfigurationException):
+        if not isinstance(why, MisconfigurationException) and "devices" not in str(why):
             raise
         raise ValueError(
             f"trainer.accelerator={settings.accelerator} with trainer.devices={settings.devices} cannot be had on this machine: "
@@ -96,6 +99,8 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
         ) from why
     finally:
         logging.disable(before)
+    # Lightning's handlers broadcast from inside a signal, on one rank; callbacks/interruption.py listens instead.
+    made._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return made
 
 
@@ -138,7 +143,8 @@ def _check_processes(num_ranks: int) -> None:
     if started is not None and started.number != num_ranks:
         raise ValueError(
             f"{started.by} has {started.number} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
-            "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that."
+            "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that "
+            "(torchrun --nproc-per-node, srun --ntasks-per-node)."
         )
 
 
@@ -151,9 +157,14 @@ class _Started:
 def _num_started() -> _Started | None:
     if TorchElasticEnvironment.detect():
         return _Started(by="torchrun", number=int(os.environ["WORLD_SIZE"]))
-    if SLURMEnvironment.detect():
+    if SLURMEnvironment.detect() and not _is_one_task_of_slurm():
         return _Started(by="SLURM (SLURM_NTASKS)", number=int(os.environ["SLURM_NTASKS"]))
     return None
+
+
+def _is_one_task_of_slurm() -> bool:
+    """A single task may have several GPUs: then the other ranks are started here, as without SLURM."""
+    return SLURMEnvironment.detect() and os.environ["SLURM_NTASKS"] == "1" and not TorchElasticEnvironment.detect()
 
 
 def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:

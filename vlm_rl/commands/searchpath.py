@@ -30,6 +30,14 @@ def in_use() -> list[str]:
     ]
 
 
+def as_words() -> list[str]:
+    """The same as words of a command line. Only --config-dir is searched for the config that a command begins with."""
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [os.path.abspath(source.path) for source in sources if source.provider == "command-line"]
+    rest = [path for path in in_use() if path.removeprefix(FOLDER) not in folders]
+    return [*(f"--config-dir={folder}" for folder in folders), *as_overrides(rest)]
+
+
 def typed(arguments: Sequence[str]) -> list[str]:
     """The same from the words of a command line, before Hydra has read them."""
     return [_absolute(path) for path in (*_flagged(arguments), *_listed(arguments))]

@@ -56,14 +56,16 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
         raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
     if cfg.num_threads is not None:
         torch.set_num_threads(cfg.num_threads)
-    if not resolvers.is_named(cfg.study):
-        print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
     placement = place(cfg.trainer)
+    if not resolvers.is_named(cfg.study) and placement.rank == 0:
+        print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
     if not placement.are_started and is_finished(folder, cfg):
         return  # before other ranks are started for nothing
     check_name_is_shared(cfg.study, placement)
     check_training(cfg)
-    with joined(placement, again=again("train", own=(f"hydra.run.dir={json.dumps(str(folder.path.absolute()))}",))):
+    with joined(
+        placement, again=again("train", own=(f"hydra.run.dir={json.dumps(str(folder.path.absolute()), ensure_ascii=False)}",))
+    ):
         if not ranks.from_first(ranks.is_first() and is_finished(folder, cfg)):
             _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement)
 
@@ -115,11 +117,15 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
     loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
     trainer = trainer_of(cfg.trainer, callbacks=around.callbacks, logger=loggers or False)
     data_flow = experiment.module.data_flow
-    trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
+    try:
+        trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
+    except SystemExit:  # Lightning's word for a second Ctrl-C
+        raise KeyboardInterrupt from None
     if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
         print(
             f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
         )
+        ranks.gathered(None)  # torchrun and srun end all ranks as soon as one of them is gone with 130
         raise SystemExit(130 if around.interruption.requested else 0)
     if ranks.is_first():
         folder.write_manifest(told | {"status": "finished", "picked_step": around.schedule.best_step})

@@ -1,0 +1,104 @@
+"""The ranks that the first one starts on its machine: their processes, who watches them, and who watches the first."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from torch._C._distributed_c10d import Store
+
+PARENT = "VLM_RL_FIRST_RANK"  # process id, in the environment of the ranks that it started
+FINE = (None, 0, 130)  # exit codes: still running, done, stopped by a signal after its step
+PATIENCE_S = 20.0  # for a collective to notice by itself that a rank is gone
+ENDING_S = 5.0  # between a polite signal and the other one
+LEAVING_S = 300.0  # for a rank to end after its work
+POLL_S = 1.0
+
+
+class StartedRanks:
+    """A process for each other rank, and a thread that watches them: a collective may hang for ever where one has died."""
+
+    def __init__(self, again: Sequence[str], *, count: int, store: Store) -> None:
+        command, environment = [sys.executable, *again], {**os.environ, PARENT: str(os.getpid())}
+        self._store, self._is_over = store, threading.Event()
+        self._processes = {
+            rank: subprocess.Popen(
+                command,
+                env=environment | {"LOCAL_RANK": str(rank)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # the first rank speaks for all; errors go to stderr
+            )
+            for rank in range(1, count + 1)
+        }
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def lost(self, *, within_s: float) -> str | None:
+        """Which rank ended before its time, in words."""
+        deadline = time.monotonic() + within_s
+        while (found := self._lost()) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def end(self) -> None:
+        """Politely, then not."""
+        for process in self._processes.values():
+            process.terminate()
+        self._wait(ENDING_S)
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+
+    def leave(self) -> None:
+        """Waits for those that still end, and watches no longer."""
+        self._wait(LEAVING_S)
+        self._is_over.set()
+        self.end()
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while any(process.poll() is None for process in self._processes.values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _lost(self) -> str | None:
+        for rank, process in self._processes.items():
+            code = process.poll()
+            if code not in FINE and not self._store.check([done_key(rank)]):
+                assert code is not None
+                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                return f"Rank {rank} {how}, so this run cannot go on. The same command goes on from the last checkpoint."
+        return None
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(POLL_S):
+            lost = self._lost()
+            if lost is not None and not self._is_over.wait(PATIENCE_S):
+                leave_at_once(lost, then=self.end)
+
+
+def done_key(rank: int) -> str:
+    """What a started rank sets in the store after its work: however its process then ends, nothing is lost."""
+    return f"vlm_rl/done/{rank}"
+
+
+def watch_the_first() -> None:
+    """In a started rank: without the first one, which may have been killed, it would wait in a collective for ever."""
+    first = int(os.environ[PARENT])
+
+    def watch() -> None:
+        while os.getppid() == first:
+            time.sleep(POLL_S)
+        leave_at_once("The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint.")
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def leave_at_once(why: str, *, then: object = None) -> NoReturn:
+    """From any thread: a main thread that hangs in a collective hears nothing. Other runs of a sweep end with this process."""
+    print(f"\nError: {why}", file=sys.stderr, flush=True)
+    if callable(then):
+        then()
+    os._exit(1)
