@@ -16,7 +16,6 @@ ALLOWED = {
     "pipeline/batch_filling.py:BatchFilling._filled": "counts of a generation step are written down",
     "pipeline/micro_batches.py:forward_batches": "rows are sorted into batches by their lengths, on the host",
     "pipeline/micro_batches.py:mini_batches": "once for each mini-batch: the rows that this rank has of it",
-    "pipeline/step4_policy_update.py:PolicyUpdate._gradients": "the gradient of `before[mask]` in Policy.statistics",
     "pipeline/step4_policy_update.py:PolicyUpdate._step": "whether to step depends on the norm of the gradient",
     "pipeline/step4_policy_update.py:PolicyUpdate._stats": "means of a generation step are written down",
     "pipeline/step4_policy_update.py:PolicyUpdate.update": "whether to step depends on the loss",

@@ -5,8 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("", "commands", "logical_gpu", "models")]
+import import_paths  # noqa: F401
 
+# isort: split
 from forking import Forking
 from host_values import ALLOWED, function_of
 from logical.findings import Findings

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("", "logical_gpu", "models")]
-os.environ["VLM_RL_TRACEBACK"] = "1"  # errors are raised and not explained
+import import_paths  # noqa: F401
 
+# isort: split
 from families.build import build
 from hydra.core.global_hydra import GlobalHydra
 from logical.findings import Findings
@@ -50,6 +50,7 @@ def write_data(folder: Path) -> None:
 def run(command: Command) -> None:
     """`main()` of the command."""
     GlobalHydra.instance().clear()
+    os.environ["VLM_RL_TRACEBACK"] = "1"  # errors are raised and not explained
     sys.argv = [f"{command.name}.py", *command.words]
     try:
         importlib.import_module(f"vlm_rl.commands.{command.name}").main()

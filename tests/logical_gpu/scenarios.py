@@ -36,7 +36,9 @@ WHOLE_SCHEME = (
 )
 TWO_STEPS = ("dataset.source.train_rows=4", "algorithm.num_minibatches=2")
 MIXED = ("dataset=jsonl", "dataset.source.folder=data", "dataset.max_pixels=12544")  # no picture, one and several
+VARIED = ("model=tiny_untrained",)  # responses of a group differ, where those of the trained model may all be the same
 WAITING = (
+    *VARIED,
     "algorithm=grpo",
     "algorithm.group_size=2",
     "algorithm/dynamic_sampling=dapo",
@@ -64,6 +66,7 @@ class Scenario:
     commands: tuple[Command, ...]
     family: str | None = None  # whose model lies in the folder "model"
     has_data: bool = False  # rows with no picture, one and several lie in the folder "data"
+    says: str = ""  # what stands in the output if it really went the way that it is here for
 
 
 WAITS = "waits"  # of sampling and of an update: waits.py, no command
@@ -92,7 +95,7 @@ def of_algorithm(name: str) -> Scenario:
     size = () if name in ("sft", "reinforce_pp") else ("algorithm.group_size=2",)
     of_its_own = {
         "reinforce_pp": ("algorithm.score_at=last_token",),
-        "dapo": ("algorithm.dynamic_sampling.metric=score", "algorithm.dynamic_sampling.update_share=0.5"),
+        "dapo": (*VARIED, "algorithm.dynamic_sampling.metric=score", "algorithm.dynamic_sampling.update_share=0.5"),
     }
     return Scenario(commands=(train(f"algorithm={name}", *size, *of_its_own.get(name, ())),))
 
@@ -109,20 +112,23 @@ ALGORITHMS = ("grpo", "dr_grpo", "dapo", "gspo", "rloo", "reinforce_pp", "reinfo
 BF16 = ("model.dtype=bfloat16", "model.gradient_checkpointing=true")
 SCENARIOS: dict[str, Scenario] = {
     "training, a stop and a second training that goes on": Scenario(
-        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME))
+        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME)), says="Resuming from"
     ),
     "evaluate.py and export.py after training": Scenario(commands=after_training(_evaluate(), _export())),
     "dry run": Scenario(commands=(train("dry_run=rollouts"),)),
-    "full fine-tuning with a reference, evaluated afterwards": Scenario(commands=after_training(_evaluate(), words=FULL)),
+    "full fine-tuning with a reference, evaluated afterwards": Scenario(
+        commands=after_training(_evaluate(), words=FULL), says="keeps a frozen copy"
+    ),
     "bfloat16 adapters with gradient checkpointing": Scenario(commands=(train(*BF16),)),
     "bfloat16 adapters under autocast": Scenario(commands=(train(*BF16, "model.autocast=true"),)),
     "bfloat16 full fine-tuning under autocast": Scenario(commands=(train(*BF16, *FULL),)),
     "vision trained": Scenario(commands=(train("model.freeze=[]", "model.lora=null"),)),
     "groups that wait, and are sampled again after a restart": Scenario(
         commands=(
-            train(*WAITING, "algorithm.dynamic_sampling.metric=score", stopped_after=1),
+            train(*WAITING, "algorithm.dynamic_sampling.metric=score", stopped_after=3),
             train(*WAITING, "algorithm.dynamic_sampling.metric=score"),
-        )
+        ),
+        says="2 generation steps are sampled again",
     ),
     "groups that wait by accuracy": Scenario(commands=(train(*WAITING, "dataset.source.train_rows=2", "reward=accuracy"),)),
     "rollout correction of tokens": Scenario(commands=(train(*CORRECTED),)),

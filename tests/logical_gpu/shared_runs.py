@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from forking import Forking
 from logical.findings import Findings
+from scenarios import SCENARIOS
 
 SCRIPT = str(Path(__file__).with_name("run_scenario.py"))
 Seen = Callable[..., Findings]  # (name of a scenario, a place taken away before) -> what the logical GPU saw
@@ -38,4 +39,7 @@ def run_scenario(forking: Forking, folder: Path, name: str, *taken_away: str) ->
     finished = forking.run(SCRIPT, [name, "found.json", *taken_away], cwd=folder)
     if finished.code:
         return Findings(faults=Counter([f"the command failed: {finished.err.strip()[-3000:]}"]))
-    return Findings.from_json(json.loads((folder / "found.json").read_text()))
+    found = Findings.from_json(json.loads((folder / "found.json").read_text()))
+    if name in SCENARIOS and SCENARIOS[name].says not in finished.out:
+        found.faults[f"no scenario of its name: the output does not say {SCENARIOS[name].says!r}"] += 1
+    return found

@@ -26,6 +26,12 @@ def test_every_reason_to_wait_is_still_needed(seen: Seen) -> None:
     assert [beginning for beginning in IN_LIBRARIES if not any(file.startswith(beginning) for file in files)] == []
 
 
+def test_every_training_updates_the_policy(seen: Seen) -> None:
+    """The control: where groups wait to the end, there is no update to look at."""
+    without = [name for name in SCENARIOS if not any("PolicyUpdate._step" in text for text in seen(name).host_values)]
+    assert without == ["dry run", "groups that wait by accuracy"]
+
+
 def test_the_model_really_is_on_the_logical_gpu_in_every_scenario(seen: Seen) -> None:
     """The control: with nothing on the GPU there would be nothing to find."""
     for name in SCENARIOS:

@@ -19,7 +19,7 @@ def test_a_sampled_token_makes_the_host_wait_twice(seen: Seen) -> None:
     }
 
 
-def test_a_micro_batch_of_the_update_makes_the_host_wait_thirteen_times(seen: Seen) -> None:
+def test_a_micro_batch_of_the_update_makes_the_host_wait_thirteen_times_and_for_the_copy_of_its_image(seen: Seen) -> None:
     counts = seen(WAITS).for_one_micro_batch
     assert counts == {
         f"vlm_rl/types.py:Trajectory.select: {A_NUMBER}": 2,  # how much padding is cut, left and right
@@ -29,6 +29,7 @@ def test_a_micro_batch_of_the_update_makes_the_host_wait_thirteen_times(seen: Se
         f"{TOKEN_SUMS}:token_sums: {A_MASK}": 4,
         f"transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py:Qwen2_5_VLModel.get_placeholder_mask: {A_NUMBER}": 1,
         f"transformers/utils/import_utils.py:torch_compilable_check: {A_NUMBER}": 1,
-        f"transformers/masking_utils.py:_ignore_causal_mask_sdpa: {A_NUMBER}": 1,
+        f"transformers/masking_utils.py:_ignore_causal_mask_sdpa: {A_NUMBER}": 1,  # is anything masked? twice where something is
+        "vlm_rl/types.py:ImageFeatures.to: a move to the GPU": 1,
     }
-    assert counts.total() == 13
+    assert counts.total() == 13 + 1

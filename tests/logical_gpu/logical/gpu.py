@@ -1,13 +1,15 @@
 """A logical GPU: tensors keep their data on the CPU, and what CUDA would refuse is a fault with file and line.
 
 It sees devices, not numbers: kernels, their speed and their rounding are the CPU's. What it does not see: streams, memory,
-operations that only CUDA lacks, and more than one device.
+operations that only CUDA lacks, more than one device, and Python hooks of the backward pass.
 """
 
 import contextlib
 from collections.abc import Iterator
+from unittest import mock
 
 import torch.distributed as dist
+import torch.utils.checkpoint
 
 from logical.findings import Findings
 from logical.modes import Functions, Operations
@@ -19,7 +21,10 @@ def logical_gpu() -> Iterator[Findings]:
     """Inside, `torch.cuda` is there and "cuda" means the logical GPU."""
     findings = Findings()
     operations = Operations(findings)
-    with standing_in(findings), operations, Functions(operations, findings):
+    functions = Functions(operations, findings)
+    frame = torch.utils.checkpoint._CheckpointFrame
+    again = mock.patch.object(frame, "__init__", functions.computing_again(frame.__init__))
+    with standing_in(findings), again, operations, functions:
         yield findings
 
 

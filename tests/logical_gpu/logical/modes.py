@@ -1,7 +1,7 @@
 """The two modes that make the logical GPU: one sees calls of torch's functions, one the operations that these consist of.
 
 A function says what Python says: `device=`, `.to(...)`, `.numpy()`. An operation says what the GPU would do: whose memory it
-reads and writes. Both run in the backward pass too.
+reads and writes. In the backward pass torch leaves operations alone on; functions are seen where activations are computed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -201,11 +201,26 @@ class Functions(TorchFunctionMode):
         return put_on_gpu(made) if on_gpu(args[0]) else made
 
     def _backward(self, func: Any, args: Arguments, kwargs: Keywords) -> None:
-        """Python runs in there as well, where activations are computed again: both modes stay on."""
+        """What formulas of gradients make without a word of a device is the GPU's, if the loss is."""
         before = self._operations.inside_gpu_call
         self._operations.inside_gpu_call = on_gpu(args[0])
         try:
-            with self:
-                torch.autograd.backward(args[0], kwargs.pop("gradient", None), **kwargs)
+            torch.autograd.backward(args[0], kwargs.pop("gradient", None), **kwargs)
         finally:
             self._operations.inside_gpu_call = before
+
+    def computing_again(self, begin: Callable[..., None]) -> Callable[..., None]:
+        """For the frames of `torch.utils.checkpoint`: Python that runs in the backward pass is seen as in the forward pass."""
+
+        def begin_frame(frame: Any, recompute: Callable[..., object], *others: Any) -> None:
+            def again(*args: Any) -> None:
+                before, self._operations.inside_gpu_call = self._operations.inside_gpu_call, False
+                try:
+                    with self:
+                        recompute(*args)
+                finally:
+                    self._operations.inside_gpu_call = before
+
+            begin(frame, again, *others)
+
+        return begin_frame
