@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from vlm_rl.commands import placement, resolvers
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.placement import Placement, accelerator_of, place, remarks, with_room
+from vlm_rl.commands.rank_group import joined
 from vlm_rl.commands.train import check_name_is_shared
 
 CPU = torch.device("cpu")
@@ -110,6 +111,8 @@ def test_a_model_that_is_too_large_for_the_gpu_is_merged_on_the_cpu_and_that_is_
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true is not supported"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed is not supported"),
         ("trainer.accelerator=cuda", "trainer.accelerator=cuda with trainer.devices=1 cannot be had on this machine"),
+        ("trainer.devices=-1", r"trainer.devices=-1 cannot be had .* without a GPU trainer.devices is a number of processes"),
+        ("trainer.devices=[1,3]", r"trainer.devices=\[1, 3\] cannot be had on this machine"),
     ],
 )
 def test_what_cannot_run_here_is_refused_by_name(override: str, said: str) -> None:
@@ -139,3 +142,22 @@ def test_a_nameless_study_is_refused_where_each_rank_would_name_it_anew(
         check_name_is_shared("2026-01-01_00-00-00", theirs)
     check_name_is_shared("mine", theirs)
     check_name_is_shared("2026-01-01_00-00-00", on("cpu", num_local_ranks=2))  # the others are started with the same name
+
+
+def test_a_single_task_of_slurm_with_several_gpus_starts_its_own_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "study", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    mine = place(settings("trainer.devices=2"))
+    assert (mine.num_ranks, mine.are_started) == (2, False)
+
+
+def test_an_error_of_one_rank_ends_its_process_and_not_only_its_job_of_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hydra goes on to the next job after any Exception; the other ranks would still be in this one."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    theirs = Placement(device=CPU, rank=1, local_rank=1, num_local_ranks=2, num_nodes=1, are_started=True)
+    with pytest.raises(SystemExit) as ended, joined(theirs, again=()):
+        raise ValueError("dataset.epochs=0 is no number of epochs.")
+    assert ended.value.code == 2
+    assert "Error: dataset.epochs=0 is no number of epochs." in capsys.readouterr().err

@@ -19,7 +19,6 @@ WAITING = (
     "dataset.evaluation_rows=2",
     "parity.every=1",
     "num_threads=1",
-    "study=ranks",
     "algorithm=grpo",
     "algorithm.group_size=2",
     "algorithm/dynamic_sampling=dapo",
@@ -41,11 +40,14 @@ def thrown_away(run: RunFolder) -> list[int | None]:
 
 @pytest.mark.slow
 def test_two_ranks_wait_for_the_same_groups_and_learn_the_same(forking: Forking, tmp_path: Path) -> None:
-    (tmp_path / "two").mkdir()
-    train(forking, tmp_path, *WAITING)
-    ended = typed((*TRAIN, *WAITING, "trainer.devices=2"), cwd=tmp_path / "two")
+    """The two find their config in a folder of their own, by whose name a started rank could stumble."""
+    theirs = tmp_path / "josé, two"
+    (theirs / "conf").mkdir(parents=True)
+    (theirs / "conf" / "mine.yaml").write_text("defaults: [train, _self_]\nstudy: ranks\n")
+    train(forking, tmp_path, *WAITING, "study=ranks")
+    ended = typed((*TRAIN, "--config-dir=conf", "--config-name=mine", *WAITING, "trainer.devices=2"), cwd=theirs)
     assert ended.code == 0, ended.out
-    one, two = only_run(tmp_path, study="ranks"), only_run(tmp_path / "two", study="ranks")
+    one, two = only_run(tmp_path, study="ranks"), only_run(theirs, study="ranks")
     assert sampling(one) == sampling(two)
     assert sampling(one)[-1][0] > 0  # something was learned
     assert any(numbers["sampling/waiting_groups"] for _, numbers in sampling(one))

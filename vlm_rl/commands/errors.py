@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
+from vlm_rl.commands.causes import innermost
 from vlm_rl.commands.paths import CONF_DIR
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
-WRAPPERS = (InstantiationException, InterpolationResolutionError)
 RENAMED = {  # the last word of a key that was: the one that is, and its values
     "scale_by_std": ("scale_by", "group (was true) or none (was false)"),
     "buffer_length": ("buffer_share", "a share of max_length in place of a number of tokens, as 0.2"),
@@ -154,17 +154,6 @@ def _renamed(key: str) -> str | None:
 def _key_of(error: Exception) -> str:
     key = re.search(r"full_key: (\S+)", str(error))
     return key[1] if key else "?"
-
-
-def innermost(error: Exception) -> Exception:
-    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped; one from another process has only text behind it."""
-    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception) and not _is_traceback(cause):
-        error = cause
-    return error
-
-
-def _is_traceback(cause: Exception) -> bool:
-    return type(cause).__name__ == "_RemoteTraceback"  # joblib's and the standard library's
 
 
 def disk_is_full(error: BaseException) -> bool:

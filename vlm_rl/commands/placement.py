@@ -21,7 +21,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from vlm_rl.commands.errors import innermost
+from vlm_rl.commands.causes import innermost
 
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "32-true")
@@ -95,7 +95,8 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
             raise
         raise ValueError(
             f"trainer.accelerator={settings.accelerator} with trainer.devices={settings.devices} cannot be had on this machine: "
-            f"{' '.join(str(why).split())} trainer.accelerator=auto takes what is there."
+            f"{' '.join(str(why).split())} trainer.accelerator=auto takes what is there; without a GPU trainer.devices is a number of "
+            "processes, as trainer.devices=1."
         ) from why
     finally:
         logging.disable(before)

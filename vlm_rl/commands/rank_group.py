@@ -32,14 +32,10 @@ def again(command: str, *, own: Sequence[str]) -> list[str]:
     """Words after `python` that run the very job of this process, whatever sweep it belongs to; `own`: what only it has."""
     config = HydraConfig.get()
     name = [] if config.job.config_name == command else [f"--config-name={config.job.config_name}"]
-    return [
-        *("-m", f"vlm_rl.commands.{command}"),
-        *name,
-        *config.overrides.task,
-        *searchpath.as_words(),
-        "hydra.mode=RUN",
-        *own,
-    ]
+    places = searchpath.as_words()
+    flags = [word for word in places if word.startswith("--")]  # before all overrides, or Hydra does not know those behind
+    overrides = [*config.overrides.task, *(word for word in places if word not in flags), "hydra.mode=RUN", *own]
+    return ["-m", f"vlm_rl.commands.{command}", *name, *flags, *overrides]
 
 
 @contextlib.contextmanager
@@ -101,7 +97,7 @@ def _as_started_rank(placement: Placement) -> Iterator[None]:
 def _as_first_rank(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
     store = TCPStore("127.0.0.1", 0, placement.num_ranks, is_master=True, wait_for_workers=False)
     with _environment(LOCAL_RANK="0", NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port)):
-        others = StartedRanks(again, count=placement.num_ranks - 1, store=store)
+        others = StartedRanks(again, count=placement.num_ranks - 1, port=store.port)
         try:
             _join(placement, store=store)
             yield

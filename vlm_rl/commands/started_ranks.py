@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from torch._C._distributed_c10d import Store
+from torch._C._distributed_c10d import TCPStore
 
 PARENT = "VLM_RL_FIRST_RANK"  # process id, in the environment of the ranks that it started
 FINE = (None, 0, 130)  # exit codes: still running, done, stopped by a signal after its step
@@ -22,9 +22,10 @@ POLL_S = 1.0
 class StartedRanks:
     """A process for each other rank, and a thread that watches them: a collective may hang for ever where one has died."""
 
-    def __init__(self, again: Sequence[str], *, count: int, store: Store) -> None:
+    def __init__(self, again: Sequence[str], *, count: int, port: int) -> None:
         command, environment = [sys.executable, *again], {**os.environ, PARENT: str(os.getpid())}
-        self._store, self._is_over = store, threading.Event()
+        self._store = TCPStore("127.0.0.1", port, wait_for_workers=False)  # of our own: one that waits answers nobody else
+        self._is_over = threading.Event()
         self._processes = {
             rank: subprocess.Popen(
                 command,

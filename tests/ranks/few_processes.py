@@ -1,4 +1,4 @@
-"""Two ranks in one small program, for what they tell each other. Run as a script: the folder, then the name of a case."""
+"""A few ranks in one small program, for what they tell each other. Run as a script: the folder, the name of a case, how many."""
 
 import json
 import os
@@ -29,9 +29,9 @@ def same_answers(folder: Path, rank: int) -> object:
 
 def turns(folder: Path, rank: int) -> object:
     """When each rank was inside."""
-    with ranks.in_turn(place=rank, num_places=2):
+    with ranks.in_turn(place=rank, num_places=ranks.num_ranks()):
         begun = time.monotonic()
-        time.sleep(0.3)
+        time.sleep(0.1)
         return [begun, time.monotonic()]
 
 
@@ -53,24 +53,24 @@ def a_long_wait(folder: Path, rank: int) -> object:
 CASES: dict[str, Callable[[Path, int], object]] = {case.__name__: case for case in (same_answers, turns, a_long_wait)}
 
 
-def rank_process(folder: Path, name: str, rank: int) -> None:
+def rank_process(folder: Path, name: str, rank: int, num_ranks: int) -> None:
     """One rank from its beginning to its end."""
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=LIMIT_S))
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=num_ranks, timeout=timedelta(seconds=LIMIT_S))
     found = CASES[name](folder, rank)
     (folder / f"{rank}.json").write_text(json.dumps(found))
     ranks.from_first(None)
     dist.destroy_process_group()
 
 
-def main(folder: Path, name: str) -> int:
+def main(folder: Path, name: str, num_ranks: int) -> int:
     """The number of ranks that failed."""
     pids = []
-    for rank in range(2):
+    for rank in range(num_ranks):
         pid = os.fork()
         if pid == 0:
             try:
-                rank_process(folder, name, rank)
+                rank_process(folder, name, rank, num_ranks)
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
@@ -80,4 +80,4 @@ def main(folder: Path, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
