@@ -108,7 +108,7 @@ def test_a_model_that_is_too_large_for_the_gpu_is_merged_on_the_cpu_and_that_is_
         ("trainer.strategy=fsdp", "trainer.strategy=fsdp is not supported. trainer.strategy=auto or ddp"),
         ("trainer.strategy=deepspeed_stage_2", "trainer.strategy=deepspeed_stage_2 is not supported"),
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not supported"),
-        ("trainer.precision=bf16-true", "trainer.precision=bf16-true is not supported"),
+        ("trainer.precision=bf16-true", "trainer.precision=bf16-true would cast the trained weights too"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed is not supported"),
         ("trainer.accelerator=cuda", "trainer.accelerator=cuda with trainer.devices=1 cannot be had on this machine"),
         ("trainer.devices=-1", r"trainer.devices=-1 cannot be had .* without a GPU trainer.devices is a number of processes"),

@@ -129,13 +129,19 @@ def check_strategy(settings: DictConfig) -> None:
 
 
 def check_precision(settings: DictConfig) -> None:
-    """Precision is the model's: Lightning's would hold for the training step alone, and sampling for evaluation would differ."""
-    if str(settings.precision) not in PRECISIONS:
+    """Precision is the model's: Lightning's would cast adapters too, or hold for the training step and not for evaluation."""
+    precision = str(settings.precision)
+    if precision in PRECISIONS:
+        return
+    if precision.endswith("-true"):
         raise ValueError(
-            f"trainer.precision={settings.precision} is not supported: what is trained stays float32, and evaluation computes as "
-            "training does. Keep trainer.precision=32-true; model.dtype=bfloat16 sets the precision of the base weights, "
-            "model.autocast=true that of the adapters' products."
+            f"trainer.precision={precision} would cast the trained weights too, which stay float32 here. "
+            "Keep trainer.precision=32-true; the precision of the base weights is model.dtype, as in model.dtype=bfloat16."
         )
+    raise ValueError(
+        f"trainer.precision={precision} is not supported: evaluation would compute otherwise than training. Keep "
+        "trainer.precision=32-true; model.autocast=true has adapters multiply in model.dtype."
+    )
 
 
 def _check_processes(num_ranks: int) -> None:

@@ -16,7 +16,7 @@ from vlm_rl.commands.check_algorithm import check_combinations, checked_algorith
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
-from vlm_rl.commands.placement import check_precision, check_strategy, place
+from vlm_rl.commands.placement import check_precision, check_strategy, trainer_of
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
 from vlm_rl.commands.trainer_ranks import ranks_of
@@ -147,7 +147,7 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
     checks: list[Callable[[], object]] = [
         lambda: check_strategy(cfg.trainer),
         lambda: check_precision(cfg.trainer),
-        lambda: place(cfg.trainer) if is_here else None,
+        lambda: trainer_of(cfg.trainer) if is_here else None,
         lambda: dataset.check_sizes(num_ranks=ranks_of(cfg.trainer)),
         lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
         scheme.check_endpoint,
