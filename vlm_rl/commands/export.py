@@ -46,7 +46,7 @@ class Request:
     license: str | None
     merge: bool
     dtype: str | None
-    accelerator: str
+    accelerator: str = "auto"
     push: str | None
     private: bool
 
@@ -122,7 +122,7 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
     )
 
 
-def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str) -> PreTrainedModel:
+def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str = "auto") -> PreTrainedModel:
     """The model that a run began with, in float32, on a GPU that has room for it."""
     if model["untrained"]:
         base = load_untrained(model["name"], dtype="float32", attention="sdpa", root_seed=seed)
