@@ -14,7 +14,7 @@ from lightning import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
-from vlm_rl.commands import resolvers
+from vlm_rl.commands import placement, resolvers
 from vlm_rl.commands.paths import CONF_DIR
 
 SBATCH = '#!/usr/bin/env bash\ncp "$1" "$COPY"\necho "no such partition" >&2; exit 1\n'
@@ -68,6 +68,9 @@ def test_each_task_is_the_rank_that_slurm_made_it(
 ) -> None:
     launcher = cfg.hydra.launcher
     under_slurm(monkeypatch, nodes=launcher.nodes, tasks=launcher.tasks_per_node, node=node, place=place)
+    mine = placement.place(cfg.trainer)
+    assert (mine.rank, mine.local_rank, mine.num_local_ranks, mine.num_ranks) == (4 * node + place, place, 4, 8)
+    assert (mine.are_started, mine.address) == (True, "node1")
     trainer: Trainer = instantiate(cfg.trainer, logger=False)
     assert (trainer.global_rank, trainer.local_rank, trainer.node_rank) == (4 * node + place, place, node)
     assert (trainer.world_size, trainer.num_devices, trainer.num_nodes) == (8, 4, 2)
@@ -82,6 +85,8 @@ def test_one_task_a_node_is_refused(cfg: DictConfig, monkeypatch: pytest.MonkeyP
     under_slurm(monkeypatch, nodes=2, tasks=1, node=0, place=0)
     with pytest.raises(ValueError, match="ntasks-per-node=1` does not match"):
         launch(instantiate(cfg.trainer, logger=False))
+    with pytest.raises(ValueError, match=r"SLURM_NTASKS\) has 2 processes, but trainer.devices x trainer.num_nodes is 8"):
+        placement.place(cfg.trainer)  # before anything is loaded
 
 
 def text_of_submitit(command: list[str], *, num_jobs: int, folder: Path) -> str:
