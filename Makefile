@@ -20,10 +20,10 @@ quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then out
 	$(PY) report.py 'studies=[outputs/quickstart]'
 
 test: lint ## every check: format, lint, types, all tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
 
 check: lint ## the quick ones: format, lint, types, tests that take seconds
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
 
 gpu: $(READY) ## on a machine with a GPU: does it run, how fast, how much memory; at most 9 minutes
 	$(PY) benchmarks/gpu.py --out outputs/gpu

@@ -43,19 +43,17 @@ def forget(cwd: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("evaluation on two ranks")
 def test_evaluations_of_a_checkpoint_are_the_same_bytes_on_one_and_on_two_ranks(trained: Path, forking: Forking) -> None:
     checkpoint = f"checkpoint={only_run(trained, study='s').path}"
     one = forking.run("evaluate.py", [checkpoint, ROWS[0]], cwd=trained)
     assert one.code == 0, one.err
     expected = answers(trained)
     assert len(expected) == 3
-    for command in ((*EVALUATE, checkpoint, *ROWS), (*TORCHRUN_EVALUATE, checkpoint, *ROWS)):
-        forget(trained)
-        ended = typed(command, cwd=trained)
-        assert ended.code == 0, ended.out
-        assert ended.out.count("Every sample is in") == 1  # said once
-        assert answers(trained) == expected
+    forget(trained)
+    ended = typed((*TORCHRUN_EVALUATE, checkpoint, *ROWS), cwd=trained)
+    assert ended.code == 0, ended.out
+    assert ended.out.count("Every sample is in") == 1  # said once
+    assert answers(trained) == expected
     forget(trained)
     killed = interrupted(
         (*EVALUATE, checkpoint, *ROWS), cwd=trained, number=signal.SIGKILL, rank=1, when=lambda: len(parts(trained)) > 0
@@ -67,7 +65,6 @@ def test_evaluations_of_a_checkpoint_are_the_same_bytes_on_one_and_on_two_ranks(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("evaluation on two ranks")
 def test_a_dry_run_shows_the_same_on_two_ranks(trained: Path, forking: Forking) -> None:
     words = (*BRIEF, "study=dry", "dry_run=rollouts")
     one = forking.run("train.py", words, cwd=trained)
