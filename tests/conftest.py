@@ -15,6 +15,11 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.types import Trajectory
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "test_as_people_start_it" not in item.nodeid)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What checks of rows remember is no user's; the commands that tests start inherit it."""
