@@ -48,11 +48,6 @@ class Placement:
         """All processes."""
         return self.num_nodes * self.num_local_ranks
 
-    @property
-    def accelerator(self) -> str:
-        """`trainer.accelerator`, decided."""
-        return self.device.type
-
 
 def place(settings: DictConfig) -> Placement:
     """Where this process of a command with these `trainer` settings runs; raises ValueError with the way out."""
