@@ -19,7 +19,7 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
         "rollout/solution_engine.py:SolutionEngine.generate: torch.zeros(ids.shape, device=ids.device)",
     ),
     "dry run": (
-        "commands/build.py:build: policy.to(placement.device)",
+        "commands/build.py:placed_policy: policy.to(placement.device)",
         "models/policy.py:Policy._features: image.features.to(self.device)",
         "models/policy.py:Policy.statistics: torch.zeros(mask.shape, device=mask.device)",
         "models/vision.py:_on_device_of: value.to(vlm.device)",
@@ -62,7 +62,7 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
 IN_TESTS = (
     "rollout/huggingface_engine.py:HuggingFaceEngine.generate: queries.to(policy.device)",  # every run on a GPU died without it
     "pipeline/step3_trajectory_generation.py:TrajectoryGeneration.generate: queries.to(policy.device)",
-    "commands/build.py:build: policy.to(placement.device)",  # evaluate.py computed on the CPU without it, and did not say so
+    "commands/build.py:placed_policy: policy.to(placement.device)",  # evaluate.py computed on the CPU without it, and did not say so
     "masking.py:constant_length_weights: torch.tensor(len(mask), device=mask.device)",  # a collective
     "models/policy.py:Policy._seen: vision.features_of(self.vlm, images).to('cpu')",  # the memory of the GPU
 )

@@ -93,11 +93,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
     algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
-    set_precision_of_products(tf32=cfg.tf32)
-    forget_peak(placement.device)
-    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
-        policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
-        policy.to(placement.device)
+    policy = placed_policy(cfg, placement)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
     for used in (engine, evaluation_engine):
@@ -128,6 +124,16 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
         module=module,
         cfg=cfg,
     )
+
+
+def placed_policy(cfg: DictConfig, placement: Placement) -> Policy:
+    """The model on the device of this process; the ranks of a machine load it one after the other."""
+    set_precision_of_products(tf32=cfg.tf32)
+    forget_peak(placement.device)
+    with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
+        policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+        policy.to(placement.device)
+    return policy
 
 
 def check_seed(seed: object) -> None:
