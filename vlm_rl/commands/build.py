@@ -86,8 +86,7 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
 
 
 def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
-    """Instantiates in reading order, the model on its device; nothing is trained yet. What only training would refuse is for
-    `check_training`."""
+    """Instantiates in reading order; nothing is trained yet. What only training would refuse is for `check_training`."""
     placement = placement or place(cfg.trainer)
     check_seed(cfg.seed)
     algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
@@ -132,8 +131,7 @@ def placed_policy(cfg: DictConfig, placement: Placement) -> Policy:
     forget_peak(placement.device)
     with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
         policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
-        policy.to(placement.device)
-    return policy
+        return policy.to(placement.device)
 
 
 def check_seed(seed: object) -> None:
