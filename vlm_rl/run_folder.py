@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+OF_LOGGERS = ("wandb",)  # folders that only a logger writes and nothing reads; W&B's has links to its cache
 LINE_FILES = ("metrics.jsonl", "cost.jsonl", "alerts.jsonl")
 
 
@@ -23,9 +24,17 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """What the run is, or None in a fresh folder."""
+        """What the run is, or None in a fresh folder. Raises ValueError where it cannot be read."""
         file = self.path / "manifest.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file} is no JSON ({error}). Ask for a whole copy of that run, or remove its folder.") from None
+        if not isinstance(told, dict):
+            raise ValueError(f"{file} is no manifest of a run. Ask for a whole copy of that run, or remove its folder.")
+        return told
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
@@ -67,6 +76,19 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for name in ("completions", "evaluations", "checkpoints"):
             shutil.rmtree(self.path / name, ignore_errors=True)
+
+
+def check_links(folder: Path) -> None:
+    """Raises ValueError where a file in a run folder is a link that leads out of it: nothing is read or written there."""
+    inside = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in OF_LOGGERS]
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise ValueError(
+                    f"{path} is a link that leads out of the run's folder, to {os.readlink(path)}. Nothing there is read or written. "
+                    "If it is yours, put what it leads to in its place; else ask for a copy of that run without links."
+                )
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

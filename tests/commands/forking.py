@@ -73,10 +73,11 @@ class Command:
 class Forking:
     """The client's side: orders and answers are lines of JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, **variables: str) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         for name in ("VLM_RL_STUDY", "HYDRA_FULL_ERROR", "WANDB_API_KEY"):
             environment.pop(name, None)
+        environment |= variables
         self._server = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )

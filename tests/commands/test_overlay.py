@@ -16,6 +16,7 @@ from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.run_folder import RunFolder
 
 EXAMPLE = ROOT / "examples" / "team_overlay"
+TRUST = "trust=[team_overlay]"  # the code of a stored run is trusted by name, each time
 OURS = "hydra.searchpath=[file://team_overlay/conf]"
 SMALL = (
     "experiment=gauges",
@@ -86,11 +87,15 @@ def test_the_same_command_finds_the_run_finished(forking: Forking, team: Path) -
     assert "is finished; nothing to do." in went_well(typed(forking, team, "train.py", OURS, *SMALL)).out
 
 
-def test_an_evaluation_finds_the_configs_again_from_another_folder_without_being_told(
+def test_an_evaluation_finds_the_configs_again_from_another_folder_and_is_told_whose_code_is_trusted(
     forking: Forking, team: Path, run: RunFolder, tmp_path: Path
 ) -> None:
     words = (f"checkpoint={run.path}", "reward=gauges", "dataset.evaluation_rows=2", "evaluation.scheme.splits=[val]")
-    finished = went_well(forking.run(str(team / "evaluate.py"), words, cwd=tmp_path))
+    refused = forking.run(str(team / "evaluate.py"), words, cwd=tmp_path)
+    assert refused.code == 2
+    assert TRUST in refused.err
+    assert "Traceback" not in refused.err
+    finished = went_well(forking.run(str(team / "evaluate.py"), (*words, TRUST), cwd=tmp_path))
     assert "val/pass@1_t0.6" in finished.out
 
 
@@ -99,7 +104,7 @@ def test_a_team_that_moves_takes_its_configs_with_it_and_is_asked_where_they_are
 ) -> None:
     new = tmp_path / "new"
     shutil.copytree(team, new)
-    words = (f"checkpoint={run.path.relative_to(team)}", "evaluation.scheme.splits=[val]", "dataset.evaluation_rows=1")
+    words = (f"checkpoint={run.path.relative_to(team)}", TRUST, "evaluation.scheme.splits=[val]", "dataset.evaluation_rows=1")
     went_well(typed(forking, new, "evaluate.py", *words))
     (new / "team_overlay" / "conf").rename(tmp_path / "conf")
     lost = typed(forking, new, "evaluate.py", *words)

@@ -13,7 +13,6 @@ import hydra
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -23,7 +22,7 @@ from vlm_rl import ranks
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
-from vlm_rl.commands import errors, resolvers, searchpath
+from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
 from vlm_rl.commands.evaluation_reuse import check_answers, files_of
@@ -33,6 +32,7 @@ from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks
 from vlm_rl.commands.rank_group import again, joined
+from vlm_rl.commands.storable import overrides_as_typed
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.description import Description, describe
 from vlm_rl.evaluation.evaluator import metrics
@@ -51,18 +51,23 @@ def main() -> None:
 
 
 def _main() -> None:
+    sys.argv, trusted = trust.taken_out(sys.argv)
     sys.argv, checkpoint = taken_out(sys.argv)
-    sys.argv = searchpath.with_kept(sys.argv, kept=kept_searchpath(checkpoint))
+    sys.argv = searchpath.with_kept(
+        sys.argv, kept=kept_searchpath(checkpoint, trusted=trusted, typed=searchpath.typed(sys.argv))
+    )
 
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
     def run(_: DictConfig) -> None:
-        target = find(checkpoint)
-        overrides = [*target.overrides, "job=evaluate", *HydraConfig.get().overrides.task]
+        target, typed = find(checkpoint, trusted=trusted), overrides_as_typed()
+        overrides = [*target.overrides, "job=evaluate", *typed]
         cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
+        if target.run is not None:
+            trust.check_composed(cfg, file=target.run / "manifest.json", trusted=trusted, words=typed)
         if cfg.num_threads is not None:
             torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
         placement = place(cfg.trainer)
-        with joined(placement, again=again("evaluate", own=(f"checkpoint={checkpoint}",))):
+        with joined(placement, again=again("evaluate", own=(f"checkpoint={checkpoint}", *trust.as_words(trusted)))):
             evaluate(cfg, target, placement=placement)
 
     run()

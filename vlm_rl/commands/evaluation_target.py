@@ -1,16 +1,20 @@
 """What `evaluate.py checkpoint=...` names: a run, a checkpoint in it, an untrained model or a plain one. Nothing is loaded here."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.commands import trust
 from vlm_rl.commands.build import arm_of
 from vlm_rl.commands.searchpath import found
 from vlm_rl.commands.variant import says_where
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import RunFolder, check_links
 
 TRAIN = "train"  # the config of a run, unless a team has one of its own
+OF_ITS_PREFLIGHT = re.compile(r"[+~]*preflight\b")  # where what was found about rows is kept, on the machine that it ran on
 EVALUATED = "evaluated"  # the algorithm that a report shows for what was only evaluated here
 
 
@@ -44,20 +48,41 @@ def run_of(checkpoint: str) -> Path:
     return path.parents[1] if path.parent.name == "checkpoints" else path
 
 
-def kept_searchpath(checkpoint: str) -> list[str]:
-    """Where the configs of a run lay besides ours; nothing for a plain model."""
-    told = (checkpoint and RunFolder(path=run_of(checkpoint)).manifest) or {}
-    return found(told.get("searchpath", []), run=run_of(checkpoint))
+def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequence[str] = ()) -> list[str]:
+    """Where the configs of a run lay besides ours; nothing for a plain model.
+
+    Raises ValueError for a place that is not trusted; where places are `typed` on this command line, only leaves it out.
+    """
+    run = run_of(checkpoint)
+    told = (checkpoint and RunFolder(path=run).manifest) or {}
+    file, stored = run / "manifest.json", told.get("searchpath", [])
+    if not isinstance(stored, list) or not all(isinstance(path, str) for path in stored):
+        raise ValueError(f"{file}: `searchpath` is no list of texts. {trust.NOT_OURS}")
+    kept = []
+    for path in found(stored, run=run):
+        try:
+            trust.check_searchpath([path], run=run, file=file, trusted=trusted)
+            kept.append(path)
+        except ValueError:
+            if not typed:
+                raise
+    return kept
 
 
-def find(checkpoint: str) -> Target:
-    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model."""
+def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
+    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model.
+
+    Raises ValueError where the manifest names code of packages that are not `trusted`.
+    """
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
         )
     path, run = Path(checkpoint), run_of(checkpoint)
     told = RunFolder(path=run).manifest
+    if told is not None:
+        check_links(run)
+        trust.check_manifest(told, file=run / "manifest.json", trusted=trusted)
     if told is not None and told["algorithm"] == EVALUATED:
         raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
     if told is not None:
@@ -84,7 +109,7 @@ def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
 
 def _composition(told: dict[str, Any]) -> dict[str, Any]:
     """What the run's config is composed from, but for where it ran; manifests of old did not say of which."""
-    overrides = [word for word in told["overrides"] if not says_where(word)]
+    overrides = [word for word in told["overrides"] if not says_where(word) and not OF_ITS_PREFLIGHT.match(word)]
     return {"overrides": overrides, "config_name": told.get("config_name", TRAIN)}
 
 

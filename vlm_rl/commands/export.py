@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from vlm_rl.commands import errors, resolvers
+from vlm_rl.commands import errors, resolvers, trust
 from vlm_rl.commands.build import plain
 from vlm_rl.commands.evaluation_target import Target, find, taken_out
 from vlm_rl.commands.export_folder import whole, write_record
@@ -54,6 +54,11 @@ class Request:
 def main() -> None:
     """The console command."""
     resolvers.register()
+    errors.explained(_main)
+
+
+def _main() -> None:
+    sys.argv, trusted = trust.taken_out(sys.argv)
     sys.argv, checkpoint = taken_out(sys.argv)
 
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="export")
@@ -61,9 +66,9 @@ def main() -> None:
         hush()
         if OmegaConf.is_missing(cfg, "folder"):
             raise ValueError("folder=... is missing: where the weights go, as in folder=my-adapter.")
-        export(find(checkpoint), request=Request(**plain(cfg)))
+        export(find(checkpoint, trusted=trusted), request=Request(**plain(cfg)))
 
-    errors.explained(run)
+    run()
 
 
 def export(target: Target, *, request: Request) -> Path:
@@ -92,8 +97,9 @@ def export(target: Target, *, request: Request) -> Path:
 def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Request, verdict: StoredVerdict) -> Card:
     """Weights and processor; returns what the card will say of them."""
     assert target.run is not None and target.weights is not None
-    model = told["config"]["model"]
-    name = PACKAGED if model["name"] == "tiny" else model["name"]
+    stored = told["config"]["model"]
+    model = plain(OmegaConf.create(stored))  # with what the environment says of it
+    name = PACKAGED if model["name"] == "tiny" else stored["name"]
     is_adapter = (target.weights / ADAPTER_CONFIG).exists()
     processor = load_processor(model["name"], model["processor"])
     processor.save_pretrained(folder)

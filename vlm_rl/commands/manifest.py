@@ -14,6 +14,7 @@ import torch
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
 from vlm_rl.commands.errors import TYPED, as_typed
+from vlm_rl.commands.storable import storable
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.rewards.judge import JUDGE_VERSION
 
@@ -46,7 +47,7 @@ def manifest(
         "seed": config["seed"],
         "arm": arm_of(config),
         "algorithm": algorithm,
-        "config": config,
+        "config": storable(experiment.cfg),
         "overrides": list(overrides),  # evaluate.py composes the run again from them,
         "config_name": config_name,  # of this config,
         "searchpath": searchpath.remembered(searchpath.in_use(), run=run),  # with what lies here besides ours

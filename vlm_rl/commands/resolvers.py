@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 
 from vlm_rl.commands.own_gpus import own_gpus
+from vlm_rl.commands.storable import as_typed, environment
 from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
@@ -21,6 +22,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("minibatches", minibatches, replace=True)
     OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
     OmegaConf.register_new_resolver("own_gpus", own_gpus, replace=True)
+    OmegaConf.register_new_resolver("oc.env", environment, replace=True)  # OmegaConf's, which also notes what was asked for
 
 
 def is_named(study: str) -> bool:
@@ -56,4 +58,4 @@ def wandb_is_offline() -> bool:
 
 
 def _variant(overrides: Sequence[str]) -> str:
-    return variant(list(overrides))
+    return variant(as_typed(overrides))

@@ -24,8 +24,8 @@ from vlm_rl.callbacks.logger_setup import LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
-from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers
-from vlm_rl.commands.build import Experiment, build, comparable, plain
+from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, trust
+from vlm_rl.commands.build import Experiment, arm_of, build, comparable, plain
 from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.manifest import command, manifest
@@ -33,8 +33,9 @@ from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
+from vlm_rl.commands.storable import asks_environment, overrides_as_typed, storable
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import RunFolder, check_links
 
 
 def main() -> None:
@@ -82,7 +83,8 @@ def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
     """Whether nothing is left to do, which is said; a folder that holds another run is an error."""
     found = folder.manifest
     if found is not None:
-        check_same_config(found, plain(cfg), folder)
+        check_links(folder.path)
+        check_same_config(found, cfg, folder)
         if found["status"] == "finished":
             print(f"{folder.path} is finished; nothing to do.", flush=True)
             return True
@@ -139,7 +141,7 @@ def _told(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
         experiment,
         run=folder.path,
         algorithm=hydra_config.runtime.choices["algorithm"],
-        overrides=hydra_config.overrides.task,
+        overrides=overrides_as_typed(),
         config_name=str(hydra_config.job.config_name),
     )
     return told | {"wandb_id": (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)}
@@ -171,7 +173,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
             tolerance=experiment.cfg.parity.tolerance,
         ),
         recorder,
-        LoggerSetup(folder=folder, config=plain(cfg) | {"variant": told["variant"], "arm": told["arm"]}),
+        LoggerSetup(folder=folder, config=told["config"] | {"variant": told["variant"], "arm": told["arm"]}),
         Alerts(folder=folder, recorder=recorder, watch=watch),
         Pictures(
             folder=folder.path.parents[1] / "images",
@@ -220,15 +222,21 @@ def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
         vanilla.write_manifest(told | shown | {"vanilla": None})
 
 
-def check_same_config(found: dict[str, Any], config: dict[str, Any], folder: RunFolder) -> None:
+def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
     """A folder that holds a run with another config is an error that names the keys."""
-    before, now = errors.flat(comparable(found["config"])), errors.flat(comparable(config))
+    file, config = folder.path / "manifest.json", storable(cfg)
+    before, now = errors.flat(comparable(trust.stored_config(found, file=file))), errors.flat(comparable(config))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if differing:
-        lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10])
+    lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
+    if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):
+        lines = ["  an environment variable that the config takes a value from has another value than then"]
+    if lines:
         raise ValueError(
-            f"{folder.path} holds a run with another config:\n{lines}\nGive this one another study=NAME, or remove that folder."
+            f"{folder.path} holds a run with another config:\n"
+            + "\n".join(lines)
+            + "\nGive this one another study=NAME, or remove that folder."
         )
+    trust.check_config(found["config"], file=file, trusted=(), typed=trust.targets_of(config))
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
