@@ -175,5 +175,5 @@ def test_the_installed_wheel_runs_an_installed_overlay_from_an_empty_folder(else
     ours = "hydra.searchpath=[pkg://team_overlay.conf]"
     elsewhere.run("vlm-rl-train", ours, "experiment=gauges", "study=gauges", *QUICK)
     (run,) = elsewhere.cwd.glob("outputs/gauges/experiment-gauges*/seed-0")
-    told = elsewhere.run("vlm-rl-evaluate", f"checkpoint={run}", "evaluation.scheme.splits=[val]")
+    told = elsewhere.run("vlm-rl-evaluate", f"checkpoint={run}", "trust=[team_overlay]", "evaluation.scheme.splits=[val]")
     assert "val/pass@1_t0.6" in told

@@ -168,7 +168,7 @@ def test_what_was_trained_is_exported_with_the_words_of_the_report(
 ) -> None:
     (verdict,) = report["decision"]["verdicts"]
     assert verdict["outcome"] == "not_judged"
-    finished = went_well(typed(forking, team, "export.py", f"checkpoint={run.path.relative_to(team)}", "folder=mine"))
+    finished = went_well(typed(forking, team, "export.py", f"checkpoint={run.path.relative_to(team)}", "folder=mine", TRUST))
     assert verdict["said"] in finished.out
     card = (team / "mine" / "README.md").read_text()
     assert all(sentence in card for sentence in (verdict["said"], *verdict["more"], "No claim is made that training helped."))

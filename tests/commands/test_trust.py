@@ -150,7 +150,7 @@ def test_a_stored_override_speaks_of_the_run_only(given: Path, word: str) -> Non
         {"overrides": "seed=1"},
         {"overrides": [1]},
         {"config": []},
-        {"config": {}},
+        {"config": "algorithm"},
         {"config_name": "../../x"},
         {"config_name": 3},
     ],

@@ -225,7 +225,10 @@ def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
 def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
     """A folder that holds a run with another config is an error that names the keys."""
     file, config = folder.path / "manifest.json", storable(cfg)
-    before, now = errors.flat(comparable(trust.stored_config(found, file=file))), errors.flat(comparable(config))
+    before, now = (
+        errors.flat(comparable(trust.stored_config(found, file=file, parts=("trainer", "algorithm")))),
+        errors.flat(comparable(config)),
+    )
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
     if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):

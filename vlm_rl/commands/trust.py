@@ -33,7 +33,6 @@ TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 NAMED_IN_WORD = re.compile(r"""_target_['"]?\s*[=:]\s*['"]?([^'",}\s]*)""")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 NOT_OURS = "It was not written by vlm-rl, or was damaged since: ask for a whole copy of that run."
-PARTS = ("algorithm", "dataset", "evaluation", "model", "rollout", "trainer")
 PATH_LIKE = ("save_dir", "name", "project", "version")  # what loggers make paths of
 
 
@@ -72,11 +71,11 @@ def check_manifest(told: Mapping[str, Any], *, file: Path, trusted: Sequence[str
     check_config(stored_config(told, file=file) | {"overrides": named}, file=file, trusted=trusted)
 
 
-def stored_config(told: Mapping[str, Any], *, file: Path) -> dict[str, Any]:
-    """The config of a manifest. Raises ValueError where it has none of a run's parts."""
-    config = told.get("config")
-    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in PARTS):
-        raise ValueError(f"{file}: `config` is no config of a run, which has {', '.join(PARTS)}. {NOT_OURS}")
+def stored_config(told: Mapping[str, Any], *, file: Path, parts: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of a manifest; {} where it has none. Raises ValueError where it is no config, or lacks one of the `parts`."""
+    config = told.get("config", {})
+    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
+        raise ValueError(f"{file}: `config` is no config of a run. {NOT_OURS}")
     return config
 
 
