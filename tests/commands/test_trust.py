@@ -1,13 +1,16 @@
 """A run folder that somebody gave us is data: nothing that it names is imported, run, read or written outside of it."""
 
+import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exported_runs import run_of
+from foreign_names import ALLOWED, FOREIGN, PLACES, WORDS
 from forking import ROOT, Forking
 from tiny_commands import BRIEF, only_run, train
 from tiny_runs import Build
@@ -17,77 +20,30 @@ from vlm_rl.commands.evaluation_target import find, kept_searchpath
 
 sys.path.append(str(ROOT / "examples" / "team_overlay"))
 
-FOREIGN = (
-    "sympy.sympify",
-    "joblib.load",
-    "numpy.load",
-    "numpy.testing.rundocs",
-    "pandas.read_pickle",
-    "torch.load",
-    "torch.hub.load",
-    "pathlib.Path.write_text",
-    "shutil.copyfile",
-    "os.system",
-    "builtins.exec",
-    "builtins.eval",
-    "subprocess.Popen",
-    "importlib.import_module",
-    "runpy.run_path",
-    "hydra.utils.get_object",
-    "hydra.utils.instantiate",
-    "omegaconf.OmegaConf.save",
-    "transformers.pipeline",
-    "lightning.pytorch.callbacks.LambdaCallback",
-    "lightning.pytorch.loggers.wandb.os.system",
-    "never_installed_canary.Thing",
-    "antigravity.webbrowser.open",
-    # what stands behind a name of ours, without being a class that configs build
-    "vlm_rl.run_folder.shutil.rmtree",
-    "vlm_rl.commands.manifest.subprocess.run",
-    "vlm_rl.run_folder.write_whole",
-    "vlm_rl.run_folder.RunFolder.clear",
-    "vlm_rl.commands.started_ranks.StartedRanks",
-    "vlm_rl.rewards.judge_worker.importlib.import_module",
-    "vlm_rl.models.loading.Path",
-    "vlm_rl.models.loading.load_pretrained",
-    "vlm_rl.evaluation.kpi.Kpi.__init__.__globals__",
-    "vlm_rl..os.system",
-    "vlm_rl",
-    " os.system",
-    "os.system\n",
-    "",
-    7,
-    ["os.system"],
-    {"_target_": "os.system"},
-)
-PLACES = (
-    "pkg://os",
-    "pkg://antigravity",
-    "pkg://sympy.conf",
-    "pkg://a/../b",
-    "pkg://vlm_rlx.conf",
-    "file:///etc",
-    "file://../../../../../../../../../../etc",
-    "file:///tmp/\x00",
-    "http://example.org/conf",
-    "structured://x",
-)
-WORDS = (
-    "hydra.searchpath=[pkg://os]",
-    "+hydra.callbacks.x._target_=os.system",
-    "hydra/launcher=submitit_slurm",
-    "'hydra'.run.dir=/tmp",
-    "experiment=../../../../tmp/evil",
-    "+reward/term@reward.terms.x=/tmp/evil",
-)
-ALLOWED = (
-    "vlm_rl.evaluation.reflection.Substrings",
-    "vlm_rl.models.parts.Lora",
-    "vlm_rl.rewards.judge.Judge",
-    "lightning.Trainer",
-    "lightning.pytorch.loggers.WandbLogger",
-    "vlm_rl.rewards.of_another_version.Term",
-)
+_seen: list[tuple[str, str]] | None = None
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    """What is opened, imported or run while a test looks."""
+    if _seen is not None and event in ("open", "import", "exec", "os.system", "subprocess.Popen", "os.rename", "os.remove"):
+        _seen.append((event, str(arguments[0])))
+
+
+sys.addaudithook(_note)
+
+
+@contextlib.contextmanager
+def touching_nothing_outside(folder: Path) -> Iterator[None]:
+    """Fails where anything is run or imported, or opened outside of a folder and of our own checkout."""
+    global _seen
+    _seen = seen = []
+    try:
+        yield
+    finally:
+        _seen = None
+    opened = [Path(what) for event, what in seen if event == "open" and not what.isdigit()]
+    assert [path for path in opened if not path.is_relative_to(folder) and not path.is_relative_to(ROOT)] == []
+    assert {event for event, what in seen if not what.startswith("encodings.")} <= {"open"}
 
 
 def edited(run: Path, **changes: Any) -> Path:
@@ -112,12 +68,14 @@ def given(built: Build, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("target", FOREIGN, ids=repr)
 def test_code_that_is_not_ours_is_named_and_neither_imported_nor_run(given: Path, target: object) -> None:
-    before = set(sys.modules)
-    with pytest.raises(ValueError, match=r"manifest\.json: .*names code that vlm-rl does not bring") as refused:
-        find(str(with_target(given, target)))
+    run = with_target(given, target)
+    with (
+        pytest.raises(ValueError, match=r"manifest\.json: .*names code that vlm-rl does not bring") as refused,
+        touching_nothing_outside(given),
+    ):
+        find(str(run))
     assert "reward.terms.x.term._target_" in str(refused.value)
     assert "trust=[" in str(refused.value) or "Take it out of the manifest" in str(refused.value)
-    assert not {name.split(".")[0] for name in set(sys.modules) - before} & {"antigravity", "sympy", "pandas", "joblib"}
 
 
 @pytest.mark.parametrize("target", [t for t in FOREIGN if isinstance(t, str) and t.isprintable()], ids=repr)
@@ -130,11 +88,13 @@ def test_the_same_in_an_override_of_the_stored_command(given: Path, target: str)
 
 @pytest.mark.parametrize("place", PLACES, ids=repr)
 def test_a_place_of_configs_that_is_not_ours_is_not_searched(given: Path, place: str) -> None:
-    before = set(sys.modules)
-    with pytest.raises(ValueError, match=r"manifest\.json: the configs of this run lie in") as refused:
-        kept_searchpath(str(edited(given, searchpath=[place])))
+    run = edited(given, searchpath=[place])
+    with (
+        pytest.raises(ValueError, match=r"manifest\.json: the configs of this run lie in") as refused,
+        touching_nothing_outside(given),
+    ):
+        kept_searchpath(str(run))
     assert "trust=[" in str(refused.value) or "'hydra.searchpath=[" in str(refused.value)
-    assert "antigravity" not in set(sys.modules) - before
     assert kept_searchpath(str(given), typed=["file:///new"]) == []  # what is typed stands in for it
 
 
@@ -236,6 +196,22 @@ def test_every_command_stops_before_it_runs_what_a_manifest_names(
     assert "trust=[" in said
     assert "Traceback" not in finished.err
     assert not canary.exists()
+
+
+def test_a_report_builds_nothing_that_a_run_names(forking: Forking, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    run = only_run(tmp_path, study="s").path
+    told = json.loads((run / "manifest.json").read_text())
+    told["config"]["evaluation"]["reflection"] = {
+        "_target_": "pathlib.Path.touch",
+        "self": str(tmp_path / "canary"),
+        "words": None,
+    }
+    told["config"]["evaluation"]["kpi"] = {"x": {"_target_": "os.system", "command": f"touch {tmp_path}/canary"}}
+    edited(run, config=told["config"], searchpath=["pkg://antigravity"])
+    finished = forking.run("report.py", ["studies=[outputs/s]"], cwd=tmp_path)
+    assert finished.code == 0, finished.out + finished.err
+    assert not (tmp_path / "canary").exists()
 
 
 def test_settings_that_our_configs_do_not_give_a_foreign_class_are_refused_and_a_place_outside(
