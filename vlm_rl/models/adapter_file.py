@@ -23,7 +23,7 @@ def check_adapter(file: Path) -> None:
     usual = LoraConfig().to_dict()
     for key, value in settings.items():
         if key in _FREE:
-            wrong = not (value is None or isinstance(value, str | bool)) or key == "peft_type" and value != "LORA"
+            wrong = not (value is None or isinstance(value, str | bool)) or (key == "peft_type" and value != "LORA")
         elif key in _OWN:
             wrong = not _is_sane(key, value)
         else:
@@ -45,9 +45,8 @@ def _is_sane(key: str, value: object) -> bool:
     if key == "lora_alpha":
         return type(value) in (int, float)
     if key in ("rank_pattern", "alpha_pattern"):
-        numbers = list(value.values()) if isinstance(value, dict) else [None]
         most = MAX_RANK if key == "rank_pattern" else float("inf")
-        return all(type(number) in (int, float) and number <= most for number in numbers)
+        return isinstance(value, dict) and all(type(n) in (int, float) and 0 <= n <= most for n in value.values())
     if isinstance(value, list):
         return all(isinstance(name, str) and len(name) <= MAX_CHARS for name in value)
-    return value is None or key == "target_modules" and isinstance(value, str) and len(value) <= MAX_CHARS
+    return value is None or (key == "target_modules" and isinstance(value, str) and len(value) <= MAX_CHARS)

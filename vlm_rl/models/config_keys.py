@@ -1,6 +1,7 @@
 """Keys of a model's config that make Transformers fetch or import code, or that read other files: refused by name."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -19,7 +20,7 @@ _EXPERTS = ("eager", "grouped_mm", "batched_mm")
 _FALSE: tuple[object, ...] = (None, False, {}, [], "")
 
 
-def check_keys(where: str, config: Mapping[str, object]) -> None:
+def check_keys(where: str, config: Mapping[Any, object]) -> None:
     """Raises ValueError for such a key, at any depth; `where` is the file."""
     for path, key, value in _items("", config):
         why = _REFUSED.get(key) if value not in _FALSE else None
@@ -34,7 +35,7 @@ def check_keys(where: str, config: Mapping[str, object]) -> None:
             )
 
 
-def _items(above: str, config: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+def _items(above: str, config: Mapping[Any, object]) -> Iterator[tuple[str, str, object]]:
     for key, value in config.items():
         path = f"{above}.{key}" if above else str(key)
         yield path, str(key), value

@@ -114,10 +114,10 @@ def _check_folder(folder: Path) -> None:
 def _whole_model(name: str) -> Iterator[None]:
     """Around reading anything of a model: a LoRA adapter, in a folder or on the hub, is told with the ways to its whole model."""
     folder = Path(resolve(name))
-    if folder.is_dir() and (file := folder / ADAPTER_CONFIG).is_file():
-        raise ValueError(_is_adapter(name, file))
     if folder.is_dir():
         _check_folder(folder)
+        if (file := folder / ADAPTER_CONFIG).is_file():
+            raise ValueError(_is_adapter(name, file))
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(
                 f"model.name={name}: there is no config.json in {folder}. Name the folder that save_pretrained wrote."

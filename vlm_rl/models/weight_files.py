@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 from vlm_rl.models.folder_files import read_object
 
@@ -60,7 +61,7 @@ def _check_header(file: Path) -> None:
         raise ValueError(f"{file} is {how}: it has {size} bytes, where its header tells of {expected}. {AGAIN}")
 
 
-def _end(entry: dict[str, list[int]]) -> int:
+def _end(entry: dict[str, Any]) -> int:
     start, end = entry["data_offsets"]
     if type(start) is not int or type(end) is not int or not 0 <= start <= end:
         raise ValueError(entry)
