@@ -133,15 +133,15 @@ def _whole_model(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable_tokenizer(name: str) -> Iterator[None]:
-    """The library of tokenizers raises Exception itself, without the file."""
+    """The library of tokenizers raises Exception itself, and Transformers KeyError, without the file."""
     try:
         yield
     except Exception as error:
-        if type(error) is not Exception:
+        if type(error) not in (Exception, KeyError):
             raise
         raise ValueError(
-            f"model.name={name}: the tokenizer cannot be read, tokenizer.json is damaged: {error}. "
-            "Copy or download that file again."
+            f"model.name={name}: the tokenizer cannot be read; tokenizer.json or tokenizer_config.json is damaged ({error!r}). "
+            "Copy or download these files again."
         ) from None
 
 
