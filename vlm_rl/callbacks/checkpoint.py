@@ -4,6 +4,7 @@ Lightning's ModelCheckpoint is off: it counts optimizer steps, and saves weights
 beside its name, synced and renamed, so a folder with a final name is whole.
 """
 
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Checkpoint(lightning.Callback):
         if self.resumed is None:
             return
         # On the CPU: the optimizer takes its moments to the weights, and its counts of steps must stay, or each step waits for them.
-        state = torch.load(self.resumed.path / STATE_FILE, map_location="cpu", weights_only=True)
+        state = _state(self.resumed.path / STATE_FILE)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
         module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits
@@ -97,6 +98,23 @@ class Checkpoint(lightning.Callback):
             wanted = self._keep_every is not None and saved.generation_steps % self._keep_every == 0
             if saved.generation_steps != self._schedule.best_step and not wanted:
                 shutil.rmtree(saved.path)
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """What is in the file, tensors and plain values only. Torch's own message advises to run whatever else is in it."""
+    told = (
+        f"{file} is damaged, or vlm-rl did not make it. Nothing in it was run. Remove the folder {file.parent}: the same command "
+        "then goes on from the checkpoint before it."
+    )
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        raise ValueError(told) from None
+    if not isinstance(state, dict) or not {"generation_steps", "gradient_steps", "optimizer", "schedule"} <= state.keys():
+        raise ValueError(told)
+    return state
 
 
 def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:

@@ -9,9 +9,17 @@ _ABOUT_IT = re.compile(
 )
 
 
+IMPLEMENTATIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
+
+
 @contextlib.contextmanager
 def as_model_attention(attention: str) -> Iterator[None]:
     """Around the building of a model: what is not installed, or not made for this model, is told with the way out."""
+    if attention not in IMPLEMENTATIONS:  # Transformers takes OWNER/NAME for a kernel of the hub, fetches it and runs it
+        raise ValueError(
+            f"model.attention={attention} cannot be used here: it is none of {', '.join(IMPLEMENTATIONS)}, and kernels of the hub are "
+            "never fetched. model.attention=sdpa needs nothing installed; eager works with every model."
+        )
     try:
         yield
     except (ImportError, ValueError) as error:

@@ -1,11 +1,10 @@
 """Where a model comes from: a folder or a hub name with weights, or only its config with random weights.
 
-Safetensors and code of Transformers only: a model that wants to run code of its own, that comes as a pickle or that is an
-adapter without its base is refused.
+A folder that somebody gave us is data and never code: safetensors and code of Transformers only. Refused are a model that wants
+to run code of its own, one that comes as a pickle, an adapter without its base, and a folder that reaches out of itself.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,17 @@ from transformers import (
 )
 from transformers.utils import find_adapter_config_file
 
+from vlm_rl.models.adapter_file import ADAPTER_CONFIG, check_adapter
 from vlm_rl.models.attention import as_model_attention
+from vlm_rl.models.chat_templates import check_templates
+from vlm_rl.models.config_keys import check_keys
 from vlm_rl.models.dropout import without_dropout
-from vlm_rl.models.processor_settings import check_settings
+from vlm_rl.models.folder_files import check_files, read_object
+from vlm_rl.models.processor_settings import check_reach, check_settings
+from vlm_rl.models.weight_files import check_weight_files
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
-ADAPTER_CONFIG = "adapter_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -40,6 +43,7 @@ def load_config(name: str) -> PreTrainedConfig:
     """The config alone; a model whose code is not in Transformers is an error."""
     with _whole_model(name):
         config: PreTrainedConfig = AutoConfig.from_pretrained(resolve(name), trust_remote_code=False)
+    check_keys(f"model.name={name}, config.json", vars(config))  # again: one of the hub was not here before
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"model.name={name} is a {config.model_type!r}, which Transformers has no image-text-to-text model for. "
@@ -50,13 +54,15 @@ def load_config(name: str) -> PreTrainedConfig:
 
 def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
     """The model's own processor with `model.processor` as further arguments, padding on the left."""
-    with _whole_model(name):
+    check_reach(settings)
+    with _whole_model(name), _readable_tokenizer(name):
         processor: ProcessorMixin = AutoProcessor.from_pretrained(resolve(name), trust_remote_code=False, **settings)
     if not hasattr(processor, "image_processor"):
         raise ValueError(
             f"model.name={name} has no image processor beside its tokenizer: preprocessor_config.json is missing there."
         )
     check_settings(processor, settings)
+    check_templates(name, Path(resolve(name)), processor)
     processor.tokenizer.padding_side = "left"
     return processor
 
@@ -79,8 +85,15 @@ def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel
 
 
 def check_weights(folder: Path) -> None:
-    """A local folder with weights as pickles only is refused: loading them would run whatever they hold."""
-    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+    """A local folder, of a model or an adapter, before its weights are read: raises ValueError or FileNotFoundError for pickles
+    alone, which would run whatever they hold, for files that are damaged or elsewhere, and for settings that are no data."""
+    if not folder.is_dir():
+        return
+    _check_folder(folder)
+    if (file := folder / ADAPTER_CONFIG).is_file():
+        check_adapter(file)
+    check_weight_files(folder)
+    if any(folder.glob("*.safetensors")):
         return
     pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
     if pickles:
@@ -88,15 +101,27 @@ def check_weights(folder: Path) -> None:
             f"{folder} has its weights in {pickles[0]}, a pickle, which can run any code when it is opened. "
             "Save them as safetensors (save_pretrained does) where you trust them."
         )
-    raise FileNotFoundError(f"{folder} holds no weights: no *.safetensors there.")
+    raise FileNotFoundError(f"{folder} holds no weights: no *.safetensors there. Copy or download the whole model again.")
+
+
+def _check_folder(folder: Path) -> None:
+    check_files(folder)
+    if (file := folder / "config.json").is_file():
+        check_keys(str(file), read_object(file))
 
 
 @contextlib.contextmanager
 def _whole_model(name: str) -> Iterator[None]:
     """Around reading anything of a model: a LoRA adapter, in a folder or on the hub, is told with the ways to its whole model."""
     folder = Path(resolve(name))
-    if folder.is_dir() and (file := folder / ADAPTER_CONFIG).is_file():
-        raise ValueError(_is_adapter(name, file))
+    if folder.is_dir():
+        _check_folder(folder)
+        if (file := folder / ADAPTER_CONFIG).is_file():
+            raise ValueError(_is_adapter(name, file))
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"model.name={name}: there is no config.json in {folder}. Name the folder that save_pretrained wrote."
+            )
     try:
         yield
     except (OSError, ValueError) as error:
@@ -106,8 +131,22 @@ def _whole_model(name: str) -> Iterator[None]:
         raise ValueError(_is_adapter(name, Path(found))) from error
 
 
+@contextlib.contextmanager
+def _readable_tokenizer(name: str) -> Iterator[None]:
+    """The library of tokenizers raises Exception itself, and Transformers KeyError, without the file."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) not in (Exception, KeyError):
+            raise
+        raise ValueError(
+            f"model.name={name}: the tokenizer cannot be read; tokenizer.json or tokenizer_config.json is damaged ({error!r}). "
+            "Copy or download these files again."
+        ) from None
+
+
 def _is_adapter(name: str, file: Path) -> str:
-    base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = read_object(file).get("base_model_name_or_path")
     return (
         f"model.name={name} is an adapter ({ADAPTER_CONFIG} is there) of {base}, not a whole model. A run is evaluated or exported by its "
         "own name: `python evaluate.py checkpoint=RUN`. To begin from what it learned, `python export.py checkpoint=RUN merge=true "

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel, Processor
 
 from vlm_rl.models import family, parts, vision
 from vlm_rl.models.adapters import multiply_under_autocast
-from vlm_rl.models.loading import load_pretrained, load_processor, load_untrained
+from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
 from vlm_rl.models.logprobs import policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
@@ -219,8 +219,11 @@ class Policy(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Takes the trained weights from a folder that `save` wrote; frozen weights stay."""
+        check_weights(folder)
         if self.adapter is not None:
             set_peft_model_state_dict(self.adapter, load_file(folder / "adapter_model.safetensors"))
         else:
-            saved = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            saved = AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
             self.vlm.load_state_dict(saved.state_dict())  # each weight in its own dtype; float32 holds bfloat16 exactly

@@ -3,12 +3,32 @@
 import difflib
 import inspect
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from transformers import ProcessorMixin
 from transformers.processing_utils import TextKwargs
 
 _COMPONENTS = {"self", "kwargs", "args", "image_processor", "tokenizer", "video_processor", "feature_extractor"}
 _OF_LOADING = {"use_fast", "backend", "subfolder"}  # AutoImageProcessor takes them out of its keyword arguments
+
+
+_BEYOND = {  # what from_pretrained takes beside settings: code, secrets, and places on this machine or the net
+    *("trust_remote_code", "code_revision", "token", "use_auth_token", "proxies", "endpoint", "config", "processor_class"),
+    *("cache_dir", "local_dir", "gguf_file", "tokenizer_type", "auto_map", "pretrained_model_name_or_path", "state_dict"),
+    *("vocab_file", "merges_file", "tokenizer_file", "tokenizer_object", "spm_file", "added_tokens_file", "chat_template_file"),
+}
+
+
+def check_reach(settings: Mapping[str, object]) -> None:
+    """Raises ValueError, before anything is loaded, for a key that does more than to set how the model's own files are used."""
+    for key, value in settings.items():
+        if key in _BEYOND or key.startswith("_"):
+            raise ValueError(
+                f"model.processor.{key}: not a setting of a processor, but of where code, files or secrets come from. Leave it out; the "
+                "hub's client reads HF_TOKEN, HF_HOME and HTTPS_PROXY from the environment."
+            )
+        if key == "subfolder" and (PurePath(str(value)).is_absolute() or ".." in PurePath(str(value)).parts):
+            raise ValueError(f"model.processor.subfolder={value} leads out of the model. Name a folder inside of it.")
 
 
 def check_settings(processor: ProcessorMixin, settings: Mapping[str, object]) -> None:

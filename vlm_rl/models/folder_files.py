@@ -1,0 +1,101 @@
+"""The files of a model's folder that we or Transformers read: in the folder, not too large, and JSON where they should be."""
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
+TEMPLATES = "additional_chat_templates"
+MAX_DEPTH = 64  # of a config
+_MEBIBYTE = 2**20
+_LARGE = ("tokenizer.json", "vocab.json")
+_MAX_BYTES = {".jinja": _MEBIBYTE, ".json": 16 * _MEBIBYTE, ".txt": 256 * _MEBIBYTE, ".model": 256 * _MEBIBYTE}
+_OBJECTS = (
+    "config.json",
+    "generation_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+)
+
+
+def check_files(folder: Path) -> None:
+    """Raises ValueError for a link that leads out of the folder, for what is no plain file or too large, and for broken JSON."""
+    for file in files_of(folder):
+        _check_place(file, folder=folder)
+        _check_size(file)
+    for name in _OBJECTS:
+        if (file := folder / name).exists():
+            read_object(file)
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Those that may be read, templates in their own folder included."""
+    for place in (folder, folder / TEMPLATES):
+        if place.is_symlink() and place.name == TEMPLATES:
+            raise ValueError(f"{place} is a link. Nothing outside of a model's folder is read: put a copy there instead.")
+        if place.is_dir():
+            yield from sorted(file for file in place.iterdir() if file.suffix in READ)
+
+
+def _check_place(file: Path, *, folder: Path) -> None:
+    """Links of the hub's cache lead to its blobs; all others stay in the folder."""
+    if not file.is_symlink():
+        return
+    whole, target = folder.resolve(), file.resolve()
+    allowed = [whole]
+    if whole.parent.name == "snapshots":
+        allowed.append(whole.parent.parent / "blobs")
+    if not any(target.is_relative_to(place) for place in allowed):
+        raise ValueError(
+            f"{file} is a link to {target}, out of the model's folder. Nothing outside of it is read: put a copy there instead."
+        )
+    if not target.exists():
+        raise FileNotFoundError(f"{file} is a link to {target}, which is not there. Copy or download that file again.")
+
+
+def _check_size(file: Path) -> None:
+    about = file.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError(f"{file} is no plain file. Copy or download the model again.")
+    large = file.name in _LARGE or file.name.endswith(".index.json")
+    most = 256 * _MEBIBYTE if large else _MAX_BYTES.get(file.suffix)
+    if most is not None and about.st_size > most:
+        raise ValueError(
+            f"{file} has {about.st_size} bytes, where {most} are allowed: no such file of a model is so large. "
+            "Correct that file, or take another model."
+        )
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises ValueError that names it where there is none."""
+    way_out = "Copy or download that file again, or take another model."
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        too_deep = not isinstance(value, dict) or _is_deep(value)
+    except RecursionError:
+        value, too_deep = {}, True
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}. {way_out}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{file} holds a {type(value).__name__}, where a JSON object is needed. {way_out}")
+    if too_deep:
+        raise ValueError(f"{file} is nested too deeply: more than {MAX_DEPTH} levels. {way_out}")
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return True
+        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [item for items in inside for item in items]
+    return False
