@@ -6,64 +6,19 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from own_files import png, png_of_size, write_hub_copy
+from hostile_data import SECRET, told
+from own_files import png, png_of_size
 from PIL import Image, PngImagePlugin
-from watched import watched
 
-from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.dataset import Source
-from vlm_rl.datasets.hub import HubSource, TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
-from vlm_rl.datasets.line_table import LONGEST_LINE
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import look_at, named
 
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-COLUMNS = Columns(question="question", answer="answer", images="image", id="id", solution="solution")
-SECRET = "canary: this text must never be shown"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """The folder of the data; beside it lie a secret, and a place where a canary would appear."""
-    (tmp_path / "secret.png").write_bytes(png())
-    (tmp_path / "secret.txt").write_text(SECRET)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "good.png").write_bytes(png())
-    (tmp_path / "cache").mkdir()
-    datasets.disable_progress_bars()
-    yield tmp_path / "data"
-    assert not (tmp_path / "canary").exists()
-
-
-def told(source: Source, *, data: Path) -> list[str]:
-    """All that preflight's scan says of the rows and their pictures. Outside of the data nothing is opened, and nothing is run."""
-    from datasets.config import HF_CACHE_HOME, HF_DATASETS_CACHE
-
-    with watched(data, Path(HF_DATASETS_CACHE), Path(HF_CACHE_HOME), Path("/proc"), Path("/sys")) as seen:
-        said = list(_scanned(source))
-    assert [event for event in seen if "/dev/null" not in event and "/tmp/tmp" not in event] == []
-    return said
-
-
-def _scanned(source: Source) -> Iterator[str]:
-    try:
-        survey = source.rows("train").survey()  # type: ignore[attr-defined]
-    except (ValueError, FileNotFoundError) as error:
-        yield str(error)
-        return
-    yield from survey.problems
-    images = [image for row in survey.rows for image in row.images]
-    looked = look_at(named(images), decode="all", cache=Cache(folder=None))
-    yield from filter(None, (looked.at(image).problem for image in images))
 
 
 def lines(data: Path, *raw: str | bytes) -> Source:
@@ -115,7 +70,7 @@ ROWS: dict[str, tuple[str | bytes, str, str]] = {  # what is said, and the way o
     "lost backslash": (row(answer="\frac{1}{2}"), "U+000C", r"twice in JSON (\\f)"),
     "bell": (row(question="<image>\x07lpha"), "U+0007", r"twice in JSON (\\a)"),
     "no object": ("[1, 2]", "is no JSON object", "a row is one line like"),
-    "half an object": ('{"id": 1,', "is no JSON: ", "column 10"),
+    "half an object": ('{"id": 1,', "is no JSON: ", "column"),
     "raw control": (b'{"id": 1, "question": "a\x00b", "answer": "1"}', "is no JSON: Invalid control character", "column"),
     "half a sign": (raw('"\\ud800"'), "half a sign", "Save it again as UTF-8"),
     "object as answer": (raw('{"__class__": "os.system"}'), "'answer' is a dict", "neither text nor a number"),
@@ -130,7 +85,7 @@ def test_a_hostile_row_is_told_by_file_and_line(data: Path, name: str) -> None:
     assert said.startswith(f"{data}/train.jsonl, line 2")
     assert message in said
     assert way_out in said
-    assert len(said) < 500
+    assert len(said) < 600
 
 
 @pytest.mark.parametrize(
@@ -190,7 +145,7 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "no height": (png_of_size(5, 0), "cannot be read"),
     "text bomb": (chunked((b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26)))), "cannot be read"),
     "text bombs": (chunked(*[(b"zTXt", b"a\0\0" + zlib.compress(b"x" * 2**19 * 2))] * 70), "cannot be read"),
-    "gif bomb": (b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b";", "bomb"),
+    "gif bomb": (b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\0;", "bomb"),
     "tiff loop": (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "cannot be read"),
     "bmp bomb": (saved("BMP")[:18] + struct.pack("<ii", 60_000, 60_000) + saved("BMP")[26:], "bomb"),
     "ppm bomb": (b"P6 60000 60000 255\n", "bomb"),
@@ -201,9 +156,10 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
 def test_a_hostile_picture_is_told_by_its_file(data: Path, name: str) -> None:
     (data / "bad.png").write_bytes(CONTENTS[name][0])
     (said,) = told(lines(data, GOOD, row(id=2, image="bad.png")), data=data)
-    assert said.startswith(f"{data}/bad.png cannot be read: ")
+    assert said.startswith(f"its image {data}/bad.png cannot be read: ")
     assert CONTENTS[name][1] in said
-    assert len(said) < 500
+    assert said.endswith("Save it again or drop the row.")
+    assert len(said) < 600
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"])
@@ -258,7 +214,7 @@ NAMES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "inside an archive": (lambda data: "zip://a.png::good.zip", GONE),
     "command": (lambda data: "|touch canary", GONE),
     "NUL": (lambda data: "good.png\0.txt", OUT),
-    "too long": (lambda data: "x" * 5000, "bad.png" * 0),
+    "too long": (lambda data: "x" * 5000, ""),
     "link out": (lambda data: linked(data, data.parent / "secret.png"), OUT),
     "link to a device": (lambda data: linked(data, "/dev/zero"), OUT),
     "link to itself": (lambda data: linked(data, "link.png"), ""),

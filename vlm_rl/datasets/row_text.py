@@ -8,7 +8,7 @@ from vlm_rl.datasets.lazy_rows import BadRow
 
 # Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-LOST_BACKSLASH = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f"}  # what \beta and \frac begin with
+LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \beta and \frac begin with
 
 
 def text_of(value: Any, *, place: str, is_category: bool = False) -> str:

@@ -31,7 +31,7 @@ sys.addaudithook(_hook)  # stays for the life of the interpreter; it is silent o
 @contextmanager
 def watched(*folders: Path) -> Iterator[list[str]]:
     """Lists what is opened outside of these folders and of Python's libraries, and everything that is run."""
-    package = str(Path(__file__).parents[2] / "vlm_rl")
+    package = str(Path(__file__).parents[1] / "vlm_rl")
     _state["seen"] = seen = []
     _state["roots"] = [*OWN, package, *(os.path.realpath(folder) for folder in folders)]
     try:
