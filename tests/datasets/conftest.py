@@ -1,9 +1,12 @@
-"""A cache of the library `datasets` where tests may write."""
+"""A cache of the library `datasets` where tests may write, and a folder for somebody else's data."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets.config
 import pytest
+from hostile_data import SECRET
+from own_files import png
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +15,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
     return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the data; beside it lie a secret, and a place where a canary would appear."""
+    (tmp_path / "secret.png").write_bytes(png())
+    (tmp_path / "secret.txt").write_text(SECRET)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "good.png").write_bytes(png())
+    monkeypatch.chdir(tmp_path)
+    datasets.disable_progress_bars()
+    yield tmp_path / "data"
+    assert not (tmp_path / "canary").exists()

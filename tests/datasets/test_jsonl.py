@@ -110,7 +110,7 @@ def test_the_names_of_columns_and_of_the_marker_may_be_others(tmp_path: Path) ->
     columns = Columns(question="q", answer="a", images=["first", "second"], id="key", solution="why", marker="[IMG]")
     items = [
         {"key": 7, "q": "See [IMG] and [IMG].", "a": 1.5, "first": "a.png", "second": ["b.png"], "why": "so"},
-        {"key": 8, "q": "What?", "a": True, "first": None, "second": "b.png"},
+        {"key": 8, "q": "What?", "a": 5, "first": None, "second": "b.png"},
         {"key": 9, "q": "Nothing to see.", "a": "4"},
     ]
     write_authors(tmp_path, {"train": items}, pictures={"a.png": png(1), "b.png": png(2)})
@@ -118,7 +118,7 @@ def test_the_names_of_columns_and_of_the_marker_may_be_others(tmp_path: Path) ->
     two, one, none = source.rows("train")
     assert (two.question, two.answer, two.solution, two.id) == ("See <image> and <image>.", "1.5", "so", "7")
     assert [image.load().getpixel((0, 0)) for image in two.images] == [(1, 0, 0), (2, 0, 0)]
-    assert (one.question, one.answer, len(one.images)) == ("<image>What?", "True", 1)  # no marker: in front
+    assert (one.question, one.answer, len(one.images)) == ("<image>What?", "5", 1)  # no marker: in front
     assert (none.question, none.images) == ("Nothing to see.", ())
 
 

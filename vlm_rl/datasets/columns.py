@@ -9,6 +9,7 @@ from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.datasets.row_text import text_of
 
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names")
 LONGEST_FIELD = 80  # characters; a longer text is no category
@@ -89,9 +90,8 @@ class Columns:
             raise BadRow(
                 f"{where} has no {column!r}. A row needs {needed} and, with a figure, {' or '.join(self.image_columns)}."
             )
-        if not isinstance(value, str | int | float):
-            raise BadRow(f"{where}: {column!r} is a {type(value).__name__}, neither text nor a number.")
-        return str(value)
+        is_category = column in (self.kind, self.modality)
+        return text_of(value, place=f"{where}: {column!r}", is_category=is_category)
 
     def _filled(self, item: Mapping[str, Any], column: str, where: str) -> str:
         text = self._text(item, column, where)

@@ -15,7 +15,9 @@ from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
+from vlm_rl.datasets.row_file import check_regular
 
+CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -41,6 +43,9 @@ class HubSource:
             raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
+
+        for card in () if folder is None else CARDS:
+            check_regular(folder / card)
 
         def builder() -> Any:
             from datasets import load_dataset_builder
@@ -96,6 +101,9 @@ class TableSource:
                 f"{', '.join(self._files.values())}."
             )
 
+        for path in paths:
+            check_regular(Path(path))
+
         def load() -> Any:
             from datasets import load_dataset
 
@@ -127,6 +135,8 @@ def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> Non
                 f"{name}: its card (README.md) names {file} as one of its files, which it is not. Only files of the set itself "
                 "are read; correct data_files there if you trust it."
             )
+        if folder:
+            check_regular(Path(file))
 
 
 @dataclass(frozen=True, kw_only=True)

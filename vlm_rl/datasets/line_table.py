@@ -5,13 +5,18 @@ import os
 import re
 import weakref
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row_file import open_rows
+from vlm_rl.datasets.strict_json import NotStrict, read_strictly
 
+LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
+COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
 
@@ -22,7 +27,7 @@ class LineTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines = np.fromiter(_lines(path), dtype=np.dtype((np.int64, 3)))  # (start, length, number from 1) of each
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
@@ -37,18 +42,18 @@ class LineTable:
         start, length, _ = self._lines[index].tolist()
         try:
             line = os.pread(self._file, length, start)
-            item: Any = json.loads(line)
+            item: Any = read_strictly(line)
             if SURROGATE.search(line):
                 json.dumps(item, ensure_ascii=False).encode()
+        except NotStrict as error:
+            raise BadRow(f"{self.where(index)} {error}") from None
         except json.JSONDecodeError as error:
             raise BadRow(f"{self.where(index)} is no JSON: {error.msg} at column {error.colno}.") from None
         except UnicodeEncodeError as error:
             half = json.dumps(error.object[error.start])
             raise BadRow(f"{self.where(index)} holds half a sign ({half}), which is no text. Save it again as UTF-8.") from None
-        except ValueError as error:
-            raise BadRow(f"{self.where(index)} holds a number that is too long: {error}.") from None
         except RecursionError:
-            raise BadRow(f"{self.where(index)} is no row: its brackets are nested too deeply.") from None
+            raise BadRow(f"{self.where(index)} is no row: its brackets are nested too deeply. Write it flat.") from None
         if not isinstance(item, dict):
             raise BadRow(f'{self.where(index)} is no JSON object; a row is one line like {{"id": ..., "question": ...}}.')
         return item
@@ -57,14 +62,24 @@ class LineTable:
 def _lines(path: Path) -> Iterator[tuple[int, int, int]]:
     """(start, length, number) of the lines that are not blank. Only b"\\n" ends a line: JSON strings may hold U+2028."""
     start = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with open_rows(path) as file:
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), start=1):
             mark = len(BYTE_ORDER_MARK) if number == 1 and line.startswith(BYTE_ORDER_MARK) else 0
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                at = start + error.start
-                raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {at}. Save it as UTF-8.") from None
+            _check(line, path=path, number=number, start=start)
             if line[mark:].strip():
                 yield start + mark, len(line) - mark, number
             start += len(line)
+
+
+def _check(line: bytes, *, path: Path, number: int, start: int) -> None:
+    """Raises ValueError for a line without end, and for what is no text."""
+    if len(line) > LONGEST_LINE:
+        raise ValueError(
+            f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes. A row is one short line; put pictures into files."
+        )
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        packed = next((tool for magic, tool in COMPRESSED.items() if number == 1 and line.startswith(magic)), None)
+        advice = "Save it as UTF-8." if packed is None else f"It is compressed: {packed} it first."
+        raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {start + error.start}. {advice}") from None

@@ -111,6 +111,8 @@ class Picture:
     def _image(self) -> Iterator[Image.Image]:
         with self._readable() as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
+            if width * height == 0:
+                raise ValueError(f"its {width} x {height} pixels are none at all; save it again or drop the row")
             if width * height > self.largest:
                 raise ValueError(
                     f"its {width} x {height} pixels are more than dataset.source.largest_image={self.largest} "

@@ -1,0 +1,34 @@
+"""A value of a column as text: what cannot be read, or only seems to be a text, is refused."""
+
+import math
+import re
+from typing import Any
+
+from vlm_rl.datasets.lazy_rows import BadRow
+
+# Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \beta and \frac begin with
+
+
+def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
+    """The text of a value; `place` says in messages where it stands. Raises BadRow.
+
+    A category may be true or false; a question or an answer may not.
+    """
+    if isinstance(value, bool) and not is_category:
+        raise BadRow(f"{place} is {str(value).lower()}, neither text nor a number. Write it as a text, or drop the row.")
+    if not isinstance(value, str | int | float):
+        raise BadRow(f"{place} is a {type(value).__name__}, neither text nor a number.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadRow(f"{place} is {value}, which is no number. Fill it in, or drop the row.")
+    text = str(value)
+    if found := CONTROL.search(text):
+        raise BadRow(f"{place} holds the control character U+{ord(found[0]):04X}, which is no text. {_advice(found[0])}")
+    return text
+
+
+def _advice(character: str) -> str:
+    if (written := LOST_BACKSLASH.get(character)) is None:
+        return "Take it out, or drop the row."
+    return rf"Write a backslash of LaTeX twice in JSON (\\{written}), or take it out."

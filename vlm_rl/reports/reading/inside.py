@@ -1,0 +1,35 @@
+"""What a run folder holds is read only where it lies in that folder: its links and its words may name any file of this machine."""
+
+from pathlib import Path
+
+from vlm_rl.reports.phrase import Phrase, say
+
+
+def leads_out(path: Path, *, folder: Path) -> Phrase | None:
+    """Why a file of a folder is not read, None where nothing speaks against it; one that is not there is no matter.
+
+    Links above the folder are its owner's. Those in it must stay inside.
+    """
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return say(
+                "{path} is a link that leads out of {folder} and is not followed. Put a copy of the file in its place.",
+                path=path,
+                folder=folder,
+            )
+        if path.exists() and not path.is_file():
+            return say("{path} is no regular file and is not read. Remove it.", path=path)
+    except (OSError, ValueError, RuntimeError):  # a circle of links, a null byte
+        return say("{path} leads nowhere and is not read. Remove it.", path=path)
+    return None
+
+
+def below(folder: Path, *, name: str, study: Path) -> Path | None:
+    """A folder by a name that stands in somebody's file; None where it would be outside of the study."""
+    if "\x00" in name or Path(name).is_absolute():
+        return None
+    try:
+        found = (folder / name).resolve()
+    except (OSError, RuntimeError):
+        return None
+    return found if found.is_relative_to(study.resolve()) else None
