@@ -44,8 +44,9 @@ class HubSource:
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
 
-        for card in () if folder is None else CARDS:
-            check_regular(folder / card)
+        if folder is not None:
+            for card in CARDS:
+                check_regular(folder / card)
 
         def builder() -> Any:
             from datasets import load_dataset_builder
