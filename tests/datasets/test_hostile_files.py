@@ -156,7 +156,7 @@ def test_formulas_and_words_of_truth_in_a_csv_file_are_texts(data: Path) -> None
         ("configs: !!python/object/new:subprocess.Popen [['touch', 'canary']]", "cannot be opened"),
         ("configs:\n- config_name: default\n  data_files: ../secret.txt", "which it is not. Only files of the set itself"),
         ("configs:\n- config_name: default\n  data_files: /etc/passwd", "cannot be opened"),
-        ("configs:\n- config_name: default\n  data_files: zip://a::../x.zip", "cannot be opened"),
+        ("configs:\n- config_name: default\n  data_files: zip://a::../x.zip", "names files inside of other files by '::'"),
         ("configs: [[[", "cannot be opened"),
     ],
 )

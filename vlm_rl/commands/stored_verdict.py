@@ -37,7 +37,7 @@ def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) 
     assert target.run is not None
     path = target.run.absolute().parents[1] / "report.json" if report is None else report
     try:
-        return _read(path, run=target.run, told=told)
+        return _read_or_say(path, run=target.run, told=told)
     except (ValueError, FileNotFoundError) as reason:
         if report is not None:
             raise
@@ -47,6 +47,15 @@ def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) 
 def unjudged(why: str) -> StoredVerdict:
     """No claim."""
     return StoredVerdict(outcome=NOT_JUDGED, said=f"Not judged: {why}.")
+
+
+def _read_or_say(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
+    try:
+        return _read(path, run=run, told=told)
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(
+            f"{path} or a manifest that it names is malformed ({type(error).__name__}). report.py writes it again."
+        ) from error
 
 
 def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
@@ -104,6 +113,8 @@ def _left_out(path: Path, *, run: Path, told: Mapping[str, Any], report: Mapping
     written = path.stat().st_mtime
     listed = {row["run"]: row["hash"] for row in report["tables"]["runs"]}
     for name, manifest in _beside(listed, study=run.absolute().parents[1], told=told):
+        if manifest.resolve().parent != manifest.parent.resolve() or not manifest.is_file():
+            raise ValueError(f"{manifest} is a link or no file, and is not followed. Put a copy of the file in its place")
         if manifest.stat().st_mtime > written:
             return f"is older than the run {name}"
         arm = (RunFolder(path=manifest.parent).manifest or {}).get("arm", "")[:8]
@@ -118,6 +129,8 @@ def _beside(names: Iterable[str], *, study: Path, told: Mapping[str, Any]) -> It
     for name in dict.fromkeys(name.rpartition("/")[0] for name in names):
         of, _, variant = name.rpartition("/")
         folder = (study if of == told["study"] else outputs / of) / variant
+        if "\x00" in name or not folder.resolve().is_relative_to(outputs.resolve()):
+            raise ValueError(f"the report names a run outside of {outputs} ({name!r}), which is not looked at. Make it again")
         for manifest in sorted(folder.glob("seed-*/manifest.json")):
             yield f"{name}/{manifest.parent.name}", manifest
 

@@ -3,6 +3,7 @@
 The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it into memory from there; it runs no code of a set.
 """
 
+import contextlib
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.row_file import check_regular
 
 CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
+LONGEST_HEAD = 2**22  # characters of a card that are looked at
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -46,7 +48,7 @@ class HubSource:
 
         if folder is not None:
             for card in CARDS:
-                check_regular(folder / card)
+                _check_card(folder / card, name=self._path)
 
         def builder() -> Any:
             from datasets import load_dataset_builder
@@ -124,6 +126,19 @@ def _all_text(path: str, *, separator: str) -> dict[str, Any]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         header: list[str] = next(filter(None, csv.reader(file, delimiter=separator)), [])
     return {"sep": separator, "features": Features({column: Value("string") for column in header}), "na_filter": False}
+
+
+def _check_card(card: Path, *, name: str) -> None:
+    """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
+    check_regular(card)
+    with card.open(encoding="utf-8", errors="replace") if card.exists() else contextlib.nullcontext("") as text:
+        head = text if isinstance(text, str) else text.read(LONGEST_HEAD)
+    named = head.split("\n---", 1)[0]
+    if "data_files" in named and "::" in named:
+        raise ValueError(
+            f"{name}: its card ({card.name}) names files inside of other files by '::', which are not read. "
+            "Correct data_files there: unpack them and name the files themselves."
+        )
 
 
 def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:

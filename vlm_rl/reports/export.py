@@ -34,12 +34,15 @@ LATEX_ESCAPES = {
     "δ": r"$\delta$",
     "Δ": r"$\Delta$",
     "ρ": r"$\rho$",
+    "`": r"\textasciigrave{}",  # ?` would be an upside-down question mark
     "“": "``",
     "”": "''",
     "’": "'",
 }
+LIGATURES = "-,'"  # two of them would be one other sign
 LAST_LATIN = 0x17F  # pdfLaTeX with T1 fonts has no letters beyond
-MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~]|&(?=#?\w+;)|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
+LINE_START = re.compile(r"^(\d*)([-+=]|(?<=\d)[.)])")
 
 
 def markdown(table: Table, *, catalogue: Catalogue) -> str:
@@ -61,7 +64,7 @@ def markdown(table: Table, *, catalogue: Catalogue) -> str:
             for row in table.rows
         ),
         "",
-        words(table.note),
+        escape_line(in_language(table.note, catalogue=catalogue)),
         "",
     ]
     return "\n".join(lines)
@@ -93,7 +96,10 @@ def latex(table: Table) -> str:
 
 def escape_latex(text: str) -> str:
     """Characters that LaTeX gives a meaning are spelled out, those it has no letter for are `?`; a [ after a line break is no option."""
-    return "".join(map(_in_latex, plain(text))).replace("[", "{[}")
+    line = plain(text)
+    pairs = zip(line, line[1:] + " ", strict=False)
+    written = (_in_latex(sign) + "{}" * (sign == after and sign in LIGATURES) for sign, after in pairs)
+    return "".join(written).replace("[", "{[}")
 
 
 def _in_latex(character: str) -> str:
@@ -103,6 +109,11 @@ def _in_latex(character: str) -> str:
 def escape_markdown(text: str) -> str:
     """Nothing in a cell is markup, and no cell ends its row."""
     return MARKDOWN_SPECIAL.sub(r"\\\1", plain(text))
+
+
+def escape_line(text: str) -> str:
+    """The same for a text that begins a line, where it is no list and no rule either."""
+    return LINE_START.sub(r"\1\\\2", escape_markdown(text))
 
 
 def plain(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import Catalogue, catalogue_of
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import Judging
-from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.settings import ReportSettings
+from vlm_rl.reports.tables.table import fresh
 from vlm_rl.reports.wandb_workspace import save_workspace
 
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")  # of all that is written to report_files/
 
 
@@ -37,7 +40,7 @@ def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSe
 def write_report(content: Content, *, folder: Path, language: str) -> Path:
     """Write every file of a report; report.html appears last and whole, or not at all."""
     files = folder / "report_files"
-    files.mkdir(parents=True, exist_ok=True)
+    _make_folder(files)
     written = set(_write_files(content, folder=files, catalogue=catalogue_of(language)))
     for stale in (path for path in files.iterdir() if path.suffix in SUFFIXES and path not in written):
         stale.unlink()  # of an earlier report on other runs or settings
@@ -46,20 +49,38 @@ def write_report(content: Content, *, folder: Path, language: str) -> Path:
     return _write(folder / "report.html", text=render_html(content, language=language))
 
 
+def _make_folder(files: Path) -> None:
+    """The folder of a report's files, without links: whoever gave this folder may not say which other files are overwritten."""
+    if files.is_symlink() or (files.exists() and not files.is_dir()):
+        raise ReportError(f"{files} is a link or no folder, and a report would be written elsewhere. Remove it, or pass out=.")
+    files.mkdir(parents=True, exist_ok=True)
+    for link in (path for path in files.iterdir() if path.is_symlink()):
+        link.unlink()
+
+
+def _checked(name: str) -> str:
+    """The name of a table or figure, which becomes that of a file."""
+    if FILE_NAME.fullmatch(name) is None:
+        raise ReportError(f"{name!r} is no name of a file of the report. Use letters, digits, _ and - only.")
+    return name
+
+
 def _write_files(content: Content, *, folder: Path, catalogue: Catalogue) -> Iterator[Path]:
     """Tables and figures for other people's documents."""
     for table in content.tables:
+        _checked(table.name)
         yield table.write_csv(folder / f"{table.name}.csv")
         yield _write(folder / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
         yield _write(folder / f"{table.name}.tex", text=latex(table))
     for figure in content.figures:
+        _checked(figure.name)
         yield from write_figure(figure, folder=folder)
     if content.decision.forest is not None:
         yield from write_forest(content.decision.forest, folder=folder)
 
 
 def _write(path: Path, *, text: str) -> Path:
-    half_written = path.with_name(path.name + ".tmp")
+    half_written = fresh(path)
     half_written.write_text(text, encoding="utf-8", errors="replace")  # a lone surrogate must not cost the report
     os.replace(half_written, path)
     return path

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
+from vlm_rl.reports.reading.inside import leads_out, study_of
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import step_file
@@ -28,9 +29,6 @@ TRAINING_POINTS = 4  # generation steps of a run that are looked into: the first
 MOST_OF_A_RUN = 60
 MOST_IN_ALL = 1500
 UNTRAINED_LABEL = "vanilla"
-EVALUATED = "evaluate"  # the folder in a run where evaluate.py puts what it makes of it; it is part of the variant's name
-IN_VARIANT = 1  # which parent of a run folder is its study: <study>/<variant>/seed-0
-EVALUATED_IN_RUN = 4  # <study>/<variant>/seed-0/evaluate/<what>/seed-0
 IMAGE_KEY = re.compile(r"[\w-]+")  # nothing that could lead out of the folder of images
 
 Phase = Literal["training", "evaluation"]
@@ -113,11 +111,16 @@ def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]
     run = next((run.run for arm in records.arms for run in arm.runs if run.run.name == completion.run), None)
     if run is None:
         return ()
-    study = EVALUATED_IN_RUN if EVALUATED in Path(run.variant).parts else IN_VARIANT
-    folders = [parent / "images" for parent in run.path.resolve().parents[: study + 1]]  # nothing from outside the study
+    study = study_of(run.path.resolve(), run.variant)
+    folders = [parent / "images" for parent in run.path.resolve().parents if parent.is_relative_to(study)]  # none above it
     keys = [key for key in completion.image_ids if IMAGE_KEY.fullmatch(key)]
-    found = (next((file for folder in folders if (file := folder / f"{key}.png").is_file()), None) for key in keys)
+    found = (next((file for folder in folders if _is_kept(file := folder / f"{key}.png", study=study)), None) for key in keys)
     return tuple(file for file in found if file is not None)
+
+
+def _is_kept(file: Path, *, study: Path) -> bool:
+    """Whether a picture is there, and is no link to something outside of the study: it is shown as it is."""
+    return file.is_file() and leads_out(file, folder=study) is None
 
 
 def _sources(

@@ -24,6 +24,17 @@ def leads_out(path: Path, *, folder: Path) -> Phrase | None:
     return None
 
 
+EVALUATED = "evaluate"  # the folder in a run where evaluate.py puts what it makes of it; it is part of the variant's name
+IN_VARIANT = 1  # which parent of a run folder is its study: <study>/<variant>/seed-0
+EVALUATED_IN_RUN = 4  # <study>/<variant>/seed-0/evaluate/<what>/seed-0
+
+
+def study_of(run_folder: Path, variant: str) -> Path:
+    """The study folder of a run."""
+    place = EVALUATED_IN_RUN if EVALUATED in Path(variant).parts else IN_VARIANT
+    return run_folder.parents[min(place, len(run_folder.parents) - 1)]
+
+
 def below(folder: Path, *, name: str, study: Path) -> Path | None:
     """A folder by a name that stands in somebody's file; None where it would be outside of the study."""
     if "\x00" in name or Path(name).is_absolute():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.inside import leads_out
 
 Record = dict[str, Any]
 
@@ -34,6 +35,8 @@ def read_object(text: str) -> Record:
 
 def read_json_lines(path: Path) -> JsonLines:
     """Every complete line. A last line without its newline is being written now and is no problem; no file is no lines."""
+    if (why := leads_out(path, folder=path.parent)) is not None:
+        return JsonLines(records=(), problems=(why,))
     if not path.is_file():
         return JsonLines(records=(), problems=())
     records: list[Record] = []

@@ -10,7 +10,7 @@ from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.gaps import gaps, mixtures
 from vlm_rl.reports.reading.json_lines import read_json_lines
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder
+from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder, vanilla_outside
 from vlm_rl.reports.reading.selection import select_runs
 from vlm_rl.reports.reading.training import count_training
 
@@ -55,6 +55,8 @@ class RunReader:
             reflection=self._reflection,
             rejudge=self._rejudge,
         )
+        if (outside := vanilla_outside(run)) is not None:
+            self.problems.append(outside)
         self.problems += [*metrics.problems, *cost.problems, *alerts.problems, *training.problems]
         untrained, own = self._untrained_of(run), self._own_evaluations(run)
         before = () if untrained is None else self._evaluations.read_folder(untrained.path)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.inside import below, leads_out, study_of
 from vlm_rl.reports.reading.json_lines import Record, read_object
 
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
+LARGEST_MANIFEST = 2**24  # characters
+GROUPS = {"evaluation", "dataset", "model", "alerts", "trainer", "algorithm"}  # of the config, that a report reads
 INTACT = "intact"  # the figures as they are
 
 
@@ -78,7 +81,7 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
         for manifest in _manifests(study):
             folder = manifest.parent.resolve()
             if folder not in tried:
-                tried[folder] = read_or_say(manifest.parent, problems=problems)
+                tried[folder] = read_or_say(manifest.parent, problems=problems, within=study)
     runs = _in_order(run for run in tried.values() if run is not None)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
@@ -95,39 +98,69 @@ def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterato
     arms = {(folder.parent, run.arm) for folder, run in tried.items() if run is not None}
     for variant in sorted({folder for folder, _ in arms}):
         for manifest in sorted(variant.glob(SEED_PATTERN)):
-            run = None if manifest.parent.resolve() in tried else read_or_say(manifest.parent, problems=problems)
+            known = manifest.parent.resolve() in tried
+            run = None if known else read_or_say(manifest.parent, problems=problems, within=variant)
             if run is not None and (variant, run.arm) in arms:
                 yield run
 
 
-def read_or_say(folder: Path, *, problems: list[str]) -> Run | None:
-    """The run in a folder, or None and a problem more."""
+def read_or_say(folder: Path, *, problems: list[str], within: Path | None = None) -> Run | None:
+    """The run in a folder, or None and a problem more; its manifest must lie `within`, by default in that very folder."""
+    path = folder / "manifest.json"
+    if why := leads_out(path, folder=within or folder) or leads_out(path, folder=folder):
+        problems.append(why)
+        return None
     try:
         return read_run(folder)
-    except (KeyError, ValueError, TypeError, OSError) as error:
+    except (KeyError, ValueError, TypeError, OSError, OverflowError, AttributeError) as error:
         reason = f"{type(error).__name__} {error}"
-        path = folder / "manifest.json"
         problems.append(say("{path} could not be read and its run is left out: {reason}", path=path, reason=reason))
         return None
 
 
 def read_run(folder: Path) -> Run:
     """The run that lies in a folder."""
-    manifest = read_object((folder / "manifest.json").read_text(encoding="utf-8", errors="replace"))
+    with (folder / "manifest.json").open(encoding="utf-8", errors="replace") as file:
+        text = file.read(LARGEST_MANIFEST + 1)
+    if len(text) > LARGEST_MANIFEST:
+        raise ValueError(f"has more than {LARGEST_MANIFEST:,} characters")
+    manifest = read_object(text)
+    vanilla = manifest.get("vanilla")
     return Run(
         path=folder,
-        study=str(manifest["study"]),
-        variant=str(manifest["variant"]),
-        seed=int(manifest["seed"]),
-        arm=str(manifest["arm"]),
-        algorithm=str(manifest["algorithm"]),
+        study=_word(manifest, "study"),
+        variant=_word(manifest, "variant"),
+        seed=_seed(manifest["seed"]),
+        arm=_word(manifest, "arm"),
+        algorithm=_word(manifest, "algorithm"),
         finished=manifest["status"] == "finished",
         judge_version=str(manifest.get("judge_version", "")),
         commit=str(_part(manifest, "git").get("commit") or ""),
         data=_part(manifest, "data"),
-        vanilla=manifest.get("vanilla"),
-        config=_part(manifest, "config"),
+        vanilla=None if vanilla is None else _word(manifest, "vanilla"),
+        config=_groups(_part(manifest, "config")),
     )
+
+
+def _word(manifest: Record, key: str) -> str:
+    """A text of the manifest, which names things in the report."""
+    word = manifest[key]
+    if not isinstance(word, str) or not word or "\x00" in word:
+        raise ValueError(f"{key} is no text that names anything: {str(word)[:40]!r}")
+    return word
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"seed is no seed: {str(value)[:40]!r}")
+    return value
+
+
+def _groups(config: dict[str, Any], *, depth: int = 0) -> dict[str, Any]:
+    """The config without groups that are something else: what is read of it goes down two groups at most."""
+    inner = GROUPS if depth == 0 else {"scheme", "image", "reflection"}
+    kept = {key: value for key, value in config.items() if key not in inner or isinstance(value, dict)}
+    return {key: _groups(value, depth=depth + 1) if key in inner else value for key, value in kept.items()}
 
 
 def _part(manifest: Record, key: str) -> dict[str, Any]:
@@ -142,8 +175,22 @@ def untrained_folder(run: Run) -> Path | None:
         return run.path
     if run.vanilla is None:
         return None
-    folder = run.path.resolve().parent.parent / run.vanilla / f"seed-{run.seed}"
-    return folder if folder.is_dir() else None
+    run_folder = run.path.resolve()
+    folder = below(run_folder.parent.parent, name=f"{run.vanilla}/seed-{run.seed}", study=study_of(run_folder, run.variant))
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def vanilla_outside(run: Run) -> Phrase | None:
+    """What is said where a manifest names an untrained model outside of its study."""
+    run_folder = run.path.resolve()
+    name = f"{run.vanilla}/seed-{run.seed}"
+    if run.vanilla is None or below(run_folder.parent.parent, name=name, study=study_of(run_folder, run.variant)):
+        return None
+    return say(
+        "{path} names an untrained model outside of its study ({name}), which is not read. Correct vanilla there.",
+        path=run.path / "manifest.json",
+        name=run.vanilla,
+    )
 
 
 def _manifests(study: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.inside import leads_out
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +42,8 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
 
     The column `fields` may be missing; SCORES stands for whatever scores the file has.
     """
+    if (why := leads_out(path, folder=_run_folder(path))) is not None:
+        raise UnreadableRows(why)
     try:
         with pq.ParquetFile(path) as file:
             present = file.schema_arrow.names
@@ -61,6 +64,13 @@ def over_files(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     """`function` of each item, side by side, in order: for work in which Arrow does most."""
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         return list(threads.map(function, items))
+
+
+def _run_folder(path: Path) -> Path:
+    """`<run>/evaluations/epoch-0001/x.parquet`, `<run>/completions/x.parquet`; for any other file the folder that it lies in."""
+    if path.parent.parent.name == "evaluations":
+        return path.parents[2]
+    return path.parents[1] if path.parent.name == "completions" else path.parent
 
 
 def _wanted(columns: Sequence[str], *, present: Sequence[str]) -> list[str]:

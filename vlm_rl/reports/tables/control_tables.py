@@ -3,7 +3,6 @@
 A control lies in `evaluate/*/seed-*/` under the folder of the run, or of the untrained model, that it evaluated.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.rejudge import Rejudge
-from vlm_rl.reports.reading.runs import untrained_folder
+from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 from vlm_rl.reports.tables.known_words import known_word
@@ -182,7 +181,8 @@ def found_controls(folder: Path, *, reader: EvaluationReader, epoch: int, split:
     """Blind evaluations of this very model, by the name of the control; the newest of several."""
     found: Seen = {}
     for manifest in sorted(folder.glob("evaluate/*/seed-*/manifest.json"), key=lambda path: path.stat().st_mtime):
-        control = control_of(json.loads(manifest.read_text(encoding="utf-8")).get("config") or {})
+        run = read_or_say(manifest.parent, problems=[], within=folder)
+        control = "" if run is None else control_of(run.config)
         for evaluation in reader.read_folder(manifest.parent) if control in CONTROLS else ():
             if (evaluation.epoch, evaluation.split, evaluation.setting) == (epoch, split, setting):
                 found[control] = evaluation

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from vlm_rl.reports.phrase import say
 Cell = str | int | float | Interval | None
 Row = Mapping[str, Cell]
 MISSING = "–"
+FORMULA = re.compile(
+    r"[\t\r\n]|[\s\x00-\x20\xad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠]"
+)
 MINUS_NOTHING = re.compile(r"-0(\.0*)?")
 
 
@@ -50,11 +54,26 @@ class Table:
         """One line for each row; an interval takes four columns: x, x_low, x_high, x_seeds."""
         flat = [flatten(row) for row in self.rows]
         names = list(dict.fromkeys(name for row in flat for name in row))
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=names or [column.key for column in self.columns], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(flat)
+        names = names or [column.key for column in self.columns]
+        half_written = fresh(path)
+        with half_written.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([no_formula(name) for name in names])
+            writer.writerows([no_formula(row.get(name)) for name in names] for row in flat)
+        os.replace(half_written, path)
         return path
+
+
+def no_formula(cell: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets a quote in front, as OWASP advises; numbers stay numbers."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def fresh(path: Path) -> Path:
+    """Where a file is written before it is renamed to `path`; nothing is there, so that no link can be followed."""
+    half_written = path.with_name(path.name + ".tmp")
+    half_written.unlink(missing_ok=True)
+    return half_written
 
 
 def text(key: str, *, title: str) -> Column:

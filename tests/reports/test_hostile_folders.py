@@ -1,0 +1,234 @@
+"""A run folder of somebody else is data: no link or name in it leads out, nothing in it is overwritten elsewhere or runs."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import write_manifest, write_study
+from hand_runs import records_of
+from watched import watched
+
+from vlm_rl.reports.export import escape_latex, escape_line, escape_markdown
+from vlm_rl.reports.reading.completions import find_images
+from vlm_rl.reports.reading.runs import ReportError, find_runs
+from vlm_rl.reports.report import _checked, _make_folder, _write
+from vlm_rl.reports.tables.table import Table, no_formula, number, text
+
+RUN = "default/seed-0"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A sane study, and another one beside it that must not be read."""
+    write_study(tmp_path / "outside", seeds=(0,), epochs=1, questions=2)
+    return write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=2)
+
+
+def told(study: Path) -> str:
+    """All problems of the study; nothing outside of it is opened, and nothing is run."""
+    with watched(study) as seen:
+        problems = "\n".join(records_of(study).problems)
+    assert seen == []
+    return problems
+
+
+def test_a_sane_study_has_no_problem(study: Path) -> None:
+    assert "not followed" not in told(study)
+    assert "could not be read" not in told(study)
+
+
+def test_a_link_above_the_study_is_its_owners(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(study)
+    assert len(find_runs([tmp_path / "linked"]).runs) == 6
+    assert find_runs([tmp_path / "linked"]).problems == ()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "manifest.json",
+        "metrics.jsonl",
+        "cost.jsonl",
+        "alerts.jsonl",
+        "evaluations/epoch-0001/val_pass@1_t0.6.parquet",
+        "evaluations/epoch-0001",
+        "evaluations",
+        "",
+    ],
+)
+def test_a_link_that_leads_out_is_not_followed(study: Path, tmp_path: Path, place: str) -> None:
+    path = study / RUN / place
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "outside" / RUN / place)
+    problems = told(study)
+    assert f"{study / RUN}" in problems
+    assert "is a link that leads out" in problems
+    assert "Put a copy of the file in its place" in problems
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "manifest.json", "evaluations/epoch-0001/val_pass@1_t0.6.parquet"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_is_no_file(study: Path, make: Callable[[Path], None], name: str) -> None:
+    (study / RUN / name).unlink()
+    make(study / RUN / name)
+    assert f"{study / RUN / name} is no regular file and is not read. Remove it." in told(study)
+
+
+MANIFESTS: dict[str, bytes | dict[str, Any]] = {
+    "no object": b"[]",
+    "no JSON": b"{",
+    "no UTF-8": b"\xff\xfe\x00",
+    "deep": b'{"study":' * 100_000,
+    "deep lists": b"[" * 100_000,
+    "huge number": b'{"seed": ' + b"9" * 5000 + b"}",
+    "infinite seed": {"seed": float("inf")},
+    "large seed": {"seed": 2**70},
+    "seed in words": {"seed": "zero"},
+    "true seed": {"seed": True},
+    "seed below nothing": {"seed": -1},
+    "study is a list": {"study": ["s"]},
+    "study is nothing": {"study": ""},
+    "study with NUL": {"study": "a\0b"},
+    "variant is an object": {"variant": {"a": 1}},
+    "arm is a number": {"arm": 7},
+    "algorithm is null": {"algorithm": None},
+    "vanilla is a list": {"vanilla": ["x"]},
+    "vanilla with NUL": {"vanilla": "a\0b"},
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_malformed_manifest_costs_its_own_run_only(study: Path, name: str) -> None:
+    path, hostile = study / RUN / "manifest.json", MANIFESTS[name]
+    whole = json.loads(path.read_text())
+    path.write_bytes(hostile if isinstance(hostile, bytes) else json.dumps(whole | hostile).encode())
+    assert f"{path} could not be read and its run is left out" in told(study)
+
+
+@pytest.mark.parametrize("part", ["evaluation", "model", "dataset", "alerts", "trainer"])
+@pytest.mark.parametrize("value", [[], "text", 7, {"scheme": [], "image": 3, "reflection": "x"}])
+def test_a_config_of_other_shapes_is_no_config(study: Path, part: str, value: Any) -> None:
+    path = study / RUN / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": {part: value}}))
+    told(study)
+
+
+@pytest.mark.parametrize("vanilla", ["../outside/vanilla-1a2b3c4d", "../../..", "/etc", "x/../../outside/default"])
+def test_an_untrained_model_outside_of_the_study_is_missing(study: Path, vanilla: str) -> None:
+    write_manifest(study / RUN, algorithm="reinforce_pp", seed=0, arm="a" * 16, vanilla=vanilla)
+    problems = told(study)
+    assert f"{study / RUN / 'manifest.json'} names an untrained model outside of its study ({vanilla})" in problems
+    assert "Correct vanilla there" in problems
+
+
+def test_a_picture_that_is_a_link_out_is_not_shown(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("canary")
+    (study / "images").mkdir()
+    (study / "images" / "key.png").symlink_to(tmp_path / "secret")
+    (study / "images" / "own.png").write_bytes(b"x")
+    records = records_of(study)
+
+    class Asked:
+        """What find_images looks at of a completion."""
+
+        run, image_ids = "s/default/seed-0", ("key", "own", "../images/own", "a\0b")
+
+    assert [path.name for path in find_images(Asked(), records=records)] == ["own.png"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.json", "report.html.tmp", "report.json.tmp"])
+def test_a_link_in_the_way_of_a_report_is_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / name).symlink_to(tmp_path / "precious")
+    _write(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "s" / name.removesuffix(".tmp")).read_text() == "report"
+
+
+def test_a_linked_folder_of_files_is_refused_and_links_in_it_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "report_files").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReportError, match=r"report_files is a link or no folder.*Remove it"):
+        _make_folder(tmp_path / "report_files")
+    for name in ("a.csv", "b.png"):
+        (tmp_path / "elsewhere" / name).symlink_to(tmp_path / "precious")
+    _make_folder(tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/x", "", ".", "..", "a\0", "a\\b", "a b"])
+def test_no_name_of_a_table_leads_out(name: str) -> None:
+    with pytest.raises(ReportError, match="no name of a file of the report"):
+        _checked(name)
+
+
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠x",
+    "  =1",
+    "\u200b=1",
+    "\ufeff\xa0=1",
+]
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, cell: str) -> None:
+    table = Table(
+        name="t", title="", note="", columns=(text(cell, title=""), number("n", title="")), rows=({cell: cell, "n": -1},)
+    )
+    with table.write_csv(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [[f"'{cell}", "n"], [f"'{cell}", "-1"]]
+
+
+@pytest.mark.parametrize("cell", ["–", "−1", "grpo", "a=b", "a-b", "'=1", "", "  x", -1, -0.5, None])
+def test_any_other_cell_stays_as_it_is(cell: Any) -> None:
+    assert no_formula(cell) == cell
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"),
+    [
+        ("http://x.y", r"http\://x.y"),
+        ("www.x.y", r"www\.x.y"),
+        ("WWW.x.y", r"WWW\.x.y"),
+        ("&lt;b&#62;", r"\&lt;b\&\#62;"),
+        ("[a](javascript:x)", r"\[a\](javascript:x)"),
+        ("A & B", "A & B"),
+    ],
+)
+def test_no_link_or_entity_is_left_in_markdown(written: str, escaped: str) -> None:
+    assert escape_markdown(written) == escaped
+
+
+@pytest.mark.parametrize(("written", "escaped"), [("1. x", r"1\. x"), ("- x", r"\- x"), ("+ x", r"\+ x"), ("12) x", r"12\) x")])
+def test_no_list_begins_with_a_note(written: str, escaped: str) -> None:
+    assert escape_line(written) == escaped
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"),
+    [
+        ("?`", r"?\textasciigrave{}"),
+        ("a--b", "a-{}-b"),
+        (r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("^^5cinput", r"\textasciicircum{}\textasciicircum{}5cinput"),
+        ("a%\nb", r"a\% b"),
+        ("", ""),
+    ],
+)
+def test_no_command_or_ligature_is_left_in_latex(written: str, escaped: str) -> None:
+    assert escape_latex(written) == escaped
