@@ -33,7 +33,7 @@ HALF = r"holds half a sign \(\"\\udc0f\"\)|holds half a sign \(\"\\ud800\"\)"
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('{"id": 1, "question": "Q", "answer": ' + LONG + "}", r"holds a number that is too long: .*4300"),
+        ('{"id": 1, "question": "Q", "answer": ' + LONG + "}", r"holds a number that is too long: .*1,000"),
         ('{"id": 1, "question": "Q", "answer": "1", "level": ' + LONG + "}", r"holds a number that is too long"),
         (r'{"id": 1, "question": "a\ud800b", "answer": "1"}', HALF),
         (r'{"id": 1, "question": "Q", "answer": "\uDC0F"}', HALF),

@@ -46,8 +46,8 @@ class HubSource:
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
 
-        for card in () if folder is None else CARDS:
-            _check_card(folder / card, name=self._path)
+        for card in () if folder is None else [folder / card for card in CARDS]:
+            _check_card(card, name=self._path)
 
         def builder() -> Any:
             from datasets import load_dataset_builder
