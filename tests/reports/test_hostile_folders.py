@@ -4,16 +4,17 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_runs import write_manifest, write_study
-from hand_runs import records_of
+from hand_runs import ENDPOINT, records_of
 from watched import watched
 
 from vlm_rl.reports.export import escape_latex, escape_line, escape_markdown
-from vlm_rl.reports.reading.completions import find_images
+from vlm_rl.reports.reading.completions import completions_for_reader, find_images
 from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.report import _checked, _make_folder, _write
 from vlm_rl.reports.tables.table import Table, no_formula, number, text
@@ -131,13 +132,9 @@ def test_a_picture_that_is_a_link_out_is_not_shown(study: Path, tmp_path: Path) 
     (study / "images" / "key.png").symlink_to(tmp_path / "secret")
     (study / "images" / "own.png").write_bytes(b"x")
     records = records_of(study)
-
-    class Asked:
-        """What find_images looks at of a completion."""
-
-        run, image_ids = "s/default/seed-0", ("key", "own", "../images/own", "a\0b")
-
-    assert [path.name for path in find_images(Asked(), records=records)] == ["own.png"]  # type: ignore[arg-type]
+    case = completions_for_reader(records, endpoint=ENDPOINT, cases_per_group=1, aha_cases=0, longest=9)[0]
+    asked = replace(case, run="s/default/seed-0", image_ids=("key", "own", "../images/own", "a\0b"))
+    assert [path.name for path in find_images(asked, records=records)] == ["own.png"]
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json", "report.html.tmp", "report.json.tmp"])
@@ -190,6 +187,7 @@ def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, cell: str
     table = Table(
         name="t", title="", note="", columns=(text(cell, title=""), number("n", title="")), rows=({cell: cell, "n": -1},)
     )
+    cell = cell.replace("\r", "\n")
     with table.write_csv(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [[f"'{cell}", "n"], [f"'{cell}", "-1"]]
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-LONGEST_NUMBER = 1000  # characters
+LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
 SHOWN = 40  # characters of a key or a number in a message
 
 
@@ -45,7 +45,7 @@ def _number(digits: str) -> float:
 def _bounded(digits: str) -> str:
     if len(digits) > LONGEST_NUMBER:
         raise NotStrict(
-            f"holds a number that is too long: {len(digits):,} characters, more than {LONGEST_NUMBER:,}. "
+            f"holds a number that is too long: {len(digits):,} characters, more than {LONGEST_NUMBER}. "
             "Write it as a text in quotes."
         )
     return digits

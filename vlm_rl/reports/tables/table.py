@@ -65,8 +65,14 @@ class Table:
 
 
 def no_formula(cell: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets a quote in front, as OWASP advises; numbers stay numbers."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    """A text that a spreadsheet would take for a formula gets a quote in front, as OWASP advises; numbers stay numbers.
+
+    A carriage return becomes a line feed: Python writes it without quotes, and it would begin a row.
+    """
+    if not isinstance(cell, str):
+        return cell
+    line = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{line}" if FORMULA.match(cell) else line
 
 
 def fresh(path: Path) -> Path:
