@@ -11,6 +11,7 @@ from typing import Any
 
 RUN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn")
 OWN = {os.path.realpath(path) for path in (*sysconfig.get_paths().values(), sys.base_prefix, *site.getsitepackages())}
+PATHS = (str, bytes, os.PathLike)
 _state: dict[str, Any] = {"roots": None, "seen": []}
 
 
@@ -19,7 +20,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event in RUN:
         _state["seen"].append(f"{event} {arguments[:2]!r}")
-    elif event == "open" and isinstance(arguments[0], str | bytes):
+    elif event == "open" and isinstance(arguments[0], PATHS):
         path = os.path.realpath(os.path.abspath(os.fsdecode(arguments[0]).partition("\x00")[0]))
         if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in _state["roots"]):
             _state["seen"].append(f"open {path}")

@@ -28,6 +28,7 @@ class RunFolder:
         file = self.path / "manifest.json"
         if not file.exists():
             return None
+        check_link(file, inside=self.path)
         try:
             told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except (ValueError, RecursionError) as error:
@@ -79,16 +80,20 @@ class RunFolder:
 
 
 def check_links(folder: Path) -> None:
-    """Raises ValueError where a file in a run folder is a link that leads out of it: nothing is read or written there."""
-    inside = folder.resolve()
+    """Raises ValueError where a run folder holds a link that leads out of it: nothing is read or written there."""
     for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            check_link(Path(place, name), inside=folder)
         folders[:] = [name for name in folders if name not in OF_LOGGERS]
-        for path in (Path(place, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise ValueError(
-                    f"{path} is a link that leads out of the run's folder, to {os.readlink(path)}. Nothing there is read or written. "
-                    "If it is yours, put what it leads to in its place; else ask for a copy of that run without links."
-                )
+
+
+def check_link(path: Path, *, inside: Path) -> None:
+    """The same for one file or folder in a folder; links above that folder are its owner's."""
+    if path.is_symlink() and not path.resolve().is_relative_to(inside.resolve()):
+        raise ValueError(
+            f"{path} is a link that leads out of the run's folder, to {os.readlink(path)}. Nothing there is read or written. "
+            "If it is yours, put what it leads to in its place; else ask for a copy of that run without links."
+        )
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from forking import Forking
 from tiny_commands import BRIEF, only_run, train
 
 from vlm_rl.commands.build import arm_of, composed, plain, vanilla_of
-from vlm_rl.commands.storable import asks_environment, storable
+from vlm_rl.commands.storable import asks_environment, restored, storable
 
 MARK = "s3cr3t-of-nobody"
 SECRETS = {
@@ -38,6 +39,13 @@ def test_a_value_of_the_environment_is_stored_as_it_was_written(monkeypatch: pyt
     assert (plain(cfg)["selection"], plain(cfg)["num_threads"]) == (f"by {MARK}", 2)
 
 
+def test_an_export_takes_the_environment_of_who_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_MODEL", "mine")
+    kept = storable(composed(["study=s", "model.name=${selection}", "selection='${oc.env:OUR_MODEL}'"]))
+    monkeypatch.setenv("OUR_MODEL", "yours")
+    assert (kept["model"]["name"], restored(kept, "model")["name"]) == ("${selection}", "yours")
+
+
 def test_without_the_environment_both_are_the_same() -> None:
     cfg = composed(["study=s", "model=qwen", "dataset=geo", "algorithm=grpo", "algorithm/dynamic_sampling=dapo", "logger=csv"])
     cfg.logger = None
@@ -54,6 +62,11 @@ def test_two_values_are_two_arms_though_the_files_say_the_same(monkeypatch: pyte
     assert found[0][0] != found[1][0]
     assert found[0][1] != found[1][1]
     assert found[0][2] == found[1][2]
+
+
+def content(path: Path) -> str:
+    """What is in a file; of a table, which is compressed, its cells."""
+    return str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_bytes().decode("latin-1")
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +90,5 @@ def test_no_secret_lies_in_a_file_of_a_run_a_report_or_an_export(keyholder: Fork
         assert finished.code == 0, finished.out + finished.err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 20
-    assert [path for path in files if MARK.encode() in path.read_bytes()] == []
+    assert [path for path in files if MARK in content(path)] == []
     assert [path for path in tmp_path.rglob("*") if MARK in path.name] == []

@@ -9,41 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exported_runs import run_of
+from exported_runs import export_of, run_of
 from foreign_names import ALLOWED, FOREIGN, PLACES, WORDS
 from forking import ROOT, Forking
 from tiny_commands import BRIEF, only_run, train
 from tiny_runs import Build
+from watched import watched
 
-from vlm_rl.commands import trust
+from vlm_rl.commands import stored_verdict, trust
 from vlm_rl.commands.evaluation_target import find, kept_searchpath
 
 sys.path.append(str(ROOT / "examples" / "team_overlay"))
 
-_seen: list[tuple[str, str]] | None = None
-
-
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    """What is opened, imported or run while a test looks."""
-    if _seen is not None and event in ("open", "import", "exec", "os.system", "subprocess.Popen", "os.rename", "os.remove"):
-        _seen.append((event, str(arguments[0])))
-
-
-sys.addaudithook(_note)
-
 
 @contextlib.contextmanager
 def touching_nothing_outside(folder: Path) -> Iterator[None]:
-    """Fails where anything is run or imported, or opened outside of a folder and of our own checkout."""
-    global _seen
-    _seen = seen = []
-    try:
+    """Fails where anything is run, opened outside of a folder, or imported."""
+    before = set(sys.modules)
+    with watched(folder) as seen:
         yield
-    finally:
-        _seen = None
-    opened = [Path(what) for event, what in seen if event == "open" and not what.isdigit()]
-    assert [path for path in opened if not path.is_relative_to(folder) and not path.is_relative_to(ROOT)] == []
-    assert {event for event, what in seen if not what.startswith("encodings.")} <= {"open"}
+    assert seen == []
+    assert [name for name in set(sys.modules) - before if not name.startswith("encodings.")] == []
 
 
 def edited(run: Path, **changes: Any) -> Path:
@@ -113,6 +99,7 @@ def test_a_stored_override_speaks_of_the_run_only(given: Path, word: str) -> Non
         {"config": "algorithm"},
         {"config_name": "../../x"},
         {"config_name": 3},
+        {"picked_step": "2; rm"},
     ],
     ids=str,
 )
@@ -128,14 +115,14 @@ def test_a_manifest_that_cannot_be_read_is_named(given: Path, text: str) -> None
         find(str(given))
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "checkpoints", "evaluate"])
+@pytest.mark.parametrize("name", ["manifest.json", "checkpoints", "evaluate", "wandb"])
 def test_a_link_that_leads_out_of_the_run_is_not_followed(given: Path, tmp_path: Path, name: str) -> None:
     if (given / name).exists():
         (given / name).rename(tmp_path / "elsewhere")
     else:
         (tmp_path / "elsewhere").mkdir()
     (given / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"is a link that leads out of the run's folder"):
+    with pytest.raises(ValueError, match=r"is a link that leads out of the run's folder"), touching_nothing_outside(given):
         find(str(given))
 
 
@@ -209,9 +196,42 @@ def test_a_report_builds_nothing_that_a_run_names(forking: Forking, trained: Pat
     }
     told["config"]["evaluation"]["kpi"] = {"x": {"_target_": "os.system", "command": f"touch {tmp_path}/canary"}}
     edited(run, config=told["config"], searchpath=["pkg://antigravity"])
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "outputs/s/report.html").symlink_to(tmp_path / "precious")
+    (tmp_path / "outputs/s/report_files").mkdir()
+    (tmp_path / "outputs/s/report_files/runs.csv").symlink_to(tmp_path / "precious")
     finished = forking.run("report.py", ["studies=[outputs/s]"], cwd=tmp_path)
     assert finished.code == 0, finished.out + finished.err
     assert not (tmp_path / "canary").exists()
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (tmp_path / "outputs/s/report.html").is_symlink()
+
+
+def test_an_export_of_a_config_that_is_none_is_told_so(given: Path, tmp_path: Path) -> None:
+    config = json.loads((given / "manifest.json").read_text())["config"]
+    del config["model"]
+    with pytest.raises(ValueError, match=r"manifest\.json: `config` is no config of a run"):
+        export_of(edited(given, config=config), tmp_path / "mine")
+
+
+def test_a_report_that_names_runs_elsewhere_is_no_verdict(given: Path) -> None:
+    told = json.loads((given / "manifest.json").read_text())
+    for name in ("../../elsewhere/x/seed-0", "s/../../../x/seed-0", "/etc/x/seed-0"):
+        with pytest.raises(ValueError, match="names a run outside"):
+            list(stored_verdict._beside([name], study=given.parents[1], told=told | {"study": "s"}))
+
+
+@pytest.mark.parametrize("name", ["images", "vanilla"])
+def test_a_study_that_goes_on_writes_through_no_link(forking: Forking, trained: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    run = only_run(tmp_path, study="s").path
+    edited(run, status="running")
+    (linked,) = (tmp_path / "outputs" / "s").glob(f"{name}*")
+    linked.rename(tmp_path / "elsewhere")
+    linked.symlink_to(tmp_path / "elsewhere")
+    finished = forking.run("train.py", [*BRIEF, "study=s"], cwd=tmp_path)
+    assert finished.code == 2, finished.out + finished.err
+    assert "is a link that leads out" in finished.err
 
 
 def test_settings_that_our_configs_do_not_give_a_foreign_class_are_refused_and_a_place_outside(

@@ -50,7 +50,6 @@ ROWS: dict[str, tuple[str | bytes, str, str]] = {  # what is said, and the way o
     "NaN deep inside": (row()[:-1] + ', "x": [[NaN]]}', "NaN, which is no JSON", "Write null"),
     "1e999": (raw("1e999"), "'1e999', which is too large", "Write it as a text"),
     "5000 digits": (raw("1" * 5000), "a number that is too long: 5,000", "Write it as a text"),
-    "5000 digits": (raw("1" * 5000), "a number that is too long: 5,000", "Write it as a text"),
     "5000 decimals": (raw("0." + "1" * 5000), "a number that is too long", "Write it as a text"),
     "deep lists": (raw("[" * 100_000 + "]" * 100_000), "nested too deeply", "Write it flat"),
     "deep objects": (raw('{"a":' * 100_000 + "1" + "}" * 100_000), "nested too deeply", "Write it flat"),

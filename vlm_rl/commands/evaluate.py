@@ -32,7 +32,7 @@ from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks
 from vlm_rl.commands.rank_group import again, joined
-from vlm_rl.commands.storable import overrides_as_typed
+from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.description import Description, describe
 from vlm_rl.evaluation.evaluator import metrics
@@ -59,7 +59,7 @@ def _main() -> None:
 
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="evaluate")
     def run(_: DictConfig) -> None:
-        target, typed = find(checkpoint, trusted=trusted), overrides_as_typed()
+        target, typed = find(checkpoint, trusted=trusted), overrides_as_written()
         overrides = [*target.overrides, "job=evaluate", *typed]
         cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
         if target.run is not None:

@@ -27,6 +27,7 @@ from vlm_rl.commands.model_card import PACKAGED, Card, is_local
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import with_room
+from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
 from vlm_rl.models.merging import MergeDifference, merge
@@ -80,6 +81,7 @@ def export(target: Target, *, request: Request) -> Path:
         )
     check_weights(target.weights)
     told: dict[str, Any] = RunFolder(path=target.run).manifest or {}
+    trust.stored_config(told, file=target.run / "manifest.json", parts=("dataset", "model", "reward"))
     verdict = verdict_on(target, told=told, report=None if request.report is None else Path(request.report))
     folder = Path(request.folder)
     with whole(folder) as unfinished:
@@ -97,9 +99,8 @@ def export(target: Target, *, request: Request) -> Path:
 def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Request, verdict: StoredVerdict) -> Card:
     """Weights and processor; returns what the card will say of them."""
     assert target.run is not None and target.weights is not None
-    stored = told["config"]["model"]
-    model = plain(OmegaConf.create(stored))  # with what the environment says of it
-    name = PACKAGED if model["name"] == "tiny" else stored["name"]
+    model = restored(told["config"], "model")
+    name = PACKAGED if model["name"] == "tiny" else told["config"]["model"]["name"]
     is_adapter = (target.weights / ADAPTER_CONFIG).exists()
     processor = load_processor(model["name"], model["processor"])
     processor.save_pretrained(folder)

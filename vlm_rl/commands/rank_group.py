@@ -18,7 +18,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 from vlm_rl.commands import errors, searchpath
 from vlm_rl.commands.placement import Placement
 from vlm_rl.commands.started_ranks import PARENT, StartedRanks, done_key, leave_at_once, watch_the_first
-from vlm_rl.commands.storable import overrides_as_typed
+from vlm_rl.commands.storable import overrides_as_written
 
 TIME_LIMIT = timedelta(minutes=30)  # of one collective
 PARTING_S = 30.0  # for a group whose other ranks are dead
@@ -35,7 +35,7 @@ def again(command: str, *, own: Sequence[str]) -> list[str]:
     name = [] if config.job.config_name == command else [f"--config-name={config.job.config_name}"]
     places = searchpath.as_words()
     flags = [word for word in places if word.startswith("--")]  # before all overrides, or Hydra does not know those behind
-    overrides = [*overrides_as_typed(), *(word for word in places if word not in flags), "hydra.mode=RUN", *own]
+    overrides = [*overrides_as_written(), *(word for word in places if word not in flags), "hydra.mode=RUN", *own]
     return ["-m", f"vlm_rl.commands.{command}", *name, *flags, *overrides]
 
 

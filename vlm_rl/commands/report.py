@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.storable import overrides_as_typed
+from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.reading.rejudge import Judging
@@ -133,7 +133,7 @@ def _words_of_all(studies: Sequence[Path]) -> tuple[str, ...]:
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")
 def compose_and_run(config: DictConfig) -> None:
     """Print where the report lies."""
-    overrides = [*searchpath.as_overrides(searchpath.in_use()), *overrides_as_typed()]
+    overrides = [*searchpath.as_overrides(searchpath.in_use()), *overrides_as_written()]
     path = run(config, command=shlex.join(["python", "report.py", *overrides]))
     print(f"report: {path}")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 
 from vlm_rl.commands.own_gpus import own_gpus
-from vlm_rl.commands.storable import as_typed, environment
+from vlm_rl.commands.storable import as_written, environment
 from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
@@ -58,4 +58,4 @@ def wandb_is_offline() -> bool:
 
 
 def _variant(overrides: Sequence[str]) -> str:
-    return variant(as_typed(overrides))
+    return variant(as_written(overrides))

@@ -35,12 +35,12 @@ def storable(cfg: DictConfig) -> dict[str, Any]:
     return kept
 
 
-def overrides_as_typed() -> list[str]:
+def overrides_as_written() -> list[str]:
     """The overrides of the running job. Hydra's own list resolves `${oc.env:KEY}` where it is read."""
-    return as_typed(HydraConfig.get().overrides.task)
+    return as_written(HydraConfig.get().overrides.task)
 
 
-def as_typed(overrides: Sequence[str]) -> list[str]:
+def as_written(overrides: Sequence[str]) -> list[str]:
     """Overrides with their interpolations as they were written."""
     if not isinstance(overrides, ListConfig):
         return list(overrides)
@@ -50,7 +50,15 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
 
 def asks_environment(config: dict[str, Any]) -> bool:
     """Whether a stored config has values that only the environment knows."""
-    return any("oc.env" in text for text in _texts(config))
+    return any("${" in text for text in _texts(config))
+
+
+def restored(config: dict[str, Any], part: str) -> dict[str, Any]:
+    """A part of a stored config, with what this environment says where the file leaves it open."""
+    if not asks_environment(config[part]):
+        return dict(config[part])
+    whole: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(config)[part], resolve=True)  # type: ignore[assignment]
+    return whole
 
 
 def _of(node: Any) -> Any:

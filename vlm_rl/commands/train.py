@@ -33,9 +33,9 @@ from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
-from vlm_rl.commands.storable import asks_environment, overrides_as_typed, storable
+from vlm_rl.commands.storable import asks_environment, overrides_as_written, storable
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.run_folder import RunFolder, check_links
+from vlm_rl.run_folder import RunFolder, check_link, check_links
 
 
 def main() -> None:
@@ -112,6 +112,14 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
     told = ranks.from_first(_told(experiment, folder))
     vanilla = vanilla_folder(folder, told)
     if ranks.is_first():
+        study = folder.path.parents[1]
+        for shared in (
+            study / "images",
+            vanilla.path.parent,
+            vanilla.path,
+        ):  # what runs of a study write beside their own folders
+            check_link(shared, inside=study)
+        check_links(vanilla.path)
         folder.write_manifest(told)
         begin_vanilla(vanilla, told)
     around = around_the_loop(experiment, folder, vanilla=vanilla, told=told)
@@ -141,7 +149,7 @@ def _told(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
         experiment,
         run=folder.path,
         algorithm=hydra_config.runtime.choices["algorithm"],
-        overrides=overrides_as_typed(),
+        overrides=overrides_as_written(),
         config_name=str(hydra_config.job.config_name),
     )
     return told | {"wandb_id": (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)}
@@ -225,21 +233,18 @@ def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
 def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
     """A folder that holds a run with another config is an error that names the keys."""
     file, config = folder.path / "manifest.json", storable(cfg)
-    before, now = (
-        errors.flat(comparable(trust.stored_config(found, file=file, parts=("trainer", "algorithm")))),
-        errors.flat(comparable(config)),
-    )
+    stored = trust.stored_config(found, file=file, parts=("trainer", "algorithm"))
+    before, now = errors.flat(comparable(stored)), errors.flat(comparable(config))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
     if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):
         lines = ["  an environment variable that the config takes a value from has another value than then"]
     if lines:
+        shown = "\n".join(lines)
         raise ValueError(
-            f"{folder.path} holds a run with another config:\n"
-            + "\n".join(lines)
-            + "\nGive this one another study=NAME, or remove that folder."
+            f"{folder.path} holds a run with another config:\n{shown}\nGive this one another study=NAME, or remove that folder."
         )
-    trust.check_config(found["config"], file=file, trusted=(), typed=trust.targets_of(config))
+    trust.check_config(stored, file=file, trusted=(), typed=trust.targets_of(config))
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent

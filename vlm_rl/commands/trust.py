@@ -20,14 +20,7 @@ from vlm_rl.commands.searchpath import FOLDER, PACKAGE
 
 KEY = "trust="
 ROOT = Path(__file__).parents[1]  # of our package
-BUILT_FROM = (
-    "algorithms",
-    "datasets",
-    "evaluation",
-    "models",
-    "rewards",
-    "rollout",
-)  # our packages whose classes configs build
+BUILT_FROM = ("algorithms", "datasets", "evaluation", "models", "rewards", "rollout")  # configs build their classes
 NOT_SHIPPED_BUT_HARMLESS = frozenset({"entity", "notes", "version", "log_model"})  # further settings of a logger
 TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 NAMED_IN_WORD = re.compile(r"""_target_['"]?\s*[=:]\s*['"]?([^'",}\s]*)""")
@@ -61,6 +54,8 @@ def check_manifest(told: Mapping[str, Any], *, file: Path, trusted: Sequence[str
         raise ValueError(f"{file}: `overrides` is no list of texts. {NOT_OURS}")
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]+(/[\w-]+)*", name):
         raise ValueError(f"{file}: `config_name` is {name!r}, which is no name of a config. A run's own is mostly train.")
+    if not isinstance(told.get("picked_step"), int | None):
+        raise ValueError(f"{file}: `picked_step` is no number of a step. {NOT_OURS}")
     for word in overrides:
         if (why := _leads_elsewhere(word)) is not None:
             raise ValueError(

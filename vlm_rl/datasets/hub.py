@@ -3,7 +3,6 @@
 The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it into memory from there; it runs no code of a set.
 """
 
-import contextlib
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,9 +130,10 @@ def _all_text(path: str, *, separator: str) -> dict[str, Any]:
 def _check_card(card: Path, *, name: str) -> None:
     """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
     check_regular(card)
-    with card.open(encoding="utf-8", errors="replace") if card.exists() else contextlib.nullcontext("") as text:
-        head = text if isinstance(text, str) else text.read(LONGEST_HEAD)
-    named = head.split("\n---", 1)[0]
+    if not card.exists():
+        return
+    with card.open(encoding="utf-8", errors="replace") as text:
+        named = text.read(LONGEST_HEAD).split("\n---", 1)[0]
     if "data_files" in named and "::" in named:
         raise ValueError(
             f"{name}: its card ({card.name}) names files inside of other files by '::', which are not read. "

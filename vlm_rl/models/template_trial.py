@@ -5,6 +5,7 @@ environment is the one that Transformers builds (utils/chat_template_utils.py). 
 answer to stdout, each one JSON object.
 """
 
+import contextlib
 import json
 import resource
 import sys
@@ -80,7 +81,10 @@ def limit(*, cpu_seconds: int, num_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     _lower(resource.RLIMIT_CPU, soft=cpu_seconds, hard=cpu_seconds + 1)
     space = pages * resource.getpagesize() + num_bytes
-    _lower(resource.RLIMIT_AS, soft=space, hard=space)
+    with contextlib.suppress(
+        ValueError, OSError
+    ):  # some systems, such as macOS, have no such limit; time is limited all the same
+        _lower(resource.RLIMIT_AS, soft=space, hard=space)
     _lower(resource.RLIMIT_CORE, soft=0, hard=0)
 
 

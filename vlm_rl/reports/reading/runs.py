@@ -157,7 +157,7 @@ def _seed(value: Any) -> int:
 
 
 def _groups(config: dict[str, Any], *, depth: int = 0) -> dict[str, Any]:
-    """The config without groups that are something else: what is read of it goes down two groups at most."""
+    """The config without those of its GROUPS that are no tables: whoever reads one of them later may rely on it."""
     inner = GROUPS if depth == 0 else {"scheme", "image", "reflection"}
     kept = {key: value for key, value in config.items() if key not in inner or isinstance(value, dict)}
     return {key: _groups(value, depth=depth + 1) if key in inner else value for key, value in kept.items()}
