@@ -79,7 +79,8 @@ def keyholder() -> Iterator[Forking]:
 
 @pytest.mark.parametrize("logger", ["wandb", "csv", "tensorboard"])
 def test_no_secret_lies_in_a_file_of_a_run_a_report_or_an_export(keyholder: Forking, tmp_path: Path, logger: str) -> None:
-    train(keyholder, tmp_path, *BRIEF, "study=s", f"logger={logger}", *WORDS)
+    trained = train(keyholder, tmp_path, *BRIEF, "study=s", f"logger={logger}", *WORDS)
+    assert MARK not in trained.out + trained.err
     run = only_run(tmp_path, study="s").path
     for script, words in (
         ("evaluate.py", [f"checkpoint={run}", "dataset.evaluation_rows=1"]),
@@ -88,6 +89,7 @@ def test_no_secret_lies_in_a_file_of_a_run_a_report_or_an_export(keyholder: Fork
     ):
         finished = keyholder.run(script, words, cwd=tmp_path)
         assert finished.code == 0, finished.out + finished.err
+        assert MARK not in finished.out + finished.err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 20
     assert [path for path in files if MARK in content(path)] == []
