@@ -1,19 +1,24 @@
-r"""What a boxed text says: normalised, cut into parts, each with name (`x =`), unit and exact value where it has one.
+r"""What a boxed text says: cut into parts, each with name (`x =`), unit and exact value, form or elements where it has them.
 
 Pure text, no mathematics beyond plain numbers; the rules are in judge.py's docstring. Every pattern is linear, and
 nothing longer than MAX_LENGTH is read, so no text can make this slow.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
 from vlm_rl.rewards.boxed import has_box, last_boxed
 from vlm_rl.rewards.exact_numbers import exact_number
-from vlm_rl.rewards.units import split_unit
+from vlm_rl.rewards.forms import Form, form_of
+from vlm_rl.rewards.latex import normalise
+from vlm_rl.rewards.names import Named, named, without_degrees
+from vlm_rl.rewards.splitting import bracketed, matrix, split_parts
+from vlm_rl.rewards.units import compound, split_unit
 
 MAX_LENGTH = 300  # characters of a normalised answer; no gold of the paper's data is a tenth of it
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +29,16 @@ class Part:
     name: str | None  # what stands before `=`: x, BC, \angle A
     unit: str | None  # canonical name, None = none given
     value: Fraction | None  # exact, None = not a plain number
+    form: Form | None = None  # a range, a date, ...: what algebra would misread
+    relation: tuple[str, ...] = ()  # members and signs in turn: a, =, b; empty where it is none
+    brackets: str = ""  # of a point, an interval, a set, a matrix
+    elements: tuple["Part", ...] = ()  # between them
+    is_definition: bool = False  # y = 2x + 3: its name is part of what it says
 
     @property
     def is_words(self) -> bool:
         """Whether it is text rather than mathematics: a run of four letters that no LaTeX command accounts for."""
-        return r"\begin" not in self.text and bool(re.search(r"(?<![\\A-Za-z])[A-Za-z]{4,}", self.text))
+        return not self.elements and bool(_WORDS.search(self.text))
 
     @property
     def is_equation(self) -> bool:
@@ -42,125 +52,94 @@ class Answer:
 
     parts: tuple[Part, ...]
     is_too_long: bool
+    spelling: str = field(default="", compare=False)  # the whole of it, normalised
+    is_ordered: bool = False  # a gold in \ordered{}: the order of its parts counts
 
     @property
     def text(self) -> str:
-        """The whole of it for math-verify, without names and units."""
+        """The whole of it without names and units."""
         return ", ".join(part.text for part in self.parts)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether every part says something: a letter, a digit or a command, with brackets that close."""
+        return bool(self.parts) and all(_says_something(part.text) for part in self.parts)
+
+
+_ORDERED = re.compile(r"\s*\\ordered\s*\{(?P<list>.*)\}\s*", re.DOTALL)
+_TAGS = re.compile(r"</?\s*(?:answer|boxed|b|i|p|em|strong|span|br|sub|sup|latex|math)\s*/?>", re.IGNORECASE)
 
 
 @lru_cache(maxsize=16384)
 def read_gold(gold: str) -> Answer:
-    r"""A gold answer: plain, LaTeX, or inside a `\boxed{}`."""
-    return read_answer(last_boxed(gold)) if has_box(gold) else read_answer(gold)
+    r"""A gold answer: plain, LaTeX, inside a `\boxed{}`, between `<answer>` tags, or a list in `\ordered{}`."""
+    if (match := _ORDERED.fullmatch(gold)) and not has_box(gold):
+        return _read(match["list"], glued_units=True, is_ordered=True)
+    return _read(last_boxed(gold) if has_box(gold) else gold, glued_units=True, is_ordered=False)
 
 
-def read_answer(boxed: str | None) -> Answer:
-    r"""The content of a `\boxed{}`; None (no box) reads as an empty answer."""
-    is_huge = len(boxed or "") > 10 * MAX_LENGTH  # not even normalised
-    text = "" if is_huge or not boxed else normalise(boxed)
-    is_too_long = is_huge or len(text) > MAX_LENGTH
-    parts = () if is_too_long else tuple(_read_part(part) for part in _split(text))
-    return Answer(parts=parts, is_too_long=is_too_long)
+@lru_cache(maxsize=16384)
+def read_answer(boxed: str | None, *, glued_units: bool = False) -> Answer:
+    r"""The content of a `\boxed{}`; None (no box) reads as an empty answer. `glued_units`: 34m is 34 metres."""
+    return _read(boxed, glued_units=glued_units, is_ordered=False)
 
 
-_COMMANDS = re.compile(
-    r"\\(?:left|right|displaystyle|textstyle|bigg?[lr]?|Bigg?[lr]?|limits|boxed|text(?:bf|it|rm|normal)?|math(?:rm|bf|it|sf|tt|normal)"
-    r"|mbox|operatorname|bm|boldsymbol)(?![A-Za-z])"
-)
-_SPACES = re.compile(r"\\[;:> ]|\\q?quad(?![A-Za-z])|[~\s]+")
-_REPLACED = (
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"(?<=\d)(?:\\,|\{,\}|,\\!|[\u2009\u202f])(?=\d)"), ","),  # ways to set 1,234
-    (re.compile(r"(?<!\\)\\[!]"), ""),
-    (re.compile(r"(?<!\\)\\[,]"), " "),
-    (re.compile(r"\\?\$|(?<!\\)\\[()\[\]]"), ""),  # dollars are delimiters or a currency
-    (re.compile(r"\\(?:approx|simeq)(?![A-Za-z])|[≈≃]"), "="),
-    (re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)|√\s*\(([^()]*)\)|√\s*(\d+)"), r"\\sqrt{\1\2\3}"),
-)
-_CHARACTERS = str.maketrans(
-    {
-        "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "º": "°", "˚": "°",
-        "²": "^2", "³": "^3", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "±": r"\pm ", "∠": r"\angle ",
-    }
-)  # fmt: skip
-_WRAPPED = re.compile(r"(?<![\\A-Za-z0-9_^}])\{([^{}]*)\}")  # braces that no command, power or index needs
-_THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)
+def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
+    if len(text or "") > 10 * MAX_LENGTH:  # not even normalised
+        return Answer(parts=(), is_too_long=True)
+    spelling = normalise(_TAGS.sub(" ", text or "")) if text and not text.isspace() else ""
+    if len(spelling) > MAX_LENGTH:
+        return Answer(parts=(), is_too_long=True)
+    parts = tuple(_read_part(part, glued=glued_units) for part in split_parts(spelling))
+    if len(parts) == 1 and parts[0].brackets == r"\{\}" and not parts[0].name:
+        parts = parts[0].elements  # a set is a list
+    return Answer(parts=parts, is_too_long=False, spelling=spelling, is_ordered=is_ordered)
 
 
-def normalise(text: str) -> str:
-    r"""One spelling for what looks the same: spaces, sizes, fonts, `\text{}`, `$`, thousands separators, final stop."""
-    for pattern, replacement in _REPLACED[:2]:
-        text = pattern.sub(replacement, text)
-    text = text.translate(_CHARACTERS)
-    for pattern, replacement in _REPLACED[2:]:
-        text = pattern.sub(replacement, text)
-    text = _COMMANDS.sub(" ", text)
-    text = _SPACES.sub(" ", text)
-    text = _WRAPPED.sub(r" \1 ", _WRAPPED.sub(r" \1 ", text))
-    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    return re.sub(r" +", " ", text).lstrip(" ;:,").rstrip(" .;:,\\")
+def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
+    pair = named(text)
+    if pair.relation:
+        return _plain(text, relation=tuple(map(without_degrees, pair.relation)))
+    content = _of_brackets(pair, glued=glued, depth=depth) if depth < 5 else None
+    if content is not None:
+        return content
+    if (both := compound(pair.value)) is not None:
+        return Part(text=pair.value, name=pair.name, unit=both[1], value=both[0])
+    core, unit = split_unit(pair.value, glued=glued)
+    form = None if exact_number(core) is not None else form_of(core.strip())
+    if form and form.kind == "ratio of expressions" and len(form.says) == 2:
+        core, form = rf"\frac{{{form.says[0]}}}{{{form.says[1]}}}", None
+    core = without_degrees(core).strip(" .")
+    value = exact_number(core)
+    return Part(text=core, name=pair.name, unit=unit, value=value, form=form, is_definition=pair.is_definition)
 
 
-_SEPARATOR = re.compile(
-    r"(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<cut>[,;]|\\\\|\\(?:lor|land|vee|wedge)(?![A-Za-z])|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
-    r"|(?<=\d)\s+(?=[\d.]))"
-)
+def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
+    """A point, an interval, a set or a matrix; brackets around a single thing say nothing. None where it is none."""
+    if (rows := matrix(pair.value)) is not None:
+        cells = tuple(_read_part(cell, depth=depth + 1) for row in rows.rows for cell in row)
+        shape = f"{rows.kind} {len(rows.rows)} x {max(map(len, rows.rows))}"
+        return Part(text=pair.value, name=pair.name, unit=None, value=None, brackets=shape, elements=cells)
+    core, unit = split_unit(pair.value)
+    found = bracketed(core)
+    if found is None:
+        return None
+    elements = tuple(_read_part(element, glued=glued, depth=depth + 1) for element in found.elements)
+    if len(elements) > 1 or found.brackets == "[]":
+        return Part(text=core, name=pair.name, unit=unit, value=None, brackets=found.brackets, elements=elements)
+    if len(elements) == 1 and not elements[0].relation:
+        (inner,) = elements
+        kept = {"text": inner.text, "value": inner.value, "form": inner.form, "brackets": inner.brackets, "elements": inner.elements}
+        return Part(name=pair.name or inner.name, unit=unit or inner.unit, **kept)  # type: ignore[arg-type]
+    return None
 
 
-def _split(text: str) -> list[str]:
-    """The parts of a list or a choice: cut at commas, `or`, `and`, or a space between numbers, outside all brackets."""
-    if not text or r"\begin" in text or exact_number(text) is not None:
-        return [text] if text else []
-    parts, depth, start = [], 0, 0
-    for match in _SEPARATOR.finditer(text):
-        depth = max(0, depth + bool(match["open"]) - bool(match["close"]))
-        if match["cut"] and depth == 0:
-            parts.append(text[start : match.start()])
-            start = match.end()
-    return [part.strip() for part in (*parts, text[start:]) if part.strip()]
+def _plain(text: str, *, relation: tuple[str, ...]) -> Part:
+    return Part(text=without_degrees(text), name=None, unit=None, value=None, relation=relation)
 
 
-_NAME = re.compile(
-    r"(?:m\s*)?(?:\\(?:angle|measuredangle|triangle|overline|widehat|overarc)\s*)*\{?\s*"
-    r"(?:[A-Za-z][A-Za-z' ]{0,39}|\\(?!pi\b)[a-zA-Z]{2,10})\s*\}?"
-    r"(?:\s*_\s*(?:\{\s*\w+\s*\}|\w))?(?:\s*\(\s*[a-z]\s*\))?"
-)
-_BRACKETED = re.compile(r"^\s*\(([^(),]*)\)$")
-_LETTERS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
-
-
-_DEGREE_SIGN = re.compile(r"\s*(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\degree(?![A-Za-z])|°)")
-_TRIGONOMETRIC_DEGREES = re.compile(
-    rf"(?P<function>\\(?:sin|cos|tan|cot|sec|csc))\s*(?P<open>\()?\s*(?P<angle>\d+(?:\.\d+)?){_DEGREE_SIGN.pattern}(?(open)\s*\))",
-    re.ASCII,
-)
-
-
-def _in_radians(match: re.Match[str]) -> str:
-    """math-verify reads every angle in radians."""
-    return rf"{match['function']}{{(\frac{{{match['angle']}\pi}}{{180}})}}"
-
-
-def _read_part(text: str) -> Part:
-    name, value_text = _split_name(text)
-    core, unit = split_unit(_TRIGONOMETRIC_DEGREES.sub(_in_radians, value_text))
-    core = _DEGREE_SIGN.sub("", core)
-    core = _BRACKETED.sub(r"\1", core.rstrip(" .")).strip()
-    return Part(text=core, name=name, unit=unit, value=exact_number(core))
-
-
-def _split_name(text: str) -> tuple[str | None, str]:
-    """`x = 2 + 1 = 3` is named x and worth its last member; an equation between expressions stays whole."""
-    if "=" not in text or re.search(r"[<>!]|\\(?:le|ge|ne|neq|leq|geq)(?![A-Za-z])", text):
-        return None, text
-    members = [member.strip() for member in text.split("=") if member.strip()]
-    if not members:
-        return None, ""
-    if len(members) == 2 and _NAME.fullmatch(members[1]) and not _NAME.fullmatch(members[0]):
-        members.reverse()  # 3 = x
-    if _NAME.fullmatch(members[0]) and len(members) > 1:
-        return re.sub(r"[\s{}]|\\(?:angle|measuredangle|overline)|^m(?=[\s\\])", "", members[0]), members[-1]
-    if not any(_LETTERS.search(split_unit(member)[0]) for member in members):
-        return None, members[-1]  # 2 + 1 = 3
-    return None, text
+def _says_something(text: str) -> bool:
+    if not re.search(r"[^\W_]", text):
+        return False
+    balance = text.count("(") + text.count("[") - text.count(")") - text.count("]")
+    return text.count("{") == text.count("}") and (balance == 0 or bool(_WORDS.search(text) or re.fullmatch(r"\w{1,2}\)", text)))

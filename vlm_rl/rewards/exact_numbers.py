@@ -1,4 +1,4 @@
-r"""Plain numbers as exact fractions: integers, decimals, `a/b`, `\frac`, mixed numbers, scientific notation.
+r"""Plain numbers as exact fractions: integers, decimals, `a/b`, `\frac`, mixed and recurring ones, scientific notation, `two`.
 
 Only what can be read without arithmetic of unbounded size: an exponent of three digits is not a plain number
 (1e999999999 would be a billion digits), and the length of a text is bounded by the caller. Digits are ASCII; no float
@@ -8,27 +8,30 @@ is ever made.
 import re
 from fractions import Fraction
 
-_UNSIGNED = r"(?:\d+(?:\.\d*)?|\.\d+)"
+UNSIGNED = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _SIGN = r"(?P<sign>[+-]?)\s*"
-_DECIMAL = re.compile(rf"{_SIGN}(?P<digits>{_UNSIGNED})", re.ASCII)
+_DECIMAL = re.compile(rf"{_SIGN}(?P<digits>{UNSIGNED})", re.ASCII)
 _SCIENTIFIC = re.compile(
-    rf"{_SIGN}(?P<digits>{_UNSIGNED})\s*(?:[eE]|(?:\\times|\\cdot|\*)\s*10\s*\^)\s*"
+    rf"{_SIGN}(?P<digits>{UNSIGNED})\s*(?:[eE]|(?:\\times|\\cdot|\*)\s*10\s*\^)\s*"
     r"(?P<brace>\{\s*)?(?P<exponent>[+-]?\d{1,2})(?(brace)\s*\})",
     re.ASCII,
 )
 _SLASH = re.compile(
-    rf"{_SIGN}(?:(?P<whole>\d+)\s+)?(?P<top>{_UNSIGNED})\s*/\s*(?P<bottom>-?{_UNSIGNED})",
+    rf"{_SIGN}(?:(?P<whole>\d+)\s+)?(?P<top>{UNSIGNED})\s*/\s*(?P<bottom>-?{UNSIGNED})",
     re.ASCII,
 )
 _FRAC = re.compile(
-    rf"{_SIGN}(?P<whole>\d*)\s*\\frac\s*(?:\{{\s*(?P<top>[+-]?{_UNSIGNED})\s*\}}|(?P<top_digit>\d))"
-    rf"\s*(?:\{{\s*(?P<bottom>[+-]?{_UNSIGNED})\s*\}}|(?P<bottom_digit>\d))",
+    rf"{_SIGN}(?P<whole>\d*)\s*\\frac\s*(?:\{{\s*(?P<top>[+-]?{UNSIGNED})\s*\}}|(?P<top_digit>\d))"
+    rf"\s*(?:\{{\s*(?P<bottom>[+-]?{UNSIGNED})\s*\}}|(?P<bottom_digit>\d))",
     re.ASCII,
 )
+_RECURRING = re.compile(rf"{_SIGN}(?P<digits>\d*\.\d*)\\(?:overline|dot|bar)\{{(?P<again>\d+)\}}", re.ASCII)
+_POWER = re.compile(rf"{_SIGN}(?P<base>\d{{1,3}})\s*\^\s*(?P<brace>\{{\s*)?(?P<exponent>[+-]?\d{{1,2}})(?(brace)\s*\}})", re.ASCII)
+_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The number that `text` writes, or None where it is not a plain number (an expression, words, 1/0)."""
+    """The number that `text` writes, or None where it is not a plain number (an expression, other words, 1/0)."""
     if match := _DECIMAL.fullmatch(text):
         return _signed(Fraction(match["digits"]), sign=match["sign"])
     if match := _SCIENTIFIC.fullmatch(text):
@@ -38,7 +41,17 @@ def exact_number(text: str) -> Fraction | None:
     if match := _FRAC.fullmatch(text):
         top, bottom = match["top"] or match["top_digit"], match["bottom"] or match["bottom_digit"]
         return _ratio(top, bottom, whole=match["whole"], sign=match["sign"])
-    return None
+    if (match := _POWER.fullmatch(text)) and int(match["base"]):
+        return _signed(Fraction(int(match["base"])) ** int(match["exponent"]), sign=match["sign"])
+    if match := _RECURRING.fullmatch(text):
+        return _signed(_recurring(match["digits"], match["again"]), sign=match["sign"])
+    return Fraction(_WORDS.index(text.casefold())) if text.casefold() in _WORDS else None
+
+
+def _recurring(digits: str, again: str) -> Fraction:
+    """`0.1` and `6` for 0.1666..."""
+    shift = Fraction(1, 10 ** len(digits.partition(".")[2]))
+    return Fraction(digits if digits.strip(".") else "0") + shift * Fraction(int(again), 10 ** len(again) - 1)
 
 
 def _ratio(top: str, bottom: str, *, whole: str | None, sign: str) -> Fraction | None:

@@ -29,13 +29,14 @@ import enum
 import importlib.metadata
 from collections import OrderedDict
 from collections.abc import Sequence
-from fractions import Fraction
 from types import TracebackType
 from typing import Final
 
 from vlm_rl.rewards import judge_worker
-from vlm_rl.rewards.answers import Answer, read_answer, read_gold
+from vlm_rl.rewards.answers import Part, read_gold
 from vlm_rl.rewards.boxed import last_boxed
+from vlm_rl.rewards.comparison import verdict
+from vlm_rl.rewards.expressions import is_expression
 from vlm_rl.rewards.judge_pool import WorkerPool
 
 RULES_VERSION: Final = "1"  # goes up with every change of a rule above
@@ -73,19 +74,17 @@ class Judge:
             raise ValueError(f"{len(responses)} responses but {len(golds)} golds: give one gold for each response.")
         answers = [last_boxed(response) for response in responses]
         verdicts = [self._without_worker(gold, answer) for gold, answer in zip(golds, answers, strict=True)]
-        needed = {_key(golds[i], answers[i]): i for i, verdict in enumerate(verdicts) if verdict is None}
+        needed = {_key(golds[i], answers[i]): i for i, known in enumerate(verdicts) if known is None}
         found = dict(zip(needed, self._by_worker([(golds[i], answers[i]) for i in needed.values()]), strict=True))
-        return [verdict or found[_key(golds[i], answers[i])] for i, verdict in enumerate(verdicts)]
+        return [known or found[_key(golds[i], answers[i])] for i, known in enumerate(verdicts)]
 
     def are_parsable(self, golds: Sequence[str]) -> list[bool]:
         """Whether an answer can be compared with each gold; one that cannot be read would make every answer wrong."""
-        read = [read_gold(gold) for gold in golds]
-        parsable = [bool(gold.parts) and all(part.text for part in gold.parts) for gold in read]
-        texts = [gold.text for gold, known in zip(read, parsable, strict=True) if known and _needs_parser(gold)]
-        tasks = [(text,) for text in dict.fromkeys(texts)]
+        needed = {gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in dict.fromkeys(golds)}
+        tasks = [(text,) for text in dict.fromkeys(text for texts in needed.values() for text in texts)]
         parsed = self._pool.map(judge_worker.is_parsable, tasks, cpu_s=self._timeout_s) if tasks else []
-        by_worker = dict(zip(dict.fromkeys(texts), parsed, strict=True))
-        return [known and bool(by_worker.get(gold.text, True)) for known, gold in zip(parsable, read, strict=True)]
+        by_worker = {text: bool(known) for (text,), known in zip(tasks, parsed, strict=True)}
+        return [read_gold(gold).is_readable and all(by_worker[text] for text in needed[gold]) for gold in golds]
 
     @property
     def has_workers(self) -> bool:
@@ -103,19 +102,20 @@ class Judge:
         self.close()
 
     def _without_worker(self, gold: str, answer: str | None) -> Verdict | None:
-        """From the cache or by rules 1 to 8; None where only math-verify can tell."""
+        """From the cache or by the rules that need no algebra; None where only algebra can tell."""
         key = _key(gold, answer)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        verdict = _decide(read_gold(gold), read_answer(answer))
-        return verdict and self._remember(key, verdict)
+        try:
+            return self._remember(key, Verdict(verdict(gold, answer, equal=_cannot_tell)))
+        except _NeedsWorker:
+            return None
 
     def _by_worker(self, pairs: Sequence[tuple[str, str | None]]) -> list[Verdict]:
         if not pairs:
             return []
-        tasks = [(read_gold(gold).text, read_answer(answer).text) for gold, answer in pairs]
-        results = self._pool.map(judge_worker.compare, tasks, cpu_s=self._timeout_s)
+        results = self._pool.map(judge_worker.compare, list(pairs), cpu_s=self._timeout_s)
         verdicts = [Verdict.TIMED_OUT if result is None else Verdict(result) for result in results]
         return [self._remember(_key(*pair), verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
 
@@ -130,45 +130,18 @@ def _key(gold: str, answer: str | None) -> Key:
     return gold, answer or "", JUDGE_VERSION
 
 
-def _decide(gold: Answer, answer: Answer) -> Verdict | None:
-    """Rules 1 to 8 of the module docstring, in their order; None sends the pair to math-verify."""
-    if answer.is_too_long:
-        return Verdict.WRONG
-    if not gold.parts or not answer.parts or not all(part.text for part in (*gold.parts, *answer.parts)):
-        return Verdict.UNPARSABLE
-    if _differ(gold, answer, "name") or _differ(gold, answer, "unit"):
-        return Verdict.WRONG
-    if len(gold.parts) != len(answer.parts) or ("," in gold.text) != ("," in answer.text):
-        return Verdict.WRONG
-    if gold.text.casefold() == answer.text.casefold() and (gold.text == answer.text or _any_words(gold)):
-        return Verdict.CORRECT
-    if _any_words(gold) or _any_words(answer) or _any_equation(gold) != _any_equation(answer):
-        return Verdict.WRONG
-    gold_values, answer_values = _values(gold), _values(answer)
-    if gold_values is not None and answer_values is not None:
-        return Verdict.CORRECT if gold_values == answer_values else Verdict.WRONG
-    return None
+class _NeedsWorker(Exception):  # noqa: N818 - no error: only algebra can tell
+    pass
 
 
-def _differ(gold: Answer, answer: Answer, field: str) -> bool:
-    """Whether both sides give this field (name or unit) and do not give the same ones."""
-    ours, theirs = ({getattr(part, field) for part in side.parts} - {None} for side in (gold, answer))
-    return bool(ours and theirs and ours != theirs)
+def _cannot_tell(gold: Sequence[str], answer: Sequence[str]) -> bool:
+    raise _NeedsWorker
 
 
-def _values(answer: Answer) -> list[Fraction] | None:
-    """The exact values of all parts in ascending order; None unless all are plain numbers."""
-    known = [part.value for part in answer.parts if part.value is not None]
-    return sorted(known) if len(known) == len(answer.parts) else None
-
-
-def _any_words(answer: Answer) -> bool:
-    return any(part.is_words for part in answer.parts)
-
-
-def _any_equation(answer: Answer) -> bool:
-    return any(part.is_equation for part in answer.parts)
-
-
-def _needs_parser(answer: Answer) -> bool:
-    return any(part.value is None and not part.is_words for part in answer.parts)
+def _expressions(part: Part) -> list[str]:
+    """The texts of a part that algebra has to read."""
+    if part.elements:
+        return [text for element in part.elements for text in _expressions(element)]
+    if part.form is not None or part.value is not None:
+        return []
+    return [text for text in part.relation[::2] or (part.text,) if is_expression(text)]

@@ -5,7 +5,6 @@ returns to Python. SIGXCPU keeps its default action, so the worker dies and the 
 """
 
 import contextlib
-import importlib
 import logging
 import math
 import os
@@ -14,7 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+
+from vlm_rl.rewards import algebra
+from vlm_rl.rewards.comparison import verdict
 
 MEMORY_LIMIT_BYTES = 1 << 30  # of address space; a worker that has imported SymPy uses about a third of it
 PARENT_POLL_S = 0.5
@@ -30,46 +31,27 @@ def prepare_worker(parent_pid: int) -> None:
 
 
 def compare(gold: str, answer: str, *, cpu_s: float) -> str:
-    """`correct`, `wrong` or `unparsable` by math-verify. Both texts are normalised LaTeX without dollars."""
+    """`correct`, `wrong` or `unparsable`: the rules of comparison.py with algebra.py to tell whether expressions are equal."""
     with _cpu_limit(cpu_s):
-        parsed_gold, parsed_answer = _parse(gold), _parse(answer)
-        if not parsed_gold or not parsed_answer:
+        try:
+            return verdict(gold, answer, equal=algebra.equal)
+        except algebra.Unreadable:
             return "unparsable"
-        is_equal = _math_verify().verify(parsed_gold, parsed_answer, timeout_seconds=None)  # the gold comes first
-        return "correct" if is_equal else "wrong"
 
 
 def is_parsable(text: str, *, cpu_s: float) -> bool:
-    """Whether math-verify makes an expression of `text`."""
+    """Whether algebra makes an expression of `text`."""
     with _cpu_limit(cpu_s):
-        return bool(_parse(text))
+        try:
+            algebra.parsed(text)
+        except algebra.Unreadable:
+            return False
+        return True
 
 
 def loaded_modules() -> list[str]:
     """The names in this worker's `sys.modules`: a test looks for torch among them."""
     return list(sys.modules)
-
-
-def _math_verify() -> Any:
-    """Imported by workers only: the parent, which knows this module too, has no need of SymPy."""
-    return importlib.import_module("math_verify")
-
-
-def _parse(text: str) -> list[object]:
-    """The expression as a list of one, or of none. Only LaTeX, only the whole text, no search for numbers in prose."""
-    math_verify = _math_verify()
-    normalisation = math_verify.LatexNormalizationConfig(
-        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
-    )
-    extraction = math_verify.LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalisation)
-    parsed: list[object] = math_verify.parse(
-        f"${text}$",
-        extraction_config=[extraction],
-        fallback_mode="no_fallback",
-        extraction_mode="first_match",
-        parsing_timeout=None,
-    )
-    return parsed
 
 
 @contextlib.contextmanager

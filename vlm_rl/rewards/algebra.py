@@ -1,0 +1,147 @@
+"""Whether two expressions are worth the same: math-verify's parser, then exact constants and values at fixed points. Workers only.
+
+Two constants are equal if their difference vanishes in 40 digits *beside them*, so that 10^-20 is not 10^-21. Expressions
+with letters are equal if they are so at several points: a polynomial identity that holds there holds everywhere.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from vlm_rl.rewards.exact_numbers import exact_number
+from vlm_rl.rewards.expressions import encoded
+
+DIGITS = 40
+CLOSE = 25  # digits that must agree
+POINTS = 4  # the first has positive values only
+DECIMALS, SIGNIFICANT = 6, 5  # what a decimal must agree in with an irrational number
+
+
+class Unreadable(ValueError):
+    """math-verify makes no expression of a text."""
+
+
+def equal(gold: Sequence[str], answer: Sequence[str]) -> bool:
+    """Two expressions, or two relations of two members each, as members and signs in turn; the signs are the same."""
+    if len(gold) == 1:
+        return _same_expression(gold[0], answer[0])
+    return _same_relation([parsed(gold[0]), parsed(gold[2])], [parsed(answer[0]), parsed(answer[2])], sign=gold[1])
+
+
+@lru_cache(maxsize=1024)
+def parsed(text: str) -> Any:
+    """The expression, evaluated as far as it is exact. Raises Unreadable."""
+    latex = encoded(text)
+    found = _parse(latex) if latex is not None else None
+    if found is None or not hasattr(found, "free_symbols") or not hasattr(found, "evalf"):
+        raise Unreadable(text)
+    return found
+
+
+def _parse(latex: str) -> Any:
+    math_verify = importlib.import_module("math_verify")
+    normalisation = math_verify.LatexNormalizationConfig(
+        basic_latex=False, units=False, malformed_operators=False, nits=False, boxed="none", equations=False
+    )
+    extraction = math_verify.LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalisation)
+    found = math_verify.parse(
+        f"${latex}$", extraction_config=[extraction], fallback_mode="no_fallback", extraction_mode="first_match", parsing_timeout=None
+    )
+    return found[0] if found else None
+
+
+def _same_expression(gold: str, answer: str) -> bool:
+    ours, theirs = parsed(gold), parsed(answer)
+    if ours == theirs:
+        return True
+    if not ours.free_symbols and not theirs.free_symbols:
+        return _same_constant(ours, theirs) or _rounds_to(gold, theirs) or _rounds_to(answer, ours)
+    return _same_everywhere(ours, theirs)
+
+
+def _same_constant(ours: Any, theirs: Any) -> bool:
+    return _is_nothing(_number(ours), _number(theirs))
+
+
+def _is_nothing(ours: Any, theirs: Any) -> bool:
+    """Whether the difference vanishes beside the larger of the two."""
+    sympy = _sympy()
+    if not (ours.is_finite and theirs.is_finite):
+        return bool(ours == theirs) and ours is not sympy.nan
+    size = max(abs(ours), abs(theirs))
+    return bool(size == 0 or abs(ours - theirs) <= size * sympy.Float(10) ** -CLOSE)
+
+
+def _number(expression: Any) -> Any:
+    return expression.evalf(DIGITS, maxn=400)
+
+
+def _rounds_to(decimal: str, exact: Any) -> bool:
+    """Whether a plain decimal is an irrational number rounded to 6 decimals, or 5 digits where it is smaller than 0.1."""
+    value = exact_number(decimal)
+    if value is None or "." not in decimal or exact.is_rational:
+        return False
+    number = _number(exact)
+    if not number.is_real or not number.is_finite or number == 0:
+        return False
+    places = max(DECIMALS, SIGNIFICANT - 1 - int(_sympy().floor(_sympy().log(abs(number), 10))))
+    ours = _sympy().Rational(value.numerator, value.denominator)
+    return bool(round(_sympy().Float(ours, DIGITS), places) == round(number, places))
+
+
+def _same_everywhere(ours: Any, theirs: Any) -> bool:
+    compared = 0
+    for point in range(POINTS):
+        pair = [_at(side, point) for side in (ours, theirs)]
+        if any(value is None for value in pair):
+            if (pair[0] is None) != (pair[1] is None) and point == 0:
+                return False
+            continue
+        if not _is_nothing(*pair):
+            return False
+        compared += 1
+    return compared > 0
+
+
+def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> bool:
+    """Whether the differences of both sides are proportional; of an inequality by a positive factor."""
+    gold, answer = ours[0] - ours[1], theirs[0] - theirs[1]
+    if gold.free_symbols != answer.free_symbols and {s.name for s in gold.free_symbols} != {s.name for s in answer.free_symbols}:
+        return False
+    factors = []
+    for point in range(POINTS):
+        values = [_at(side, point) for side in (gold, answer)]
+        if values[0] is None or values[1] is None:
+            continue
+        if values[0] == 0 or values[1] == 0:
+            return False
+        factors.append(values[0] / values[1])
+    if not factors or not all(_is_nothing(factor, factors[0]) for factor in factors):
+        return False
+    return sign in ("=", r"\ne") or bool(factors[0] > 0)
+
+
+def _at(expression: Any, point: int) -> Any:
+    """Its value where each letter has a value of its own; None where it has none that is real or the letter i is used."""
+    values = {symbol: _value(symbol.name, point) for symbol in expression.free_symbols}
+    number = expression.subs(values).evalf(DIGITS, maxn=400)
+    is_number = number.is_number and number.is_finite
+    if not is_number:
+        return None
+    return number if number.is_real or "i" in {symbol.name for symbol in expression.free_symbols} else None
+
+
+def _value(name: str, point: int) -> Any:
+    """A fraction between 1/4 and 4 for each name; from the second point on some are negative."""
+    sympy = _sympy()
+    if name == "i":
+        return sympy.I
+    digest = hashlib.sha256(f"{name} {point}".encode()).digest()
+    size = sympy.Rational(256 + int.from_bytes(digest[:2], "big") % 3840, 1024 + digest[2])
+    return -size if point and digest[3] % 2 else size
+
+
+def _sympy() -> Any:
+    return importlib.import_module("sympy")

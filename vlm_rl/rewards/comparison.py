@@ -1,0 +1,202 @@
+r"""Whether an answer says what a gold says, by the rules of judge.py; `equal` tells whether two expressions are worth the same.
+
+In this process `equal` cannot tell and raises; in a worker it asks algebra.py. Both run the same rules.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from vlm_rl.rewards.answers import Answer, Part, read_answer, read_gold
+from vlm_rl.rewards.expressions import is_expression
+from vlm_rl.rewards.options import option
+
+Equal = Callable[[Sequence[str], Sequence[str]], bool]  # expressions, or relations as members and signs in turn
+
+
+def verdict(gold: str, answer: str | None, *, equal: Equal) -> str:
+    """`correct`, `wrong` or `unparsable` by rules 1 to 10 of judge.py."""
+    ours = read_gold(gold)
+    theirs = read_answer(answer, glued_units=any(part.unit for part in ours.parts))
+    if theirs.is_too_long:
+        return "wrong"
+    if not ours.is_readable or not theirs.is_readable:
+        return "unparsable"
+    return "correct" if _chooses_the_same(ours, theirs, equal) or says_the_same(ours, theirs, equal=equal) else "wrong"
+
+
+def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
+    """Whether both name one option, with the same text where both give one; or the answer says the text of the gold's."""
+    ours = option(gold.spelling)
+    if ours is None:
+        return False
+    theirs = option(answer.spelling)
+    text = None if ours.text is None else read_gold(ours.text)
+    if theirs is None:
+        return text is not None and text.is_readable and says_the_same(text, answer, equal=equal)
+    if ours.letter != theirs.letter or text is None or theirs.text is None:
+        return ours.letter == theirs.letter
+    return says_the_same(text, read_answer(theirs.text), equal=equal)
+
+
+def says_the_same(gold: Answer, answer: Answer, *, equal: Equal) -> bool:
+    """Rules 3 to 9; both must be readable."""
+    if gold.spelling == answer.spelling:
+        return True
+    golds, answers = _as_many(gold.parts, answer.parts), _as_many(answer.parts, gold.parts)
+    if len(golds) != len(answers) or (r"\cup" in gold.spelling) != (r"\cup" in answer.spelling):
+        return False
+    if len(golds) == 1:
+        return _same(golds[0], answers[0], equal)
+    if gold.is_ordered or _is_arrangement(golds):
+        return _all_same(golds, answers, equal)
+    pairs = _by_name(golds, answers)
+    if pairs is not None:
+        return _all_same(*pairs, equal)
+    return _same_in_any_order(golds, answers, equal)
+
+
+def _as_many(parts: tuple[Part, ...], others: tuple[Part, ...]) -> tuple[Part, ...]:
+    """`(x, y) = (3, 5)` is `x = 3, y = 5` where the other side has as many parts."""
+    if len(parts) != 1 or len(others) < 2 or not parts[0].name or not parts[0].name.startswith("("):
+        return parts
+    names, elements = parts[0].name.strip("()").split(","), parts[0].elements
+    if len(names) != len(elements):
+        return parts
+    return tuple(
+        Part(**{**{key: getattr(element, key) for key in element.__dataclass_fields__}, "name": name})
+        for name, element in zip(names, elements, strict=True)
+    )
+
+
+def _is_arrangement(parts: Sequence[Part]) -> bool:
+    """Single letters, or the numbers 1 to n, three or more, that stand neither upwards nor downwards: their order is what they say."""
+    texts = [part.text for part in parts]
+    if len(texts) < 3 or len(set(texts)) != len(texts):
+        return False
+    ascending = sorted(texts, key=lambda text: (len(text), text))
+    is_counted = ascending == [str(number + 1) for number in range(len(texts))]
+    return (is_counted or all(re.fullmatch("[A-Z]", text) for text in texts)) and texts not in (ascending, ascending[::-1])
+
+
+def _by_name(golds: Sequence[Part], answers: Sequence[Part]) -> tuple[Sequence[Part], Sequence[Part]] | None:
+    """Parts in pairs where the gold tells its own apart by names or units; as they stand where the answer has none.
+    None: any order will do."""
+    for field in ("name", "unit"):
+        ours, theirs = ([getattr(part, field) for part in side] for side in (golds, answers))
+        if None in ours or len(set(ours)) != len(ours):
+            continue
+        if set(ours) == set(theirs):
+            return golds, [answers[theirs.index(label)] for label in ours]
+        if not any(theirs):
+            return golds, answers
+    return None
+
+
+def _all_same(golds: Sequence[Part], answers: Sequence[Part], equal: Equal) -> bool:
+    return all(_same(gold, answer, equal) for gold, answer in zip(golds, answers, strict=True))
+
+
+def _same_in_any_order(golds: Sequence[Part], answers: Sequence[Part], equal: Equal) -> bool:
+    """Each answer used once; what is the same is so for both, so the first that fits will do."""
+    left = list(answers)
+    for gold in golds:
+        found = next((i for i, answer in enumerate(left) if _same(gold, answer, equal)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _same(gold: Part, answer: Part, equal: Equal) -> bool:
+    if (gold.name and answer.name and gold.name != answer.name) or (gold.unit and answer.unit and gold.unit != answer.unit):
+        return False
+    if gold.relation or answer.relation:
+        ours, theirs = _relation(gold), _relation(answer)
+        return bool(ours and theirs) and _same_relation(ours, theirs, equal)
+    if gold.is_definition and not answer.name and "(" not in (gold.name or ""):
+        return False  # y = 2x + 3 is an equation, f(x) = 2x + 3 is not
+    if gold.elements or answer.elements:
+        return _same_elements(gold, answer, equal)
+    if gold.form or answer.form:
+        return _same_form(gold, answer, equal)
+    if gold.value is not None and answer.value is not None:
+        return gold.value == answer.value
+    return _same_text(gold.text, answer.text, equal)
+
+
+def _same_elements(gold: Part, answer: Part, equal: Equal) -> bool:
+    if gold.brackets != answer.brackets or len(gold.elements) != len(answer.elements):
+        return False
+    compare = _same_in_any_order if gold.brackets == r"\{\}" else _all_same
+    return compare(gold.elements, answer.elements, equal)
+
+
+def _same_form(gold: Part, answer: Part, equal: Equal) -> bool:
+    """A ratio is a quotient to both sides; a difference of angles and a product are numbers in an answer only."""
+    if gold.form and answer.form:
+        return gold.form.equals(answer.form)
+    if gold.form:
+        is_ratio = gold.form.kind == "ratio" and gold.form.number is not None
+        return is_ratio and (gold.form.number == answer.value if answer.value is not None else _quotient_is(gold, answer, equal))
+    assert answer.form
+    if answer.form.kind == "product":
+        return _same_text(gold.text, answer.text, equal)
+    return answer.form.number is not None and answer.form.number == gold.value
+
+
+def _quotient_is(gold: Part, answer: Part, equal: Equal) -> bool:
+    assert gold.form and gold.form.number is not None
+    return _same_text(rf"\frac{{{gold.form.number.numerator}}}{{{gold.form.number.denominator}}}", answer.text, equal)
+
+
+def _same_text(gold: str, answer: str, equal: Equal) -> bool:
+    if gold == answer:
+        return True
+    if is_expression(gold) and is_expression(answer):
+        return equal([gold], [answer])
+    return _loosely(gold) == _loosely(answer) and not (is_expression(gold) or is_expression(answer))
+
+
+def _loosely(text: str) -> str:
+    """Without regard to case, decoration, and spaces beside signs."""
+    bare = re.sub(r"\\(?:overline|overrightarrow|vec|angle|triangle)|[{}\"]", " ", text)
+    return re.sub(r"\s*([^\w\s])\s*", r"\1", re.sub(r"\s+", " ", bare)).strip(" .'").casefold()
+
+
+def _relation(part: Part) -> tuple[str, ...]:
+    return part.relation or ((part.name, "=", part.text) if part.name and part.is_definition else ())
+
+
+_TURNED = {">": "<", r"\ge": r"\le", "<": "<", r"\le": r"\le"}
+_SIGNS = {"<=": r"\le", ">=": r"\ge", "!=": r"\ne"}
+
+
+def _same_relation(gold: Sequence[str], answer: Sequence[str], equal: Equal) -> bool:
+    """Equations of names alone as sets; two members by their difference; chains member by member, all turned to `<`."""
+    ours, theirs = _turned(gold), _turned(answer)
+    if ours[1::2] != theirs[1::2]:
+        return False
+    if ours == theirs:
+        return True
+    if all(sign in ("=", r"\cong", r"\sim", r"\parallel", r"\perp") for sign in ours[1::2]):
+        if sorted(map(_loosely_kept, ours[::2])) == sorted(map(_loosely_kept, theirs[::2])):
+            return True
+        if ours[1] != "=":
+            return False
+    if not all(map(is_expression, (*ours[::2], *theirs[::2]))):
+        return False
+    if len(ours) == 3:
+        return equal(ours, theirs)
+    return all(equal([a], [b]) for a, b in zip(ours[::2], theirs[::2], strict=True))
+
+
+def _turned(relation: Sequence[str]) -> list[str]:
+    known = [_SIGNS.get(piece, piece) for piece in relation]
+    if set(known[1::2]) <= {">", r"\ge"}:
+        known.reverse()
+        known[1::2] = [_TURNED[sign] for sign in known[1::2]]
+    return known
+
+
+def _loosely_kept(member: str) -> str:
+    return re.sub(r"\s", "", member)

@@ -1,0 +1,102 @@
+r"""What is algebra and what is text: an expression is made of numbers, single letters, names and commands that algebra knows.
+
+A run of capitals is one name (`AB` is not `BA`), and so are a letter with its index, prime or arrow. What is none of
+these is text, and text is compared as text.
+"""
+
+import re
+from functools import lru_cache
+
+from vlm_rl.rewards.characters import GREEK
+
+_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp frac sqrt binom pi cdot times infty lfloor rfloor lceil rceil".split()
+_DECORATIONS = "vec hat bar overline overrightarrow overleftarrow widehat overarc tilde angle triangle dot ddot"
+_INDEX = r"(?:\s*_\s*(?:\{(?P<braced>[^{}]*)\}|(?P<index>\w)))?"
+_TOKEN = re.compile(
+    rf"\\(?P<decoration>{'|'.join(_DECORATIONS.split())})(?![A-Za-z])\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z]+|\d)){_INDEX.replace('braced', 'braced2').replace('index', 'index2')}"
+    rf"|\\(?P<greek>{'|'.join(sorted(GREEK - {'pi'}, key=len, reverse=True))})(?![A-Za-z]){_INDEX.replace('braced', 'braced3').replace('index', 'index3')}(?P<primes3>'*)"
+    rf"|\\(?P<function>{'|'.join(_FUNCTIONS)})(?![A-Za-z])"
+    rf"|(?P<letters>[A-Za-z]+){_INDEX}(?P<primes>'*)"
+    r"|(?P<number>\d+(?:\.\d*)?|\.\d+)"
+    r"|(?P<sign>[-+*/^(){}\[\]|!\s])"
+)
+_PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that nobody reads as a word
+_NO_PRODUCTS = frozenset("no on in it is at as an am be by do go he if me my of or so to up us we".split())
+_ADJACENT_NUMBERS = re.compile(r"(?<=[\d.])\s+(?=[\d.])")
+
+
+def is_expression(text: str) -> bool:
+    """Whether algebra can read it."""
+    return encoded(text) is not None
+
+
+@lru_cache(maxsize=16384)
+def encoded(text: str) -> str | None:
+    """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
+    if _is_word(text) or _ADJACENT_NUMBERS.search(text) or not _closes(text):
+        return None
+    pieces, at = [], 0
+    for match in _TOKEN.finditer(text):
+        if match.start() != at:
+            return None
+        piece = _encoded(match)
+        if piece is None:
+            return None
+        pieces.append(piece)
+        at = match.end()
+    whole = "".join(pieces)
+    return whole if at == len(text) and re.search(r"[0-9A-Za-z]", whole) else None
+
+
+def _encoded(match: re.Match[str]) -> str | None:
+    if match["sign"]:
+        return match["sign"]
+    if match["number"]:
+        whole, _, decimals = match["number"].partition(".")
+        return rf"(\frac{{{int(whole + decimals)}}}{{1{'0' * len(decimals)}}})" if decimals.strip("0") else whole or "0"
+    if match["function"]:
+        return rf"\{match['function']} "
+    if match["decoration"]:
+        inside = match["decorated"] if match["decorated"] is not None else match["bare"]
+        return _symbol(f"{match['decoration']}:{inside}_{match['braced2'] or match['index2'] or ''}")
+    if match["greek"]:
+        return _symbol(f"\\{match['greek']}_{match['braced3'] or match['index3'] or ''}{match['primes3']}")
+    index = match["braced"] if match["braced"] is not None else match["index"]
+    return _of_letters(match["letters"], index=index, primes=match["primes"])
+
+
+def _of_letters(letters: str, *, index: str | None, primes: str) -> str | None:
+    """A run of capitals is one name, small letters are a product; the index belongs to the last."""
+    if len(letters) > 3 or re.search("[A-Z][a-z]{2}", letters):
+        return None
+    names = [letters] if letters.isupper() else list(letters)
+    *before, last = names
+    said = f"{last}_{index}" if index is not None else last
+    return "".join(map(_letter, before)) + (_letter(said) if said == last and not primes else _symbol(said + primes))
+
+
+def _letter(name: str) -> str:
+    return f"{name} " if name in ("e", "i") else _symbol(name)
+
+
+def _symbol(name: str) -> str:
+    """A symbol of algebra for a name: s with an index made of its characters."""
+    return "s_{" + "1" + "".join(f"{ord(character) % 1000:03d}" for character in re.sub(r"\s", "", name)) + "} "
+
+
+def _is_word(text: str) -> bool:
+    r"""Letters alone that are no product: RSR, red, no. One letter is a name."""
+    if not text.isalpha() or not text.isascii() or len(text) == 1:
+        return False
+    return not _PRODUCTS.fullmatch(text) or text in _NO_PRODUCTS
+
+
+def _closes(text: str) -> bool:
+    """Whether brackets close in their order, and bars come in pairs."""
+    open_brackets: list[str] = []
+    for character in re.sub(r"\\[{}]", "", text):
+        if character in "([{":
+            open_brackets.append(character)
+        elif character in ")]}" and (not open_brackets or open_brackets.pop() + character not in ("()", "[]", "{}")):
+            return False
+    return not open_brackets and text.count("|") % 2 == 0

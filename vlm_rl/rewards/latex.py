@@ -1,0 +1,153 @@
+r"""One spelling for what looks the same: LaTeX read as commands with their arguments, and written again.
+
+Arguments are found by reading, never by looking one character back: `\frac { 20 } { 3 }`, `\frac{20}3` and `\dfrac{20}{3}`
+all become `\frac{20}{3}`, and braces that no command, power or index needs are left out. No mathematics here. One pass.
+"""
+
+import re
+
+from vlm_rl.rewards.characters import plain_characters
+
+DEEPEST = 50  # braces within braces; deeper texts are not read
+
+_ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, **dict.fromkeys(("overline", "vec", "hat", "bar", "dot", "ddot", "widehat"), 1)}
+_ARGUMENTS |= dict.fromkeys(("overrightarrow", "overleftarrow", "overarc", "tilde", "underline", "pmod", "bmod"), 1)
+_SAME = {"dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "arrowvert": "vert"}
+_SAME |= {"leq": "le", "geq": "ge", "neq": "ne", "leqslant": "le", "geqslant": "ge", "measuredangle": "angle", "degree": "circ"}
+_SAME |= {"lvert": "vert", "rvert": "vert", "rightarrow": "to", "longrightarrow": "to", "Rightarrow": "to", "ast": "times"}
+_DROPPED = frozenset(
+    "left right displaystyle textstyle scriptstyle limits nolimits boxed fbox big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr "
+    "Biggl Biggr bigm middle text textbf textit textrm textnormal textsf texttt emph mathrm mathbf mathit mathsf mathtt "
+    "mathnormal mbox hbox operatorname bm boldsymbol rm bf it unit mathord mathbin mathop".split()
+)
+_BECOMES = {"quad": " ", "qquad": " ", ",": " ", ";": " ", ":": " ", ">": " ", " ": " ", "!": "", "(": "", ")": "", "[": "", "]": "", "$": ""}
+_BECOMES |= {"cdot": r"\cdot", "approx": "=", "simeq": "=", "colon": ":", "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "["}
+_BECOMES |= {"rbrack": "]", "vert": "|", "|": "|", "mid": "|", "div": "/", "space": " ", "thinspace": " ", "enspace": " ", "#": "#", "&": "&"}
+_BECOMES |= {"_": "_", "-": "", "/": "", "nobreakspace": " ", "lparen": "(", "rparen": ")", "dollar": "", "textdollar": "", "dots": "...", "ldots": "...", "cdots": "..."}
+
+_SEPARATED_THOUSANDS = re.compile(r"(?<=\d)(?:\\,|\{,\}|,\\!|\\!|[\u2009\u202f])(?=\d{3}(?!\d))")
+_TOKEN = re.compile(r"\\([A-Za-z]+|.)|\\$|[^\\]", re.DOTALL)
+_NEEDLESS_SPACE = re.compile(r"\s+(?=[\^_,;:)\]!]|\\\})|(?<=[(\[])\s+|(?<=\\\{)\s+|\s+(?=\s)")
+_THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)
+
+
+def normalise(text: str) -> str:
+    r"""`text` in the one spelling: sizes, fonts, `\text{}`, `$`, Unicode signs, thousands separators, final stop."""
+    text = _SEPARATED_THOUSANDS.sub(",", plain_characters(text))
+    if "\\" in text or "{" in text or "}" in text or "^" in text or "_" in text:
+        tree = _tree(text)
+        text = text if tree is None else _write(tree)
+    text = _NEEDLESS_SPACE.sub("", re.sub(r"\s", " ", text.replace("$", "").replace("~", " ")))
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
+    return text.lstrip(" ;:,").rstrip(" .;:,\\")
+
+
+def _tree(text: str) -> "list[object] | None":
+    """Tokens, and a list for each group in braces; braces without a partner stay text. None: too deep."""
+    levels: list[list[object]] = [[]]
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token == "{":
+            if len(levels) > DEEPEST:
+                return None
+            levels.append([])
+        elif token == "}" and len(levels) > 1:
+            group = levels.pop()
+            levels[-1].append(group)
+        else:
+            levels[-1].append(token)
+    while len(levels) > 1:  # what never closes
+        rest = levels.pop()
+        levels[-1] += ["{", *rest]
+    return levels[0]
+
+
+class _Writer:
+    """Reads nodes from left to right and takes for each command the arguments that it needs."""
+
+    def __init__(self, nodes: "list[object]") -> None:
+        self._nodes, self._at = nodes, 0
+
+    def all(self) -> str:
+        written: list[str] = []
+        while self._at < len(self._nodes):
+            piece = self._one()
+            glue = " " if written and re.search(r"\\[A-Za-z]+$", written[-1]) and piece[:1].isalnum() else ""
+            written.append(glue + piece)
+        return "".join(written)
+
+    def _one(self) -> str:
+        node = self._nodes[self._at]
+        self._at += 1
+        if isinstance(node, list):
+            return f" {_write(node)} "
+        assert isinstance(node, str)
+        if node in ("^", "_"):
+            return self._script(node)
+        return self._command(node[1:]) if node[0] == "\\" and len(node) > 1 else node
+
+    def _command(self, name: str) -> str:
+        name = _SAME.get(name, name)
+        if name in _DROPPED:
+            return self._dropped()
+        if name in _BECOMES:
+            return _BECOMES[name]
+        if name in ("begin", "end"):
+            return rf"\{name}{{{self._argument()}}}"
+        root = self._optional() if name == "sqrt" else ""
+        arguments = [self._argument() for _ in range(_ARGUMENTS.get(name, 0))]
+        return rf"\{name}{root}" + "".join(f"{{{argument}}}" for argument in arguments if argument is not None)
+
+    def _dropped(self) -> str:
+        r"""A size or a font says nothing; `\left.` draws no bracket."""
+        if self._peek() == ".":
+            following = self._nodes[self._at + 1 : self._at + 2]
+            self._at += not (following and isinstance(following[0], str) and following[0].isdigit())
+        return " "
+
+    def _peek(self) -> object:
+        return self._nodes[self._at] if self._at < len(self._nodes) else None
+
+    def _skip_spaces(self) -> None:
+        while isinstance(node := self._peek(), str) and node.isspace():
+            self._at += 1
+
+    def _argument(self) -> str | None:
+        """The next group, command or character; None at the end."""
+        self._skip_spaces()
+        return None if self._peek() is None else self._one().strip()
+
+    def _optional(self) -> str:
+        self._skip_spaces()
+        if self._peek() != "[":
+            return ""
+        nodes = self._nodes[self._at :]
+        end = next((place for place, node in enumerate(nodes) if node == "]"), None)
+        if end is None:
+            return ""
+        self._at += end + 1
+        return f"[{_write(nodes[1:end]).strip()}]"
+
+    def _script(self, sign: str) -> str:
+        """A power or an index, without braces where it is one character; `10^-19` and `2^10` as they are meant."""
+        self._skip_spaces()
+        argument = self._digits() or self._argument()
+        if not argument:
+            return "" if argument == "" else sign
+        return f"{sign}{argument}" if len(argument) == 1 or argument == r"\circ" else f"{sign}{{{argument}}}"
+
+    def _digits(self) -> str:
+        """A whole number, perhaps with its sign, that stands next; empty where there is none."""
+        end = self._at + (self._peek() in ("+", "-"))
+        start = end
+        while end < len(self._nodes) and isinstance(node := self._nodes[end], str) and node.isdigit():
+            end += 1
+        if end == start:
+            return ""
+        digits = "".join(map(str, self._nodes[self._at : end]))
+        self._at = end
+        return digits
+
+
+def _write(nodes: "list[object]") -> str:
+    return _Writer(nodes).all()

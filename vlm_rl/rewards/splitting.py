@@ -1,0 +1,91 @@
+r"""Where a normalised answer is cut: lists, choices, points, intervals, sets, matrices. Brackets are counted, never guessed."""
+
+import re
+from dataclasses import dataclass
+
+from vlm_rl.rewards.exact_numbers import exact_number
+from vlm_rl.rewards.forms import form_of
+from vlm_rl.rewards.units import compound
+
+_OPEN, _CLOSE = r"\\\{|\\langle(?![A-Za-z])|[(\[{]", r"\\\}|\\rangle(?![A-Za-z])|[)\]}]"
+_SEPARATOR = re.compile(
+    rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<cut>[,;]|\\\\|\\(?:lor|land|vee|wedge|cup)(?![A-Za-z])|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
+    r"|(?<=\d)\s+(?=[\d.]))"
+)
+_MATRIX = re.compile(r"\\begin\{(?P<kind>[bpBvV]?matrix|array)\}(?:\{[lcr| ]*\})?(?P<inside>.*)\\end\{(?P=kind)\}", re.DOTALL)
+_PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bracketed:
+    """What stands between a pair of brackets, cut at its commas."""
+
+    brackets: str  # both: (), (], \{\}
+    elements: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The cells of a matrix by rows."""
+
+    kind: str  # determinant or matrix
+    rows: tuple[tuple[str, ...], ...]
+
+
+def split_parts(text: str) -> list[str]:
+    r"""The parts of a list or a choice: cut at commas, `or`, `and`, or a space between numbers, outside all brackets;
+    `2 \pm 3` is two parts."""
+    if not text:
+        return []
+    is_one = exact_number(text) is not None or r"\begin" in text or compound(text) is not None
+    if not is_one and "," in text and (form := form_of(text)) is not None:
+        is_one = form.kind == "date"
+    parts = [text] if is_one else cut(text)
+    return [sign for part in parts for sign in _both_signs(part)]
+
+
+def cut(text: str) -> list[str]:
+    """The pieces between separators outside all brackets."""
+    parts, depth, start = [], 0, 0
+    for match in _SEPARATOR.finditer(text):
+        depth = max(0, depth + bool(match["open"]) - bool(match["close"]))
+        if match["cut"] and depth == 0:
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return [part.strip() for part in (*parts, text[start:]) if part.strip()]
+
+
+def bracketed(text: str) -> Bracketed | None:
+    """The elements of `text` where one pair of brackets encloses all of it; None where none does."""
+    start, end = re.match(_OPEN, text), re.search(rf"(?:{_CLOSE})$", text)
+    if not start or not end or "{" in (start[0], end[0]) or not _encloses(text):
+        return None
+    brackets = {r"\langle\rangle": "()"}.get(start[0] + end[0], start[0] + end[0])
+    if brackets not in ("()", "(]", "[)", "[]", r"\{\}"):
+        return None
+    return Bracketed(brackets=brackets, elements=tuple(cut(text[start.end() : end.start()])))
+
+
+def matrix(text: str) -> Matrix | None:
+    """The cells of a matrix that is all of `text`; None where it is none."""
+    match = _MATRIX.fullmatch(text.strip())
+    if not match or r"\begin" in match["inside"]:
+        return None
+    rows = tuple(tuple(map(str.strip, row.split("&"))) for row in match["inside"].split(r"\\") if row.strip())
+    return Matrix(kind="determinant" if match["kind"][0] in "vV" else "matrix", rows=rows) if rows else None
+
+
+def _encloses(text: str) -> bool:
+    """Whether the first bracket closes at the very end and not before: (1, 2), not (1, 2) + (3, 4)."""
+    depth = 0
+    for match in _SEPARATOR.finditer(text):
+        depth += bool(match["open"]) - bool(match["close"])
+        if depth == 0 and match["close"]:
+            return match.end() == len(text)
+    return False
+
+
+def _both_signs(part: str) -> list[str]:
+    if len(_PLUS_MINUS.findall(part)) != 1:
+        return [part]
+    return [_PLUS_MINUS.sub(sign, part) for sign in "+-"]
