@@ -15,7 +15,7 @@ from vlm_rl.rewards.expressions import encoded
 
 DIGITS = 40
 CLOSE = 25  # digits that must agree
-POINTS = 4  # the first has positive values only
+POINTS = 6  # half of them have positive values only
 DECIMALS, SIGNIFICANT = 6, 5  # what a decimal must agree in with an irrational number
 
 
@@ -47,7 +47,11 @@ def _parse(latex: str) -> Any:
     )
     extraction = math_verify.LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalisation)
     found = math_verify.parse(
-        f"${latex}$", extraction_config=[extraction], fallback_mode="no_fallback", extraction_mode="first_match", parsing_timeout=None
+        f"${latex}$",
+        extraction_config=[extraction],
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=None,
     )
     return found[0] if found else None
 
@@ -96,19 +100,19 @@ def _same_everywhere(ours: Any, theirs: Any) -> bool:
     for point in range(POINTS):
         pair = [_at(side, point) for side in (ours, theirs)]
         if any(value is None for value in pair):
-            if (pair[0] is None) != (pair[1] is None) and point == 0:
-                return False
             continue
         if not _is_nothing(*pair):
             return False
         compared += 1
-    return compared > 0
+    return compared > 1
 
 
 def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> bool:
     """Whether the differences of both sides are proportional; of an inequality by a positive factor."""
     gold, answer = ours[0] - ours[1], theirs[0] - theirs[1]
-    if gold.free_symbols != answer.free_symbols and {s.name for s in gold.free_symbols} != {s.name for s in answer.free_symbols}:
+    if gold.free_symbols != answer.free_symbols and {s.name for s in gold.free_symbols} != {
+        s.name for s in answer.free_symbols
+    }:
         return False
     factors = []
     for point in range(POINTS):
@@ -118,7 +122,7 @@ def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> 
         if values[0] == 0 or values[1] == 0:
             return False
         factors.append(values[0] / values[1])
-    if not factors or not all(_is_nothing(factor, factors[0]) for factor in factors):
+    if len(factors) < 2 or not all(_is_nothing(factor, factors[0]) for factor in factors):
         return False
     return sign in ("=", r"\ne") or bool(factors[0] > 0)
 
@@ -134,13 +138,13 @@ def _at(expression: Any, point: int) -> Any:
 
 
 def _value(name: str, point: int) -> Any:
-    """A fraction between 1/4 and 4 for each name; from the second point on some are negative."""
+    """A fraction between 1/4 and 4 for each name; in the second half of the points some are negative."""
     sympy = _sympy()
     if name == "i":
         return sympy.I
     digest = hashlib.sha256(f"{name} {point}".encode()).digest()
     size = sympy.Rational(256 + int.from_bytes(digest[:2], "big") % 3840, 1024 + digest[2])
-    return -size if point and digest[3] % 2 else size
+    return -size if point >= POINTS // 2 and digest[3] % 2 else size
 
 
 def _sympy() -> Any:

@@ -13,8 +13,8 @@ from vlm_rl.rewards.boxed import has_box, last_boxed
 from vlm_rl.rewards.exact_numbers import exact_number
 from vlm_rl.rewards.forms import Form, form_of
 from vlm_rl.rewards.latex import normalise
-from vlm_rl.rewards.names import Named, named, without_degrees
-from vlm_rl.rewards.splitting import bracketed, matrix, split_parts
+from vlm_rl.rewards.names import Named, in_radians, named, without_degrees
+from vlm_rl.rewards.splitting import bracketed, matrix, split_parts, without_outer_brackets
 from vlm_rl.rewards.units import compound, split_unit
 
 MAX_LENGTH = 300  # characters of a normalised answer; no gold of the paper's data is a tenth of it
@@ -97,7 +97,7 @@ def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
 
 
 def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
-    pair = named(text)
+    pair = named(in_radians(without_outer_brackets(text)))
     if pair.relation:
         return _plain(text, relation=tuple(map(without_degrees, pair.relation)))
     content = _of_brackets(pair, glued=glued, depth=depth) if depth < 5 else None
@@ -109,7 +109,7 @@ def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
     form = None if exact_number(core) is not None else form_of(core.strip())
     if form and form.kind == "ratio of expressions" and len(form.says) == 2:
         core, form = rf"\frac{{{form.says[0]}}}{{{form.says[1]}}}", None
-    core = without_degrees(core).strip(" .")
+    core = without_degrees(core).rstrip(" .").lstrip()
     value = exact_number(core)
     return Part(text=core, name=pair.name, unit=unit, value=value, form=form, is_definition=pair.is_definition)
 
@@ -129,7 +129,13 @@ def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
         return Part(text=core, name=pair.name, unit=unit, value=None, brackets=found.brackets, elements=elements)
     if len(elements) == 1 and not elements[0].relation:
         (inner,) = elements
-        kept = {"text": inner.text, "value": inner.value, "form": inner.form, "brackets": inner.brackets, "elements": inner.elements}
+        kept = {
+            "text": inner.text,
+            "value": inner.value,
+            "form": inner.form,
+            "brackets": inner.brackets,
+            "elements": inner.elements,
+        }
         return Part(name=pair.name or inner.name, unit=unit or inner.unit, **kept)  # type: ignore[arg-type]
     return None
 
@@ -142,4 +148,6 @@ def _says_something(text: str) -> bool:
     if not re.search(r"[^\W_]", text):
         return False
     balance = text.count("(") + text.count("[") - text.count(")") - text.count("]")
-    return text.count("{") == text.count("}") and (balance == 0 or bool(_WORDS.search(text) or re.fullmatch(r"\w{1,2}\)", text)))
+    return text.count("{") == text.count("}") and (
+        balance == 0 or bool(_WORDS.search(text) or re.fullmatch(r"\w{1,2}\)", text))
+    )

@@ -36,7 +36,7 @@ _LOST_BACKSLASH = (  # \f of \frac read as a form feed, \t of \times as a tab, .
     (re.compile(r"\x0b(?=ec|ert|arphi|ee\b)"), r"\\v"),
 )
 _COMMANDS_AS_WORDS = re.compile(
-    r"(?<![\\A-Za-z{])(pi|sin|cos|tan|cot|sec|csc|log|ln|alpha|beta|gamma|theta|infty|sqrt)(?![A-Za-z])(?!\s*=\s*\w{4})"
+    r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|log|ln|alpha|beta|gamma|theta|infty|sqrt)(?![A-Za-z])(?!\s*=\s*\w{4})"
 )
 
 

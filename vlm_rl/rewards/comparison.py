@@ -137,7 +137,9 @@ def _same_form(gold: Part, answer: Part, equal: Equal) -> bool:
         return gold.form.equals(answer.form)
     if gold.form:
         is_ratio = gold.form.kind == "ratio" and gold.form.number is not None
-        return is_ratio and (gold.form.number == answer.value if answer.value is not None else _quotient_is(gold, answer, equal))
+        return is_ratio and (
+            gold.form.number == answer.value if answer.value is not None else _quotient_is(gold, answer, equal)
+        )
     assert answer.form
     if answer.form.kind == "product":
         return _same_text(gold.text, answer.text, equal)

@@ -26,7 +26,9 @@ _FRAC = re.compile(
     re.ASCII,
 )
 _RECURRING = re.compile(rf"{_SIGN}(?P<digits>\d*\.\d*)\\(?:overline|dot|bar)\{{(?P<again>\d+)\}}", re.ASCII)
-_POWER = re.compile(rf"{_SIGN}(?P<base>\d{{1,3}})\s*\^\s*(?P<brace>\{{\s*)?(?P<exponent>[+-]?\d{{1,2}})(?(brace)\s*\}})", re.ASCII)
+_POWER = re.compile(
+    rf"{_SIGN}(?P<base>\d{{1,3}})\s*\^\s*(?P<brace>\{{\s*)?(?P<exponent>[+-]?\d{{1,2}})(?(brace)\s*\}})", re.ASCII
+)
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 

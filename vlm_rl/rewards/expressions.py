@@ -15,6 +15,7 @@ _INDEX = r"(?:\s*_\s*(?:\{(?P<braced>[^{}]*)\}|(?P<index>\w)))?"
 _TOKEN = re.compile(
     rf"\\(?P<decoration>{'|'.join(_DECORATIONS.split())})(?![A-Za-z])\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z]+|\d)){_INDEX.replace('braced', 'braced2').replace('index', 'index2')}"
     rf"|\\(?P<greek>{'|'.join(sorted(GREEK - {'pi'}, key=len, reverse=True))})(?![A-Za-z]){_INDEX.replace('braced', 'braced3').replace('index', 'index3')}(?P<primes3>'*)"
+    r"|\\log\s*_\s*(?:\{(?P<base>\d+|[a-z])\}|(?P<short_base>\w))"
     rf"|\\(?P<function>{'|'.join(_FUNCTIONS)})(?![A-Za-z])"
     rf"|(?P<letters>[A-Za-z]+){_INDEX}(?P<primes>'*)"
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)"
@@ -42,7 +43,10 @@ def encoded(text: str) -> str | None:
         piece = _encoded(match)
         if piece is None:
             return None
-        pieces.append(piece)
+        needs_sign = (
+            piece[0] == "(" and pieces and re.search(r"[\d.]$|^s_", pieces[-1])
+        )  # 3(2) is no mixed number, a(b) no function
+        pieces.append(r"\cdot " * bool(needs_sign) + piece)
         at = match.end()
     whole = "".join(pieces)
     return whole if at == len(text) and re.search(r"[0-9A-Za-z]", whole) else None
@@ -54,6 +58,8 @@ def _encoded(match: re.Match[str]) -> str | None:
     if match["number"]:
         whole, _, decimals = match["number"].partition(".")
         return rf"(\frac{{{int(whole + decimals)}}}{{1{'0' * len(decimals)}}})" if decimals.strip("0") else whole or "0"
+    if base := match["base"] or match["short_base"]:
+        return rf"\log_{{{base if base.isdigit() else _symbol(base)}}} "
     if match["function"]:
         return rf"\{match['function']} "
     if match["decoration"]:

@@ -19,8 +19,12 @@ class Form:
     says: tuple[object, ...]
     number: Fraction | None = field(default=None, compare=False)  # what an answer of this form may also write: 2 : 3 is 2/3
 
+    also: "Form | None" = field(default=None, compare=False)  # how an answer may be read, too, where the gold is of that kind
+
     def equals(self, other: "Form") -> bool:
-        """Whether both are the same; a clock time with a. m. or p. m. equals one without."""
+        """Whether an answer of form `other` is the same; a clock time with a. m. or p. m. equals one without."""
+        if other.also and other.also.kind == self.kind:
+            other = other.also
         if not self.kind == other.kind == "clock" or (self.says[-1] is None) == (other.says[-1] is None):
             return self == other
         plain, marked = (self, other) if self.says[-1] is None else (other, self)
@@ -32,7 +36,9 @@ class Form:
 _NUMBER = rf"[+-]?{UNSIGNED}(?:\\?%)?"
 _FACTOR = rf"{UNSIGNED}(?:\s*[A-WYZa-wyz]{{1,4}})?"  # 4 cm x 8 cm
 _TO = r"\s*(?:-{1,3}|\\sim|(?<![A-Za-z])(?:to|through|until)(?![A-Za-z]))\s*"
-_RANGE = re.compile(rf"(?:from\s+)?(?P<low>{_NUMBER})(?P<unit>\s*(?:[A-Za-z]{{1,4}}|°|\^\\circ))?{_TO}(?P<high>{_NUMBER})", re.ASCII)
+_RANGE = re.compile(
+    rf"(?:from\s+)?(?P<low>{_NUMBER})(?P<unit>\s*(?:[A-Za-z]{{1,4}}|°|\^\\circ))?{_TO}(?P<high>{_NUMBER})", re.ASCII
+)
 _SEQUENCE = re.compile(r"(?P<first>\w{1,12})(?:\s*(?:->|-|\\to)\s*\w{1,12})+", re.ASCII)
 _CLOCK = re.compile(
     r"(?:at\s+)?(?P<hour>[01]?\d|2[0-4])\s*(?:[:.]\s*(?P<minute>[0-5]\d)(?:\s*:\s*(?P<second>[0-5]\d))?)?\s*"
@@ -55,7 +61,9 @@ _BASE = re.compile(
     r"|,?\s*\(?\s*(?:in\s+)?base\s*-?\s*(?P<said>\w+)\s*\)?)",
     re.ASCII,
 )
-_BASES = {word: number for number, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)} | {"sixteen": 16}
+_BASES = {
+    word: number for number, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+} | {"sixteen": 16}
 _PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\*|[xX])\s*{_FACTOR})+", re.ASCII)
 _LARGEST_BASE = 36
 
@@ -71,7 +79,9 @@ def _date(text: str) -> Form | None:
     if match := _SHORT_DATE.fullmatch(text):
         return Form(kind="short date", says=(int(match["a"]), int(match["b"]), int(match["year"])))
     if match := _NAMED_DATE.fullmatch(text):
-        month = next(i for i, name in enumerate(_MONTHS, 1) if name.startswith((match["month"] or match["month2"])[:3].casefold()))
+        month = next(
+            i for i, name in enumerate(_MONTHS, 1) if name.startswith((match["month"] or match["month2"])[:3].casefold())
+        )
         return _day(match["year"] or "0", str(month), match["day"] or match["day2"])
     return None
 
@@ -87,7 +97,8 @@ def _clock(text: str) -> Form | None:
     if not match or not (match["half"] or (match["minute"] and ":" in text)):
         return None
     half = match["half"] and match["half"][0].casefold()
-    return Form(kind="clock", says=(int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half))
+    said = (int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half)
+    return Form(kind="clock", says=said, also=None if half else _ratio(text))
 
 
 def _ratio(text: str) -> Form | None:

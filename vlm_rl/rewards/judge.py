@@ -80,7 +80,9 @@ class Judge:
 
     def are_parsable(self, golds: Sequence[str]) -> list[bool]:
         """Whether an answer can be compared with each gold; one that cannot be read would make every answer wrong."""
-        needed = {gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in dict.fromkeys(golds)}
+        needed = {
+            gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in dict.fromkeys(golds)
+        }
         tasks = [(text,) for text in dict.fromkeys(text for texts in needed.values() for text in texts)]
         parsed = self._pool.map(judge_worker.is_parsable, tasks, cpu_s=self._timeout_s) if tasks else []
         by_worker = {text: bool(known) for (text,), known in zip(tasks, parsed, strict=True)}

@@ -20,10 +20,57 @@ _DROPPED = frozenset(
     "Biggl Biggr bigm middle text textbf textit textrm textnormal textsf texttt emph mathrm mathbf mathit mathsf mathtt "
     "mathnormal mbox hbox operatorname bm boldsymbol rm bf it unit mathord mathbin mathop".split()
 )
-_BECOMES = {"quad": " ", "qquad": " ", ",": " ", ";": " ", ":": " ", ">": " ", " ": " ", "!": "", "(": "", ")": "", "[": "", "]": "", "$": ""}
-_BECOMES |= {"cdot": r"\cdot", "approx": "=", "simeq": "=", "colon": ":", "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "["}
-_BECOMES |= {"rbrack": "]", "vert": "|", "|": "|", "mid": "|", "div": "/", "space": " ", "thinspace": " ", "enspace": " ", "#": "#", "&": "&"}
-_BECOMES |= {"_": "_", "-": "", "/": "", "nobreakspace": " ", "lparen": "(", "rparen": ")", "dollar": "", "textdollar": "", "dots": "...", "ldots": "...", "cdots": "..."}
+_BECOMES = {
+    "quad": " ",
+    "qquad": " ",
+    ",": " ",
+    ";": " ",
+    ":": " ",
+    ">": " ",
+    " ": " ",
+    "!": "",
+    "(": "",
+    ")": "",
+    "[": "",
+    "]": "",
+    "$": "",
+}
+_BECOMES |= {
+    "cdot": r"\cdot",
+    "approx": "=",
+    "simeq": "=",
+    "colon": ":",
+    "lt": "<",
+    "gt": ">",
+    "lbrace": r"\{",
+    "rbrace": r"\}",
+    "lbrack": "[",
+}
+_BECOMES |= {
+    "rbrack": "]",
+    "vert": "|",
+    "|": "|",
+    "mid": "|",
+    "div": "/",
+    "space": " ",
+    "thinspace": " ",
+    "enspace": " ",
+    "#": "#",
+    "&": "&",
+}
+_BECOMES |= {
+    "_": "_",
+    "-": "",
+    "/": "",
+    "nobreakspace": " ",
+    "lparen": "(",
+    "rparen": ")",
+    "dollar": "",
+    "textdollar": "",
+    "dots": "...",
+    "ldots": "...",
+    "cdots": "...",
+}
 
 _SEPARATED_THOUSANDS = re.compile(r"(?<=\d)(?:\\,|\{,\}|,\\!|\\!|[\u2009\u202f])(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)|\\$|[^\\]", re.DOTALL)
@@ -33,7 +80,7 @@ _THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)
 
 def normalise(text: str) -> str:
     r"""`text` in the one spelling: sizes, fonts, `\text{}`, `$`, Unicode signs, thousands separators, final stop."""
-    text = _SEPARATED_THOUSANDS.sub(",", plain_characters(text))
+    text = _SEPARATED_THOUSANDS.sub("", plain_characters(text))
     if "\\" in text or "{" in text or "}" in text or "^" in text or "_" in text:
         tree = _tree(text)
         text = text if tree is None else _write(tree)
@@ -93,7 +140,10 @@ class _Writer:
         if name in _BECOMES:
             return _BECOMES[name]
         if name in ("begin", "end"):
-            return rf"\{name}{{{self._argument()}}}"
+            environment = self._argument()
+            if name == "begin" and environment == "array" and isinstance(self._peek(), list):
+                self._at += 1  # how its columns are aligned
+            return rf"\{name}{{{environment}}}"
         root = self._optional() if name == "sqrt" else ""
         arguments = [self._argument() for _ in range(_ARGUMENTS.get(name, 0))]
         return rf"\{name}{root}" + "".join(f"{{{argument}}}" for argument in arguments if argument is not None)
@@ -129,12 +179,14 @@ class _Writer:
         return f"[{_write(nodes[1:end]).strip()}]"
 
     def _script(self, sign: str) -> str:
-        """A power or an index, without braces where it is one character; `10^-19` and `2^10` as they are meant."""
+        """A power or an index; `10^-19` and `2^10` as they are meant."""
         self._skip_spaces()
         argument = self._digits() or self._argument()
         if not argument:
             return "" if argument == "" else sign
-        return f"{sign}{argument}" if len(argument) == 1 or argument == r"\circ" else f"{sign}{{{argument}}}"
+        if sign == "^" and not argument.replace(r"\prime", "'").replace(" ", "").strip("'"):
+            return "'" * (argument.count(r"\prime") + argument.count("'"))
+        return f"{sign}{argument}" if argument == r"\circ" else f"{sign}{{{argument}}}"
 
     def _digits(self) -> str:
         """A whole number, perhaps with its sign, that stands next; empty where there is none."""

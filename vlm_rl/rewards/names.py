@@ -19,7 +19,9 @@ _POINT = re.compile(r"(?P<name>[A-Z]'?)\s*(?P<value>\([^()]*,[^()]*\))")
 _MEMBER_OF = re.compile(rf"(?P<name>{_LETTER}{_INDEX})\s*\\in(?![A-Za-z])\s*(?P<value>.+)")
 _SIGN = re.compile(r"(\\(?:le|ge|ne|cong|sim|perp|parallel|equiv)(?![A-Za-z])|<=|>=|!=|[<>]=?|=)")
 _LETTERS = re.compile(rf"(?<![\\A-Za-z]){_LETTER}|{_LETTER}")
-_FUNCTIONS = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|frac|sqrt|pi|times|cdot|circ|binom|pm)(?![A-Za-z])")
+_FUNCTIONS = re.compile(
+    r"\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|frac|sqrt|pi|times|cdot|circ|binom|pm)(?![A-Za-z])"
+)
 _VARIABLE = re.compile(rf"[A-Za-z]{_INDEX}'*(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])?\s*\))?")
 _DEGREES = re.compile(r"\s*(?:\^\s*\\circ(?![A-Za-z])|\\circ(?![A-Za-z])|°)")
 _TRIGONOMETRIC = re.compile(
@@ -53,8 +55,13 @@ def named(text: str) -> Named:
 
 
 def without_degrees(text: str) -> str:
-    r"""`text` without degree signs; angles of trigonometric functions in radians, as algebra reads them."""
-    return _DEGREES.sub("", _TRIGONOMETRIC.sub(_in_radians, text))
+    """`text` without degree signs."""
+    return _DEGREES.sub("", text)
+
+
+def in_radians(text: str) -> str:
+    r"""`text` with `\sin 60^\circ` as algebra reads it: an angle without a degree sign is in radians."""
+    return _TRIGONOMETRIC.sub(_in_radians, text) if _DEGREES.search(text) else text
 
 
 def _of_equation(text: str, members: list[str]) -> Named:
@@ -92,5 +99,4 @@ def _canonical(name: str) -> str:
 
 
 def _in_radians(match: re.Match[str]) -> str:
-    """Every angle without a degree sign is in radians."""
     return rf"{match['function']}{match['power'] or ''}{{(\frac{{{match['angle']}\pi}}{{180}})}}"

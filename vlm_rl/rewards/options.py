@@ -4,9 +4,13 @@ import re
 from dataclasses import dataclass
 
 _MARKED = r"(?:\(\s*(?P<inside>[A-Z])\s*\)\s*[.:]?|\[\s*(?P<square>[A-Z])\s*\]|(?P<before>[A-Z])\s*[.):])"
-_OPTION = re.compile(rf"(?:(?:option|choice|answer|ans)\s*[:=]?\s*)?(?:(?P<alone>[A-Z])|{_MARKED}(?:\s+(?P<text>\S.*))?)", re.DOTALL | re.ASCII)
+_OPTION = re.compile(
+    rf"(?:(?i:option|choice|answer|ans)\s*[:=]?\s*)?(?:(?P<alone>[A-Z])|{_MARKED}(?:\s+(?P<text>\S.*))?)", re.DOTALL | re.ASCII
+)
 _BEGINS_AS_ALGEBRA = re.compile(r"\\(?:cup|cap|cdot|times|to|in|sim|cong)(?![A-Za-z])|[+=<>*/]|-\s")
-_ANOTHER_OPTION = re.compile(r"(?:^|[\s(,;])(?:[A-J]\s*[.):](?:\s|$)|\(\s*[A-J]\s*\)|(?:or|and)\s+\(?[A-J](?![A-Za-z]))|^[A-J]$")
+_ANOTHER_OPTION = re.compile(
+    r"(?:^|[\s(,;])(?:[A-J]\s*[.):](?:\s|$)|\(\s*[A-J]\s*\)|(?:or|and)\s+\(?[A-J](?![A-Za-z]))|^[A-J]$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ _SEPARATOR = re.compile(
     rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<cut>[,;]|\\\\|\\(?:lor|land|vee|wedge|cup)(?![A-Za-z])|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
     r"|(?<=\d)\s+(?=[\d.]))"
 )
-_MATRIX = re.compile(r"\\begin\{(?P<kind>[bpBvV]?matrix|array)\}(?:\{[lcr| ]*\})?(?P<inside>.*)\\end\{(?P=kind)\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{(?P<kind>[bpBvV]?matrix|array)\}(?P<inside>.*)\\end\{(?P=kind)\}", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 
 
@@ -35,6 +35,7 @@ class Matrix:
 def split_parts(text: str) -> list[str]:
     r"""The parts of a list or a choice: cut at commas, `or`, `and`, or a space between numbers, outside all brackets;
     `2 \pm 3` is two parts."""
+    text = without_outer_brackets(text)
     if not text:
         return []
     is_one = exact_number(text) is not None or r"\begin" in text or compound(text) is not None
@@ -63,7 +64,16 @@ def bracketed(text: str) -> Bracketed | None:
     brackets = {r"\langle\rangle": "()"}.get(start[0] + end[0], start[0] + end[0])
     if brackets not in ("()", "(]", "[)", "[]", r"\{\}"):
         return None
-    return Bracketed(brackets=brackets, elements=tuple(cut(text[start.end() : end.start()])))
+    inside = text[start.end() : end.start()].strip()
+    is_one = r"\begin" in inside or exact_number(inside) is not None
+    return Bracketed(brackets=brackets, elements=(inside,) if is_one else tuple(cut(inside)))
+
+
+def without_outer_brackets(text: str) -> str:
+    """`text` without round brackets around all of it, where they hold a single thing."""
+    while (found := bracketed(text)) and found.brackets == "()" and len(found.elements) == 1:
+        text = found.elements[0]
+    return text
 
 
 def matrix(text: str) -> Matrix | None:

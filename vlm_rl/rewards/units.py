@@ -54,7 +54,9 @@ _NO_NOUN = (  # words after a number that change its value
 _NOUN = re.compile(rf"(?P<number>[+-]?{UNSIGNED})\s+(?P<noun>[A-Za-z]{{3,20}}(?:\s[A-Za-z]{{3,20}})?)", re.ASCII)
 _COMPOUNDS = ({"day": 86400, "h": 3600, "min": 60, "s": 1}, {"mi": 63360, "yd": 36, "ft": 12, "in": 1}, {"lb": 16, "oz": 1},
               {"km": 100000, "m": 100, "cm": 1}, {"kg": 1000, "g": 1}, {"degree": 3600, "arcmin": 60, "arcsec": 1})  # fmt: skip
-_PIECE = re.compile(rf"\s*(?P<number>{UNSIGNED})\s*(?P<unit>\^\\circ|°|''|'|\"|{_NAME})(?![A-Za-z])\.?,?\s*(?:and\s+)?", re.ASCII)
+_PIECE = re.compile(
+    rf"\s*(?P<number>{UNSIGNED})\s*(?P<unit>\^\\circ|°|''|'|\"|{_NAME})(?![A-Za-z])\.?,?\s*(?:and\s+)?", re.ASCII
+)
 _OF_ANGLES = {r"^\circ": "degree", "°": "degree", "'": "arcmin", "''": "arcsec", '"': "arcsec"}
 
 
