@@ -49,7 +49,7 @@ PLAIN = [
     ("1234567", "1,234,567", C, "two separators"),
     ("1234", "12,34", W, "not a thousands separator: a list"),
     ("3.5", "3,5", W, "not a decimal comma: a list"),
-    ("20", "２０", U, "full-width digits are not read as a number"),
+    ("20", "２０", C, "full-width digits"),
     ("20", r"5 \times 4", C, "arithmetic goes to math-verify"),
     ("20", "--20", C, "arithmetic goes to math-verify"),
     ("20", "21", W, "one off"),

@@ -12,7 +12,7 @@ def check_rows(dataset: Dataset, *, scan: RowScan, judge: Judge, prompts: Length
     found = scan.check(dataset, prompts=prompts, judge=judge, needs_solutions=needs_solutions)
     for split in SPLITS:
         report(found.splits[split].problems, num_rows=found.splits[split].num_rows, split=split, on_bad_row=dataset.on_bad_row)
-    for sentence in found.overlap.sentences(dataset.name):
+    for sentence in (*found.overlap.sentences(dataset.name), *found.notices):
         print(sentence, flush=True)
     keep(dataset, found)
 

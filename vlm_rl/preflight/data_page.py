@@ -35,6 +35,7 @@ def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
             yield f"Problems of {split}:\n{listed(problems)}"
     yield from check.overlap.sentences(dataset.name)
     yield f"Answers: {check.num_golds} distinct, {check.num_unfit_golds} that the judge cannot work with."
+    yield from check.notices
     yield pictures_sentence(check, max_pixels=dataset.max_pixels)
     yield tokens_table(check, limit=dataset.max_prompt_tokens)
     yield from histograms(check.splits["train"])

@@ -8,7 +8,7 @@ from rich.console import Console
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.row import ImageSource
 from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.golds import unfit_golds
+from vlm_rl.preflight.golds import judged_golds
 from vlm_rl.preflight.overlap import Overlap, overlap
 from vlm_rl.preflight.pictures import DECODE, Looked, look_at, named
 from vlm_rl.preflight.rows import Lengths, Rules, SplitCheck, check_split, chunks
@@ -24,6 +24,7 @@ class DataCheck:
     num_golds: int  # distinct
     num_unfit_golds: int
     overlap: Overlap
+    notices: tuple[str, ...] = ()  # of golds that no usual answer reaches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class RowScan:
         with console.status(f"Looking at {len(images)} pictures"):
             looked = look_at(images, decode=self.decode, cache=cache)
         with console.status(f"Judging {len(golds)} answers against themselves"):
-            unfit = unfit_golds(golds, judge=judge, dataset=dataset.name, cache=cache)
+            judged = judged_golds(golds, judge=judge, dataset=dataset.name, cache=cache)
         with console.status("Measuring the prompts"):
             splits = {
                 split: check_split(
@@ -62,7 +63,7 @@ class RowScan:
                     num_checked=dataset.checked_rows,
                     rules=Rules(
                         looked=looked,
-                        unfit_golds=frozenset(unfit),
+                        unfit_golds=judged.unfit,
                         special_tokens=prompts.special_tokens,
                         prompts=prompts,
                         max_prompt_tokens=dataset.max_prompt_tokens,
@@ -73,7 +74,12 @@ class RowScan:
                 for split in SPLITS
             }
         return DataCheck(
-            splits=splits, looked=looked, num_golds=len(golds), num_unfit_golds=len(unfit), overlap=overlap(splits)
+            splits=splits,
+            looked=looked,
+            num_golds=len(golds),
+            num_unfit_golds=len(judged.unfit),
+            overlap=overlap(splits),
+            notices=tuple(judged.sentences(dataset.name)),
         )
 
 

@@ -1,6 +1,6 @@
 """Whether two expressions are worth the same: math-verify's parser, then exact constants and values at fixed points. Workers only.
 
-Two constants are equal if their difference vanishes in 40 digits *beside them*, so that 10^-20 is not 10^-21. Expressions
+Two constants are equal if their difference vanishes *beside them*, in 100 digits, so that 10^-20 is not 10^-21. Expressions
 with letters are equal if they are so at several points: a polynomial identity that holds there holds everywhere.
 """
 
@@ -13,8 +13,9 @@ from typing import Any
 from vlm_rl.rewards.exact_numbers import exact_number
 from vlm_rl.rewards.expressions import encoded
 
-DIGITS = 40
-CLOSE = 25  # digits that must agree
+DIGITS = 40  # of a value at a point
+CLOSE = 25  # digits in which two of them agree
+EXACT = 100  # digits in which two constants agree
 POINTS = 6  # half of them have positive values only
 DECIMALS, SIGNIFICANT = 6, 5  # what a decimal must agree in with an irrational number
 
@@ -66,7 +67,11 @@ def _same_expression(gold: str, answer: str) -> bool:
 
 
 def _same_constant(ours: Any, theirs: Any) -> bool:
-    return _is_nothing(_number(ours), _number(theirs))
+    values = [_number(side) for side in (ours, theirs)]
+    if not all(value.is_finite for value in values):
+        return bool(ours == theirs)
+    size, difference = max(map(abs, values)), abs((ours - theirs).evalf(DIGITS, maxn=4 * EXACT))
+    return bool(difference <= size * _sympy().Float(10) ** -EXACT)
 
 
 def _is_nothing(ours: Any, theirs: Any) -> bool:

@@ -67,7 +67,10 @@ class Answer:
 
 
 _ORDERED = re.compile(r"\s*\\ordered\s*\{(?P<list>.*)\}\s*", re.DOTALL)
-_TAGS = re.compile(r"</?\s*(?:answer|boxed|b|i|p|em|strong|span|br|sub|sup|latex|math)\s*/?>", re.IGNORECASE)
+_INTEGER = re.compile(r"\s*\$?(?P<number>-?\d{1,15})\$?\s*", re.ASCII)
+_MARKUP = re.compile(
+    r"^\s*\*\*|\*\*\s*$|^\s*#+\s|</?\s*(?:answer|boxed|b|i|p|em|strong|span|br|sub|sup|latex|math)\s*/?>", re.IGNORECASE
+)
 
 
 @lru_cache(maxsize=16384)
@@ -85,9 +88,12 @@ def read_answer(boxed: str | None, *, glued_units: bool = False) -> Answer:
 
 
 def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
+    if text and (match := _INTEGER.fullmatch(text)):  # most answers, in a hundredth of the time
+        number = Part(text=match["number"], name=None, unit=None, value=Fraction(int(match["number"])))
+        return Answer(parts=(number,), is_too_long=False, spelling=match["number"], is_ordered=is_ordered)
     if len(text or "") > 10 * MAX_LENGTH:  # not even normalised
         return Answer(parts=(), is_too_long=True)
-    spelling = normalise(_TAGS.sub(" ", text or "")) if text and not text.isspace() else ""
+    spelling = normalise(_MARKUP.sub(" ", text or "")) if text and not text.isspace() else ""
     if len(spelling) > MAX_LENGTH:
         return Answer(parts=(), is_too_long=True)
     parts = tuple(_read_part(part, glued=glued_units) for part in split_parts(spelling))

@@ -13,16 +13,20 @@ _GREEK = {chr(code): name for name, code in {
 }.items()}  # fmt: skip
 GREEK = frozenset(_GREEK.values()) | {"varphi", "vartheta", "varepsilon", "varrho", "varsigma", "Omega", "Upsilon", "ell"}
 _SIGNS = {
-    "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2012": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\u00a0": " ", "\u200b": "", "\ufeff": "",
-    "º": "°", "˚": "°", "∘": "°", "℃": "°C", "℉": "°F", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "•": r"\cdot ", "÷": "/",
+    "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2012": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\u00a0": " ",
+    "\u200b": "", "\ufeff": "",
+    "º": "°", "˚": "°", "∘": "°", "℃": "°C", "℉": "°F", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
+    "•": r"\cdot ", "÷": "/",
     "∕": "/", "⁄": "/", "±": r"\pm ", "∓": r"\mp ", "∠": r"\angle ", "∡": r"\angle ", "△": r"\triangle ", "∆": r"\triangle ", "≤": r"\le ",
-    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": "=", "≃": "=", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
-    "⊥": r"\perp ", "∥": r"\parallel ", "≅": r"\cong ", "∼": r"\sim ", "→": r"\to ", "⇒": r"\to ", "∶": ":", "：": ":", "′": "'", "’": "'", "‘": "'",
+    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": "=", "≃": "=", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
+    "∅": r"\emptyset ",
+    "⊥": r"\perp ", "∥": r"\parallel ", "≅": r"\cong ", "∼": r"\sim ", "→": r"\to ", "⇒": r"\to ", "∶": ":", "：": ":",
+    "′": "'", "’": "'", "‘": "'",
     "″": "''", "“": '"', "”": '"', "，": ",", "。": ".", "；": ";", "（": "(", "）": ")", "、": ",", "⊙": r"\odot ", "∈": r"\in ",
     "½": r" \frac{1}{2}", "¼": r" \frac{1}{4}", "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "⅛": r" \frac{1}{8}",
     "⅕": r" \frac{1}{5}", "⅖": r" \frac{2}{5}", "⅗": r" \frac{3}{5}", "⅘": r" \frac{4}{5}", "⅙": r" \frac{1}{6}", "⅚": r" \frac{5}{6}",
     "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}", "⅞": r" \frac{7}{8}", "£": "", "€": "", "¥": "", "￥": "",
-    **{letter: rf"\{name} " for letter, name in _GREEK.items()}, "ϕ": r"\phi ", "Ω": r"\Omega ", "Ω": r"\Omega ",
+    **{letter: rf"\{name} " for letter, name in _GREEK.items()}, "ϕ": r"\phi ", "Ω": r"\Omega ",
 }  # fmt: skip
 _TABLE = str.maketrans(_SIGNS)
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")

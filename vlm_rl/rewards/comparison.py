@@ -39,7 +39,7 @@ def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
 
 
 def says_the_same(gold: Answer, answer: Answer, *, equal: Equal) -> bool:
-    """Rules 3 to 9; both must be readable."""
+    """Rules 4 to 10; both must be readable."""
     if gold.spelling == answer.spelling:
         return True
     golds, answers = _as_many(gold.parts, answer.parts), _as_many(answer.parts, gold.parts)

@@ -29,7 +29,7 @@ _RECURRING = re.compile(rf"{_SIGN}(?P<digits>\d*\.\d*)\\(?:overline|dot|bar)\{{(
 _POWER = re.compile(
     rf"{_SIGN}(?P<base>\d{{1,3}})\s*\^\s*(?P<brace>\{{\s*)?(?P<exponent>[+-]?\d{{1,2}})(?(brace)\s*\}})", re.ASCII
 )
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def exact_number(text: str) -> Fraction | None:

@@ -5,24 +5,37 @@ these is text, and text is compared as text.
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from vlm_rl.rewards.characters import GREEK
 
-_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp frac sqrt binom pi cdot times infty lfloor rfloor lceil rceil".split()
+_FUNCTIONS = (
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp frac sqrt binom pi cdot times infty "
+    "lfloor rfloor lceil rceil"
+)
 _DECORATIONS = "vec hat bar overline overrightarrow overleftarrow widehat overarc tilde angle triangle dot ddot"
-_INDEX = r"(?:\s*_\s*(?:\{(?P<braced>[^{}]*)\}|(?P<index>\w)))?"
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return "|".join(sorted(words, key=len, reverse=True)) + "(?![A-Za-z])"
+
+
+def _index(name: str) -> str:
+    return rf"(?:\s*_\s*(?:\{{(?P<braced_{name}>[^{{}}]*)\}}|(?P<short_{name}>\w)))?"
+
+
 _TOKEN = re.compile(
-    rf"\\(?P<decoration>{'|'.join(_DECORATIONS.split())})(?![A-Za-z])\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z]+|\d)){_INDEX.replace('braced', 'braced2').replace('index', 'index2')}"
-    rf"|\\(?P<greek>{'|'.join(sorted(GREEK - {'pi'}, key=len, reverse=True))})(?![A-Za-z]){_INDEX.replace('braced', 'braced3').replace('index', 'index3')}(?P<primes3>'*)"
+    rf"\\(?P<decoration>{_any_of(_DECORATIONS.split())})\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z]+|\d)){_index('decorated')}"
+    rf"|\\(?P<greek>{_any_of(GREEK - {'pi'})}){_index('greek')}(?P<greek_primes>'*)"
     r"|\\log\s*_\s*(?:\{(?P<base>\d+|[a-z])\}|(?P<short_base>\w))"
-    rf"|\\(?P<function>{'|'.join(_FUNCTIONS)})(?![A-Za-z])"
-    rf"|(?P<letters>[A-Za-z]+){_INDEX}(?P<primes>'*)"
+    rf"|\\(?P<function>{_any_of(_FUNCTIONS.split())})"
+    rf"|(?P<letters>[A-Za-z]+){_index('letters')}(?P<primes>'*)"
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)"
     r"|(?P<sign>[-+*/^(){}\[\]|!\s])"
 )
 _PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that nobody reads as a word
-_NO_PRODUCTS = frozenset("no on in it is at as an am be by do go he if me my of or so to up us we".split())
+_NO_PRODUCTS = "no on in it is at as an am be by do go he if me my of or so to up us we"
 _ADJACENT_NUMBERS = re.compile(r"(?<=[\d.])\s+(?=[\d.])")
 
 
@@ -36,7 +49,8 @@ def encoded(text: str) -> str | None:
     """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
     if _is_word(text) or _ADJACENT_NUMBERS.search(text) or not _closes(text):
         return None
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for match in _TOKEN.finditer(text):
         if match.start() != at:
             return None
@@ -44,7 +58,7 @@ def encoded(text: str) -> str | None:
         if piece is None:
             return None
         needs_sign = (
-            piece[0] == "(" and pieces and re.search(r"[\d.]$|^s_", pieces[-1])
+            piece[0] == "(" and pieces and re.search(r"[\d.]$|^(?:s_|[a-z] $)", pieces[-1])
         )  # 3(2) is no mixed number, a(b) no function
         pieces.append(r"\cdot " * bool(needs_sign) + piece)
         at = match.end()
@@ -64,11 +78,16 @@ def _encoded(match: re.Match[str]) -> str | None:
         return rf"\{match['function']} "
     if match["decoration"]:
         inside = match["decorated"] if match["decorated"] is not None else match["bare"]
-        return _symbol(f"{match['decoration']}:{inside}_{match['braced2'] or match['index2'] or ''}")
+        return _symbol(f"{match['decoration']}:{inside}_{_index_of(match, 'decorated') or ''}")
     if match["greek"]:
-        return _symbol(f"\\{match['greek']}_{match['braced3'] or match['index3'] or ''}{match['primes3']}")
-    index = match["braced"] if match["braced"] is not None else match["index"]
-    return _of_letters(match["letters"], index=index, primes=match["primes"])
+        return _symbol(f"\\{match['greek']}_{_index_of(match, 'greek') or ''}{match['greek_primes']}")
+    return _of_letters(match["letters"], index=_index_of(match, "letters"), primes=match["primes"])
+
+
+def _index_of(match: re.Match[str], name: str) -> str | None:
+    braced: str | None = match[f"braced_{name}"]
+    short: str | None = match[f"short_{name}"]
+    return short if braced is None else braced
 
 
 def _of_letters(letters: str, *, index: str | None, primes: str) -> str | None:
@@ -82,7 +101,8 @@ def _of_letters(letters: str, *, index: str | None, primes: str) -> str | None:
 
 
 def _letter(name: str) -> str:
-    return f"{name} " if name in ("e", "i") else _symbol(name)
+    """A small letter as it is (a parser reads capitals as small ones); the two that mean more to it, d and f, as names."""
+    return f"{name} " if len(name) == 1 and name.islower() and name not in "df" else _symbol(name)
 
 
 def _symbol(name: str) -> str:
@@ -94,7 +114,7 @@ def _is_word(text: str) -> bool:
     r"""Letters alone that are no product: RSR, red, no. One letter is a name."""
     if not text.isalpha() or not text.isascii() or len(text) == 1:
         return False
-    return not _PRODUCTS.fullmatch(text) or text in _NO_PRODUCTS
+    return not _PRODUCTS.fullmatch(text) or text in _NO_PRODUCTS.split()
 
 
 def _closes(text: str) -> bool:

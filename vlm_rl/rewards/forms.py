@@ -47,7 +47,20 @@ _CLOCK = re.compile(
 )
 _DATE = re.compile(r"(?P<year>\d{4})\s*(?P<sign>[-/.])\s*(?P<month>\d{1,2})\s*(?P=sign)\s*(?P<day>\d{1,2})", re.ASCII)
 _SHORT_DATE = re.compile(r"(?P<a>\d{1,2})\s*(?P<sign>[-/.])\s*(?P<b>\d{1,2})\s*(?P=sign)\s*(?P<year>\d{4}|\d{2})", re.ASCII)
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _MONTH = "|".join(f"{month[:3]}(?:{month[3:]})?\\.?" if month[3:] else month for month in _MONTHS)
 _NAMED_DATE = re.compile(
     rf"(?:(?P<month>{_MONTH})\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?|(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month2>{_MONTH}))"
@@ -62,7 +75,10 @@ _BASE = re.compile(
     re.ASCII,
 )
 _BASES = {
-    word: number for number, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+    word: number
+    for number, word in enumerate(
+        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 2
+    )
 } | {"sixteen": 16}
 _PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\*|[xX])\s*{_FACTOR})+", re.ASCII)
 _LARGEST_BASE = 36

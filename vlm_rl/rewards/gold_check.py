@@ -1,15 +1,21 @@
-r"""Before training each gold is judged against itself and three near misses: no row may be unwinnable or free.
+r"""Before training each gold is judged against itself, three near misses, and the spellings in which a model would write it:
+no row may be unwinnable or free.
 
 The rows are named by their position in `golds`; turning positions into row ids and sentences is the caller's part.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from vlm_rl.rewards.answers import Part, read_gold
 from vlm_rl.rewards.boxed import has_box
+from vlm_rl.rewards.expressions import is_expression
 from vlm_rl.rewards.judge import Judge, Verdict
+from vlm_rl.rewards.options import option
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\d])", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,7 @@ class GoldCheck:
     unparsable: tuple[int, ...]  # nothing can be compared with it
     not_equal_to_itself: tuple[int, ...]  # a perfect answer would be wrong
     equal_to_a_near_miss: tuple[int, ...]  # a wrong answer would be right
+    not_reached: tuple[int, ...] = ()  # fit, but what a model would write is not right: the gold holds more than the answer
 
     @property
     def failing(self) -> tuple[int, ...]:
@@ -35,7 +42,12 @@ def check_golds(judge: Judge, golds: Sequence[str]) -> GoldCheck:
     misses = [(as_response(miss), gold) for gold in distinct if gold not in unparsable for miss in near_misses(gold)]
     verdicts = judge.judge([response for response, _ in misses], [gold for _, gold in misses])
     too_easy = {gold for (_, gold), verdict in zip(misses, verdicts, strict=True) if verdict is Verdict.CORRECT}
+    fit = [gold for gold in distinct if gold not in unparsable | unequal | too_easy]
+    usual = [(as_response(spelling), gold) for gold in fit for spelling in usual_spellings(gold)]
+    reached = judge.judge([response for response, _ in usual], [gold for _, gold in usual])
+    not_reached = {gold for (_, gold), verdict in zip(usual, reached, strict=True) if verdict is not Verdict.CORRECT}
     return GoldCheck(
+        not_reached=_positions(golds, not_reached),
         unparsable=_positions(golds, unparsable),
         not_equal_to_itself=_positions(golds, unequal),
         equal_to_a_near_miss=_positions(golds, too_easy),
@@ -49,6 +61,15 @@ def near_misses(gold: str) -> list[str]:
     return [", ".join([*kept, miss]) for miss in _near_misses_of(last)]
 
 
+def usual_spellings(gold: str) -> list[str]:
+    """How a model would write a fit `gold`: in dollars, and, where a single number stands among other things, that number."""
+    read = read_gold(gold)
+    text = read.spelling
+    numbers = _NUMBER.findall(text)
+    is_itself = len(read.parts) != 1 or option(text) is not None or _is_more_than_a_number(read.parts[0])
+    return [f"${text}$"] if is_itself or len(numbers) != 1 else [f"${text}$", numbers[0]]
+
+
 def as_response(answer: str) -> str:
     r"""The shortest response that gives this answer."""
     return answer if has_box(answer) else rf"\boxed{{{answer}}}"
@@ -57,9 +78,17 @@ def as_response(answer: str) -> str:
 def _near_misses_of(part: Part) -> list[str]:
     if part.value is not None:
         return [str(part.value + 1), str(part.value + Fraction(1, 100)), str(-part.value or 2)]
+    if part.form is not None:
+        numbers = re.findall(r"\d+", part.text)
+        return [re.sub(r"\d+", lambda match: str(int(match[0]) + 1), part.text), " - ".join(reversed(numbers)), *numbers[-1:]]
     if part.is_words:
         return [f"not {part.text}", f"{part.text} {part.text}", "0"]
     return [f"{part.text} + 1", rf"{part.text} + \frac{{1}}{{100}}", f"{part.text} - 1"]
+
+
+def _is_more_than_a_number(part: Part) -> bool:
+    r"""Whether its number is only a piece of it: 2x + 1, \sqrt{2}, a form of its own."""
+    return bool(part.form or part.relation or part.elements or (part.value is None and is_expression(part.text)))
 
 
 def _positions(golds: Sequence[str], chosen: set[str]) -> tuple[int, ...]:

@@ -1,28 +1,20 @@
 r"""The verifier: does a response's last `\boxed{}` say what the gold answer says? It never sees the question.
 
-How a verdict comes about, first rule that applies:
+The rules stand in docs/judge.md, each with examples; where each is in the code, in the order in which they apply:
 
-1. No `\boxed{}`, an empty one, or one that never closes: UNPARSABLE. The last of several counts. An empty gold equals
-   nothing.
-2. Both texts are normalised: spaces, `$`, `\left`, fonts, `\text{}`, `\dfrac`, Unicode signs, thousands separators
-   (`1,234`, `1{,}234`, `1\,234`), a final full stop. `3,5` is a list, never a decimal comma.
-3. **Names.** `x = 3`, `3 = x`, `BC = 2 + 1 = 3` and `2 + 1 = 3` are worth 3. Two names that differ are WRONG (gold `x
-   = 3`, answer `y = 3`). Any other equation equals an equation only.
-4. **Units, degrees, per cent.** A unit that only one side gives is ignored: gold `35` takes `35`, `35^\circ`, `35°`,
-   `35 degrees`, `35 cm`. Two units must be the same one; nothing is converted (`5 m` is not `500 cm`, `25 cm` is not
-   `25 cm^2`). `%` is a unit: `50%` equals `50`, and never `0.5`.
-5. **Lists and choices** (`3, 4`, `3 or 4`, `3 and 4`, `3 4`) equal a list of as many parts only, in any order; points,
-   intervals and sets with a comma equal only something with a comma. `\pm 3` is two numbers.
-6. **Plain numbers** (integers, decimals, `a/b`, `\frac`, mixed, `1.5 \times 10^3`) are compared exactly, as fractions,
-   in this process. There is no tolerance: `0.5` is `\frac{1}{2}`, `0.333` is not `\frac{1}{3}`, `3.14` is not
-   `3.14159`.
-7. **Words** (a run of four letters outside commands) are compared as text, without regard to case.
-8. More than 300 characters are WRONG. All else goes to math-verify in a worker process: `2\sqrt{3}` is `\sqrt{12}`; a
-   decimal equals an irrational number if it agrees when both are rounded to 6 decimals, so `1.414214` is `\sqrt{2}`
-   and `1.41` is not.
-9. What math-verify cannot read is UNPARSABLE. What takes more than `timeout_s` seconds of CPU (rounded up to whole
-   seconds, so that a busy machine changes nothing), more than 1 GiB, or kills its worker is TIMED_OUT: none of these
-   is ever right.
+1. The last box, too long, nothing to read: boxed.py, answers.py. No box and nothing readable are UNPARSABLE, too long is WRONG.
+2. One spelling for what looks the same: characters.py, latex.py.
+3. Options by letter: options.py.
+4. Names, equations and relations: names.py.
+5. Units, degrees, per cent: units.py. One that only one side gives is ignored; nothing is converted.
+6. Lists, points, sets, matrices: splitting.py.
+7. Ranges, dates, times, ratios, sequences, bases, products: forms.py.
+8. Plain numbers, exactly and in this process: exact_numbers.py.
+9. Algebra, in a worker process: expressions.py says what is algebra, algebra.py whether two are equal.
+10. All else is text: comparison.py, which also puts the rules in their order.
+
+Algebra that takes more than `timeout_s` seconds of CPU (rounded up to whole seconds, so that a busy machine changes
+nothing), more than 1 GiB, or kills its worker is TIMED_OUT: never right.
 """
 
 import enum
@@ -39,7 +31,7 @@ from vlm_rl.rewards.comparison import verdict
 from vlm_rl.rewards.expressions import is_expression
 from vlm_rl.rewards.judge_pool import WorkerPool
 
-RULES_VERSION: Final = "1"  # goes up with every change of a rule above
+RULES_VERSION: Final = "2"  # goes up with every change of a rule above
 JUDGE_VERSION: Final = f"{RULES_VERSION}-math_verify-{importlib.metadata.version('math-verify')}"
 CACHE_SIZE: Final = 65536  # verdicts, a few hundred bytes each
 
@@ -132,7 +124,7 @@ def _key(gold: str, answer: str | None) -> Key:
     return gold, answer or "", JUDGE_VERSION
 
 
-class _NeedsWorker(Exception):  # noqa: N818 - no error: only algebra can tell
+class _NeedsWorker(Exception):
     pass
 
 

@@ -4,22 +4,24 @@ Arguments are found by reading, never by looking one character back: `\frac { 20
 all become `\frac{20}{3}`, and braces that no command, power or index needs are left out. No mathematics here. One pass.
 """
 
+import contextlib
 import re
 
 from vlm_rl.rewards.characters import plain_characters
 
-DEEPEST = 50  # braces within braces; deeper texts are not read
+DEEPEST = 50  # commands and braces within others; deeper texts stay as they are
 
 _ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, **dict.fromkeys(("overline", "vec", "hat", "bar", "dot", "ddot", "widehat"), 1)}
 _ARGUMENTS |= dict.fromkeys(("overrightarrow", "overleftarrow", "overarc", "tilde", "underline", "pmod", "bmod"), 1)
 _SAME = {"dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "arrowvert": "vert"}
 _SAME |= {"leq": "le", "geq": "ge", "neq": "ne", "leqslant": "le", "geqslant": "ge", "measuredangle": "angle", "degree": "circ"}
 _SAME |= {"lvert": "vert", "rvert": "vert", "rightarrow": "to", "longrightarrow": "to", "Rightarrow": "to", "ast": "times"}
-_DROPPED = frozenset(
+_DROPPED = (
     "left right displaystyle textstyle scriptstyle limits nolimits boxed fbox big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr "
     "Biggl Biggr bigm middle text textbf textit textrm textnormal textsf texttt emph mathrm mathbf mathit mathsf mathtt "
-    "mathnormal mbox hbox operatorname bm boldsymbol rm bf it unit mathord mathbin mathop".split()
+    "mathnormal mbox hbox operatorname bm boldsymbol rm bf it unit mathord mathbin mathop"
 )
+_SAYS_NOTHING = frozenset(_DROPPED.split())
 _BECOMES = {
     "quad": " ",
     "qquad": " ",
@@ -82,21 +84,25 @@ def normalise(text: str) -> str:
     r"""`text` in the one spelling: sizes, fonts, `\text{}`, `$`, Unicode signs, thousands separators, final stop."""
     text = _SEPARATED_THOUSANDS.sub("", plain_characters(text))
     if "\\" in text or "{" in text or "}" in text or "^" in text or "_" in text:
-        tree = _tree(text)
-        text = text if tree is None else _write(tree)
+        with contextlib.suppress(_TooDeep):
+            text = _write(_tree(text))
     text = _NEEDLESS_SPACE.sub("", re.sub(r"\s", " ", text.replace("$", "").replace("~", " ")))
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     return text.lstrip(" ;:,").rstrip(" .;:,\\")
 
 
-def _tree(text: str) -> "list[object] | None":
-    """Tokens, and a list for each group in braces; braces without a partner stay text. None: too deep."""
+class _TooDeep(ValueError):
+    pass
+
+
+def _tree(text: str) -> "list[object]":
+    """Tokens, and a list for each group in braces; braces without a partner stay text."""
     levels: list[list[object]] = [[]]
     for match in _TOKEN.finditer(text):
         token = match[0]
         if token == "{":
             if len(levels) > DEEPEST:
-                return None
+                raise _TooDeep
             levels.append([])
         elif token == "}" and len(levels) > 1:
             group = levels.pop()
@@ -112,8 +118,8 @@ def _tree(text: str) -> "list[object] | None":
 class _Writer:
     """Reads nodes from left to right and takes for each command the arguments that it needs."""
 
-    def __init__(self, nodes: "list[object]") -> None:
-        self._nodes, self._at = nodes, 0
+    def __init__(self, nodes: "list[object]", *, depth: int) -> None:
+        self._nodes, self._at, self._depth = nodes, 0, depth
 
     def all(self) -> str:
         written: list[str] = []
@@ -127,7 +133,7 @@ class _Writer:
         node = self._nodes[self._at]
         self._at += 1
         if isinstance(node, list):
-            return f" {_write(node)} "
+            return f" {_write(node, depth=self._depth + 1)} "
         assert isinstance(node, str)
         if node in ("^", "_"):
             return self._script(node)
@@ -135,7 +141,7 @@ class _Writer:
 
     def _command(self, name: str) -> str:
         name = _SAME.get(name, name)
-        if name in _DROPPED:
+        if name in _SAYS_NOTHING:
             return self._dropped()
         if name in _BECOMES:
             return _BECOMES[name]
@@ -165,7 +171,14 @@ class _Writer:
     def _argument(self) -> str | None:
         """The next group, command or character; None at the end."""
         self._skip_spaces()
-        return None if self._peek() is None else self._one().strip()
+        if self._peek() is None:
+            return None
+        self._depth += 1  # \frac\frac\frac ...
+        if self._depth > DEEPEST:
+            raise _TooDeep
+        argument = self._one().strip()
+        self._depth -= 1
+        return argument
 
     def _optional(self) -> str:
         self._skip_spaces()
@@ -176,7 +189,7 @@ class _Writer:
         if end is None:
             return ""
         self._at += end + 1
-        return f"[{_write(nodes[1:end]).strip()}]"
+        return f"[{_write(nodes[1:end], depth=self._depth + 1).strip()}]"
 
     def _script(self, sign: str) -> str:
         """A power or an index; `10^-19` and `2^10` as they are meant."""
@@ -201,5 +214,7 @@ class _Writer:
         return digits
 
 
-def _write(nodes: "list[object]") -> str:
-    return _Writer(nodes).all()
+def _write(nodes: "list[object]", *, depth: int = 0) -> str:
+    if depth > DEEPEST:
+        raise _TooDeep
+    return _Writer(nodes, depth=depth).all()

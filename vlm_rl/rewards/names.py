@@ -12,7 +12,8 @@ from vlm_rl.rewards.units import split_unit
 _LETTER = rf"(?:[A-Za-z]|\\(?!pi\b)(?:{'|'.join(sorted(GREEK - {'pi'}, key=len, reverse=True))})(?![A-Za-z]))"
 _DECORATED = r"(?:m\s*)?(?:\\(?:angle|triangle|overline|widehat|overarc|overrightarrow|vec|hat|bar|mathbf|odot|square)\s*)*"
 _INDEX = r"(?:\s*_\s*(?:\{[^{}]*\}|\w))?"
-_NAME = rf"\|?\s*{_DECORATED}\{{?\s*(?:[A-Za-z][A-Za-z' ]{{0,39}}|{_LETTER}|[1-9])'*\s*\}}?{_INDEX}'*\s*\|?(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])?\s*\))?"
+_OF = r"(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])?\s*\))?"  # f(x)
+_NAME = rf"\|?\s*{_DECORATED}\{{?\s*(?:[A-Za-z][A-Za-z' ]{{0,39}}|{_LETTER}|[1-9])'*\s*\}}?{_INDEX}'*\s*\|?{_OF}"
 NAME = re.compile(rf"{_NAME}(?:\s*:\s*{_NAME}){{0,3}}")
 _TUPLE = re.compile(rf"\(\s*{_LETTER}{_INDEX}(?:\s*,\s*{_LETTER}{_INDEX})+\s*\)")
 _POINT = re.compile(r"(?P<name>[A-Z]'?)\s*(?P<value>\([^()]*,[^()]*\))")
@@ -22,7 +23,7 @@ _LETTERS = re.compile(rf"(?<![\\A-Za-z]){_LETTER}|{_LETTER}")
 _FUNCTIONS = re.compile(
     r"\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|frac|sqrt|pi|times|cdot|circ|binom|pm)(?![A-Za-z])"
 )
-_VARIABLE = re.compile(rf"[A-Za-z]{_INDEX}'*(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])?\s*\))?")
+_VARIABLE = re.compile(rf"[A-Za-z]{_INDEX}'*{_OF}")
 _DEGREES = re.compile(r"\s*(?:\^\s*\\circ(?![A-Za-z])|\\circ(?![A-Za-z])|°)")
 _TRIGONOMETRIC = re.compile(
     rf"(?P<function>\\(?:sin|cos|tan|cot|sec|csc))(?P<power>\^\d)?\s*(?P<open>\()?\s*(?P<angle>\d+(?:\.\d+)?){_DEGREES.pattern}(?(open)\s*\))",

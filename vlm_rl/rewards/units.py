@@ -14,26 +14,31 @@ _NAMES: dict[str, str] = {
     "mm": "mm|millimet(?:er|re)s?", "cm": "cm|cms|centimet(?:er|re)s?", "dm": "dm|decimet(?:er|re)s?", "m": "m|met(?:er|re)s?",
     "km": "km|kms|kilomet(?:er|re)s?", "nm": "nm|nanomet(?:er|re)s?", "um": r"um|\\mu\s*m|microns?|micromet(?:er|re)s?",
     "in": "in|inch|inches", "ft": "ft|foot|feet", "yd": "yd|yards?", "mi": "mi|miles?", "mph": "mph", "kph": "kph|kmh",
-    "mg": "mg|milligrams?", "g": "g|grams?|gm", "kg": "kgs?|kilograms?|kilos?", "t": "tons?|tonnes?", "lb": "lbs?|pounds?", "oz": "oz|ounces?",
+    "mg": "mg|milligrams?", "g": "g|grams?|gm", "kg": "kgs?|kilograms?|kilos?", "t": "tons?|tonnes?", "lb": "lbs?|pounds?",
+    "oz": "oz|ounces?",
     "ms": "ms|milliseconds?", "s": "s|secs?|seconds?", "min": "mins?|minutes?", "h": "h|hrs?|hours?", "day": "days?", "week": "weeks?",
     "month": "months?", "year": "years?|yrs?", "L": "L|l|lit(?:er|re)s?", "mL": "ml|mL|millilit(?:er|re)s?", "gal": "gal|gallons?",
     "qt": "qt|quarts?", "ha": "ha|hectares?", "acre": "acres?", "dollar": "dollars?|USD", "cent": "cents?", "euro": "euros?|EUR",
-    "rad": "rad|radians?", "N": "N|newtons?", "J": "J|joules?", "kJ": "kJ|kilojoules?", "W": "W|watts?", "kW": "kW|kilowatts?", "kWh": "kWh",
-    "V": "V|volts?", "mV": "mV", "A": "A|amps?|amperes?", "mA": "mA", "ohm": r"\\Omega|ohms?", "kohm": r"k\s*\\Omega", "Pa": "Pa|pascals?", "kPa": "kPa",
+    "rad": "rad|radians?", "N": "N|newtons?", "J": "J|joules?", "kJ": "kJ|kilojoules?", "W": "W|watts?",
+    "kW": "kW|kilowatts?", "kWh": "kWh",
+    "V": "V|volts?", "mV": "mV", "A": "A|amps?|amperes?", "mA": "mA", "ohm": r"\\Omega|ohms?", "kohm": r"k\s*\\Omega",
+    "Pa": "Pa|pascals?", "kPa": "kPa",
     "MPa": "MPa", "atm": "atm", "Hz": "Hz|hertz", "kHz": "kHz", "MHz": "MHz", "K": "K|kelvins?", "mol": "mol|moles?", "T": "T|teslas?",
-    "eV": "eV", "MeV": "MeV", "cal": "cal|calories?", "kcal": "kcal", "dB": "dB", "C": r"C|(?:\^\s*\\circ\s*|°\s*)C|degrees?\s+Celsius|celsius",
+    "eV": "eV", "MeV": "MeV", "cal": "cal|calories?", "kcal": "kcal", "dB": "dB",
+    "C": r"C|(?:\^\s*\\circ\s*|°\s*)C|degrees?\s+Celsius|celsius",
     "F": r"(?:\^\s*\\circ\s*|°\s*)F|degrees?\s+Fahrenheit|fahrenheit", "coulomb": "coulombs?",
     "": "(?:square |cubic )?units?",  # "5 units" names no unit
 }  # fmt: skip
 _NAME = "|".join(f"(?:{names})" for names in _NAMES.values())
-_TERM = rf"(?:(?:sq\.?|square|cubic|cu\.?)\s*)?(?:{_NAME})\.?(?:\s*\^\s*(?:-?[123]|\{{\s*-?[123]\s*\}})|\s+squared|\s+cubed|(?<=[a-z])[23])?"
+_POWER = r"(?:\s*\^\s*(?:-?[123]|\{\s*-?[123]\s*\})|\s+squared|\s+cubed|(?<=[a-z])[23])?"
+_TERM = rf"(?:(?:sq\.?|square|cubic|cu\.?)\s*)?(?:{_NAME})\.?{_POWER}"
 _AFTER_VALUE = (
     r"(?:(?<=[\d)}!])(?=[A-Za-z]{2}|\s|°|\^)"  # a digit or a closed bracket, then a space or two letters: 5 m, 5cm, not 5m
     r"|(?<=\\pi)(?=\s)"
     r"|(?<![A-Za-z\\][A-Za-z])(?<=[A-Za-z])(?=\s+[a-z]))"  # one letter, then a space: x cm
 )
 _UNIT = re.compile(rf"{_AFTER_VALUE}\s*(?P<unit>{_TERM}(?:\s*(?:/|per\b|\\cdot|\*|(?<=[A-Za-z])\s)\s*{_TERM}){{0,2}})$")
-_GLUED = re.compile(rf"(?P<number>[+-]?(?:\d{{2,}}(?:\.\d*)?|\d*\.\d+))(?P<unit>[mgshLNVWJAK](?:\^[23])?)", re.ASCII)
+_GLUED = re.compile(r"(?P<number>[+-]?(?:\d{2,}(?:\.\d*)?|\d*\.\d+))(?P<unit>[mgshLNVWJAK](?:\^[23])?)", re.ASCII)
 _SIGNS = (
     (re.compile(r"\s*(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\circ|°|(?<![A-Za-z])deg(?:rees?)?\.?)$"), "degree"),
     (re.compile(r"\s*(?:\\?%|(?<![A-Za-z])per\s?cent)$"), "percent"),
@@ -47,8 +52,9 @@ _LONGEST = 60  # characters: no unit is longer, so a long answer costs no search
 
 _NO_NOUN = (  # words after a number that change its value
     "hundred thousand million billion trillion dozen half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
-    "seventh seventhe eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths times squared cubed plus minus over "
-    "less more fewer than out of in or and to am pm by mod modulo base factorial percent point points score pair pairs per is are only not "
+    "seventh eighth eighths ninth ninths tenth tenths "
+    "hundredth hundredths thousandth thousandths times squared cubed plus minus "
+    "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point points score pair pairs per is are only not "
     "about approximately greater before after past below above minus negative positive multiplied divided root roots power noon"
 )
 _NOUN = re.compile(rf"(?P<number>[+-]?{UNSIGNED})\s+(?P<noun>[A-Za-z]{{3,20}}(?:\s[A-Za-z]{{3,20}})?)", re.ASCII)
