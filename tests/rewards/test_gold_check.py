@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_rl.rewards.gold_check import GoldCheck, check_golds, near_misses
+from vlm_rl.rewards.gold_check import GoldCheck, check_golds, near_misses, usual_spellings
 from vlm_rl.rewards.judge import Judge, Verdict
 
 FIT = ["20", r"\boxed{20}", "$20$", "0", "-3.5", "1,234", r"\frac{1}{2}", r"35^\circ", "50%", "x=3", "12 cm", "3, 4"]
@@ -50,3 +50,52 @@ def test_a_judge_that_says_no_to_everything_is_found_out() -> None:
 )
 def test_near_misses_by_hand(gold: str, misses: list[str]) -> None:
     assert near_misses(gold) == misses
+
+
+REACHED = [
+    "34m",
+    "5 N",
+    "25°C",
+    "<answer> 3 </answer>",
+    "25pi",
+    "12 apples",
+    "3:15",
+    "A. 35",
+    "2x+1",
+    "34 km/hr",
+    "#### 34",
+    "**34**",
+    "10-20",
+]
+NOT_REACHED = [
+    "The answer is 34",
+    "34 m (east)",
+    "Answer: 34",
+    "only 5",
+    "12 hundred",
+    "about 34",
+    "34'",
+    "Rs. 34",
+    "34 of them",
+    "x is 34",
+]
+
+
+def test_golds_that_hold_more_than_the_answer_are_named_and_can_be_trained_on(judge: Judge) -> None:
+    """Each equals itself; a model that boxes the number alone would never be right."""
+    check = check_golds(judge, [*REACHED, *NOT_REACHED])
+    assert check.failing == ()
+    assert check.not_reached == tuple(range(len(REACHED), len(REACHED) + len(NOT_REACHED)))
+
+
+def test_a_gold_is_tried_as_a_model_would_write_it() -> None:
+    assert usual_spellings("The answer is 34") == ["$The answer is 34$", "34"]
+    assert usual_spellings("34 cm") == ["$34 cm$", "34"]
+    assert usual_spellings(r"2\sqrt{3}") == [r"$2\sqrt{3}$"]  # 2 is a piece of it
+
+
+@pytest.mark.parametrize("gold", ["10-20", "4:30", "2021-05-03", "1011_2", r"4 \times 8 \times 12", "2-5-3-1-4"])
+def test_near_misses_of_a_form_change_each_number(judge: Judge, gold: str) -> None:
+    """Plus 1 on both ends of a range has the same difference, and of a time the same hour."""
+    assert len(near_misses(gold)) == 3
+    assert check_golds(judge, [gold]).failing == ()

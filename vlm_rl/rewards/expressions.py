@@ -47,7 +47,7 @@ def is_expression(text: str) -> bool:
 @lru_cache(maxsize=16384)
 def encoded(text: str) -> str | None:
     """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
-    if _is_word(text) or _ADJACENT_NUMBERS.search(text) or not _closes(text):
+    if any(map(_is_word, text.split())) or _ADJACENT_NUMBERS.search(text) or not _closes(text):
         return None
     pieces: list[str] = []
     at = 0

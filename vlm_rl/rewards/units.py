@@ -52,9 +52,9 @@ _LONGEST = 60  # characters: no unit is longer, so a long answer costs no search
 
 _NO_NOUN = (  # words after a number that change its value
     "hundred thousand million billion trillion dozen half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
-    "seventh eighth eighths ninth ninths tenth tenths "
-    "hundredth hundredths thousandth thousandths times squared cubed plus minus "
-    "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point points score pair pairs per is are only not "
+    "seventh eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths times squared cubed plus minus "
+    "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point points score pair pairs per "
+    "is are only not "
     "about approximately greater before after past below above minus negative positive multiplied divided root roots power noon"
 )
 _NOUN = re.compile(rf"(?P<number>[+-]?{UNSIGNED})\s+(?P<noun>[A-Za-z]{{3,20}}(?:\s[A-Za-z]{{3,20}})?)", re.ASCII)
