@@ -47,7 +47,8 @@ def is_expression(text: str) -> bool:
 @lru_cache(maxsize=16384)
 def encoded(text: str) -> str | None:
     """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
-    if any(map(_is_word, text.split())) or _ADJACENT_NUMBERS.search(text) or not _closes(text):
+    is_prose = _is_word(text) or any(word.islower() and _is_word(word) for word in text.split())
+    if is_prose or _ADJACENT_NUMBERS.search(text) or not _closes(text):
         return None
     pieces: list[str] = []
     at = 0
@@ -107,7 +108,7 @@ def _letter(name: str) -> str:
 
 def _symbol(name: str) -> str:
     """A symbol of algebra for a name: s with an index made of its characters."""
-    return "s_{" + "1" + "".join(f"{ord(character) % 1000:03d}" for character in re.sub(r"\s", "", name)) + "} "
+    return f"s_{{{int.from_bytes(re.sub(r'\s', '', name).encode(), 'big')}}} "
 
 
 def _is_word(text: str) -> bool:
