@@ -108,7 +108,8 @@ def _letter(name: str) -> str:
 
 def _symbol(name: str) -> str:
     """A symbol of algebra for a name: s with an index made of its characters."""
-    return f"s_{{{int.from_bytes(re.sub(r'\s', '', name).encode(), 'big')}}} "
+    said = "".join(name.split()).encode()
+    return f"s_{{{int.from_bytes(said, 'big')}}} "
 
 
 def _is_word(text: str) -> bool:
