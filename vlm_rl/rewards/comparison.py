@@ -5,6 +5,7 @@ In this process `equal` cannot tell and raises; in a worker it asks algebra.py. 
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from vlm_rl.rewards.answers import Answer, Part, read_answer, read_gold
 from vlm_rl.rewards.expressions import is_expression
@@ -62,10 +63,7 @@ def _as_many(parts: tuple[Part, ...], others: tuple[Part, ...]) -> tuple[Part, .
     names, elements = parts[0].name.strip("()").split(","), parts[0].elements
     if len(names) != len(elements):
         return parts
-    return tuple(
-        Part(**{**{key: getattr(element, key) for key in element.__dataclass_fields__}, "name": name})
-        for name, element in zip(names, elements, strict=True)
-    )
+    return tuple(replace(element, name=name) for name, element in zip(names, elements, strict=True))
 
 
 def _is_arrangement(parts: Sequence[Part]) -> bool:
