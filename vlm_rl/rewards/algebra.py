@@ -13,9 +13,9 @@ from typing import Any
 from vlm_rl.rewards.exact_numbers import exact_number
 from vlm_rl.rewards.expressions import encoded
 
-DIGITS = 40  # of a value at a point
-CLOSE = 25  # digits in which two of them agree
-EXACT = 100  # digits in which two constants agree
+DIGITS = 40  # of a value
+EXACT = 100  # digits in which two irrational values agree
+LARGEST = 100_000  # bits: larger numbers equal only what is written alike
 POINTS = 6  # half of them have positive values only
 DECIMALS, SIGNIFICANT = 6, 5  # what a decimal must agree in with an irrational number
 
@@ -62,29 +62,29 @@ def _same_expression(gold: str, answer: str) -> bool:
     if ours == theirs:
         return True
     if not ours.free_symbols and not theirs.free_symbols:
-        return _same_constant(ours, theirs) or _rounds_to(gold, theirs) or _rounds_to(answer, ours)
+        return _same_value(ours, theirs) or _rounds_to(gold, theirs) or _rounds_to(answer, ours)
     return _same_everywhere(ours, theirs)
 
 
-def _same_constant(ours: Any, theirs: Any) -> bool:
+def _same_value(ours: Any, theirs: Any) -> bool:
+    """Whether two numbers are equal: exactly where both are rational, else if their difference vanishes beside them."""
     values = [_number(side) for side in (ours, theirs)]
-    if not all(value.is_finite for value in values):
-        return bool(ours == theirs)
-    size, difference = max(map(abs, values)), abs((ours - theirs).evalf(DIGITS, maxn=4 * EXACT))
-    return bool(difference <= size * _sympy().Float(10) ** -EXACT)
+    if not all(value.is_number and value.is_finite and _is_moderate(value) for value in values):
+        return False  # 3!!!! has more digits than anything that is compared
+    difference = (ours - theirs).doit() if ours.is_rational and theirs.is_rational else ours - theirs
+    if difference.is_Rational:
+        return bool(difference == 0)
+    size = max(map(abs, values))
+    return bool(size == 0 or abs(difference.evalf(DIGITS, maxn=4 * EXACT)) <= size * _sympy().Float(10) ** -EXACT)
 
 
-def _is_nothing(ours: Any, theirs: Any) -> bool:
-    """Whether the difference vanishes beside the larger of the two."""
-    sympy = _sympy()
-    if not (ours.is_finite and theirs.is_finite):
-        return bool(ours == theirs) and ours is not sympy.nan
-    size = max(abs(ours), abs(theirs))
-    return bool(size == 0 or abs(ours - theirs) <= size * sympy.Float(10) ** -CLOSE)
+def _is_moderate(value: Any) -> bool:
+    """Whether a number has at most LARGEST bits before and after its point."""
+    return all(abs(part.as_base_exp()[0]._mpf_[2]) < LARGEST for part in value.as_real_imag() if part.is_Float)
 
 
 def _number(expression: Any) -> Any:
-    return expression.evalf(DIGITS, maxn=400)
+    return expression.evalf(DIGITS, maxn=4 * EXACT)
 
 
 def _rounds_to(decimal: str, exact: Any) -> bool:
@@ -101,45 +101,33 @@ def _rounds_to(decimal: str, exact: Any) -> bool:
 
 
 def _same_everywhere(ours: Any, theirs: Any) -> bool:
-    compared = 0
-    for point in range(POINTS):
-        pair = [_at(side, point) for side in (ours, theirs)]
-        if any(value is None for value in pair):
-            continue
-        if not _is_nothing(*pair):
-            return False
-        compared += 1
-    return compared > 1
+    """At all points where both have a value; at two of them at least."""
+    pairs = [(_at(ours, point), _at(theirs, point)) for point in range(POINTS)]
+    known = [(gold, answer) for gold, answer in pairs if gold is not None and answer is not None]
+    return len(known) > 1 and all(_same_value(gold, answer) for gold, answer in known)
 
 
 def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> bool:
     """Whether the differences of both sides are proportional; of an inequality by a positive factor."""
     gold, answer = ours[0] - ours[1], theirs[0] - theirs[1]
-    if gold.free_symbols != answer.free_symbols and {s.name for s in gold.free_symbols} != {
-        s.name for s in answer.free_symbols
-    }:
+    if {symbol.name for symbol in gold.free_symbols} != {symbol.name for symbol in answer.free_symbols}:
         return False
-    factors = []
-    for point in range(POINTS):
-        values = [_at(side, point) for side in (gold, answer)]
-        if values[0] is None or values[1] is None:
-            continue
-        if values[0] == 0 or values[1] == 0:
-            return False
-        factors.append(values[0] / values[1])
-    if len(factors) < 2 or not all(_is_nothing(factor, factors[0]) for factor in factors):
+    pairs = [(_at(gold, point), _at(answer, point)) for point in range(POINTS)]
+    known = [pair for pair in pairs if None not in pair]
+    if len(known) < 2 or any(value == 0 for pair in known for value in pair):
         return False
-    return sign in ("=", r"\ne") or bool(factors[0] > 0)
+    factors = [gold_value / answer_value for gold_value, answer_value in known]
+    is_positive = sign in ("=", r"\ne") or _number(factors[0]) > 0
+    return bool(is_positive) and all(_same_value(factor, factors[0]) for factor in factors[1:])
 
 
 def _at(expression: Any, point: int) -> Any:
-    """Its value where each letter has a value of its own; None where it has none that is real or the letter i is used."""
-    values = {symbol: _value(symbol.name, point) for symbol in expression.free_symbols}
-    number = expression.subs(values).evalf(DIGITS, maxn=400)
-    is_number = number.is_number and number.is_finite
-    if not is_number:
+    """What it is where each letter has a value of its own; None where that is no real number and the letter i is not used."""
+    there = expression.subs({symbol: _value(symbol.name, point) for symbol in expression.free_symbols})
+    number = _number(there)
+    if not (number.is_number and number.is_finite):
         return None
-    return number if number.is_real or "i" in {symbol.name for symbol in expression.free_symbols} else None
+    return there if number.is_real or "i" in {symbol.name for symbol in expression.free_symbols} else None
 
 
 def _value(name: str, point: int) -> Any:

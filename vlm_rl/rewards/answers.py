@@ -4,6 +4,7 @@ Pure text, no mathematics beyond plain numbers; the rules are in judge.py's docs
 nothing longer than MAX_LENGTH is read, so no text can make this slow.
 """
 
+import html
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,7 +12,7 @@ from functools import lru_cache
 
 from vlm_rl.rewards.boxed import has_box, last_boxed
 from vlm_rl.rewards.exact_numbers import exact_number
-from vlm_rl.rewards.forms import Form, form_of
+from vlm_rl.rewards.forms import Form, form_of, moment
 from vlm_rl.rewards.latex import normalise
 from vlm_rl.rewards.names import Named, in_radians, named, without_degrees
 from vlm_rl.rewards.splitting import bracketed, matrix, split_parts, without_outer_brackets
@@ -93,13 +94,19 @@ def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
         return Answer(parts=(number,), is_too_long=False, spelling=match["number"], is_ordered=is_ordered)
     if len(text or "") > 10 * MAX_LENGTH:  # not even normalised
         return Answer(parts=(), is_too_long=True)
-    spelling = normalise(_MARKUP.sub(" ", text or "")) if text and not text.isspace() else ""
+    spelling = normalise(_MARKUP.sub(" ", _of_html(text or ""))) if text and not text.isspace() else ""
     if len(spelling) > MAX_LENGTH:
         return Answer(parts=(), is_too_long=True)
     parts = tuple(_read_part(part, glued=glued_units) for part in split_parts(spelling))
-    if len(parts) == 1 and parts[0].brackets == r"\{\}" and not parts[0].name:
+    if len(parts) == 1 and parts[0].brackets == r"\{\}":
         parts = parts[0].elements  # a set is a list
     return Answer(parts=parts, is_too_long=False, spelling=spelling, is_ordered=is_ordered)
+
+
+def _of_html(text: str) -> str:
+    if "<su" in text:
+        text = re.sub(r"<(su[pb])>(.*?)</\1>", lambda match: f"{'^' if match[1] == 'sup' else '_'}{{{match[2]}}}", text)
+    return html.unescape(text) if "&" in text and ";" in text else text
 
 
 def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
@@ -109,13 +116,16 @@ def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
     content = _of_brackets(pair, glued=glued, depth=depth) if depth < 5 else None
     if content is not None:
         return content
+    if (when := moment(pair.value)) is not None:
+        return Part(text=pair.value, name=pair.name, unit=None, value=None, form=when)
     if (both := compound(pair.value)) is not None:
         return Part(text=pair.value, name=pair.name, unit=both[1], value=both[0])
     core, unit = split_unit(pair.value, glued=glued)
-    form = None if exact_number(core) is not None else form_of(core.strip())
+    form = None if exact_number(core) is not None else form_of(core.strip(), unit=unit)
     if form and form.kind == "ratio of expressions" and len(form.says) == 2:
         core, form = rf"\frac{{{form.says[0]}}}{{{form.says[1]}}}", None
-    core = without_degrees(core).rstrip(" .").lstrip()
+    core = without_degrees(core).strip()
+    core = core if core.endswith("...") else core.rstrip(" .")
     value = exact_number(core)
     return Part(text=core, name=pair.name, unit=unit, value=value, form=form, is_definition=pair.is_definition)
 
@@ -131,7 +141,7 @@ def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
     if found is None:
         return None
     elements = tuple(_read_part(element, glued=glued, depth=depth + 1) for element in found.elements)
-    if len(elements) > 1 or found.brackets == "[]":
+    if len(elements) > 1 or (found.brackets == "[]" and elements and not elements[0].brackets.startswith("matrix")):
         return Part(text=core, name=pair.name, unit=unit, value=None, brackets=found.brackets, elements=elements)
     if len(elements) == 1 and not elements[0].relation:
         (inner,) = elements
@@ -152,8 +162,7 @@ def _plain(text: str, *, relation: tuple[str, ...]) -> Part:
 
 def _says_something(text: str) -> bool:
     if not re.search(r"[^\W_]", text):
-        return False
+        return text == "..."
+    text = re.sub(r"^[A-Za-z]\)", "", text)  # an option
     balance = text.count("(") + text.count("[") - text.count(")") - text.count("]")
-    return text.count("{") == text.count("}") and (
-        balance == 0 or bool(_WORDS.search(text) or re.fullmatch(r"\w{1,2}\)", text))
-    )
+    return text.count("{") == text.count("}") and (balance == 0 or bool(_WORDS.search(text)))

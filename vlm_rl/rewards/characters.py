@@ -25,10 +25,21 @@ _SIGNS = {
     "″": "''", "“": '"', "”": '"', "，": ",", "。": ".", "；": ";", "（": "(", "）": ")", "、": ",", "⊙": r"\odot ", "∈": r"\in ",
     "½": r" \frac{1}{2}", "¼": r" \frac{1}{4}", "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "⅛": r" \frac{1}{8}",
     "⅕": r" \frac{1}{5}", "⅖": r" \frac{2}{5}", "⅗": r" \frac{3}{5}", "⅘": r" \frac{4}{5}", "⅙": r" \frac{1}{6}", "⅚": r" \frac{5}{6}",
-    "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}", "⅞": r" \frac{7}{8}", "£": "", "€": "", "¥": "", "￥": "",
+    "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}", "⅞": r" \frac{7}{8}", "¢": " cents", "∽": r"\sim ", "厘米": " cm", "毫米": " mm",
+    "千米": " km", "米": " m", "千克": " kg", "度": "°",
     **{letter: rf"\{name} " for letter, name in _GREEK.items()}, "ϕ": r"\phi ", "Ω": r"\Omega ",
 }  # fmt: skip
-_TABLE = str.maketrans(_SIGNS)
+_TABLE = str.maketrans({sign: said for sign, said in _SIGNS.items() if len(sign) == 1})
+_LONGER = [(sign, said) for sign, said in _SIGNS.items() if len(sign) > 1]
+_CHINESE_LIST = re.compile(r"或者?|和|及|与")
+_COUNTER = re.compile(r"(?<=\d)\s*[个只条人次本张种段]$")
+_CIRCLED = re.compile("[\u2460-\u2473]")
+_CURRENCIES = {"$": "dollars", "£": "gbp", "€": "euros", "¥": "yen", "￥": "yen"}
+_CURRENCY = re.compile(r"(?:\\(?P<dollar>\$)|(?P<sign>[£€¥￥])|^\s*(?P<lone>\$)(?!.*\$))\s*(?P<amount>-?\d[\d.,]*\d|\d)")
+_PREFIX = re.compile(
+    r"^\s*(?:about|approximately|approx\.?|roughly|around)\s+(?=[-\d\\$])|(?P<minus>^\s*(?:minus|negative)\s+(?=\d))",
+    re.IGNORECASE,
+)
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
 _LOST_BACKSLASH = (  # \f of \frac read as a form feed, \t of \times as a tab, ...
     (re.compile(r"\x0c(?=rac|box|orall)"), r"\\f"),
@@ -40,7 +51,8 @@ _LOST_BACKSLASH = (  # \f of \frac read as a form feed, \t of \times as a tab, .
     (re.compile(r"\x0b(?=ec|ert|arphi|ee\b)"), r"\\v"),
 )
 _COMMANDS_AS_WORDS = re.compile(
-    r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|log|ln|alpha|beta|gamma|theta|infty|sqrt)(?![A-Za-z])(?!\s*=\s*\w{4})"
+    r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|alpha|beta|gamma|theta|infty|sqrt|angle(?=\s+[A-Z])|triangle(?=\s+[A-Z]))"
+    r"(?![A-Za-z])"
 )
 
 
@@ -48,7 +60,15 @@ def plain_characters(text: str) -> str:
     """`text` with one character for each sign; what is not ASCII and stands in no table by its compatibility form (NFKC)."""
     for pattern, replacement in _LOST_BACKSLASH:
         text = pattern.sub(replacement, text)
+    text = _CURRENCY.sub(
+        lambda match: f"{match['amount']} {_CURRENCIES[match['dollar'] or match['sign'] or match['lone']]}", text
+    )
+    text = _PREFIX.sub(lambda match: "-" if match["minus"] else "", text)
+    text = re.sub(r"(?<=\d)\s*[~\uff5e]\s*(?=\d)", "-", text)
     if not text.isascii():
+        for sign, said in _LONGER:
+            text = text.replace(sign, said)
+        text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x245F}),", _COUNTER.sub("", _CHINESE_LIST.sub(" or ", text)))
         text = _ROOT.sub(_root, text)
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(_SUPERSCRIPTS)}}}", text)
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+", lambda match: f"_{{{match[0].translate(_SUBSCRIPTS)}}}", text)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vlm_rl.rewards.answers import Answer, Part, read_answer, read_gold
-from vlm_rl.rewards.expressions import is_expression
+from vlm_rl.rewards.expressions import SHORT_WORDS, is_expression
+from vlm_rl.rewards.names import may_stand_alone
 from vlm_rl.rewards.options import option
 
 Equal = Callable[[Sequence[str], Sequence[str]], bool]  # expressions, or relations as members and signs in turn
@@ -27,9 +28,9 @@ def verdict(gold: str, answer: str | None, *, equal: Equal) -> str:
 
 def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
     """Whether both name one option, with the same text where both give one; or the answer says the text of the gold's."""
-    ours = option(gold.spelling)
+    ours = option(gold.spelling, is_gold=True)
     if ours is None:
-        return False
+        return _chooses_several(gold, answer)
     theirs = option(answer.spelling)
     text = None if ours.text is None else read_gold(ours.text)
     if theirs is None:
@@ -37,6 +38,14 @@ def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
     if ours.letter != theirs.letter or text is None or theirs.text is None:
         return ours.letter == theirs.letter
     return says_the_same(text, read_answer(theirs.text), equal=equal)
+
+
+def _chooses_several(gold: Answer, answer: Answer) -> bool:
+    """`ABD` and `A, B, D` choose the same options: letters that rise, so that AB may be a choice and BA is none."""
+    one, several = sorted((gold, answer), key=lambda side: len(side.parts))
+    letters = one.spelling
+    is_choice = len(one.parts) == 1 and re.fullmatch("[A-H]{2,6}", letters) and list(letters) == sorted(set(letters))
+    return bool(is_choice) and sorted(part.text for part in several.parts) == list(letters)
 
 
 def says_the_same(gold: Answer, answer: Answer, *, equal: Equal) -> bool:
@@ -50,6 +59,9 @@ def says_the_same(gold: Answer, answer: Answer, *, equal: Equal) -> bool:
         return _same(golds[0], answers[0], equal)
     if gold.is_ordered or _is_arrangement(golds):
         return _all_same(golds, answers, equal)
+    names = [{part.name for part in side} - {None} for side in (golds, answers)]
+    if all(names) and _roots(names[0]) != _roots(names[1]):
+        return False
     pairs = _by_name(golds, answers)
     if pairs is not None:
         return _all_same(*pairs, equal)
@@ -64,6 +76,11 @@ def _as_many(parts: tuple[Part, ...], others: tuple[Part, ...]) -> tuple[Part, .
     if len(names) != len(elements):
         return parts
     return tuple(replace(element, name=name) for name, element in zip(names, elements, strict=True))
+
+
+def _roots(names: set[str | None]) -> set[str | None]:
+    """Roots x_1 and x_2 are both x: they have no order."""
+    return {re.sub(r"^x_\d$", "x", name) for name in names if name}
 
 
 def _is_arrangement(parts: Sequence[Part]) -> bool:
@@ -81,7 +98,7 @@ def _by_name(golds: Sequence[Part], answers: Sequence[Part]) -> tuple[Sequence[P
     None: any order will do."""
     for field in ("name", "unit"):
         ours, theirs = ([getattr(part, field) for part in side] for side in (golds, answers))
-        if None in ours or len(set(ours)) != len(ours):
+        if None in ours or len(set(ours)) != len(ours) or (field == "name" and _roots(set(ours)) == {"x"}):
             continue
         if set(ours) == set(theirs):
             return golds, [answers[theirs.index(label)] for label in ours]
@@ -106,13 +123,15 @@ def _same_in_any_order(golds: Sequence[Part], answers: Sequence[Part], equal: Eq
 
 
 def _same(gold: Part, answer: Part, equal: Equal) -> bool:
-    if (gold.name and answer.name and gold.name != answer.name) or (gold.unit and answer.unit and gold.unit != answer.unit):
-        return False
-    if gold.relation or answer.relation:
-        ours, theirs = _relation(gold), _relation(answer)
+    ours, theirs = _relation(gold), _relation(answer)
+    if gold.relation or answer.relation or (ours and theirs and gold.name != answer.name):
         return bool(ours and theirs) and _same_relation(ours, theirs, equal)
-    if gold.is_definition and not answer.name and "(" not in (gold.name or ""):
-        return False  # y = 2x + 3 is an equation, f(x) = 2x + 3 is not
+    if gold.name and answer.name and len(_roots({gold.name, answer.name})) > 1:
+        return False
+    if gold.unit and answer.unit and gold.unit != answer.unit:
+        return False
+    if gold.is_definition and not answer.name and not may_stand_alone(gold.name or "", gold.text):
+        return False
     if gold.elements or answer.elements:
         return _same_elements(gold, answer, equal)
     if gold.form or answer.form:
@@ -152,15 +171,44 @@ def _quotient_is(gold: Part, answer: Part, equal: Equal) -> bool:
 def _same_text(gold: str, answer: str, equal: Equal) -> bool:
     if gold == answer:
         return True
+    names = _BARE_NAME.fullmatch(gold), _BARE_NAME.fullmatch(answer)
+    if names[0] and names[1]:
+        return _same_name(names[0], names[1])
     if is_expression(gold) and is_expression(answer):
         return equal([gold], [answer])
-    return _loosely(gold) == _loosely(answer) and not (is_expression(gold) or is_expression(answer))
+    are_words = gold.isalpha() and answer.isalpha() and min(len(gold), len(answer)) > 1
+    return _same_words(gold, answer) and (are_words or not (is_expression(gold) or is_expression(answer)))
 
 
-def _loosely(text: str) -> str:
-    """Without regard to case, decoration, and spaces beside signs."""
-    bare = re.sub(r"\\(?:overline|overrightarrow|vec|angle|triangle)|[{}\"]", " ", text)
-    return re.sub(r"\s*([^\w\s])\s*", r"\1", re.sub(r"\s+", " ", bare)).strip(" .'").casefold()
+_DECORATION = r"\\(?:overline|overrightarrow|vec|angle|triangle|widehat|overarc)"
+_BARE_NAME = re.compile(rf"(?:m\s*)?(?P<decoration>{_DECORATION})?\s*\{{?\s*(?P<letters>[A-Z]'*(?:\s*[A-Z]'*)*)\s*\}}?")
+_SPACE_BESIDE_SIGN = re.compile(r"\s*([^\w\s])\s*")
+
+
+def _same_name(gold: re.Match[str], answer: re.Match[str]) -> bool:
+    r"""Names of points, segments, angles: `\overline{AB}` and `A B` are AB; one that only one side decorates is the same."""
+    decorations = [match["decoration"] for match in (gold, answer)]
+    letters = ["".join(match["letters"].split()) for match in (gold, answer)]
+    may_be_dropped = None in decorations and not {r"\vec", r"\overrightarrow"} & set(decorations) and len(letters[0]) > 1
+    return letters[0] == letters[1] and (may_be_dropped or decorations[0] == decorations[1])
+
+
+def _same_words(gold: str, answer: str) -> bool:
+    """Without regard to spaces beside signs, and to the case of whole words: Yes is yes, AaBb is not AABB."""
+    ours, theirs = (
+        _SPACE_BESIDE_SIGN.sub(r"\1", " ".join(text.replace('"', " ").split())).strip(" .") for text in (gold, answer)
+    )
+    if ours == theirs or ours.casefold() != theirs.casefold() or re.search(r"[\\_^|]", ours):
+        return ours == theirs
+    words = zip(re.findall(r"[^\W\d_]+", ours), re.findall(r"[^\W\d_]+", theirs), strict=True)
+    return all(one == other or (_is_cased(one) and _is_cased(other)) for one, other in words)
+
+
+def _is_cased(word: str) -> bool:
+    """Written as words are: all small, all large, or with a capital; a short one is large only where it is a symbol."""
+    if len(word) < 3:
+        return word.casefold() in SHORT_WORDS.split()
+    return word.islower() or word.istitle() or (word.isupper() and len(word) > 3)
 
 
 def _relation(part: Part) -> tuple[str, ...]:
@@ -176,13 +224,14 @@ def _same_relation(gold: Sequence[str], answer: Sequence[str], equal: Equal) -> 
     ours, theirs = _turned(gold), _turned(answer)
     if ours[1::2] != theirs[1::2]:
         return False
-    if ours == theirs:
+    if list(map(_loosely_kept, ours)) == list(map(_loosely_kept, theirs)):
         return True
     if all(sign in ("=", r"\cong", r"\sim", r"\parallel", r"\perp") for sign in ours[1::2]):
         if sorted(map(_loosely_kept, ours[::2])) == sorted(map(_loosely_kept, theirs[::2])):
             return True
         if ours[1] != "=":
             return False
+    ours[::2], theirs[::2] = ([f"({member})" for member in side[::2]] for side in (ours, theirs))  # AB alone is a word
     if not all(map(is_expression, (*ours[::2], *theirs[::2]))):
         return False
     if len(ours) == 3:
@@ -199,4 +248,5 @@ def _turned(relation: Sequence[str]) -> list[str]:
 
 
 def _loosely_kept(member: str) -> str:
-    return re.sub(r"\s", "", member)
+    """Without spaces, braces and the line over a segment."""
+    return re.sub(r"\s|[{}]|\\overline|^m(?=\\angle)", "", member)

@@ -29,7 +29,16 @@ _RECURRING = re.compile(rf"{_SIGN}(?P<digits>\d*\.\d*)\\(?:overline|dot|bar)\{{(
 _POWER = re.compile(
     rf"{_SIGN}(?P<base>\d{{1,3}})\s*\^\s*(?P<brace>\{{\s*)?(?P<exponent>[+-]?\d{{1,2}})(?(brace)\s*\}})", re.ASCII
 )
-_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_SCALED = re.compile(
+    rf"{_SIGN}(?P<digits>{UNSIGNED})\s+(?P<scale>hundred|thousand|million|billion|trillion)s?", re.ASCII | re.IGNORECASE
+)
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_AND_SO_ON = re.compile(rf"{_SIGN}(?P<digits>\d*\.\d*?)(?P<again>\d)(?P=again){{2,}}\.\.\.", re.ASCII)  # 0.333...
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen twenty"
+)
+_WORDS = _NUMBERS.split()
 
 
 def exact_number(text: str) -> Fraction | None:
@@ -45,7 +54,9 @@ def exact_number(text: str) -> Fraction | None:
         return _ratio(top, bottom, whole=match["whole"], sign=match["sign"])
     if (match := _POWER.fullmatch(text)) and int(match["base"]):
         return _signed(Fraction(int(match["base"])) ** int(match["exponent"]), sign=match["sign"])
-    if match := _RECURRING.fullmatch(text):
+    if match := _SCALED.fullmatch(text):
+        return _signed(Fraction(match["digits"]) * _SCALES[match["scale"].casefold()], sign=match["sign"])
+    if match := _RECURRING.fullmatch(text) or _AND_SO_ON.fullmatch(text):
         return _signed(_recurring(match["digits"], match["again"]), sign=match["sign"])
     return Fraction(_WORDS.index(text.casefold())) if text.casefold() in _WORDS else None
 

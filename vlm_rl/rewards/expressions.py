@@ -25,18 +25,29 @@ def _index(name: str) -> str:
     return rf"(?:\s*_\s*(?:\{{(?P<braced_{name}>[^{{}}]*)\}}|(?P<short_{name}>\w)))?"
 
 
+_INSIDE = r"\([^()]*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)[^()]*)*\)"
+_APPLIED = (
+    rf"[fgFG]'*{_INSIDE}|[A-Za-z]'*\(\s*(?:[A-Za-z]|[^()]*(?:\||\\cap|\\cup)[^()]*)\s*\)"  # f(2x) is no product, P(A|B) neither
+)
 _TOKEN = re.compile(
-    rf"\\(?P<decoration>{_any_of(_DECORATIONS.split())})\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z]+|\d)){_index('decorated')}"
+    rf"\\(?P<decoration>{_any_of(_DECORATIONS.split())})\s*(?:\{{(?P<decorated>[^{{}}]*)\}}|(?P<bare>[A-Za-z']+|\d)){_index('decorated')}"
+    rf"|(?P<applied>{_APPLIED})"
     rf"|\\(?P<greek>{_any_of(GREEK - {'pi'})}){_index('greek')}(?P<greek_primes>'*)"
-    r"|\\log\s*_\s*(?:\{(?P<base>\d+|[a-z])\}|(?P<short_base>\w))"
+    r"|\\log\s*_\s*(?:\{(?P<base>[2-9]|[1-9]\d+|[a-z])\}|(?P<short_base>[2-9a-z]))"
     rf"|\\(?P<function>{_any_of(_FUNCTIONS.split())})"
     rf"|(?P<letters>[A-Za-z]+){_index('letters')}(?P<primes>'*)"
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)"
     r"|(?P<sign>[-+*/^(){}\[\]|!\s])"
 )
 _PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that nobody reads as a word
-_NO_PRODUCTS = "no on in it is at as an am be by do go he if me my of or so to up us we"
-_ADJACENT_NUMBERS = re.compile(r"(?<=[\d.])\s+(?=[\d.])")
+SHORT_WORDS = "no on in it is at as an am be by do go he if me my of or so to up us we ox ax hi iv vi ix xi"
+_NO_ALGEBRA = re.compile(
+    r"(?<=[\d.])\s+(?=[\d.])"  # 3 20
+    r"|(?<![\\A-Za-z])[A-Za-z]\s*\d"  # x2, 3 R 2
+    r"|\\frac\{d(?:\^\{\d\})?\s*[a-zA-Z]?\}\{d\s*[a-z]"  # dy/dx
+    r"|\\(?:vec|hat|overrightarrow)\b.*\\(?:times|cdot)(?![A-Za-z])|(?<![A-Za-z\\])[A-Z]\s*\\times"  # of vectors, of sets
+    r"|\\infty.|.{2,}\\infty"
+)
 
 
 def is_expression(text: str) -> bool:
@@ -48,7 +59,7 @@ def is_expression(text: str) -> bool:
 def encoded(text: str) -> str | None:
     """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
     is_prose = _is_word(text) or any(word.islower() and _is_word(word) for word in text.split())
-    if is_prose or _ADJACENT_NUMBERS.search(text) or not _closes(text):
+    if is_prose or _NO_ALGEBRA.search(text) or not _closes(text):
         return None
     pieces: list[str] = []
     at = 0
@@ -80,6 +91,8 @@ def _encoded(match: re.Match[str]) -> str | None:
     if match["decoration"]:
         inside = match["decorated"] if match["decorated"] is not None else match["bare"]
         return _symbol(f"{match['decoration']}:{inside}_{_index_of(match, 'decorated') or ''}")
+    if match["applied"]:
+        return _symbol(match["applied"])
     if match["greek"]:
         return _symbol(f"\\{match['greek']}_{_index_of(match, 'greek') or ''}{match['greek_primes']}")
     return _of_letters(match["letters"], index=_index_of(match, "letters"), primes=match["primes"])
@@ -116,7 +129,7 @@ def _is_word(text: str) -> bool:
     r"""Letters alone that are no product: RSR, red, no. One letter is a name."""
     if not text.isalpha() or not text.isascii() or len(text) == 1:
         return False
-    return not _PRODUCTS.fullmatch(text) or text in _NO_PRODUCTS.split()
+    return not _PRODUCTS.fullmatch(text) or text in SHORT_WORDS.split()
 
 
 def _closes(text: str) -> bool:

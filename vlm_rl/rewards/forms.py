@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from vlm_rl.rewards.exact_numbers import UNSIGNED, exact_number
+from vlm_rl.rewards.units import split_unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Form:
 
 
 _NUMBER = rf"[+-]?{UNSIGNED}(?:\\?%)?"
-_FACTOR = rf"{UNSIGNED}(?:\s*[A-WYZa-wyz]{{1,4}})?"  # 4 cm x 8 cm
+_FACTOR = rf"{UNSIGNED}(?:\s+m|\s*(?:mm|cm|dm|km|in|ft|yd|inches|feet|units?))?"  # 4 cm x 8 cm
 _TO = r"\s*(?:-{1,3}|\\sim|(?<![A-Za-z])(?:to|through|until)(?![A-Za-z]))\s*"
 _RANGE = re.compile(
     rf"(?:from\s+)?(?P<low>{_NUMBER})(?P<unit>\s*(?:[A-Za-z]{{1,4}}|°|\^\\circ))?{_TO}(?P<high>{_NUMBER})", re.ASCII
@@ -42,7 +43,7 @@ _RANGE = re.compile(
 _SEQUENCE = re.compile(r"(?P<first>\w{1,12})(?:\s*(?:->|-|\\to)\s*\w{1,12})+", re.ASCII)
 _CLOCK = re.compile(
     r"(?:at\s+)?(?P<hour>[01]?\d|2[0-4])\s*(?:[:.]\s*(?P<minute>[0-5]\d)(?:\s*:\s*(?P<second>[0-5]\d))?)?\s*"
-    r"(?P<half>[ap]\s*\.?\s*m\s*\.?)?(?:\s*o'?clock)?",
+    r"(?P<half>[ap]\s*\.?\s*m\s*\.?)?(?P<said>\s*o'?clock)?",
     re.ASCII | re.IGNORECASE,
 )
 _DATE = re.compile(r"(?P<year>\d{4})\s*(?P<sign>[-/.])\s*(?P<month>\d{1,2})\s*(?P=sign)\s*(?P<day>\d{1,2})", re.ASCII)
@@ -80,13 +81,18 @@ _BASES = {
         ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 2
     )
 } | {"sixteen": 16}
-_PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\*|[xX])\s*{_FACTOR})+", re.ASCII)
+_PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\\cdot|\*|[xX])\s*{_FACTOR})+", re.ASCII)
 _LARGEST_BASE = 36
 
 
-def form_of(text: str) -> Form | None:
-    """The form of a normalised text without name and unit; None where it has none and is a number, words or algebra."""
-    return _date(text) or _clock(text) or _ratio(text) or _range(text) or _sequence(text) or _base(text) or _product(text)
+def form_of(text: str, *, unit: str | None = None) -> Form | None:
+    """The form of a normalised text without name and without the `unit` at its end; None: a number, words or algebra."""
+    return moment(text) or _ratio(text) or _range(text, unit) or _sequence(text) or _base(text) or _product(text)
+
+
+def moment(text: str) -> Form | None:
+    """A date or a clock time."""
+    return _date(text) or _clock(text)
 
 
 def _date(text: str) -> Form | None:
@@ -110,11 +116,11 @@ def _day(year: str, month: str, day: str) -> Form | None:
 def _clock(text: str) -> Form | None:
     """Hour, minute, second, a or p or None; `5.19` is a time only with a. m. or p. m."""
     match = _CLOCK.fullmatch(text)
-    if not match or not (match["half"] or (match["minute"] and ":" in text)):
+    if not match or not (match["half"] or match["said"] or (match["minute"] and ":" in text)):
         return None
     half = match["half"] and match["half"][0].casefold()
     said = (int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half)
-    return Form(kind="clock", says=said, also=None if half else _ratio(text))
+    return Form(kind="clock", says=said, also=None if half or (match["minute"] or "0")[0] == "0" else _ratio(text))
 
 
 def _ratio(text: str) -> Form | None:
@@ -131,10 +137,10 @@ def _ratio(text: str) -> Form | None:
     return Form(kind="ratio of expressions", says=tuple(terms))
 
 
-def _range(text: str) -> Form | None:
+def _range(text: str, unit: str | None) -> Form | None:
     match = _RANGE.fullmatch(text)
-    if not match:
-        return None
+    if not match or (match["unit"] and split_unit(f"1 {match['unit'].strip()}")[1] not in {unit} - {None}):
+        return None  # 2x - 3
     low, high = (exact_number(match[name].rstrip("%\\")) for name in ("low", "high"))
     has_degrees = (match["unit"] or "").strip() in ("°", r"^\circ")
     return Form(kind="range", says=(low, high), number=low - high if has_degrees and low and high else None)

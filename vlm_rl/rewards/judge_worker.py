@@ -35,8 +35,16 @@ def compare(gold: str, answer: str, *, cpu_s: float) -> str:
     with _cpu_limit(cpu_s):
         try:
             return verdict(gold, answer, equal=algebra.equal)
-        except algebra.Unreadable:
-            return "unparsable"
+        except (
+            algebra.Unreadable,
+            ArithmeticError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            NotImplementedError,
+            RecursionError,
+        ):
+            return "unparsable"  # \cot 0, (-1)!
 
 
 def is_parsable(text: str, *, cpu_s: float) -> bool:

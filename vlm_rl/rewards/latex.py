@@ -9,17 +9,31 @@ import re
 
 from vlm_rl.rewards.characters import plain_characters
 
+LONGEST = 3000  # characters; a longer text stays as it is
 DEEPEST = 50  # commands and braces within others; deeper texts stay as they are
 
 _ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, **dict.fromkeys(("overline", "vec", "hat", "bar", "dot", "ddot", "widehat"), 1)}
-_ARGUMENTS |= dict.fromkeys(("overrightarrow", "overleftarrow", "overarc", "tilde", "underline", "pmod", "bmod"), 1)
-_SAME = {"dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "arrowvert": "vert"}
+_ARGUMENTS |= dict.fromkeys(("overrightarrow", "overleftarrow", "overarc", "tilde", "pmod", "bmod"), 1)
+_SAME = {
+    "dfrac": "frac",
+    "tfrac": "frac",
+    "cfrac": "frac",
+    "sfrac": "frac",
+    "nicefrac": "frac",
+    "varnothing": "emptyset",
+    "backsim": "sim",
+    "lg": "log",
+    "dbinom": "binom",
+    "tbinom": "binom",
+    "arrowvert": "vert",
+}
 _SAME |= {"leq": "le", "geq": "ge", "neq": "ne", "leqslant": "le", "geqslant": "ge", "measuredangle": "angle", "degree": "circ"}
 _SAME |= {"lvert": "vert", "rvert": "vert", "rightarrow": "to", "longrightarrow": "to", "Rightarrow": "to", "ast": "times"}
 _DROPPED = (
     "left right displaystyle textstyle scriptstyle limits nolimits boxed fbox big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr "
     "Biggl Biggr bigm middle text textbf textit textrm textnormal textsf texttt emph mathrm mathbf mathit mathsf mathtt "
-    "mathnormal mbox hbox operatorname bm boldsymbol rm bf it unit mathord mathbin mathop"
+    "mathnormal underline large Large LARGE huge Huge small tiny normalsize mbox hbox "
+    "operatorname bm boldsymbol rm bf it unit mathord mathbin mathop"
 )
 _SAYS_NOTHING = frozenset(_DROPPED.split())
 _BECOMES = {
@@ -77,18 +91,23 @@ _BECOMES |= {
 _SEPARATED_THOUSANDS = re.compile(r"(?<=\d)(?:\\,|\{,\}|,\\!|\\!|[\u2009\u202f])(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)|\\$|[^\\]", re.DOTALL)
 _NEEDLESS_SPACE = re.compile(r"\s+(?=[\^_,;:)\]!]|\\\})|(?<=[(\[])\s+|(?<=\\\{)\s+|\s+(?=\s)")
-_THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)
+_THOUSANDS = re.compile(r"(?<![\d.,(\[{])(?<!\d )\d{1,3}(?:(?:,\d{3})+(?!\d|,\d)|(?: \d{3})+(?! ?[\d/]))", re.ASCII)
 
 
 def normalise(text: str) -> str:
     r"""`text` in the one spelling: sizes, fonts, `\text{}`, `$`, Unicode signs, thousands separators, final stop."""
     text = _SEPARATED_THOUSANDS.sub("", plain_characters(text))
+    if len(text) > LONGEST:
+        return text
     if "\\" in text or "{" in text or "}" in text or "^" in text or "_" in text:
         with contextlib.suppress(_TooDeep):
             text = _write(_tree(text))
     text = _NEEDLESS_SPACE.sub("", re.sub(r"\s", " ", text.replace("$", "").replace("~", " ")))
-    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    return text.lstrip(" ;:,").rstrip(" .;:,\\")
+    text = _THOUSANDS.sub(
+        lambda match: re.sub("[, ]", "", match[0]), re.sub(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times ", text)
+    )
+    text = re.sub(r"(?<=\d)\s*\\sim\s*(?=\d)", "-", text).lstrip(" ;:,")
+    return text.rstrip(" ;:,\\") if text.endswith("...") else text.rstrip(" .;:,\\")
 
 
 class _TooDeep(ValueError):
@@ -122,6 +141,12 @@ class _Writer:
         self._nodes, self._at, self._depth = nodes, 0, depth
 
     def all(self) -> str:
+        """All nodes, written; `{20 \\over 3}` as a fraction."""
+        for old, command in (("\\over", "frac"), ("\\choose", "binom")):
+            if self._nodes.count(old) == 1:
+                at = self._nodes.index(old)
+                sides = [_write(side, depth=self._depth + 1).strip() for side in (self._nodes[:at], self._nodes[at + 1 :])]
+                return rf"\{command}{{{sides[0]}}}{{{sides[1]}}}"
         written: list[str] = []
         while self._at < len(self._nodes):
             piece = self._one()
@@ -145,6 +170,9 @@ class _Writer:
             return self._dropped()
         if name in _BECOMES:
             return _BECOMES[name]
+        if name in ("color", "textcolor"):
+            self._argument()
+            return " "
         if name in ("begin", "end"):
             environment = self._argument()
             if name == "begin" and environment == "array" and isinstance(self._peek(), list):
@@ -197,6 +225,8 @@ class _Writer:
         argument = self._digits() or self._argument()
         if not argument:
             return "" if argument == "" else sign
+        if argument == "o" and self._at > 2 and str(self._nodes[self._at - 3]).isdigit():
+            argument = r"\circ"  # 35^o
         if sign == "^" and not argument.replace(r"\prime", "'").replace(" ", "").strip("'"):
             return "'" * (argument.count(r"\prime") + argument.count("'"))
         return f"{sign}{argument}" if argument == r"\circ" else f"{sign}{{{argument}}}"

@@ -23,13 +23,13 @@ _LETTERS = re.compile(rf"(?<![\\A-Za-z]){_LETTER}|{_LETTER}")
 _FUNCTIONS = re.compile(
     r"\\?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|frac|sqrt|pi|times|cdot|circ|binom|pm)(?![A-Za-z])"
 )
-_VARIABLE = re.compile(rf"[A-Za-z]{_INDEX}'*{_OF}")
-_DEGREES = re.compile(r"\s*(?:\^\s*\\circ(?![A-Za-z])|\\circ(?![A-Za-z])|°)")
+_IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])")
+_DEGREES = re.compile(r"\s*(?:\^\s*\\circ(?![A-Za-z])|(?<=\d)\\circ(?![A-Za-z])|°)")
 _TRIGONOMETRIC = re.compile(
     rf"(?P<function>\\(?:sin|cos|tan|cot|sec|csc))(?P<power>\^\d)?\s*(?P<open>\()?\s*(?P<angle>\d+(?:\.\d+)?){_DEGREES.pattern}(?(open)\s*\))",
     re.ASCII,
 )
-_SAY_NOTHING = re.compile(r"[\s{}|]|\\(?:angle|overline)(?![A-Za-z])|^m(?=[\s\\])")
+_SAY_NOTHING = re.compile(r"\\overline(?=\s*\{\s*[A-Z]{2,}\s*\})|[\s{}]|\\angle(?![A-Za-z])|^m(?=[\s\\])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,22 @@ def _of_equation(text: str, members: list[str]) -> Named:
     first, last = members[0], members[-1]
     if len(members) == 1 or not any(map(_has_letters, members)):
         return Named(name=None, value=last)  # 2 + 1 = 3
-    if _is_name(first) and (not _has_letters(last) or _is_prose(last)):
+    is_chain = not any(_is_prose(member) or re.search(rf"\s{re.escape(first)}$", member) for member in members[1:-1])
+    if _is_name(first) and is_chain and (not _has_letters(last) or _is_prose(last)):
         return Named(name=_canonical(first), value=last)
-    is_definition = len(members) == 2 and (_VARIABLE.fullmatch(first) or _is_prose(first)) and not _is_name(last)
-    if is_definition:
+    if len(members) == 2 and (_is_name(first) or _is_prose(first)) and not _is_name(last):
         return Named(name=_canonical(first), value=last, is_definition=True)
     relation = [piece for member in members for piece in (member, "=")][:-1]
     return Named(name=None, value=text, relation=tuple(relation))
+
+
+def may_stand_alone(name: str, value: str) -> bool:
+    """Whether the value of a definition is the answer without its name: that of a function, or of a thing that is measured
+    (V, AB, \\angle A, a_n) in small letters. `y = 2x + 3` and `AB = 2CD` are equations."""
+    is_measured = bool(re.match(r"[A-Z]|\\|[a-z]_", name)) and not re.search(
+        rf"[A-Z]|\\(?:{'|'.join(GREEK - {'pi'})})(?![a-z])", value
+    )
+    return "(" in name or is_measured
 
 
 def _is_name(member: str) -> bool:
@@ -92,7 +101,8 @@ def _is_prose(member: str) -> bool:
 
 def _has_letters(member: str) -> bool:
     """Whether it names anything: letters that are neither a unit, a function nor \\pi."""
-    return bool(_LETTERS.search(_FUNCTIONS.sub(" ", split_unit(member, glued=True)[0])))
+    without_functions = _FUNCTIONS.sub(" ", split_unit(member, glued=True)[0])
+    return bool(_LETTERS.search(_IMAGINARY.sub(" ", without_functions)))
 
 
 def _canonical(name: str) -> str:

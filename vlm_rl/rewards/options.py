@@ -3,13 +3,12 @@ r"""Letters of multiple choice: `A`, `(A)`, `A.`, `option A`, `A. 35` name optio
 import re
 from dataclasses import dataclass
 
-_MARKED = r"(?:\(\s*(?P<inside>[A-Z])\s*\)\s*[.:]?|\[\s*(?P<square>[A-Z])\s*\]|(?P<before>[A-Z])\s*[.):])"
-_OPTION = re.compile(
-    rf"(?:(?i:option|choice|answer|ans)\s*[:=]?\s*)?(?:(?P<alone>[A-Z])|{_MARKED}(?:\s+(?P<text>\S.*))?)", re.DOTALL | re.ASCII
-)
+_SAID = r"(?:(?i:option|choice|(?:the )?answer(?: is)?|ans)|故?选项?|答案[是为]?)\s*[:=]?\s*"
+_MARK = r"(?:(?P<open>[(\[])\s*(?P<inside>[A-Za-z])\s*[)\]]\s*[.:]?|(?P<before>[A-Z])\s*[.):])"
+_OPTION = re.compile(rf"(?:{_SAID})?(?:(?P<alone>[A-Z])|{_MARK}(?:(?P<gap>\s*)(?P<text>\S.*))?)", re.DOTALL | re.ASCII)
 _BEGINS_AS_ALGEBRA = re.compile(r"\\(?:cup|cap|cdot|times|to|in|sim|cong)(?![A-Za-z])|[+=<>*/]|-\s")
 _ANOTHER_OPTION = re.compile(
-    r"(?:^|[\s(,;])(?:[A-J]\s*[.):](?:\s|$)|\(\s*[A-J]\s*\)|(?:or|and)\s+\(?[A-J](?![A-Za-z]))|^[A-J]$"
+    r"(?:^|[\s(,;/])(?:[A-J]\s*[.):]|\(\s*[A-J]\s*\)|(?:or|and)\s+\(?[A-J](?![A-Za-z]))|(?<![A-Za-z'\\])[A-J]\W*$"
 )
 
 
@@ -21,12 +20,14 @@ class Option:
     text: str | None
 
 
-def option(text: str) -> Option | None:
-    """What `text`, normalised, chooses; None where it is no choice of one option."""
+def option(text: str, *, is_gold: bool = False) -> Option | None:
+    """What `text`, normalised, chooses; None where it is no choice of one option. The text of a gold's option may be a letter."""
     match = _OPTION.fullmatch(text)
     if not match:
         return None
     said = match["text"]
-    if said and (_BEGINS_AS_ALGEBRA.match(said) or _ANOTHER_OPTION.search(said)):
+    if said and ((match["open"] and _BEGINS_AS_ALGEBRA.match(said)) or (not match["gap"] and not re.match(r"[\d\\]", said))):
+        return None  # (A) \cup (B), A.B
+    if said and not is_gold and _ANOTHER_OPTION.search(said):
         return None
-    return Option(letter=match["alone"] or match["inside"] or match["square"] or match["before"], text=said)
+    return Option(letter=(match["alone"] or match["inside"] or match["before"]).upper(), text=said)

@@ -4,15 +4,18 @@ import re
 from dataclasses import dataclass
 
 from vlm_rl.rewards.exact_numbers import exact_number
-from vlm_rl.rewards.forms import form_of
+from vlm_rl.rewards.forms import moment
 from vlm_rl.rewards.units import compound
 
 _OPEN, _CLOSE = r"\\\{|\\langle(?![A-Za-z])|[(\[{]", r"\\\}|\\rangle(?![A-Za-z])|[)\]}]"
 _SEPARATOR = re.compile(
     rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<cut>[,;]|\\\\|\\(?:lor|land|vee|wedge|cup)(?![A-Za-z])|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
-    r"|(?<=\d)\s+(?=[\d.]))"
+    r"|(?<=\d)\s+(?=[\d.])(?!\d+\s*/\s*\d))"
 )
-_MATRIX = re.compile(r"\\begin\{(?P<kind>[bpBvV]?matrix|array)\}(?P<inside>.*)\\end\{(?P=kind)\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{(?P<kind>(?:small)?[bpBvV]?matrix|array)\}(?P<inside>.*)\\end\{(?P=kind)\}", re.DOTALL)
+_LOGIC = re.compile(
+    r"(?:[A-Za-z()]|\s|\\(?:neg|lnot|to|wedge|vee|land|lor)(?![A-Za-z]))*\\(?:wedge|vee|land|lor)(?:\s|[A-Za-z()]|\\(?:neg|lnot|to|wedge|vee|land|lor)(?![A-Za-z]))*"
+)
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 
 
@@ -39,8 +42,7 @@ def split_parts(text: str) -> list[str]:
     if not text:
         return []
     is_one = exact_number(text) is not None or r"\begin" in text or compound(text) is not None
-    if not is_one and "," in text and (form := form_of(text)) is not None:
-        is_one = form.kind == "date"
+    is_one = is_one or moment(text) is not None or bool(_LOGIC.fullmatch(text))
     parts = [text] if is_one else cut(text)
     return [sign for part in parts for sign in _both_signs(part)]
 

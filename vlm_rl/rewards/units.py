@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from functools import cache
 
-from vlm_rl.rewards.exact_numbers import UNSIGNED
+from vlm_rl.rewards.exact_numbers import UNSIGNED, exact_number
 
 _NAMES: dict[str, str] = {
     "mm": "mm|millimet(?:er|re)s?", "cm": "cm|cms|centimet(?:er|re)s?", "dm": "dm|decimet(?:er|re)s?", "m": "m|met(?:er|re)s?",
@@ -18,27 +18,28 @@ _NAMES: dict[str, str] = {
     "oz": "oz|ounces?",
     "ms": "ms|milliseconds?", "s": "s|secs?|seconds?", "min": "mins?|minutes?", "h": "h|hrs?|hours?", "day": "days?", "week": "weeks?",
     "month": "months?", "year": "years?|yrs?", "L": "L|l|lit(?:er|re)s?", "mL": "ml|mL|millilit(?:er|re)s?", "gal": "gal|gallons?",
-    "qt": "qt|quarts?", "ha": "ha|hectares?", "acre": "acres?", "dollar": "dollars?|USD", "cent": "cents?", "euro": "euros?|EUR",
+    "qt": "qt|quarts?", "ha": "ha|hectares?", "acre": "acres?",
+    "dollar": "dollars?|USD", "cent": "cents?", "euro": "euros?|EUR", "gbp": "gbp", "yen": "yen",
     "rad": "rad|radians?", "N": "N|newtons?", "J": "J|joules?", "kJ": "kJ|kilojoules?", "W": "W|watts?",
     "kW": "kW|kilowatts?", "kWh": "kWh",
     "V": "V|volts?", "mV": "mV", "A": "A|amps?|amperes?", "mA": "mA", "ohm": r"\\Omega|ohms?", "kohm": r"k\s*\\Omega",
     "Pa": "Pa|pascals?", "kPa": "kPa",
     "MPa": "MPa", "atm": "atm", "Hz": "Hz|hertz", "kHz": "kHz", "MHz": "MHz", "K": "K|kelvins?", "mol": "mol|moles?", "T": "T|teslas?",
     "eV": "eV", "MeV": "MeV", "cal": "cal|calories?", "kcal": "kcal", "dB": "dB",
-    "C": r"C|(?:\^\s*\\circ\s*|°\s*)C|degrees?\s+Celsius|celsius",
-    "F": r"(?:\^\s*\\circ\s*|°\s*)F|degrees?\s+Fahrenheit|fahrenheit", "coulomb": "coulombs?",
+    "C": r"C|(?:\^\s*\\circ\s*|°\s*)C|degrees?\s+C(?:elsius)?|celsius",
+    "F": r"(?:\^\s*\\circ\s*|°\s*)F|degrees?\s+F(?:ahrenheit)?|fahrenheit", "coulomb": "coulombs?",
     "": "(?:square |cubic )?units?",  # "5 units" names no unit
 }  # fmt: skip
 _NAME = "|".join(f"(?:{names})" for names in _NAMES.values())
 _POWER = r"(?:\s*\^\s*(?:-?[123]|\{\s*-?[123]\s*\})|\s+squared|\s+cubed|(?<=[a-z])[23])?"
 _TERM = rf"(?:(?:sq\.?|square|cubic|cu\.?)\s*)?(?:{_NAME})\.?{_POWER}"
 _AFTER_VALUE = (
-    r"(?:(?<=[\d)}!])(?=[A-Za-z]{2}|\s|°|\^)"  # a digit or a closed bracket, then a space or two letters: 5 m, 5cm, not 5m
+    r"(?:(?<=[\d)}!])(?=[A-Za-z]{2}|[A-Za-z]/|\s|°|\^|\\)"  # a digit or a closed bracket, then a space or two letters: 5 m, 5cm, not 5m
     r"|(?<=\\pi)(?=\s)"
     r"|(?<![A-Za-z\\][A-Za-z])(?<=[A-Za-z])(?=\s+[a-z]))"  # one letter, then a space: x cm
 )
 _UNIT = re.compile(rf"{_AFTER_VALUE}\s*(?P<unit>{_TERM}(?:\s*(?:/|per\b|\\cdot|\*|(?<=[A-Za-z])\s)\s*{_TERM}){{0,2}})$")
-_GLUED = re.compile(r"(?P<number>[+-]?(?:\d{2,}(?:\.\d*)?|\d*\.\d+))(?P<unit>[mgshLNVWJAK](?:\^[23])?)", re.ASCII)
+_GLUED = re.compile(r"(?P<number>[+-]?(?:\d{2,}(?:\.\d*)?|\d*\.\d+))(?P<unit>[mgshLNVWJAK](?:\^\{?[23]\}?)?)(?<!0s)", re.ASCII)
 _SIGNS = (
     (re.compile(r"\s*(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\circ|°|(?<![A-Za-z])deg(?:rees?)?\.?)$"), "degree"),
     (re.compile(r"\s*(?:\\?%|(?<![A-Za-z])per\s?cent)$"), "percent"),
@@ -51,19 +52,26 @@ _PIECES = re.compile(
 _LONGEST = 60  # characters: no unit is longer, so a long answer costs no search
 
 _NO_NOUN = (  # words after a number that change its value
-    "hundred thousand million billion trillion dozen half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
-    "seventh eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths times squared cubed plus minus "
-    "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point points score pair pairs per "
-    "is are only not "
-    "about approximately greater before after past below above minus negative positive multiplied divided root roots power noon"
+    "hundred thousand million billion trillion lakh crore dozen gross score pair half halve third quarter fourth fifth sixth seventh "
+    "eighth ninth tenth eleventh twelfth hundredth thousandth millionth ten twenty thirty time double triple squared cubed plus minus "
+    "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point repeating recurring per is are "
+    "only not about approximately greater before after past below above negative positive multiplied divided root power noon bce"
 )
 _NOUN = re.compile(rf"(?P<number>[+-]?{UNSIGNED})\s+(?P<noun>[A-Za-z]{{3,20}}(?:\s[A-Za-z]{{3,20}})?)", re.ASCII)
 _COMPOUNDS = ({"day": 86400, "h": 3600, "min": 60, "s": 1}, {"mi": 63360, "yd": 36, "ft": 12, "in": 1}, {"lb": 16, "oz": 1},
               {"km": 100000, "m": 100, "cm": 1}, {"kg": 1000, "g": 1}, {"degree": 3600, "arcmin": 60, "arcsec": 1})  # fmt: skip
 _PIECE = re.compile(
-    rf"\s*(?P<number>{UNSIGNED})\s*(?P<unit>\^\\circ|°|''|'|\"|{_NAME})(?![A-Za-z])\.?,?\s*(?:and\s+)?", re.ASCII
+    rf"\s*(?P<number>{UNSIGNED})\s*(?P<unit>\^\\circ|°|degrees?|''|'|\"|{_NAME})(?![A-Za-z])\.?,?\s*(?:and\s+)?", re.ASCII
 )
-_OF_ANGLES = {r"^\circ": "degree", "°": "degree", "'": "arcmin", "''": "arcsec", '"': "arcsec"}
+_OF_ANGLES = {
+    r"^\circ": "degree",
+    "°": "degree",
+    "degrees": "degree",
+    "degree": "degree",
+    "'": "arcmin",
+    "''": "arcsec",
+    '"': "arcsec",
+}
 
 
 def split_unit(text: str, *, glued: bool = False) -> tuple[str, str | None]:
@@ -72,20 +80,31 @@ def split_unit(text: str, *, glued: bool = False) -> tuple[str, str | None]:
     for pattern, name in _SIGNS:
         if (match := pattern.search(text, start)) and match.start() > 0:
             return text[: match.start()], name
-    if match := _UNIT.search(text, start):
+    if (match := _UNIT.search(text, start)) and _may_follow(text[: match.start()], match["unit"]):
         return text[: match.start()], _canonical(match["unit"])
     if glued and (match := _GLUED.fullmatch(text)):
         return match["number"], _canonical(match["unit"])
-    if (match := _NOUN.fullmatch(text)) and not set(match["noun"].casefold().split()) & _no_nouns():
+    if (match := _NOUN.fullmatch(text)) and not {word.rstrip("s") for word in match["noun"].casefold().split()} & _no_nouns():
         return match["number"], re.sub(r"(?<=[xh])es\b|s\b", "", match["noun"].casefold())
     return text, None
 
 
+def _may_follow(value: str, unit: str) -> bool:
+    r"""One letter is a unit after a plain number, and m after what has no letters: `\pi r^2 h` is no volume in hours."""
+    if re.search("[A-Za-z]{2}|[°^]", unit):
+        return True
+    return exact_number(value) is not None or (unit == "m" and not re.search(r"(?<![\\A-Za-z])[A-Za-z]", value))
+
+
 def compound(text: str) -> tuple[Fraction, str] | None:
     """`2 h 15 min` or `30^\\circ 30'` as a number of its first unit; None where it is none."""
-    pieces, at = [], 0
+    pieces: list[tuple[Fraction, str]] = []
+    at = 0
     while match := _PIECE.match(text, at):
         unit = _OF_ANGLES.get(match["unit"]) or _canonical(match["unit"])
+        unit = {("h", "m"): "min", ("degree", "min"): "arcmin", ("arcmin", "s"): "arcsec"}.get(
+            (pieces[-1][1] if pieces else "", unit or ""), unit
+        )
         pieces.append((Fraction(match["number"]), unit or ""))
         at = match.end()
     if at < len(text) or len(pieces) < 2:
@@ -100,7 +119,7 @@ def compound(text: str) -> tuple[Fraction, str] | None:
 
 @cache
 def _no_nouns() -> frozenset[str]:
-    return frozenset(_NO_NOUN.split())
+    return frozenset(word.rstrip("s") for word in _NO_NOUN.split())
 
 
 def _canonical(unit: str) -> str | None:
