@@ -17,7 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.causes import innermost
+from vlm_rl.commands.job_log import is_of_jobs, told_of_failures
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.swept_groups import told_of_sweep
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 RENAMED = {  # the last word of a key that was: the one that is, and its values
@@ -39,18 +41,19 @@ def explained(run: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         _leave("Stopped before the step was finished. The same command goes on from the last checkpoint.", code=INTERRUPTED)
     except Exception as error:
-        if message_of(error) is None or os.environ.get("VLM_RL_TRACEBACK"):
+        if not is_of_jobs(error) and (message_of(error) is None or os.environ.get("VLM_RL_TRACEBACK")):
             raise
         leave_with(error)
 
 
 def leave_with(error: Exception) -> NoReturn:
     """Ends the process with a short message and exit code 2; with the traceback where that is what helps."""
-    message = message_of(error)
+    message, jobs = message_of(error), told_of_failures(error, message_of=message_of)
     if message is None or os.environ.get("VLM_RL_TRACEBACK"):
         traceback.print_exception(error)
+        print(jobs, file=sys.stderr, flush=True)
         sys.exit(1)
-    _leave(message)
+    _leave(f"{message}\n\n{jobs}" if jobs else message)
 
 
 def as_typed() -> str:
@@ -173,6 +176,8 @@ def composition_message(error: BaseException) -> str:
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
     if told := _renamed(asked):
+        return told
+    if told := told_of_sweep(asked, words=sys.argv[1:]):
         return told
     if owners := _owners(asked):
         return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."

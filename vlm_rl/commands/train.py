@@ -1,6 +1,7 @@
 """`python train.py`: compose, build, train. The study's runs go on where they stopped."""
 
 import json
+import os
 import secrets
 import sys
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ from vlm_rl.callbacks.logger_setup import LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
-from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, trust
+from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups, trust
 from vlm_rl.commands.build import Experiment, arm_of, build, comparable, plain
 from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.dry_run import show_rollouts
+from vlm_rl.commands.job_log import logged
 from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
@@ -42,12 +44,16 @@ def main() -> None:
     """The console command."""
     resolvers.register()
     sys.argv[1:] = preflight_jobs.spelled_out(sys.argv[1:])
+    os.environ.setdefault(errors.TYPED, errors.as_typed())  # before words are rewritten
+    sys.argv[1:] = swept_groups.left_to_jobs(sys.argv[1:])
     errors.explained(preflight.main if preflight_jobs.is_asked(sys.argv[1:]) else _main)
 
 
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="train")
 def _main(cfg: DictConfig) -> None:
-    train(cfg, folder=RunFolder(path=HydraConfig.get().runtime.output_dir))
+    folder = RunFolder(path=HydraConfig.get().runtime.output_dir)
+    with logged(folder):
+        train(cfg, folder=folder)
 
 
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:

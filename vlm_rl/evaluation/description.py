@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
-from vlm_rl.evaluation.statistics import Interval, paired_difference
+from vlm_rl.evaluation.statistics import Interval, share_interval
 from vlm_rl.rewards.judge import Verdict
 
 
@@ -45,13 +45,12 @@ def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Descri
     clusters = [
         image or row for row, image in zip(*(by_question[name].to_pylist() for name in ("row_id", "image_id")), strict=True)
     ]
-    level = paired_difference(scores[None], before=np.zeros_like(scores)[None], images=clusters)
     truncated = pc.equal(samples["finish_reason"], "length").to_pylist()
     verdicts = samples["verdict"].to_pylist()
     return Description(
-        accuracy=level.this_run_only(),
+        accuracy=share_interval(scores[None], images=clusters),
         num_questions=scores.size,
-        num_clusters=level.num_questions,
+        num_clusters=len(set(clusters)),
         pass_at=tuple(pass_at_1_to_k(num_correct, num_samples=num_samples, k=int(num_samples.min())).mean(axis=0).tolist()),
         response_length=count_response_lengths(samples["response_length"].to_pylist(), truncated=truncated).metrics(),
         reflection=count_reflection(samples["response"].to_pylist(), correct=right.to_pylist(), rule=reflection).ratios(),

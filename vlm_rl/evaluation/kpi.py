@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vlm_rl.evaluation.share import wilson
 from vlm_rl.rewards.answers import read_answer
 from vlm_rl.rewards.boxed import last_boxed
 
@@ -106,11 +107,7 @@ def _spelled_alike(boxed: str) -> str | None:
 
 def wilson_lower(num_right: int, *, num: int) -> float:
     """One-sided 95 % lower bound of a share (Wilson 1927); 0 without any."""
-    if not num:
-        return 0.0
-    share, z2 = num_right / num, ONE_SIDED_95**2
-    centre = share + z2 / (2 * num)
-    return (centre - ONE_SIDED_95 * math.sqrt(share * (1 - share) / num + z2 / (4 * num**2))) / (1 + z2 / num)
+    return wilson(num_right / num, num=num, z=ONE_SIDED_95)[0] if num else 0.0
 
 
 def agreement_threshold(agreement: Agreement, *, confidence: float) -> float:

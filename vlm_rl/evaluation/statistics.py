@@ -6,11 +6,13 @@ variance of an estimate over seeds, `b` its variance over questions. Scores are 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
+
+from vlm_rl.evaluation.share import Share, share_of
 
 Matrix = Float[np.ndarray, "seeds questions"]
 Vector = Float[np.ndarray, " length"]
@@ -41,6 +43,7 @@ class Difference:
     residual_variances: tuple[float, ...]  # of one question in one run, beyond what seed and question explain
     question_variance: float  # over questions, of what each differs by in these very runs; NaN with a single question
     num_questions: int  # images, where several questions share one
+    share: Share | None = None  # of the runs, where what they are compared with is 0 throughout
 
     @property
     def variance_seeds(self) -> float:
@@ -77,9 +80,14 @@ class Difference:
         """g +- t_(Q-1) sqrt(variance over questions / Q): these very runs, new questions. All that a single seed can say.
 
         Nothing is taken off for the noise of few seeds, as it is for b: these runs answer new questions with just that noise.
+        Against 0 throughout it is an interval of a share, and that of `share_interval` where t would leave [0, 1] or have no width.
         """
         t_questions = t_quantile(float(self.num_questions - 1), confidence=confidence)
-        return self._interval(t_questions**2 * self.question_variance / self.num_questions)
+        interval = self._interval(t_questions**2 * self.question_variance / self.num_questions)
+        if self.share is None or 0 <= interval.low < interval.high <= 1:
+            return interval
+        low, high = self.share.ends(confidence=confidence)
+        return replace(interval, low=low, high=high)
 
     def _interval(self, squared_width: float) -> Interval:
         width = math.sqrt(squared_width) if squared_width >= 0 else math.nan
@@ -109,6 +117,14 @@ def seed_interval(scores: Matrix, *, confidence: float = 0.95) -> Interval:
     return mean_interval(scores.mean(axis=1), confidence=confidence)
 
 
+def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confidence: float = 0.95) -> Interval:
+    """Mean score in [0, 1] of these very runs, with the interval over new questions: Wilson's, see share.py."""
+    _check_matrices(scores)
+    share = share_of(scores.mean(axis=0), images=images)
+    low, high = share.ends(confidence=confidence)
+    return Interval(estimate=share.value, low=low, high=high, num_seeds=len(scores))
+
+
 def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
     """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
 
@@ -116,6 +132,7 @@ def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | 
     """
     _check_matrices(after, before)
     difference = after - before
+    is_share = not before.any() and after.min() >= 0 and after.max() <= 1
     sums = image_means(difference, images=images)
     return Difference(
         estimate=float(difference.mean()),
@@ -124,6 +141,7 @@ def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | 
         residual_variances=(residual_variance(sums),),
         question_variance=_variance(sums.mean(axis=0)),
         num_questions=sums.shape[1],
+        share=share_of(after.mean(axis=0), images=images) if is_share else None,
     )
 
 

@@ -12,6 +12,7 @@ from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.sections import Sources, sections_of
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.control_tables import control_table
+from vlm_rl.reports.tables.judged_again import judged_again_problems
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import verdicts_of
 
@@ -31,7 +32,7 @@ def content_of(records: Records, *, settings: ReportSettings, judge: Judging | N
         decision=decision_page(records, verdicts=verdicts, choice=choice, controls=controls, settings=settings),
         sections=sections_of(sources),
         reader=reader_of(records, endpoint=endpoint, size=settings.reader, judge=judge),
-        problems=records.problems,
+        problems=(*records.problems, *judged_again_problems(records)),
     )
 
 

@@ -27,6 +27,7 @@ from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
 from vlm_rl.reports.tables.fairness_table import fairness_table
 from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
+from vlm_rl.reports.tables.judged_again import changed_verdicts_table, judged_again_table
 from vlm_rl.reports.tables.kpi_tables import kpi_table
 from vlm_rl.reports.tables.pass_at_tables import pass_at_table
 from vlm_rl.reports.tables.run_tables import run_table
@@ -75,6 +76,8 @@ def _accuracy(sources: Sources) -> Section:
             pass_at_table(records, endpoint=endpoint),
             breakdown_table(records, endpoint=endpoint, fields=sources.settings.breakdown),
             verdict_table(records, setting=endpoint.setting),
+            judged_again_table(records),
+            changed_verdicts_table(records),
             sources.controls,
         ),
     )

@@ -7,6 +7,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords
 from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import Record
+from vlm_rl.reports.reading.rejudge import VerdictChanges
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import CompletionPlace
 
@@ -28,6 +29,7 @@ class RunRecords:
     stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read
     rule: ReflectionRule = field(default_factory=WholeWords)  # what its reflection words were counted by
     untrained: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is untrained
+    training_judged_again: VerdictChanges | None = None
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the untrained one."""

@@ -15,7 +15,7 @@ from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.questions import QUESTION_COLUMNS, Questions
-from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, judged
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 
 COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
@@ -42,6 +42,7 @@ class Evaluation:
     num_truncated: int
     num_unboxed: int
     judge_versions: tuple[str, ...]  # each once; the manifest says what judged last, and a file may be older
+    judged_again: VerdictChanges | None = None  # where the judge of this version did so
 
     def scores(self) -> NDArray[np.float64]:
         """pass@k of each question, with the setting's k."""
@@ -99,15 +100,14 @@ class EvaluationReader:
             samples = read_rows(path, columns=(*COLUMNS, *(self.rejudge.columns if self.rejudge else ())))
         except UnreadableRows as error:
             return error.reason
-        if self.rejudge is not None:
-            samples = self.rejudge(samples)
+        samples, changed = judged(samples, rejudge=self.rejudge)
         evaluation = _summed(samples, path=path, epoch=int(epoch), split=name["split"], setting=name["setting"])
         fewest = int(evaluation.num_samples.min(initial=k_of(name["setting"])))
         if not samples.num_rows:
             return say("{path} has no rows.", path=path)
         if fewest < k_of(name["setting"]):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
-        return evaluation
+        return replace(evaluation, judged_again=changed)
 
 
 def _summed(samples: pa.Table, *, path: Path, epoch: int, split: str, setting: str) -> Evaluation:

@@ -71,6 +71,7 @@ class RunReader:
             stored_steps=training.stored_steps,
             rule=training.rule,
             untrained=untrained,
+            training_judged_again=training.judged_again,
         )
 
     def _untrained_of(self, run: Run) -> Run | None:

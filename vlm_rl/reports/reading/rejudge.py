@@ -2,14 +2,89 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
 
 Judging = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]  # (responses, golds) -> verdicts, as Judge.judge
+
+CHANGED_KEPT = 8  # examples that a sum keeps; a report shows no more of an arm
+LONGEST_SHOWN = 200  # characters of an answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedVerdict:
+    """One answer that the judge of this version takes otherwise."""
+
+    gold: str
+    answer: str  # what was boxed last, or the end of a response without a box; cut
+    stored: str
+    now: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictChanges:
+    """What judging again changed; it adds up over files."""
+
+    num_judged: int = 0
+    num_to_wrong: int = 0  # right before, now not
+    num_to_right: int = 0
+    num_other: int = 0  # as from unparsable to wrong: no accuracy changes
+    stored_versions: frozenset[str] = frozenset()
+    examples: tuple[ChangedVerdict, ...] = ()  # each once; those that change an accuracy first
+
+    def __add__(self, other: "VerdictChanges") -> "VerdictChanges":
+        examples = sorted(dict.fromkeys((*self.examples, *other.examples)), key=_changes_nothing)
+        return VerdictChanges(
+            num_judged=self.num_judged + other.num_judged,
+            num_to_wrong=self.num_to_wrong + other.num_to_wrong,
+            num_to_right=self.num_to_right + other.num_to_right,
+            num_other=self.num_other + other.num_other,
+            stored_versions=self.stored_versions | other.stored_versions,
+            examples=tuple(examples[:CHANGED_KEPT]),
+        )
+
+
+def changes(stored: pa.Table, *, again: pa.Table) -> VerdictChanges:
+    """What differs between the rows of a file and the same rows judged again."""
+    pairs = zip(stored["verdict"].to_pylist(), again["verdict"].to_pylist(), strict=True)
+    changed = [(place, str(before), now) for place, (before, now) in enumerate(pairs) if before != now]
+    found = [
+        ChangedVerdict(gold=gold[:LONGEST_SHOWN], answer=_answer_in(response), stored=before, now=now)
+        for place, before, now in changed
+        for gold, response in [(stored["answer"][place].as_py(), stored["response"][place].as_py())]
+    ]
+    right = Verdict.CORRECT.value
+    num_to_wrong, num_to_right = (sum(change[side] == right for change in changed) for side in (1, 2))
+    versions = pc.unique(stored["judge_version"]).to_pylist() if "judge_version" in stored.column_names else ()
+    return VerdictChanges() + VerdictChanges(
+        num_judged=stored.num_rows,
+        num_to_wrong=num_to_wrong,
+        num_to_right=num_to_right,
+        num_other=len(changed) - num_to_wrong - num_to_right,
+        stored_versions=frozenset(version for version in versions if version),
+        examples=tuple(found),
+    )
+
+
+def all_changes(found: Iterable[VerdictChanges | None]) -> VerdictChanges | None:
+    """The sum; None where nothing was judged again."""
+    known = [each for each in found if each is not None]
+    return sum(known, start=VerdictChanges()) if known else None
+
+
+def _changes_nothing(change: ChangedVerdict) -> bool:
+    return Verdict.CORRECT.value not in (change.stored, change.now)
+
+
+def _answer_in(response: str) -> str:
+    boxed = last_boxed(response)
+    return response[-LONGEST_SHOWN:] if boxed is None else boxed[:LONGEST_SHOWN]
 
 
 class Rejudge:
@@ -39,6 +114,14 @@ class Rejudge:
             verdicts = self._judge([responses[place] for place in new.values()], [golds[place] for place in new.values()])
             self._known |= {key: verdict.value for key, verdict in zip(new, verdicts, strict=True)}
         return [self._known[key] for key in keys]
+
+
+def judged(samples: pa.Table, *, rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
+    """The rows as they count, and what judging them again changed."""
+    if rejudge is None:
+        return samples, None
+    again = rejudge(samples)
+    return again, changes(samples, again=again)
 
 
 def _key(response: str, gold: str) -> bytes:

@@ -6,7 +6,7 @@ completions were not kept. An algorithm that learns from a teacher's texts logs 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.evaluations import VERDICTS
 from vlm_rl.reports.reading.json_lines import Record, number
-from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
 from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
 
@@ -62,6 +62,7 @@ class StepCounts:
     quantities: Mapping[str, float]  # under the names of metrics.jsonl
     length_bins: LengthBins
     aha: tuple[int, ...]  # first rows that are right and reflect
+    judged_again: VerdictChanges | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class Training:
     length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own or by an unknown rule
     aha: tuple[CompletionPlace, ...] = ()
     stored_steps: tuple[int, ...] = ()
+    judged_again: VerdictChanges | None = None  # all stored steps together
     problems: tuple[str, ...] = ()
 
 
@@ -138,6 +140,7 @@ def count_training(
         length_bins=sum((step.length_bins for step in counted.values()), start=no_length_bins()) if counted and known else None,
         aha=tuple(places[:AHA_KEPT]),
         stored_steps=tuple(counted),
+        judged_again=all_changes(counts.judged_again for counts in counted.values()),
         problems=(*unknown, *unreadable, *_differences(set(logged), counted=set(counted), folder=run_folder)),
     )
 
@@ -203,7 +206,8 @@ def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> St
         return error.reason
     if not samples.num_rows:
         return say("{path} has no rows.", path=path)
-    return count_step(rejudge(samples) if rejudge else samples, rule=rule)
+    samples, changed = judged(samples, rejudge=rejudge)
+    return replace(count_step(samples, rule=rule), judged_again=changed)
 
 
 def count_step(samples: pa.Table, *, rule: ReflectionRule) -> StepCounts:
