@@ -290,7 +290,7 @@ def same_words(draw: random.Random) -> Pair:
     spellings = [
         text,
         rf"\text{{{text}}}",
-        text.capitalize(),
+        text[0].upper() + text[1:],
         f"{text}.",
         rf"\textbf{{{text}}}",
         rf"\mathrm{{{text}}}" if " " not in text else text,

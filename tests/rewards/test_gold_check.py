@@ -65,20 +65,9 @@ REACHED = [
     "34 km/hr",
     "#### 34",
     "**34**",
-    "10-20",
 ]
-NOT_REACHED = [
-    "The answer is 34",
-    "34 m (east)",
-    "Answer: 34",
-    "only 5",
-    "12 hundred",
-    "about 34",
-    "34'",
-    "Rs. 34",
-    "34 of them",
-    "x is 34",
-]
+REACHED += ["10-20", "12 hundred", "about 34"]
+NOT_REACHED = ["The answer is 34", "34 m (east)", "Answer: 34", "only 5", "34'", "Rs. 34", "34 of them", "x is 34"]
 
 
 def test_golds_that_hold_more_than_the_answer_are_named_and_can_be_trained_on(judge: Judge) -> None:

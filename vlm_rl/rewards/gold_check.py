@@ -88,7 +88,9 @@ def _near_misses_of(part: Part) -> list[str]:
 
 def _is_more_than_a_number(part: Part) -> bool:
     r"""Whether its number is only a piece of it: 2x + 1, \sqrt{2}, a form of its own."""
-    return bool(part.form or part.relation or part.elements or (part.value is None and is_expression(part.text)))
+    if part.value is not None:
+        return part.text.casefold() != part.text or " " in part.text  # 12 hundred
+    return bool(part.form or part.relation or part.elements or is_expression(part.text))
 
 
 def _positions(golds: Sequence[str], chosen: set[str]) -> tuple[int, ...]:
