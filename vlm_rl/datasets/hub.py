@@ -6,6 +6,7 @@ The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it i
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vlm_rl.datasets.row_file import check_regular
 
 CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
 LONGEST_HEAD = 2**22  # characters of a card that are looked at
+LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -110,7 +112,7 @@ class TableSource:
             from datasets import load_dataset
 
             kind = BUILDERS[pattern.suffix]
-            options = _all_text(paths[0], separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
+            options = _all_text(paths, separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
             return load_dataset(kind, data_files=paths, split="train", **options)
 
         dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
@@ -118,13 +120,25 @@ class TableSource:
         return _rows(dataset, name=str(pattern), split=split, columns=self._columns, pictures=pictures)
 
 
-def _all_text(path: str, *, separator: str) -> dict[str, Any]:
+def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
     """Options by which cells stay what is written in them: 007 is no 7, and beside a blank 20 is no 20.0."""
     from datasets import Features, Value
 
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(paths[0], newline="", encoding="utf-8-sig") as file:
         header: list[str] = next(filter(None, csv.reader(file, delimiter=separator)), [])
-    return {"sep": separator, "features": Features({column: Value("string") for column in header}), "na_filter": False}
+    features = Features({column: Value("string") for column in header})
+    return {"sep": separator, "features": features, "na_filter": False} | _rows_at_a_time(paths)
+
+
+def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
+    """Fewer than the library's 10,000 where those would not fit into memory, since they hold pictures."""
+    largest = max(map(Path, paths), key=lambda path: path.stat().st_size)
+    size = largest.stat().st_size
+    if size <= LARGEST_PART:
+        return {}
+    with largest.open("rb") as file:
+        lines = sum(part.count(b"\n") for part in iter(partial(file.read, 2**20), b""))
+    return {"chunksize": max(1, min(10_000, LARGEST_PART * lines // size))}
 
 
 def _check_card(card: Path, *, name: str) -> None:

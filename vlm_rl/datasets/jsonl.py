@@ -38,7 +38,7 @@ class JsonlSource:
     def rows(self, split: str) -> LazyRows:
         """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
         path, stores = self._file(split)
-        table = LineTable(path)
+        table = LineTable(path, largest=self._largest_image)
         if not len(table):
             raise ValueError(f"{path} holds no row (split {split!r}).")
         if path.parent not in self._pictures:
