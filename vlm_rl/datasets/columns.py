@@ -11,6 +11,7 @@ from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.datasets.row_text import text_of
+from vlm_rl.datasets.shown import shown
 from vlm_rl.datasets.written_picture import names_in
 
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
@@ -47,7 +48,7 @@ class Columns:
     def __post_init__(self) -> None:
         if not isinstance(self.marker, str) or not self.marker:
             raise ValueError(
-                f"dataset.source.columns.marker is {self.marker!r}, not a text. Brackets need quotes inside those of the shell: "
+                f"dataset.source.columns.marker is {shown(self.marker)}, not a text. Brackets need quotes inside those of the shell: "
                 "\"dataset.source.columns.marker='[IMG]'\"."
             )
 

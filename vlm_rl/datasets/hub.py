@@ -4,6 +4,7 @@ The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it i
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,16 @@ from typing import Any
 from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.row_file import check_regular
+from vlm_rl.datasets.shown import listing, shortened
 
 CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
 LONGEST_HEAD = 2**22  # characters of a card that are looked at
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -54,7 +58,9 @@ class HubSource:
         def builder() -> Any:
             from datasets import load_dataset_builder
 
-            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision)
+            found = load_dataset_builder(self._path, self._name, revision=None if folder else self._revision)
+            tables = _tables_beside(found.config.data_files or {}, folder=folder)
+            return load_dataset_builder(self._path, self._name, data_files=tables) if tables else found
 
         def load() -> Any:
             made.download_and_prepare()
@@ -68,10 +74,16 @@ class HubSource:
             "dataset.source.name its configuration, where it has several.",
         )
         made = _opened(builder, told)
-        _check_files(chain.from_iterable((made.config.data_files or {}).values()), folder=folder, name=self._path)
+        files = [*chain.from_iterable((made.config.data_files or {}).values())]
+        _check_files(files, folder=folder, name=self._path)
         pictures = self._pictures(folder)
         return _rows(
-            _opened(load, told), name=f"{self._path}, split {theirs}", split=split, columns=self._columns, pictures=pictures
+            _opened(load, told),
+            name=f"{self._path}, split {theirs}",
+            split=split,
+            columns=self._columns,
+            pictures=pictures,
+            archives=[*filter(is_archive, map(os.path.basename, files))],
         )
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
@@ -162,11 +174,28 @@ def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> Non
         own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
         if not own or "::" in file:
             raise ValueError(
-                f"{name}: its card (README.md) names {file} as one of its files, which it is not. Only files of the set itself "
-                "are read; correct data_files there if you trust it."
+                f"{name}: its card (README.md) names {shortened(file, most=200)} as one of its files, which it is not. "
+                "Only files of the set itself are read; correct data_files there if you trust it."
             )
         if folder:
             check_regular(Path(file))
+
+
+def _tables_beside(files: Mapping[Any, Iterable[str]], *, folder: Path | None) -> dict[str, list[str]]:
+    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    names = [Path(file).name.lower() for members in files.values() for file in members]
+    if folder is None or not names or all(name.endswith(TABLES) for name in names):
+        return {}
+    if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
+        return {}
+    everything = DataFilesDict.from_patterns(get_data_patterns(str(folder)), base_path=str(folder))
+    for kind in TABLES:
+        found = {str(split): [file for file in members if file.lower().endswith(kind)] for split, members in everything.items()}
+        if any(found.values()):
+            return {split: members for split, members in found.items() if members}
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,16 +212,23 @@ def _opened(load: Callable[[], Any], told: Told) -> Any:
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
-        reason = str(error.__cause__ or error).strip().split("\n")[0].rstrip(".")
+        reason = shortened(str(error.__cause__ or error).strip().split("\n")[0].rstrip("."), most=250)
         advice = told.absent if isinstance(error, OSError) else told.wrong
         raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
-def _rows(dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder) -> LazyRows:
+def _rows(
+    dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder, archives: Sequence[str] = ()
+) -> LazyRows:
+    packed = (
+        f" Its files are archives ({listing(archives, most=3)}): if they hold pictures only, put a file of rows beside them; if "
+        "there is one in them, unpack them and choose dataset=jsonl or dataset=parquet."
+    )
     for column, key in columns.named.items():
         if column not in dataset.column_names:
             raise ValueError(
-                f"{name} has no column {column!r}; it has {', '.join(dataset.column_names)}. Set dataset.source.columns.{key}."
+                f"{name} has no column {column!r}; it has {listing(dataset.column_names)}. Set dataset.source.columns.{key}."
+                f"{packed if archives else ''}"
             )
     labels: dict[str, Sequence[str]] = {
         column: feature.names for column, feature in dataset.features.items() if hasattr(feature, "names")

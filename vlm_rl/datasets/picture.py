@@ -18,6 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from vlm_rl.datasets.row_file import LONGEST_MARK, pointer_told
+from vlm_rl.datasets.shown import shortened
+
 # Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bomb
@@ -56,6 +59,7 @@ class FileBytes:
     """A file of its own."""
 
     path: Path
+    folder: Path | None = None  # of the data, in which a file of another name may be meant
 
     def open(self) -> Opened:
         file = open(self.path, "rb", opener=_at_once)  # noqa: SIM115  its reader closes it
@@ -107,7 +111,12 @@ class Picture:
         except FileNotFoundError:
             raise
         except Exception as error:  # a decoder that is fed garbage may raise anything
-            raise BadPicture(f"{self.where} cannot be read: {_reason(error)}.") from error
+            reason = self._pointer() if isinstance(error, UnidentifiedImageError) else ""
+            raise BadPicture(f"{self.where} cannot be read: {reason or _reason(error)}.") from error
+
+    def _pointer(self) -> str:
+        with self.content.open() as file:
+            return pointer_told(file.read(LONGEST_MARK))
 
     @contextmanager
     def _image(self) -> Iterator[Image.Image]:
@@ -123,9 +132,9 @@ class Picture:
             yield image
 
 
-def picture_file(path: Path, *, largest: int = LARGEST_IMAGE) -> Picture:
+def picture_file(path: Path, *, largest: int = LARGEST_IMAGE, folder: Path | None = None) -> Picture:
     """The picture in a file."""
-    return Picture(content=FileBytes(path=path), where=str(path), largest=largest)
+    return Picture(content=FileBytes(path=path, folder=folder), where=shortened(str(path), most=250), largest=largest)
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -45,7 +45,7 @@ class PictureFolder:
         inside = any(map(path.is_relative_to, (self._folder, *self._allowed))) and self._leads_inside(path)
         written = self._written(name)
         if inside and (written is None or path.is_file()):
-            return picture_file(path, largest=self.largest)
+            return picture_file(path, largest=self.largest, folder=self._folder)
         return written
 
     def _written(self, text: str) -> Picture | None:
