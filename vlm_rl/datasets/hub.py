@@ -55,12 +55,10 @@ class HubSource:
             for card in CARDS:
                 _check_card(folder / card, name=self._path)
 
-        def builder() -> Any:
+        def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
 
-            found = load_dataset_builder(self._path, self._name, revision=None if folder else self._revision)
-            tables = _tables_beside(found.config.data_files or {}, folder=folder)
-            return load_dataset_builder(self._path, self._name, data_files=tables) if tables else found
+            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision, **more)
 
         def load() -> Any:
             made.download_and_prepare()
@@ -74,8 +72,12 @@ class HubSource:
             "dataset.source.name its configuration, where it has several.",
         )
         made = _opened(builder, told)
-        files = [*chain.from_iterable((made.config.data_files or {}).values())]
+        files = _files_of(made)
         _check_files(files, folder=folder, name=self._path)
+        if tables := _opened(partial(_tables_beside, files, folder=folder), told):
+            made = _opened(partial(builder, data_files=tables), told)
+            files = _files_of(made)
+            _check_files(files, folder=folder, name=self._path)
         pictures = self._pictures(folder)
         return _rows(
             _opened(load, told),
@@ -181,11 +183,15 @@ def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> Non
             check_regular(Path(file))
 
 
-def _tables_beside(files: Mapping[Any, Iterable[str]], *, folder: Path | None) -> dict[str, list[str]]:
+def _files_of(builder: Any) -> list[str]:
+    return [*chain.from_iterable((builder.config.data_files or {}).values())]
+
+
+def _tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
     """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
     from datasets.data_files import DataFilesDict, get_data_patterns
 
-    names = [Path(file).name.lower() for members in files.values() for file in members]
+    names = [Path(file).name.lower() for file in files]
     if folder is None or not names or all(name.endswith(TABLES) for name in names):
         return {}
     if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
