@@ -50,10 +50,8 @@ class HubSource:
             raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
-
-        if folder is not None:
-            for card in CARDS:
-                _check_card(folder / card, name=self._path)
+        for card in map(folder.joinpath, CARDS) if folder is not None else ():
+            _check_card(card, name=self._path)
 
         def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
@@ -78,13 +76,12 @@ class HubSource:
             made = _opened(partial(builder, data_files=tables), told)
             files = _files_of(made)
             _check_files(files, folder=folder, name=self._path)
-        pictures = self._pictures(folder)
         return _rows(
             _opened(load, told),
             name=f"{self._path}, split {theirs}",
             split=split,
             columns=self._columns,
-            pictures=pictures,
+            pictures=self._pictures(folder),
             archives=[*filter(is_archive, map(os.path.basename, files))],
         )
 
