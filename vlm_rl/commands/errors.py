@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hydra.core.utils
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +22,7 @@ from vlm_rl.commands.causes import innermost
 from vlm_rl.commands.job_log import is_of_jobs, told_of_failures
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.swept_groups import told_of_sweep
+from vlm_rl.datasets.shown import lines_shortened, shortened
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 RENAMED = {  # the last word of a key that was: the one that is, and its values
@@ -36,6 +39,7 @@ def explained(run: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own message
     os.environ.setdefault(TYPED, as_typed())  # processes that a launcher starts have other words in sys.argv
     try:
+        hydra.core.utils.JobReturn = ShortReturn  # type: ignore[misc]  # what a failed job is told by
         searchpath.check(searchpath.typed(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
@@ -61,8 +65,21 @@ def as_typed() -> str:
     return shlex.join(["python", *sys.argv]) if sys.argv[0].endswith(".py") else shlex.join(sys.argv)
 
 
+class ShortReturn(JobReturn):
+    """Hydra prints all overrides of a job that failed; of long ones this prints beginning and end."""
+
+    @property
+    def return_value(self) -> Any:
+        self.overrides = [shortened(override, most=200) for override in self.overrides or ()]
+        return super().return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+
 def _leave(message: str, *, code: int = EXIT_CODE) -> NoReturn:
-    print(f"\nError: {message}", file=sys.stderr, flush=True)
+    print(f"\nError: {lines_shortened(message)}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 

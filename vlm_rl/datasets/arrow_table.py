@@ -1,12 +1,14 @@
 """A table of the library `datasets`, memory-mapped: its texts become Python objects one row at a time."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from vlm_rl.datasets.image_column import ImageColumn
 from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.picture import Picture
 
 
 class ArrowTable:
@@ -41,7 +43,20 @@ class ArrowTable:
         Raises BadRow.
         """
         item = {column: self._value(column, index) for column in self._columns}
-        return item | {column: cells.cell(index) for column, cells in self._images.items()}
+        return item | {column: self._pictures(cells, index) for column, cells in self._images.items()}
+
+    def _pictures(self, cells: ImageColumn, index: int) -> list[Picture | str | None]:
+        """Those of a cell, or of the row whose `index` it names: VLMEvalKit writes a picture in base64 once."""
+        found = cells.cell(index)
+        if cells.has_texts and len(found) == 1 and isinstance(found[0], str):
+            shared = cells.cell(self._rows_by_index.get(found[0], index))
+            return shared if any(isinstance(picture, Picture) for picture in shared) else found
+        return found
+
+    @cached_property
+    def _rows_by_index(self) -> dict[str, int]:
+        column = self._columns.get("index")
+        return {} if column is None else {str(value): row for row, value in enumerate(column.to_pylist())}
 
     def _value(self, column: str, index: int) -> Any:
         try:

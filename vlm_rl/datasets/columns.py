@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
@@ -10,8 +11,10 @@ from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.datasets.row_text import text_of
+from vlm_rl.datasets.shown import shown
+from vlm_rl.datasets.written_picture import names_in
 
-USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names")
+USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
 LONGEST_FIELD = 80  # characters; a longer text is no category
 
 
@@ -45,7 +48,7 @@ class Columns:
     def __post_init__(self) -> None:
         if not isinstance(self.marker, str) or not self.marker:
             raise ValueError(
-                f"dataset.source.columns.marker is {self.marker!r}, not a text. Brackets need quotes inside those of the shell: "
+                f"dataset.source.columns.marker is {shown(self.marker)}, not a text. Brackets need quotes inside those of the shell: "
                 "\"dataset.source.columns.marker='[IMG]'\"."
             )
 
@@ -106,12 +109,14 @@ class Columns:
         empty = True
         for column in self.image_columns:
             value = item.get(column)
-            for picture in value if isinstance(value, list) else [value] if value else []:
+            members = value if isinstance(value, list) else [value] if value else []
+            for picture in chain.from_iterable(map(names_in, members)):
                 if not isinstance(picture, str | Picture):
                     raise BadRow(f"{where}: {column!r} holds a {type(picture).__name__}, neither a file name nor a picture.")
                 empty = False
                 yield picture
-        if empty and self.images is not None and (missed := next(filter(item.get, USUAL_IMAGE_COLUMNS), None)):
+        others = (column for column in USUAL_IMAGE_COLUMNS if column not in self.image_columns)
+        if empty and self.images is not None and (missed := next(filter(item.get, others), None)):
             raise BadRow(
                 f"{where} has {missed!r}, but dataset.source.columns.images names {', '.join(self.image_columns)}. "
                 "Name it there, or the question is asked without its figure; null if it is no figure."

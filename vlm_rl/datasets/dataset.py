@@ -10,6 +10,7 @@ from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.picture import shrunk, shrunk_size
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.selection import Selection, Wanted, select
+from vlm_rl.datasets.shown import listing, shortened, shown
 
 SPLITS = ("train", "val", "test")
 SHOWN = 10  # rows that cannot be made, named in full
@@ -47,14 +48,16 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("error", "skip"):
-            raise ValueError(f"dataset.on_bad_row is {self.on_bad_row!r}; it is either error or skip.")
+            raise ValueError(f"dataset.on_bad_row is {shown(self.on_bad_row)}; it is either error or skip.")
         if "{question}" not in self.prompt:
-            raise ValueError(f"dataset.prompt {self.prompt!r} has no {{question}}: the model would never see the question.")
+            raise ValueError(
+                f"dataset.prompt {shown(self.prompt)} has no {{question}}: the model would never see the question."
+            )
         if self.max_pixels is not None and self.max_pixels < 1:
             raise ValueError(f"dataset.max_pixels={self.max_pixels} leaves no picture; null means no budget.")
         for key, setting in (("filter", self.filter), ("subset", self.subset)):
             if unknown := sorted({*(setting or {})} - {*SPLITS}):
-                raise ValueError(f"dataset.{key} names {', '.join(unknown)}; the splits are {', '.join(SPLITS)}.")
+                raise ValueError(f"dataset.{key} names {listing(unknown)}; the splits are {', '.join(SPLITS)}.")
 
     def prompt_for(self, row: Row) -> str:
         """The user's turn, image markers included. Braces of the question are text, not format fields."""
@@ -101,7 +104,7 @@ class Dataset:
         survey = rows.survey() if isinstance(rows, LazyRows) else None
         if survey is None or not survey.problems:
             return rows
-        lines = [f"  {problem}" for problem in survey.problems[:SHOWN]]
+        lines = [f"  {shortened(problem)}" for problem in survey.problems[:SHOWN]]
         lines += [f"  and {len(survey.problems) - SHOWN} more"] * (len(survey.problems) > SHOWN)
         count = f"{len(survey.problems)} of {len(rows)} rows of split {name!r}"
         if self.on_bad_row == "error":

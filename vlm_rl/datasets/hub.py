@@ -4,8 +4,10 @@ The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it i
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,16 @@ from typing import Any
 from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.row_file import check_regular
+from vlm_rl.datasets.shown import listing, shortened
 
 CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
 LONGEST_HEAD = 2**22  # characters of a card that are looked at
+LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -44,15 +50,13 @@ class HubSource:
             raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
+        for card in map(folder.joinpath, CARDS) if folder is not None else ():
+            _check_card(card, name=self._path)
 
-        if folder is not None:
-            for card in CARDS:
-                _check_card(folder / card, name=self._path)
-
-        def builder() -> Any:
+        def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
 
-            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision)
+            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision, **more)
 
         def load() -> Any:
             made.download_and_prepare()
@@ -66,10 +70,19 @@ class HubSource:
             "dataset.source.name its configuration, where it has several.",
         )
         made = _opened(builder, told)
-        _check_files(chain.from_iterable((made.config.data_files or {}).values()), folder=folder, name=self._path)
-        pictures = self._pictures(folder)
+        files = _files_of(made)
+        _check_files(files, folder=folder, name=self._path)
+        if tables := _opened(partial(_tables_beside, files, folder=folder), told):
+            made = _opened(partial(builder, data_files=tables), told)
+            files = _files_of(made)
+            _check_files(files, folder=folder, name=self._path)
         return _rows(
-            _opened(load, told), name=f"{self._path}, split {theirs}", split=split, columns=self._columns, pictures=pictures
+            _opened(load, told),
+            name=f"{self._path}, split {theirs}",
+            split=split,
+            columns=self._columns,
+            pictures=self._pictures(folder),
+            archives=[*filter(is_archive, map(os.path.basename, files))],
         )
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
@@ -110,7 +123,7 @@ class TableSource:
             from datasets import load_dataset
 
             kind = BUILDERS[pattern.suffix]
-            options = _all_text(paths[0], separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
+            options = _all_text(paths, separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
             return load_dataset(kind, data_files=paths, split="train", **options)
 
         dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
@@ -118,13 +131,25 @@ class TableSource:
         return _rows(dataset, name=str(pattern), split=split, columns=self._columns, pictures=pictures)
 
 
-def _all_text(path: str, *, separator: str) -> dict[str, Any]:
+def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
     """Options by which cells stay what is written in them: 007 is no 7, and beside a blank 20 is no 20.0."""
     from datasets import Features, Value
 
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(paths[0], newline="", encoding="utf-8-sig") as file:
         header: list[str] = next(filter(None, csv.reader(file, delimiter=separator)), [])
-    return {"sep": separator, "features": Features({column: Value("string") for column in header}), "na_filter": False}
+    features = Features({column: Value("string") for column in header})
+    return {"sep": separator, "features": features, "na_filter": False} | _rows_at_a_time(paths)
+
+
+def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
+    """Fewer than the library's 10,000 where those would not fit into memory, since they hold pictures."""
+    largest = max(map(Path, paths), key=lambda path: path.stat().st_size)
+    size = largest.stat().st_size
+    if size <= LARGEST_PART:
+        return {}
+    with largest.open("rb") as file:
+        lines = sum(part.count(b"\n") for part in iter(partial(file.read, 2**20), b""))
+    return {"chunksize": max(1, min(10_000, LARGEST_PART * lines // size))}
 
 
 def _check_card(card: Path, *, name: str) -> None:
@@ -148,11 +173,32 @@ def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> Non
         own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
         if not own or "::" in file:
             raise ValueError(
-                f"{name}: its card (README.md) names {file} as one of its files, which it is not. Only files of the set itself "
-                "are read; correct data_files there if you trust it."
+                f"{name}: its card (README.md) names {shortened(file, most=200)} as one of its files, which it is not. "
+                "Only files of the set itself are read; correct data_files there if you trust it."
             )
         if folder:
             check_regular(Path(file))
+
+
+def _files_of(builder: Any) -> list[str]:
+    return [*chain.from_iterable((builder.config.data_files or {}).values())]
+
+
+def _tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
+    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    names = [Path(file).name.lower() for file in files]
+    if folder is None or not names or all(name.endswith(TABLES) for name in names):
+        return {}
+    if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
+        return {}
+    everything = DataFilesDict.from_patterns(get_data_patterns(str(folder)), base_path=str(folder))
+    for kind in TABLES:
+        found = {str(split): [file for file in members if file.lower().endswith(kind)] for split, members in everything.items()}
+        if any(found.values()):
+            return {split: members for split, members in found.items() if members}
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +215,23 @@ def _opened(load: Callable[[], Any], told: Told) -> Any:
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
-        reason = str(error.__cause__ or error).strip().split("\n")[0].rstrip(".")
+        reason = shortened(str(error.__cause__ or error).strip().split("\n")[0].rstrip("."), most=250)
         advice = told.absent if isinstance(error, OSError) else told.wrong
         raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
-def _rows(dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder) -> LazyRows:
+def _rows(
+    dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder, archives: Sequence[str] = ()
+) -> LazyRows:
+    packed = (
+        f" Its files are archives ({listing(archives, most=3)}): if they hold pictures only, put a file of rows beside them; if "
+        "there is one in them, unpack them and choose dataset=jsonl or dataset=parquet."
+    )
     for column, key in columns.named.items():
         if column not in dataset.column_names:
             raise ValueError(
-                f"{name} has no column {column!r}; it has {', '.join(dataset.column_names)}. Set dataset.source.columns.{key}."
+                f"{name} has no column {column!r}; it has {listing(dataset.column_names)}. Set dataset.source.columns.{key}."
+                f"{packed if archives else ''}"
             )
     labels: dict[str, Sequence[str]] = {
         column: feature.names for column, feature in dataset.features.items() if hasattr(feature, "names")

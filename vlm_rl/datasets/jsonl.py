@@ -11,6 +11,7 @@ from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import LineTable
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
+from vlm_rl.datasets.shown import listing
 
 
 class JsonlSource:
@@ -38,7 +39,7 @@ class JsonlSource:
     def rows(self, split: str) -> LazyRows:
         """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
         path, stores = self._file(split)
-        table = LineTable(path)
+        table = LineTable(path, largest=self._largest_image)
         if not len(table):
             raise ValueError(f"{path} holds no row (split {split!r}).")
         if path.parent not in self._pictures:
@@ -61,7 +62,7 @@ class JsonlSource:
             stores = blobs_of(snapshot)
             found = sorted(str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.suffix in (".jsonl", ".zip"))
             advice = (
-                f"{self._repository} holds {', '.join(found) or 'no JSONL file'} there. Set dataset.source.repository_folder "
+                f"{self._repository} holds {listing(found) or 'no JSONL file'} there. Set dataset.source.repository_folder "
                 "and files; archives must be unpacked by hand, then set dataset.source.folder."
             )
         path = folder / self._files[split]

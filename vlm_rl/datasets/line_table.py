@@ -5,15 +5,18 @@ import os
 import re
 import weakref
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.picture import LARGEST_IMAGE, Picture
+from vlm_rl.datasets.picture_folder import REMEMBERED
 from vlm_rl.datasets.row_file import open_rows
 from vlm_rl.datasets.strict_json import NotStrict, read_strictly
+from vlm_rl.datasets.written_picture import LONGEST_NAME, Span, spans_of, written_picture
 
 LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
@@ -24,8 +27,9 @@ SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: t
 class LineTable:
     """The lines that are not blank, read one by one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, largest: int = LARGEST_IMAGE) -> None:
+        self._path, self._largest = path, largest
+        self._picture = lru_cache(REMEMBERED)(self._made)  # the same one again, so that it is not hashed again
         self._lines = np.fromiter(_lines(path), dtype=np.dtype((np.int64, 3)))  # (start, length, number from 1) of each
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         weakref.finalize(self, os.close, self._file)
@@ -38,7 +42,32 @@ class LineTable:
         return f"{self._path}, line {self._lines[index][2]}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """The object of a line. Raises BadRow."""
+        """The object of a line; pictures in base64 as `Picture`s, which read it again. Raises BadRow."""
+        item = self._read(index)
+        if self._lines[index][1] <= LONGEST_NAME:
+            return item
+        return {key: self._with_pictures(value, index, key) for key, value in item.items()}
+
+    def _with_pictures(self, value: Any, index: int, key: str) -> Any:
+        if isinstance(value, list):
+            return [part for place, member in enumerate(value) for part in self._parts(member, index, key, place)]
+        parts = self._parts(value, index, key, None)
+        return parts[0] if len(parts) == 1 else parts
+
+    def _parts(self, value: Any, index: int, key: str, place: int | None) -> list[Any]:
+        long = isinstance(value, str) and len(value) > LONGEST_NAME
+        return [self._picture(index, key, place, span) for span in spans_of(value.encode())] or [value] if long else [value]
+
+    def _made(self, index: int, key: str, place: int | None, span: Span) -> Picture:
+        where = f"{self.where(index)}, {key!r}" + (f" {place + 1}" if place is not None else "")
+        return written_picture(partial(self._text, index, key, place), span, where=where, largest=self._largest)
+
+    def _text(self, index: int, key: str, place: int | None) -> bytes:
+        value = self._read(index)[key]
+        text: str = value if place is None else value[place]
+        return text.encode()
+
+    def _read(self, index: int) -> dict[str, Any]:
         start, length, _ = self._lines[index].tolist()
         try:
             line = os.pread(self._file, length, start)

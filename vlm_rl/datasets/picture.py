@@ -10,13 +10,16 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from vlm_rl.datasets.row_file import LONGEST_MARK, pointer_told
+from vlm_rl.datasets.shown import shortened
 
 # Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -24,6 +27,8 @@ LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bo
 LARGEST_FILE = 2**30  # bytes; a picture of LARGEST_IMAGE pixels that is not compressed at all has a quarter of it
 STRIP = 2**20  # pixels converted at a time, where that takes more than one step
 PAPER = (255, 255, 255)
+LEVELS = {"L;2": 4, "L;4": 16}  # greys of PNG that Pillow decodes to 8 bit, without the transparent one among them
+PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,6 +59,7 @@ class FileBytes:
     """A file of its own."""
 
     path: Path
+    folder: Path | None = None  # of the data, in which a file of another name may be meant
 
     def open(self) -> Opened:
         file = open(self.path, "rb", opener=_at_once)  # noqa: SIM115  its reader closes it
@@ -105,7 +111,12 @@ class Picture:
         except FileNotFoundError:
             raise
         except Exception as error:  # a decoder that is fed garbage may raise anything
-            raise BadPicture(f"{self.where} cannot be read: {_reason(error)}.") from error
+            reason = self._pointer() if isinstance(error, UnidentifiedImageError) else ""
+            raise BadPicture(f"{self.where} cannot be read: {reason or _reason(error)}.") from error
+
+    def _pointer(self) -> str:
+        with self.content.open() as file:
+            return pointer_told(file.read(LONGEST_MARK))
 
     @contextmanager
     def _image(self) -> Iterator[Image.Image]:
@@ -121,9 +132,9 @@ class Picture:
             yield image
 
 
-def picture_file(path: Path, *, largest: int = LARGEST_IMAGE) -> Picture:
+def picture_file(path: Path, *, largest: int = LARGEST_IMAGE, folder: Path | None = None) -> Picture:
     """The picture in a file."""
-    return Picture(content=FileBytes(path=path), where=str(path), largest=largest)
+    return Picture(content=FileBytes(path=path, folder=folder), where=shortened(str(path), most=250), largest=largest)
 
 
 def _at_once(path: str, flags: int) -> int:
@@ -149,15 +160,21 @@ def _orientation(image: Image.Image) -> int:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Decodes. Raises ValueError where numbers have no defined white."""
-    if image.mode.startswith("I;16"):
-        return _in_strips(image, convert=_eight_bits)
+    written = _layout(image)  # before decoding: then it is forgotten
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
+        greys = Greys(
+            white=4095 if written == "I;12" else 65535,
+            is_negative=image.format == "TIFF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0,
+            clear=image.info.get("transparency"),
+        )
+        return _in_strips(image, convert=greys.eight_bits)
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its pixels are 32-bit numbers (mode {image.mode}), of which nobody knows which is white; use 8 or 16 bit"
         )
     if not image.has_transparency_data:
         return image.convert("RGB")
-    return _in_strips(image, convert=_on_paper)
+    return _in_strips(image, convert=partial(_on_paper, clear=_clear(image, written=written)))
 
 
 def _in_strips(image: Image.Image, *, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
@@ -169,14 +186,47 @@ def _in_strips(image: Image.Image, *, convert: Callable[[Image.Image], Image.Ima
     return whole
 
 
-def _eight_bits(grey: Image.Image) -> Image.Image:
-    """To the nearest 8-bit grey; there are no ties, 257 is odd."""
-    return Image.fromarray(((np.asarray(grey).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+def _layout(image: Image.Image) -> str:
+    """Pillow's name for the pixels as they are in the file, such as `L;4`."""
+    settings = image.tile[0][3] if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    first = settings[0] if isinstance(settings, tuple) and settings else settings
+    return first if isinstance(first, str) else ""
 
 
-def _on_paper(picture: Image.Image) -> Image.Image:
+def _clear(image: Image.Image, *, written: str) -> Any:
+    """The value that is transparent, on the scale of the decoded pixels: Pillow gives it as PNG has it, with 2, 4 or 16 bits."""
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and written in LEVELS and isinstance(clear, int):
+        return clear % LEVELS[written] * 255 // (LEVELS[written] - 1)
+    if image.format == "PNG" and written == "RGB;16B" and isinstance(clear, tuple):
+        return tuple(value >> 8 for value in clear)  # of the pixels, too, Pillow keeps the upper 8 bits
+    return clear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greys:
+    """What the numbers of a grey picture with more than 8 bits mean."""
+
+    white: int
+    is_negative: bool  # white is 0
+    clear: Any  # the number of transparent pixels; what is no number is no transparency
+
+    def eight_bits(self, picture: Image.Image) -> Image.Image:
+        """To the nearest 8-bit grey, on paper; there are no ties, 257 is odd."""
+        numbers = np.asarray(picture).astype(np.uint32)
+        greys = (numbers * 255 + self.white // 2) // self.white
+        greys = 255 - greys if self.is_negative else greys
+        if isinstance(self.clear, int):
+            greys[numbers == self.clear] = PAPER[0]
+        return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
+
+
+def _on_paper(picture: Image.Image, *, clear: Any) -> Image.Image:
+    if clear is not None:
+        picture.info["transparency"] = clear
     paper = Image.new("RGBA", picture.size, PAPER)
-    paper.alpha_composite(picture.convert("RGBA"))
+    shown = picture.convert("LA") if picture.mode == "La" else picture  # grey that was multiplied by its alpha
+    paper.alpha_composite(shown.convert("RGBA"))
     return paper.convert("RGB")
 
 

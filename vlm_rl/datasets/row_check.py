@@ -8,6 +8,7 @@ from functools import cache
 
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.datasets.shown import shortened, shown
 
 SHOWN = 10  # problems printed in full
 
@@ -50,7 +51,7 @@ def _special(row: Row, *, part: str, texts: Sequence[str], tokens: frozenset[str
     """The markers of the question are not among its texts: the chat template replaces them."""
     if tokens and (found := next(filter(None, map(_any_of(tokens).search, texts)), None)):
         message = (
-            f"its {part} holds {found[0]!r}, which this model reads as a special token and not as text. "
+            f"its {part} holds {shown(found[0])}, which this model reads as a special token and not as text. "
             "Write it in another way or drop the row."
         )
         yield RowProblem(row_id=row.id, message=message, reason="special token in a text")
@@ -73,7 +74,7 @@ def long_prompt(row: Row, *, length: int, max_prompt_tokens: int) -> RowProblem:
 def unfit_gold(row: Row) -> RowProblem:
     """An answer with which every response, or too many, would be wrong or right."""
     message = (
-        f"its answer {row.answer!r} is not judged equal to itself and different from near misses. "
+        f"its answer {shown(row.answer)} is not judged equal to itself and different from near misses. "
         "Give a number or a LaTeX expression, without words."
     )
     return RowProblem(row_id=row.id, message=message, reason="answer cannot be judged")
@@ -92,18 +93,18 @@ def report(problems: Sequence[RowProblem], *, num_rows: int, split: str, on_bad_
     """Says which rows are left out; raises BadRows where none may be lost."""
     if not problems:
         return
-    num_bad, shown = len({problem.row_id for problem in problems}), listed(problems)
+    num_bad, told = len({problem.row_id for problem in problems}), listed(problems)
     if on_bad_row == "error":
         raise BadRows(
-            f"{num_bad} of {num_rows} rows of split {split!r} cannot be used:\n{shown}\n"
+            f"{num_bad} of {num_rows} rows of split {split!r} cannot be used:\n{told}\n"
             "Mend them, or leave them out by dataset.on_bad_row=skip."
         )
-    print(f"{num_bad} of {num_rows} rows of split {split!r} are left out:\n{shown}", flush=True)
+    print(f"{num_bad} of {num_rows} rows of split {split!r} are left out:\n{told}", flush=True)
 
 
 def listed(problems: Sequence[RowProblem]) -> str:
     """The first ones in full, the number of the others."""
-    lines = [f"  row {problem.row_id!r}: {problem.message}" for problem in problems[:SHOWN]]
+    lines = [f"  row {shown(problem.row_id)}: {shortened(problem.message)}" for problem in problems[:SHOWN]]
     return "\n".join([*lines, *([f"  and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.shown import listing, shown
 from vlm_rl.randomness import stream
 
 SHOWN = 20  # values named in a message
@@ -64,7 +65,7 @@ def _matching(rows: Sequence[Row], *, split: str, wanted: Wanted) -> list[int]:
     for field, values in asked.items():
         _check(f"dataset.filter.{split}.{field}", field=field, values=values, fields=fields, seen=seen[field])
     if not places:
-        raise ValueError(f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {asked}.")
+        raise ValueError(f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {shown(asked, most=300)}.")
     return places
 
 
@@ -74,8 +75,8 @@ def _listed(values: Any) -> Sequence[Any]:
 
 def _check(key: str, *, field: str, values: set[str], fields: set[str], seen: Counter[str]) -> None:
     if field not in fields:
-        raise ValueError(f"{key}: no row has a field {field!r}. There are {', '.join(sorted(fields))}.")
+        raise ValueError(f"{key}: no row has a field {shown(field)}. There are {listing(sorted(fields))}.")
     if missing := sorted(values - seen.keys()):
-        there = ", ".join(f"{value!r} ({n})" for value, n in seen.most_common(SHOWN))
+        there = ", ".join(f"{shown(value, most=60)} ({n})" for value, n in seen.most_common(SHOWN))
         more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
-        raise ValueError(f"{key}: no row has {' or '.join(map(repr, missing))}. There are {there}{more}.")
+        raise ValueError(f"{key}: no row has {' or '.join(map(shown, missing[:SHOWN]))}. There are {there}{more}.")

@@ -9,6 +9,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.datasets.shown import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Prompts:
         token = getattr(self._processor, "image_token", None)
         if token is not None and text.count(token) != len(row.images):
             raise ValueError(
-                f"row {row.id!r} has {len(row.images)} images, but {text.count(token)} times {token} in its prompt, which stands "
+                f"row {shown(row.id)} has {len(row.images)} images, but {text.count(token)} times {token} in its prompt, which stands "
                 f"for an image. Write {IMAGE_MARKER} for each image, in order, and nowhere {token}."
             )
         return text

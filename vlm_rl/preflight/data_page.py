@@ -10,6 +10,7 @@ from rich.table import Table
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
+from vlm_rl.datasets.shown import shown
 from vlm_rl.preflight.numbers import SHARES, histogram, largest, quantiles
 from vlm_rl.preflight.pictures import Seen
 from vlm_rl.preflight.rows import SplitCheck
@@ -100,7 +101,9 @@ def histograms(found: SplitCheck) -> Iterator[RenderableType]:
         return
     for name, values in (("tokens of a prompt", found.prompt_tokens), ("image tokens of a row", found.image_tokens)):
         yield bars(values, title=f"{found.split}: {name}")
-    rows = ", ".join(f"{row_id!r} ({tokens:,})" for row_id, tokens in largest(found.prompt_tokens, found.ids, count=LARGEST))
+    rows = ", ".join(
+        f"{shown(row_id, most=60)} ({tokens:,})" for row_id, tokens in largest(found.prompt_tokens, found.ids, count=LARGEST)
+    )
     yield f"Longest prompts of {found.split}: {rows}."
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import PIL
 from PIL import Image
 
+from vlm_rl.datasets.missing import hint
 from vlm_rl.datasets.picture import BadPicture, FileBytes, Picture
 from vlm_rl.datasets.row import ImageSource
+from vlm_rl.datasets.shown import shortened
 from vlm_rl.preflight.cache import Cache
 from vlm_rl.randomness import stream
 
@@ -40,7 +42,7 @@ class Seen:
     @property
     def reason(self) -> str:
         """The problem in a few words."""
-        return "image not there" if self.problem.endswith(GONE) else "image cannot be read"
+        return "image not there" if GONE in self.problem else "image cannot be read"
 
     def load(self) -> Image.Image:
         """The picture, from its source."""
@@ -197,10 +199,13 @@ def _may_pass(error: BaseException | None) -> bool:
 
 
 def _unseen(image: ImageSource, error: Exception) -> Seen:
+    path = shortened(str(getattr(error, "filename", None) or file_of(image) or ""), most=250)
     if isinstance(error, FileNotFoundError):
-        problem = f"its image {error.filename or file_of(image)} {GONE}"
+        content = image.content if isinstance(image, Picture) else None
+        more = hint(content.path, folder=content.folder) if isinstance(content, FileBytes) else ""
+        problem = f"its image {path} {GONE}{more}"
     elif isinstance(error, BadPicture):
         problem = f"its image {error} Save it again or drop the row."
     else:
-        problem = f"its image {file_of(image) or ''} cannot be read ({error}). Save it again or drop the row."
+        problem = f"its image {path} cannot be read ({shortened(str(error), most=150)}). Save it again or drop the row."
     return Seen(source=image, key="", size=(0, 0), decoded=False, problem=problem)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.datasets.row_check import RowProblem, long_prompt, problems_of_text, repeated_ids, unfit_gold
+from vlm_rl.datasets.shown import shortened
 from vlm_rl.models.prompts import PromptLength
 from vlm_rl.preflight.pictures import Looked, Seen
 
@@ -146,7 +147,8 @@ def _one_by_one_if_need_be(
 
 
 def _unreadable(row: Row, error: Exception) -> RowProblem:
-    message = f"the model's tokenizer or processor refuses it ({type(error).__name__}: {error}). Mend the row or drop it."
+    told = f"{type(error).__name__}: {shortened(str(error), most=250)}"
+    message = f"the model's tokenizer or processor refuses it ({told}). Mend the row or drop it."
     return RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor")
 
 

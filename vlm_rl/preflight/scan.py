@@ -7,6 +7,7 @@ from rich.console import Console
 
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.row import ImageSource
+from vlm_rl.datasets.shown import shown
 from vlm_rl.preflight.cache import Cache
 from vlm_rl.preflight.golds import judged_golds
 from vlm_rl.preflight.overlap import Overlap, overlap
@@ -36,7 +37,7 @@ class RowScan:
 
     def __post_init__(self) -> None:
         if self.decode not in DECODE:
-            raise ValueError(f"preflight.decode is {self.decode!r}; it is one of {', '.join(DECODE)}.")
+            raise ValueError(f"preflight.decode is {shown(self.decode)}; it is one of {', '.join(DECODE)}.")
 
     def check(
         self,

@@ -1,0 +1,101 @@
+"""Why a picture may not be there: another spelling of its name that is, or an archive beside it that nobody has unpacked."""
+
+import os
+import shlex
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from vlm_rl.datasets.shown import shown
+
+MOST_ENTRIES = 200_000  # of a folder that are looked at
+MOST_FOLDERS = 100  # in which a name is looked for that lacks its folder
+UNPACK = {
+    ".zip": "python -m zipfile -e {archive} {folder}",
+    ".tar": "tar -xf {archive} -C {folder}",
+    ".tar.gz": "tar -xf {archive} -C {folder}",
+    ".tgz": "tar -xf {archive} -C {folder}",
+}
+PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def hint(path: Path, *, folder: Path | None) -> str:
+    """What is there in place of a file of the folder; empty where nothing like it is."""
+    if folder is None or not path.is_relative_to(folder):
+        return ""
+    name = path.relative_to(folder).as_posix()
+    if (found := next(_alike(name, folder), None)) is not None:
+        forms = ", in another Unicode form" if found != name and _composed(found) == _composed(name) else ""
+        return f" There is {shown(found)}{forms}: the row must name it so, or rename the file."
+    if archives := _archives(folder):
+        tool = next(tool for end, tool in UNPACK.items() if archives[0].endswith(end))
+        command = tool.format(archive=shlex.quote(str(folder / archives[0])), folder=shlex.quote(str(folder)))
+        others = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
+        return f" There is {shown(archives[0])}{others}; unpack it: {command}"
+    return ""
+
+
+def is_archive(name: str) -> bool:
+    """By the end of its name."""
+    return name.lower().endswith(tuple(UNPACK))
+
+
+def _alike(name: str, folder: Path) -> Iterator[str]:
+    """Names of files in the folder that may be meant, likeliest first."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    tried = [parts, *(parts[start:] for start in range(1, len(parts)))]
+    tried += [[other, *parts] for other in islice(_folders(folder), MOST_FOLDERS)]
+    for members in tried:
+        if (found := _found(folder, members)) is not None:
+            yield found
+
+
+def _found(folder: Path, parts: list[str]) -> str | None:
+    place = folder
+    for number, part in enumerate(parts):
+        names = _names(str(place), _changed(place))
+        entry = names.get(_plain(part))
+        if entry is None and number == len(parts) - 1:
+            stem, end = os.path.splitext(part)
+            ends = PICTURES if end.lower() in PICTURES or not end else frozenset()
+            entry = next((names[key] for each in sorted(ends) if (key := _plain(stem + each)) in names), None)
+        if entry is None:
+            return None
+        place = place / (part if (place / part).exists() else entry)
+    return place.relative_to(folder).as_posix() if parts and place.is_file() else None
+
+
+@lru_cache(64)
+def _names(folder: str, changed: int) -> dict[str, str]:
+    """The names in a folder by what is left of them without case and Unicode form; read once, until it changes."""
+    try:
+        with os.scandir(folder) as entries:
+            return {_plain(entry.name): entry.name for entry in islice(entries, MOST_ENTRIES)}
+    except OSError:
+        return {}
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    names = sorted(_names(str(folder), _changed(folder)).values())
+    return (name for name in names if "." not in name and (folder / name).is_dir())
+
+
+def _archives(folder: Path) -> list[str]:
+    return sorted(filter(is_archive, _names(str(folder), _changed(folder)).values()))
+
+
+def _plain(name: str) -> str:
+    return _composed(name).casefold()
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
