@@ -48,6 +48,7 @@ class ArrowTable:
             value = self._columns[column][index].as_py()
         except UnicodeDecodeError as error:
             raise BadRow(f"{self.where(index)}: {column!r} is no UTF-8 text: {error.reason}.") from None
+        value = _as_written(value, self._columns[column].type)
         names = self._labels.get(column)
         if names is None or value is None or value < 0:  # the library writes -1 where the label is not known
             return value if names is None else None
@@ -57,5 +58,19 @@ class ArrowTable:
 
 
 def _is_short(kind: pa.DataType) -> bool:
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
-    return bool(texts or pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(texts or numbers or pa.types.is_boolean(kind))
+
+
+def _as_written(value: Any, kind: pa.DataType) -> Any:
+    """A float32 or float16 becomes the shortest number that is the same one there: 0.1, and not 0.10000000149011612."""
+    if value is None:
+        return None
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        return float(str(kind.to_pandas_dtype()(value)))
+    if pa.types.is_struct(kind):
+        return {field.name: _as_written(value[field.name], field.type) for field in kind}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_as_written(member, kind.value_type) for member in value]
+    return value

@@ -9,7 +9,7 @@ from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
-from vlm_rl.datasets.row_text import text_of
+from vlm_rl.datasets.row_text import is_missing, is_short, plain, text_of
 
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names")
 LONGEST_FIELD = 80  # characters; a longer text is no category
@@ -100,7 +100,7 @@ class Columns:
         return text
 
     def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
-        return "" if column is None or item.get(column) is None else self._text(item, column, where)
+        return "" if column is None or is_missing(item.get(column)) else self._text(item, column, where)
 
     def _pictures(self, item: Mapping[str, Any], where: str) -> Iterator[str | Picture]:
         empty = True
@@ -137,5 +137,6 @@ AUTHORS = Columns(
 
 def fields_of(item: Mapping[str, Any], *, without: Mapping[str, str]) -> dict[str, str]:
     """Further short columns of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
-    short = {key: str(value) for key, value in item.items() if key not in without and isinstance(value, str | int | float)}
+    known = {key: value for key, value in item.items() if key not in without and not is_missing(value)}
+    short = {key: plain(value) for key, value in known.items() if is_short(value)}
     return {key: value for key, value in short.items() if 0 < len(value) <= LONGEST_FIELD}
