@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
+from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
 from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
@@ -60,22 +61,26 @@ class Columns:
         parts = {key: getattr(self, key) for key in ("question", "answer", "solution", "id", "kind", "modality")}
         return {column: key for key, column in parts.items() if column} | dict.fromkeys(self.image_columns, "images")
 
-    def rows(self, table: Table, *, split: str, pictures: PictureFolder) -> LazyRows:
+    def rows(self, table: Table, *, split: str, pictures: PictureFolder, golds: GoldRules = AS_WRITTEN) -> LazyRows:
         """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
 
         def build(index: int) -> Row:
-            return self._row(table.item(index), where=table.where(index), number=f"{split}-{index}", pictures=pictures)
+            item, where = table.item(index), table.where(index)
+            row_id = self._filled(item, self.id, where) if self.id else f"{split}-{index}"
+            return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
         return LazyRows(build, indices=range(len(table)))
 
-    def _row(self, item: Mapping[str, Any], *, where: str, number: str, pictures: PictureFolder) -> Row:
+    def _row(self, item: Mapping[str, Any], *, where: str, row_id: str, pictures: PictureFolder, golds: GoldRules) -> Row:
         images = tuple(
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
+        question = self._marked(self._text(item, self.question, where), len(images))
+        answer = golds.cut(self._filled(item, self.answer, where), place=f"{where} (id {row_id!r}): {self.answer!r}")
         return Row(
-            id=self._filled(item, self.id, where) if self.id else number,
-            question=self._marked(self._text(item, self.question, where), len(images)),
-            answer=self._filled(item, self.answer, where),
+            id=row_id,
+            question=question,
+            answer=golds.ordered(answer),
             solution=self._perhaps(item, self.solution, where) or None,
             images=images,
             kind=self._perhaps(item, self.kind, where),

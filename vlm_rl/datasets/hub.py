@@ -12,6 +12,7 @@ from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
+from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
@@ -34,7 +35,10 @@ class HubSource:
         name: str | None = None,  # which of its configurations, where it has several
         revision: str | None = None,
         largest_image: int = LARGEST_IMAGE,
+        answer_pattern: str | None = None,  # what cuts the gold out of the answer column
+        ordered_lists: bool = False,  # the gold `3, 1, 2` is right in that order only
     ) -> None:
+        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
         self._path, self._splits, self._columns = path, dict(splits), columns
         self._name, self._revision, self._largest_image = name, revision, largest_image
 
@@ -68,9 +72,10 @@ class HubSource:
         made = _opened(builder, told)
         _check_files(chain.from_iterable((made.config.data_files or {}).values()), folder=folder, name=self._path)
         pictures = self._pictures(folder)
-        return _rows(
-            _opened(load, told), name=f"{self._path}, split {theirs}", split=split, columns=self._columns, pictures=pictures
+        table = _table(
+            _opened(load, told), name=f"{self._path}, split {theirs}", columns=self._columns, largest=pictures.largest
         )
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds)
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -86,7 +91,17 @@ class HubSource:
 class TableSource:
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
-    def __init__(self, *, folder: str, files: Mapping[str, str], columns: Columns, largest_image: int = LARGEST_IMAGE) -> None:
+    def __init__(
+        self,
+        *,
+        folder: str,
+        files: Mapping[str, str],
+        columns: Columns,
+        largest_image: int = LARGEST_IMAGE,
+        answer_pattern: str | None = None,  # as for HubSource
+        ordered_lists: bool = False,
+    ) -> None:
+        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
         self._folder, self._files, self._columns, self._largest_image = Path(folder), dict(files), columns, largest_image
 
     def rows(self, split: str) -> LazyRows:
@@ -115,7 +130,8 @@ class TableSource:
 
         dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
         pictures = PictureFolder(pattern.parent, largest=self._largest_image)
-        return _rows(dataset, name=str(pattern), split=split, columns=self._columns, pictures=pictures)
+        table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds)
 
 
 def _all_text(path: str, *, separator: str) -> dict[str, Any]:
@@ -174,7 +190,7 @@ def _opened(load: Callable[[], Any], told: Told) -> Any:
         raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
-def _rows(dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder) -> LazyRows:
+def _table(dataset: Any, *, name: str, columns: Columns, largest: int) -> ArrowTable:
     for column, key in columns.named.items():
         if column not in dataset.column_names:
             raise ValueError(
@@ -183,12 +199,11 @@ def _rows(dataset: Any, *, name: str, split: str, columns: Columns, pictures: Pi
     labels: dict[str, Sequence[str]] = {
         column: feature.names for column, feature in dataset.features.items() if hasattr(feature, "names")
     }
-    table = ArrowTable(
+    return ArrowTable(
         dataset.data.table,
         name=name,
         needed=[*columns.named],
         images=columns.image_columns,
         labels=labels,
-        largest=pictures.largest,
+        largest=largest,
     )
-    return columns.rows(table, split=split, pictures=pictures)
