@@ -1,10 +1,12 @@
 """A table of the library `datasets`, memory-mapped: its texts become Python objects one row at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from vlm_rl.datasets.cells import path_of
 from vlm_rl.datasets.image_column import ImageColumn
 from vlm_rl.datasets.lazy_rows import BadRow
 
@@ -23,9 +25,9 @@ class ArrowTable:
         largest: int,
     ) -> None:
         self._name, self._labels = name, labels
-        self._images = {c: ImageColumn(table.column(c), table=name, name=c, largest=largest) for c in images}
+        self._images = {c: ImageColumn(_column(table, c), table=name, name=c, largest=largest) for c in images}
         short = [field.name for field in table.schema if _is_short(field.type)]
-        self._columns = {column: table.column(column) for column in dict.fromkeys([*needed, *short]) if column not in images}
+        self._columns = {column: _column(table, column) for column in dict.fromkeys([*needed, *short]) if column not in images}
         self._length: int = table.num_rows
 
     def __len__(self) -> int:
@@ -55,6 +57,17 @@ class ArrowTable:
         if value >= len(names):
             raise BadRow(f"{self.where(index)}: {column!r} is label {value}, and only 0 to {len(names) - 1} have names.")
         return names[value]
+
+
+def shape_of(fields: Iterable[pa.Field]) -> Mapping[str, Any]:
+    """The names of columns, and of the fields inside of them: what `path_of` looks in."""
+    return {field.name: shape_of(field.type) if pa.types.is_struct(field.type) else None for field in fields}
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column, or a field inside of one."""
+    column, *fields = path_of(shape_of(table.schema), name) or (name,)
+    return pc.struct_field(table.column(column), fields) if fields else table.column(column)
 
 
 def _is_short(kind: pa.DataType) -> bool:

@@ -1,12 +1,15 @@
 """Which column of a source is which part of a row."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
+from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
 from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
+from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
@@ -14,6 +17,8 @@ from vlm_rl.datasets.row_text import is_missing, is_short, plain, text_of
 
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names")
 LONGEST_FIELD = 80  # characters; a longer text is no category
+OPTIONS_KEY = "dataset.source.columns.options"
+NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
 
 
 @runtime_checkable
@@ -31,7 +36,10 @@ class Table(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns, as the source has them. Further short columns become fields for breakdowns and filters."""
+    """Names of columns, as the source has them; `a.b` is field b inside of column a.
+
+    Further short columns become fields for breakdowns and filters.
+    """
 
     question: str
     answer: str
@@ -42,12 +50,19 @@ class Columns:
     modality: str | None = None
     marker: str = IMAGE_MARKER  # what stands in the question for a picture
     markers_in_front: bool = True  # a question without a marker gets one for each picture, before its text
+    options: str | Sequence[str] | None = None  # a column with a list of them, or a column for each
+    answer_is: AnswerIs | None = None  # how the answer names its option; None: by letter or text, whichever it is
 
     def __post_init__(self) -> None:
         if not isinstance(self.marker, str) or not self.marker:
             raise ValueError(
                 f"dataset.source.columns.marker is {self.marker!r}, not a text. Brackets need quotes inside those of the shell: "
                 "\"dataset.source.columns.marker='[IMG]'\"."
+            )
+        if self.answer_is is not None and (self.answer_is not in ANSWER_IS or not self.option_columns):
+            raise ValueError(
+                f"{KEY}={self.answer_is!r}: it is one of {', '.join(ANSWER_IS)}, or null, and goes with "
+                "dataset.source.columns.options, which names the columns of the options."
             )
 
     @cached_property
@@ -56,10 +71,16 @@ class Columns:
         return (self.images,) if isinstance(self.images, str) else tuple(self.images or ())
 
     @cached_property
+    def option_columns(self) -> tuple[str, ...]:
+        """Names of the columns with options."""
+        return (self.options,) if isinstance(self.options, str) else tuple(self.options or ())
+
+    @cached_property
     def named(self) -> dict[str, str]:
         """Column -> key of the config that names it; pictures included."""
         parts = {key: getattr(self, key) for key in ("question", "answer", "solution", "id", "kind", "modality")}
-        return {column: key for key, column in parts.items() if column} | dict.fromkeys(self.image_columns, "images")
+        lists = dict.fromkeys(self.image_columns, "images") | dict.fromkeys(self.option_columns, "options")
+        return {column: key for key, column in parts.items() if column} | lists
 
     def rows(self, table: Table, *, split: str, pictures: PictureFolder, golds: GoldRules = AS_WRITTEN) -> LazyRows:
         """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
@@ -75,12 +96,13 @@ class Columns:
         images = tuple(
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
-        question = self._marked(self._text(item, self.question, where), len(images))
-        answer = golds.cut(self._filled(item, self.answer, where), place=f"{where} (id {row_id!r}): {self.answer!r}")
+        options = self._options(item, f"{where} (id {row_id!r})")
+        question = self._marked(options.asked(self._text(item, self.question, where)), len(images))
+        answer = self._filled(item, self.answer, where)
         return Row(
             id=row_id,
             question=question,
-            answer=golds.ordered(answer),
+            answer=self._gold(answer, options, golds, place=f"{where} (id {row_id!r}): {self.answer!r}"),
             solution=self._perhaps(item, self.solution, where) or None,
             images=images,
             kind=self._perhaps(item, self.kind, where),
@@ -88,13 +110,21 @@ class Columns:
             fields=fields_of(item, without=self.named),
         )
 
+    def _gold(self, text: str, options: Options, golds: GoldRules, *, place: str) -> str:
+        answer = golds.cut(text, place=place)
+        if not options.texts:
+            return golds.ordered(answer)
+        option = options.gold(answer, answer_is=self.answer_is, place=place)
+        return option[0] if self.marker in option else option  # its letter, where it is an image
+
     def _text(self, item: Mapping[str, Any], column: str, where: str) -> str:
-        value = item.get(column)
+        value = cell(item, column)
         if value is None:
             needed = ", ".join(filter(None, (self.question, self.answer, self.id)))
-            raise BadRow(
-                f"{where} has no {column!r}. A row needs {needed} and, with a figure, {' or '.join(self.image_columns)}."
-            )
+            there = "" if path_of(item, column) else inside(item, column)
+            there = "" if path_of(item, column) or not (found := inside(item, column)) else f"; {found}"
+            with_figure = f" and, with a figure, {' or '.join(self.image_columns)}" if self.image_columns else ""
+            raise BadRow(f"{where} has no {column!r}{there}. A row needs {needed}{with_figure}.")
         is_category = column in (self.kind, self.modality)
         return text_of(value, place=f"{where}: {column!r}", is_category=is_category)
 
@@ -105,12 +135,12 @@ class Columns:
         return text
 
     def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
-        return "" if column is None or is_missing(item.get(column)) else self._text(item, column, where)
+        return "" if column is None or is_missing(cell(item, column)) else self._text(item, column, where)
 
     def _pictures(self, item: Mapping[str, Any], where: str) -> Iterator[str | Picture]:
         empty = True
         for column in self.image_columns:
-            value = item.get(column)
+            value = cell(item, column)
             for picture in value if isinstance(value, list) else [value] if value else []:
                 if not isinstance(picture, str | Picture):
                     raise BadRow(f"{where}: {column!r} holds a {type(picture).__name__}, neither a file name nor a picture.")
@@ -121,6 +151,21 @@ class Columns:
                 f"{where} has {missed!r}, but dataset.source.columns.images names {', '.join(self.image_columns)}. "
                 "Name it there, or the question is asked without its figure; null if it is no figure."
             )
+
+    def _options(self, item: Mapping[str, Any], place: str) -> Options:
+        if not self.option_columns:
+            return Options(texts=())
+        names = ", ".join(map(repr, self.option_columns))
+        if not any(path_of(item, column) for column in self.option_columns):
+            raise BadRow(f"{place} has no {names}. Give a question without options an empty list, or correct {OPTIONS_KEY}.")
+        options = options_of([cell(item, column) for column in self.option_columns], place=f"{place}: {names}")
+        foreign = next(filter(None, map(NUMBERED_MARKER.search, options.texts)), None)
+        if foreign and foreign[0] != self.marker:
+            raise BadRow(
+                f"{place}: an option shows the image {foreign[0]!r}, and an image is marked by {self.marker!r} "
+                "(dataset.source.columns.marker). Mark it so, or drop the row."
+            )
+        return options
 
     def _marked(self, question: str, num_images: int) -> str:
         if self.marker not in question:

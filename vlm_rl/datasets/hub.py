@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.datasets.arrow_table import ArrowTable
+from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
+from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
@@ -191,14 +192,16 @@ def _opened(load: Callable[[], Any], told: Told) -> Any:
 
 
 def _table(dataset: Any, *, name: str, columns: Columns, largest: int) -> ArrowTable:
+    there = shape_of(dataset.data.table.schema)
     for column, key in columns.named.items():
-        if column not in dataset.column_names:
+        if path_of(there, column) is None:
+            fields = f"; {found}" if (found := inside(there, column)) else ""
             raise ValueError(
-                f"{name} has no column {column!r}; it has {', '.join(dataset.column_names)}. Set dataset.source.columns.{key}."
+                f"{name} has no column {column!r}; it has {', '.join(dataset.column_names)}{fields}. "
+                f"Set dataset.source.columns.{key}."
             )
-    labels: dict[str, Sequence[str]] = {
-        column: feature.names for column, feature in dataset.features.items() if hasattr(feature, "names")
-    }
+    features = {column: cell(dataset.features, column) for column in (*dataset.column_names, *columns.named)}
+    labels: dict[str, Sequence[str]] = {c: feature.names for c, feature in features.items() if hasattr(feature, "names")}
     return ArrowTable(
         dataset.data.table,
         name=name,
