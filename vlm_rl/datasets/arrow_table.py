@@ -29,9 +29,14 @@ class ArrowTable:
         short = [field.name for field in table.schema if _is_short(field.type)]
         self._columns = {column: _column(table, column) for column in dict.fromkeys([*needed, *short]) if column not in images}
         self._length: int = table.num_rows
+        self._lists = [field.name for field in table.schema if _is_list(field.type)]
 
     def __len__(self) -> int:
         return self._length
+
+    def lists(self) -> Sequence[str]:
+        """Names of the columns that hold lists."""
+        return self._lists
 
     def where(self, index: int) -> str:
         """For messages: table and row."""
@@ -76,6 +81,10 @@ def _is_short(kind: pa.DataType) -> bool:
     return bool(texts or numbers or pa.types.is_boolean(kind))
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _as_written(value: Any, kind: pa.DataType) -> Any:
     """A float32 or float16 becomes the shortest number that is the same one there: 0.1, and not 0.10000000149011612."""
     if value is None:
@@ -84,6 +93,6 @@ def _as_written(value: Any, kind: pa.DataType) -> Any:
         return float(str(kind.to_pandas_dtype()(value)))
     if pa.types.is_struct(kind):
         return {field.name: _as_written(value[field.name], field.type) for field in kind}
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if _is_list(kind):
         return [_as_written(member, kind.value_type) for member in value]
     return value

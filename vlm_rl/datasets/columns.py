@@ -27,6 +27,9 @@ class Table(Protocol):
 
     def __len__(self) -> int: ...
 
+    def lists(self) -> Sequence[str]:
+        """Names of the columns that hold lists."""
+
     def where(self, index: int) -> str:
         """The place of an item, for messages."""
 
@@ -90,7 +93,8 @@ class Columns:
             row_id = self._filled(item, self.id, where) if self.id else f"{split}-{index}"
             return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
-        return LazyRows(build, indices=range(len(table)))
+        used = {*self.named, *(column.split(".")[0] for column in self.named)}
+        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in table.lists() if name not in used])
 
     def _row(self, item: Mapping[str, Any], *, where: str, row_id: str, pictures: PictureFolder, golds: GoldRules) -> Row:
         images = tuple(
