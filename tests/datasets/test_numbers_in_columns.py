@@ -123,6 +123,33 @@ def test_a_float32_field_is_filtered_as_it_is_written_and_nan_is_no_field(tmp_pa
         assert [row.answer for row in select(rows, split="train", wanted=wanted, size=None, seed=0).rows] == ["1", "4"]
 
 
+@pytest.mark.parametrize(
+    ("levels", "wanted", "answers"),
+    [
+        (pa.array([1, None, 2, 1], pa.float64()), 1, "1 4"),
+        (pa.array([1, None, 2, 1], pa.float32()), [1, 2.0], "1 3 4"),
+        (pa.array([Decimal("0.10"), Decimal("0.20")], pa.decimal128(4, 2)), 0.1, "1"),
+        (pa.array(["1.50", "NaN", "x", "1.5"]), 1.5, "4"),  # as it is printed, where there is such a text
+        (pa.array(["1.50", "sNaN", "x", "1.500"]), 1.5, "1 4"),
+        (pa.array([1e-05, 2.0]), 0.00001, "1"),
+    ],
+    ids=str,
+)
+def test_a_filter_by_a_number_finds_the_same_number(tmp_path: Path, levels: pa.Array, wanted: object, answers: str) -> None:
+    rows = table(tmp_path, pa.array(range(1, len(levels) + 1)), level=levels)
+    chosen = select(rows, split="train", wanted={"level": wanted}, size=None, seed=0).rows
+    assert [row.answer for row in chosen] == answers.split()
+
+
+@pytest.mark.parametrize("wanted", ["1", True, 1.1, "1.00", [1, 3]])
+def test_a_filter_by_a_text_or_by_another_number_does_not(tmp_path: Path, wanted: object) -> None:
+    rows = table(tmp_path, pa.array([1, 2]), level=pa.array([1.0, 2.0]))
+    with pytest.raises(
+        ValueError, match=r"dataset\.filter\.train\.level: no row has '.*'\. There are '1\.0' \(1\), '2\.0' \(1\)\."
+    ):
+        select(rows, split="train", wanted={"level": wanted}, size=None, seed=0)
+
+
 def test_ids_of_float32_are_those_of_the_file(tmp_path: Path) -> None:
     columns = Columns(question="question", answer="answer", images=None, id="key", solution="why")
     numbers = pa.array([0.1, 1.1], pa.float32())

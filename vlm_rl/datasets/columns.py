@@ -27,9 +27,6 @@ class Table(Protocol):
 
     def __len__(self) -> int: ...
 
-    def lists(self) -> Sequence[str]:
-        """Names of the columns that hold lists."""
-
     def where(self, index: int) -> str:
         """The place of an item, for messages."""
 
@@ -85,7 +82,15 @@ class Columns:
         lists = dict.fromkeys(self.image_columns, "images") | dict.fromkeys(self.option_columns, "options")
         return {column: key for key, column in parts.items() if column} | lists
 
-    def rows(self, table: Table, *, split: str, pictures: PictureFolder, golds: GoldRules = AS_WRITTEN) -> LazyRows:
+    def rows(
+        self,
+        table: Table,
+        *,
+        split: str,
+        pictures: PictureFolder,
+        golds: GoldRules = AS_WRITTEN,
+        lists: Sequence[str] = (),  # columns of the table that hold lists
+    ) -> LazyRows:
         """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
 
         def build(index: int) -> Row:
@@ -94,7 +99,7 @@ class Columns:
             return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
         used = {*self.named, *(column.split(".")[0] for column in self.named)}
-        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in table.lists() if name not in used])
+        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in lists if name not in used])
 
     def _row(self, item: Mapping[str, Any], *, where: str, row_id: str, pictures: PictureFolder, golds: GoldRules) -> Row:
         images = tuple(

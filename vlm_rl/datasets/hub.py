@@ -76,7 +76,7 @@ class HubSource:
         table = _table(
             _opened(load, told), name=f"{self._path}, split {theirs}", columns=self._columns, largest=pictures.largest
         )
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -132,7 +132,7 @@ class TableSource:
         dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
         pictures = PictureFolder(pattern.parent, largest=self._largest_image)
         table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
 
 def _all_text(path: str, *, separator: str) -> dict[str, Any]:

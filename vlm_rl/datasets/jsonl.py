@@ -49,7 +49,7 @@ class JsonlSource:
             self._pictures[path.parent] = PictureFolder(path.parent, largest=self._largest_image, stores=stores)
         pictures = self._pictures[path.parent]
 
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
     def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
         """The file of a split, and where the links of the download cache lead that it may be in."""
