@@ -17,7 +17,7 @@ from vlm_rl.datasets.options import ANSWER_IS, options_of
 from vlm_rl.datasets.row import Row
 
 
-def columns(answer_is: Any = None, *, options: Any = "choices", images: str | None = None, **more: Any) -> Columns:
+def columns(answer_is: Any = None, *, options: Any = "choices", images: Any = None, **more: Any) -> Columns:
     return Columns(question="question", answer="answer", images=images, options=options, answer_is=answer_is, **more)
 
 
@@ -212,7 +212,34 @@ def test_an_option_that_is_an_image_is_marked_and_its_gold_is_the_letter(tmp_pat
     (row,) = rows(tmp_path, kind, item, images="image")
     assert (row.question, row.answer, len(row.images)) == ("Q?\nA. <image>\nB. <image>", "B", 2)
     (told,) = rows(tmp_path, kind, {**item, "choices": ["<image 1>", "<image 2>"]}, images="image").survey().problems
-    assert "an option shows the image '<image 1>', and an image is marked by '<image>' (dataset.source.columns.marker)" in told
+    assert (
+        "an option shows the image '<image 1>', and an image is marked by '<image>' (dataset.source.columns.marker; '<image {n}>' is one"
+        in told
+    )
+
+
+@pytest.mark.parametrize("kind", TYPED)
+@pytest.mark.parametrize(
+    ("question", "choices", "answer", "asked", "gold", "shades"),
+    [
+        ("See <image 1>?", "['<image 2>', '<image 3>']", "B", "See <image>?\nA. <image>\nB. <image>", "B", [1, 2, 3]),
+        ("<image 3> or <image 1>?", "['<image 2>', 'no']", "B", "<image> or <image>?\nA. <image>\nB. no", "B. no", [3, 1, 2]),
+        ("<image 2>, <image 1>, <image 2>, <image 3>?", "[]", "5", "<image>, <image>, <image>, <image>?", "5", [2, 1, 2, 3]),
+        ("Which?", "['3', '5']", "A", "<image><image><image>Which?\nA. 3\nB. 5", "A. 3", [1, 2, 3]),
+        ("See <image 1>.", "[]", "5", "See <image>.", "5", [1, 2, 3]),  # too few and too many: for the check of the rows to say
+        ("<image 1><image 4><image 0>", "[]", "5", "<image><image><image>", "5", [1, 2, 3]),
+    ],
+)
+def test_rows_like_those_of_mmmu_number_their_images(
+    tmp_path: Path, kind: str, question: str, choices: str, answer: str, asked: str, gold: str, shades: list[int]
+) -> None:
+    pictures = {f"{shade}.png": png(shade) for shade in (1, 2, 3)}
+    write_pictures(tmp_path, pictures)
+    item = {"question": question, "choices": choices, "answer": answer} | {f"image_{i}": f"{i}.png" for i in (1, 2, 3)}
+    images = [f"image_{i}" for i in range(1, 4)]
+    (row,) = rows(tmp_path, kind, item, images=images, marker="<image {n}>")
+    assert (row.question, row.answer) == (asked, gold)
+    assert [image.load().getpixel((0, 0))[0] for image in row.images] == shades  # type: ignore[index]
 
 
 def test_a_picture_in_a_list_of_options_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
 from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
+from vlm_rl.datasets.markers import marked, pattern_of
 from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
@@ -106,14 +107,15 @@ class Columns:
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
         options = self._options(item, f"{where} (id {row_id!r})")
-        question = self._marked(options.asked(self._text(item, self.question, where)), len(images))
+        question = options.asked(self._text(item, self.question, where))
+        asked = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
         answer = self._filled(item, self.answer, where)
         return Row(
             id=row_id,
-            question=question,
+            question=asked.question,
             answer=self._gold(answer, options, golds, place=f"{where} (id {row_id!r}): {self.answer!r}"),
             solution=self._perhaps(item, self.solution, where) or None,
-            images=images,
+            images=asked.images,
             kind=self._perhaps(item, self.kind, where),
             modality=self._perhaps(item, self.modality, where),
             fields=fields_of(item, without=self.named),
@@ -124,7 +126,7 @@ class Columns:
         if not options.texts:
             return golds.ordered(answer)
         option = options.gold(answer, answer_is=self.answer_is, place=place)
-        return option[0] if self.marker in option else option  # its letter, where it is an image
+        return option[0] if pattern_of(self.marker).search(option) else option  # its letter, where it is an image
 
     def _text(self, item: Mapping[str, Any], column: str, where: str) -> str:
         value = cell(item, column)
@@ -169,17 +171,12 @@ class Columns:
             raise BadRow(f"{place} has no {names}. Give a question without options an empty list, or correct {OPTIONS_KEY}.")
         options = options_of([cell(item, column) for column in self.option_columns], place=f"{place}: {names}")
         foreign = next(filter(None, map(NUMBERED_MARKER.search, options.texts)), None)
-        if foreign and foreign[0] != self.marker:
+        if foreign and not pattern_of(self.marker).search(foreign[0]):
             raise BadRow(
                 f"{place}: an option shows the image {foreign[0]!r}, and an image is marked by {self.marker!r} "
-                "(dataset.source.columns.marker). Mark it so, or drop the row."
+                "(dataset.source.columns.marker; '<image {n}>' is one with a number). Mark it so, or drop the row."
             )
         return options
-
-    def _marked(self, question: str, num_images: int) -> str:
-        if self.marker not in question:
-            return IMAGE_MARKER * num_images * self.markers_in_front + question
-        return question.replace(self.marker, IMAGE_MARKER)
 
 
 AUTHORS = Columns(
