@@ -1,21 +1,28 @@
 """Which column of a source is which part of a row."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
+from vlm_rl.datasets.cells import cell, inside, path_of
+from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
 from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
+from vlm_rl.datasets.markers import marked, pattern_of
+from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.picture_folder import PictureFolder
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
-from vlm_rl.datasets.row_text import text_of
+from vlm_rl.datasets.row_text import is_missing, is_short, plain, text_of
 from vlm_rl.datasets.shown import shown
 from vlm_rl.datasets.written_picture import names_in
 
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
 LONGEST_FIELD = 80  # characters; a longer text is no category
+OPTIONS_KEY = "dataset.source.columns.options"
+NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
 
 
 @runtime_checkable
@@ -33,7 +40,10 @@ class Table(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns, as the source has them. Further short columns become fields for breakdowns and filters."""
+    """Names of columns, as the source has them; `a.b` is field b inside of column a.
+
+    Further short columns become fields for breakdowns and filters.
+    """
 
     question: str
     answer: str
@@ -44,12 +54,19 @@ class Columns:
     modality: str | None = None
     marker: str = IMAGE_MARKER  # what stands in the question for a picture
     markers_in_front: bool = True  # a question without a marker gets one for each picture, before its text
+    options: str | Sequence[str] | None = None  # a column with a list of them, or a column for each
+    answer_is: AnswerIs | None = None  # how the answer names its option; None: by letter or text, whichever it is
 
     def __post_init__(self) -> None:
         if not isinstance(self.marker, str) or not self.marker:
             raise ValueError(
                 f"dataset.source.columns.marker is {shown(self.marker)}, not a text. Brackets need quotes inside those of the shell: "
                 "\"dataset.source.columns.marker='[IMG]'\"."
+            )
+        if self.answer_is is not None and (self.answer_is not in ANSWER_IS or not self.option_columns):
+            raise ValueError(
+                f"{KEY}={self.answer_is!r}: it is one of {', '.join(ANSWER_IS)}, or null, and goes with "
+                "dataset.source.columns.options, which names the columns of the options."
             )
 
     @cached_property
@@ -58,41 +75,70 @@ class Columns:
         return (self.images,) if isinstance(self.images, str) else tuple(self.images or ())
 
     @cached_property
+    def option_columns(self) -> tuple[str, ...]:
+        """Names of the columns with options."""
+        return (self.options,) if isinstance(self.options, str) else tuple(self.options or ())
+
+    @cached_property
     def named(self) -> dict[str, str]:
         """Column -> key of the config that names it; pictures included."""
         parts = {key: getattr(self, key) for key in ("question", "answer", "solution", "id", "kind", "modality")}
-        return {column: key for key, column in parts.items() if column} | dict.fromkeys(self.image_columns, "images")
+        lists = dict.fromkeys(self.image_columns, "images") | dict.fromkeys(self.option_columns, "options")
+        return {column: key for key, column in parts.items() if column} | lists
 
-    def rows(self, table: Table, *, split: str, pictures: PictureFolder) -> LazyRows:
+    def rows(
+        self,
+        table: Table,
+        *,
+        split: str,
+        pictures: PictureFolder,
+        golds: GoldRules = AS_WRITTEN,
+        lists: Sequence[str] = (),  # columns of the table that hold lists
+    ) -> LazyRows:
         """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
 
         def build(index: int) -> Row:
-            return self._row(table.item(index), where=table.where(index), number=f"{split}-{index}", pictures=pictures)
+            item, where = table.item(index), table.where(index)
+            row_id = self._filled(item, self.id, where) if self.id else f"{split}-{index}"
+            return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
-        return LazyRows(build, indices=range(len(table)))
+        used = {*self.named, *(column.split(".")[0] for column in self.named)}
+        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in lists if name not in used])
 
-    def _row(self, item: Mapping[str, Any], *, where: str, number: str, pictures: PictureFolder) -> Row:
+    def _row(self, item: Mapping[str, Any], *, where: str, row_id: str, pictures: PictureFolder, golds: GoldRules) -> Row:
         images = tuple(
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
+        options = self._options(item, f"{where} (id {row_id!r})")
+        question = options.asked(self._text(item, self.question, where))
+        asked = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
+        answer = self._filled(item, self.answer, where)
         return Row(
-            id=self._filled(item, self.id, where) if self.id else number,
-            question=self._marked(self._text(item, self.question, where), len(images)),
-            answer=self._filled(item, self.answer, where),
+            id=row_id,
+            question=asked.question,
+            answer=self._gold(answer, options, golds, place=f"{where} (id {row_id!r}): {self.answer!r}"),
             solution=self._perhaps(item, self.solution, where) or None,
-            images=images,
+            images=asked.images,
             kind=self._perhaps(item, self.kind, where),
             modality=self._perhaps(item, self.modality, where),
             fields=fields_of(item, without=self.named),
         )
 
+    def _gold(self, text: str, options: Options, golds: GoldRules, *, place: str) -> str:
+        answer = golds.cut(text, place=place)
+        if not options.texts:
+            return golds.ordered(answer)
+        option = options.gold(answer, answer_is=self.answer_is, place=place)
+        return option[0] if pattern_of(self.marker).search(option) else option  # its letter, where it is an image
+
     def _text(self, item: Mapping[str, Any], column: str, where: str) -> str:
-        value = item.get(column)
+        value = cell(item, column)
         if value is None:
             needed = ", ".join(filter(None, (self.question, self.answer, self.id)))
-            raise BadRow(
-                f"{where} has no {column!r}. A row needs {needed} and, with a figure, {' or '.join(self.image_columns)}."
-            )
+            there = "" if path_of(item, column) else inside(item, column)
+            there = "" if path_of(item, column) or not (found := inside(item, column)) else f"; {found}"
+            with_figure = f" and, with a figure, {' or '.join(self.image_columns)}" if self.image_columns else ""
+            raise BadRow(f"{where} has no {column!r}{there}. A row needs {needed}{with_figure}.")
         is_category = column in (self.kind, self.modality)
         return text_of(value, place=f"{where}: {column!r}", is_category=is_category)
 
@@ -103,12 +149,12 @@ class Columns:
         return text
 
     def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
-        return "" if column is None or item.get(column) is None else self._text(item, column, where)
+        return "" if column is None or is_missing(cell(item, column)) else self._text(item, column, where)
 
     def _pictures(self, item: Mapping[str, Any], where: str) -> Iterator[str | Picture]:
         empty = True
         for column in self.image_columns:
-            value = item.get(column)
+            value = cell(item, column)
             members = value if isinstance(value, list) else [value] if value else []
             for picture in chain.from_iterable(map(names_in, members)):
                 if not isinstance(picture, str | Picture):
@@ -122,10 +168,20 @@ class Columns:
                 "Name it there, or the question is asked without its figure; null if it is no figure."
             )
 
-    def _marked(self, question: str, num_images: int) -> str:
-        if self.marker not in question:
-            return IMAGE_MARKER * num_images * self.markers_in_front + question
-        return question.replace(self.marker, IMAGE_MARKER)
+    def _options(self, item: Mapping[str, Any], place: str) -> Options:
+        if not self.option_columns:
+            return Options(texts=())
+        names = ", ".join(map(repr, self.option_columns))
+        if not any(path_of(item, column) for column in self.option_columns):
+            raise BadRow(f"{place} has no {names}. Give a question without options an empty list, or correct {OPTIONS_KEY}.")
+        options = options_of([cell(item, column) for column in self.option_columns], place=f"{place}: {names}")
+        foreign = next(filter(None, map(NUMBERED_MARKER.search, options.texts)), None)
+        if foreign and not pattern_of(self.marker).search(foreign[0]):
+            raise BadRow(
+                f"{place}: an option shows the image {foreign[0]!r}, and an image is marked by {self.marker!r} "
+                "(dataset.source.columns.marker; '<image {n}>' is one with a number). Mark it so, or drop the row."
+            )
+        return options
 
 
 AUTHORS = Columns(
@@ -142,5 +198,6 @@ AUTHORS = Columns(
 
 def fields_of(item: Mapping[str, Any], *, without: Mapping[str, str]) -> dict[str, str]:
     """Further short columns of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
-    short = {key: str(value) for key, value in item.items() if key not in without and isinstance(value, str | int | float)}
+    known = {key: value for key, value in item.items() if key not in without and not is_missing(value)}
+    short = {key: plain(value) for key, value in known.items() if is_short(value)}
     return {key: value for key, value in short.items() if 0 < len(value) <= LONGEST_FIELD}

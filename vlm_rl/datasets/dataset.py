@@ -44,6 +44,7 @@ class Dataset:
     subset: Mapping[str, int | None] | None = None  # split -> so many rows, drawn after the filter
     subset_seed: int = 0  # not the run's: all seeds of a study learn from and answer the same rows
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, init=False, repr=False)
+    _unused_lists: dict[str, None] = field(default_factory=dict, init=False, repr=False)
     _selections: dict[str, Selection] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +102,7 @@ class Dataset:
     def _made(self, name: str) -> Sequence[Row]:
         """The rows of the source that can be made; whether any may be lost is for `on_bad_row` to say."""
         rows = self.source.rows(name)
+        self._tell_unused(rows.unused_lists if isinstance(rows, LazyRows) else ())
         survey = rows.survey() if isinstance(rows, LazyRows) else None
         if survey is None or not survey.problems:
             return rows
@@ -112,6 +114,17 @@ class Dataset:
             raise ValueError("\n".join([f"{count} cannot be read:", *lines, advice]))
         print("\n".join([f"{count} cannot be read and are left out:", *lines]), flush=True)
         return survey.rows
+
+    def _tell_unused(self, names: Sequence[str]) -> None:
+        """Says once of a column that nothing is made of its lists."""
+        if new := [name for name in names if name not in self._unused_lists]:
+            self._unused_lists |= dict.fromkeys(new)
+            print(f"{self.name}: {unused_sentence(new)}", flush=True)
+
+    @property
+    def unused_lists(self) -> Sequence[str]:
+        """Columns with lists, of the splits that were read, that are no part of a row."""
+        return list(self._unused_lists)
 
     def keep(self, name: str, rows: Sequence[Row]) -> None:
         """What is left of a split after the check of its rows."""
@@ -135,6 +148,15 @@ class Dataset:
     def num_steps(self) -> int:
         """Generation steps of the whole run."""
         return self.steps_per_epoch * self.epochs
+
+
+def unused_sentence(names: Sequence[str]) -> str:
+    """What is said of columns with lists that are no part of a row."""
+    several = len(names) > 1
+    return (
+        f"the list{'s' * several} in {', '.join(map(repr, names))} {'are' if several else 'is'} not used. "
+        "Options are asked where dataset.source.columns.options names their column."
+    )
 
 
 def check_shares(batch_size: int, *, num_ranks: int) -> None:

@@ -12,8 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.datasets.arrow_table import ArrowTable
+from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
+from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.columns import Columns
+from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
@@ -40,7 +42,10 @@ class HubSource:
         name: str | None = None,  # which of its configurations, where it has several
         revision: str | None = None,
         largest_image: int = LARGEST_IMAGE,
+        answer_pattern: str | None = None,  # what cuts the gold out of the answer column
+        ordered_lists: bool = False,  # the gold `3, 1, 2` is right in that order only
     ) -> None:
+        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
         self._path, self._splits, self._columns = path, dict(splits), columns
         self._name, self._revision, self._largest_image = name, revision, largest_image
 
@@ -76,14 +81,15 @@ class HubSource:
             made = _opened(partial(builder, data_files=tables), told)
             files = _files_of(made)
             _check_files(files, folder=folder, name=self._path)
-        return _rows(
+        pictures = self._pictures(folder)
+        table = _table(
             _opened(load, told),
             name=f"{self._path}, split {theirs}",
-            split=split,
             columns=self._columns,
-            pictures=self._pictures(folder),
+            largest=pictures.largest,
             archives=[*filter(is_archive, map(os.path.basename, files))],
         )
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -99,7 +105,17 @@ class HubSource:
 class TableSource:
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
-    def __init__(self, *, folder: str, files: Mapping[str, str], columns: Columns, largest_image: int = LARGEST_IMAGE) -> None:
+    def __init__(
+        self,
+        *,
+        folder: str,
+        files: Mapping[str, str],
+        columns: Columns,
+        largest_image: int = LARGEST_IMAGE,
+        answer_pattern: str | None = None,  # as for HubSource
+        ordered_lists: bool = False,
+    ) -> None:
+        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
         self._folder, self._files, self._columns, self._largest_image = Path(folder), dict(files), columns, largest_image
 
     def rows(self, split: str) -> LazyRows:
@@ -128,7 +144,8 @@ class TableSource:
 
         dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
         pictures = PictureFolder(pattern.parent, largest=self._largest_image)
-        return _rows(dataset, name=str(pattern), split=split, columns=self._columns, pictures=pictures)
+        table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
 
 def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
@@ -220,28 +237,26 @@ def _opened(load: Callable[[], Any], told: Told) -> Any:
         raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
-def _rows(
-    dataset: Any, *, name: str, split: str, columns: Columns, pictures: PictureFolder, archives: Sequence[str] = ()
-) -> LazyRows:
+def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives: Sequence[str] = ()) -> ArrowTable:
     packed = (
         f" Its files are archives ({listing(archives, most=3)}): if they hold pictures only, put a file of rows beside them; if "
         "there is one in them, unpack them and choose dataset=jsonl or dataset=parquet."
     )
+    there = shape_of(dataset.data.table.schema)
     for column, key in columns.named.items():
-        if column not in dataset.column_names:
+        if path_of(there, column) is None:
+            fields = f"; {found}" if (found := inside(there, column)) else ""
             raise ValueError(
-                f"{name} has no column {column!r}; it has {listing(dataset.column_names)}. Set dataset.source.columns.{key}."
-                f"{packed if archives else ''}"
+                f"{name} has no column {column!r}; it has {listing(dataset.column_names)}{fields}. "
+                f"Set dataset.source.columns.{key}.{packed if archives else ''}"
             )
-    labels: dict[str, Sequence[str]] = {
-        column: feature.names for column, feature in dataset.features.items() if hasattr(feature, "names")
-    }
-    table = ArrowTable(
+    features = {column: cell(dataset.features, column) for column in (*dataset.column_names, *columns.named)}
+    labels: dict[str, Sequence[str]] = {c: feature.names for c, feature in features.items() if hasattr(feature, "names")}
+    return ArrowTable(
         dataset.data.table,
         name=name,
         needed=[*columns.named],
         images=columns.image_columns,
         labels=labels,
-        largest=pictures.largest,
+        largest=largest,
     )
-    return columns.rows(table, split=split, pictures=pictures)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vlm_rl.datasets.columns import AUTHORS, Columns
+from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import LineTable
 from vlm_rl.datasets.picture import LARGEST_IMAGE
@@ -30,7 +31,10 @@ class JsonlSource:
         repository_folder: str = ".",
         revision: str | None = None,
         largest_image: int = LARGEST_IMAGE,
+        answer_pattern: str | None = None,  # what cuts the gold out of the answer column
+        ordered_lists: bool = False,  # the gold `3, 1, 2` is right in that order only
     ) -> None:
+        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
         self._folder, self._files, self._columns = folder, dict(files), columns
         self._repository, self._repository_folder, self._revision = repository, repository_folder, revision
         self._largest_image = largest_image
@@ -46,7 +50,7 @@ class JsonlSource:
             self._pictures[path.parent] = PictureFolder(path.parent, largest=self._largest_image, stores=stores)
         pictures = self._pictures[path.parent]
 
-        return self._columns.rows(table, split=split, pictures=pictures)
+        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 
     def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
         """The file of a split, and where the links of the download cache lead that it may be in."""

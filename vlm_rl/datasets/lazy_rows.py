@@ -14,8 +14,9 @@ class BadRow(ValueError):
 class LazyRows(Sequence[Any]):  # of Row; said so, a checker of types would make one, and a bad one raises
     """`build` of each index in turn; a slice is lazy too."""
 
-    def __init__(self, build: Callable[[int], Row], *, indices: Sequence[int]) -> None:
+    def __init__(self, build: Callable[[int], Row], *, indices: Sequence[int], unused_lists: Sequence[str] = ()) -> None:
         self._build, self._indices = build, indices
+        self.unused_lists = unused_lists  # columns of their source that hold lists and are no part of a row
 
     def __len__(self) -> int:
         return len(self._indices)

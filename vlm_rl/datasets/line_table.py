@@ -1,10 +1,11 @@
 """A JSONL file as a table: where its lines begin is kept, the lines are not."""
 
+import contextlib
 import json
 import os
 import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vlm_rl.datasets.row_file import open_rows
 from vlm_rl.datasets.strict_json import NotStrict, read_strictly
 from vlm_rl.datasets.written_picture import LONGEST_NAME, Span, spans_of, written_picture
 
+LOOKED_AT = 100  # lines, before rows are asked for
 LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -36,6 +38,14 @@ class LineTable:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def lists(self) -> Sequence[str]:
+        """Names under which one of the first objects holds a list."""
+        found: dict[str, None] = {}
+        for index in range(min(LOOKED_AT, len(self))):
+            with contextlib.suppress(BadRow):
+                found |= dict.fromkeys(key for key, value in self.item(index).items() if isinstance(value, list))
+        return list(found)
 
     def where(self, index: int) -> str:
         """For messages: file and line."""

@@ -1,7 +1,8 @@
-"""A value of a column as text: what cannot be read, or only seems to be a text, is refused."""
+"""A value of a column as text: what is missing, cannot be read or only seems to be a text is refused."""
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from vlm_rl.datasets.lazy_rows import BadRow
@@ -9,6 +10,26 @@ from vlm_rl.datasets.lazy_rows import BadRow
 # Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \beta and \frac begin with
+
+# What pandas and NumPy write into a text where there is no value. None, null and N/A stay: people write them as answers.
+MISSING_TEXTS = frozenset({"nan", "NaN", "NAN", "-nan", "<NA>", "NaT"})
+
+
+def is_missing(value: Any) -> bool:
+    """Whether nothing stands there: null, the number NaN, or a text that a program writes for it."""
+    if isinstance(value, str):
+        return value.strip() in MISSING_TEXTS
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_short(value: Any) -> bool:
+    """Whether it is one text, number or truth value, and no list or date."""
+    return isinstance(value, str | int | float | Decimal)
+
+
+def plain(value: str | int | float | Decimal) -> str:
+    """As it is written: a decimal keeps its zeros and has no exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
@@ -18,11 +39,13 @@ def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
     """
     if isinstance(value, bool) and not is_category:
         raise BadRow(f"{place} is {str(value).lower()}, neither text nor a number. Write it as a text, or drop the row.")
-    if not isinstance(value, str | int | float):
+    if not is_short(value):
         raise BadRow(f"{place} is a {type(value).__name__}, neither text nor a number.")
     if isinstance(value, float) and not math.isfinite(value):
         raise BadRow(f"{place} is {value}, which is no number. Fill it in, or drop the row.")
-    text = str(value)
+    text = plain(value)
+    if is_missing(text):
+        raise BadRow(f"{place} is the text {text.strip()!r}, which stands for a missing value. Fill it in, or drop the row.")
     if found := CONTROL.search(text):
         raise BadRow(f"{place} holds the control character U+{ord(found[0]):04X}, which is no text. {_advice(found[0])}")
     return text

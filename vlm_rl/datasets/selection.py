@@ -1,9 +1,10 @@
 """The part of a split that a run uses: rows of some kinds, or so many drawn by a seed that is the data's own."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -51,19 +52,19 @@ def facts(row: Row) -> dict[str, str]:
 
 
 def _matching(rows: Sequence[Row], *, split: str, wanted: Wanted) -> list[int]:
-    asked = {field: {str(value) for value in _listed(values)} for field, values in wanted.items()}
-    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    asked = {field: _listed(values) for field, values in wanted.items()}
     fields: set[str] = set()
-    places = []
-    for place, row in enumerate(rows):
+    texts: dict[str, list[str | None]] = {field: [] for field in asked}  # of each row
+    for row in rows:
         known = facts(row)
         fields |= known.keys()
         for field in asked:
-            seen[field][known.get(field, "")] += 1
-        if all(known.get(field) in values for field, values in asked.items()):
-            places.append(place)
+            texts[field].append(known.get(field))
+    fitting = {}
     for field, values in asked.items():
-        _check(f"dataset.filter.{split}.{field}", field=field, values=values, fields=fields, seen=seen[field])
+        key, seen = f"dataset.filter.{split}.{field}", Counter(text or "" for text in texts[field])
+        fitting[field] = _fitting(key, field=field, values=values, fields=fields, seen=seen)
+    places = [i for i in range(len(rows)) if all(texts[field][i] in fitting[field] for field in asked)]
     if not places:
         raise ValueError(f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {shown(asked, most=300)}.")
     return places
@@ -73,10 +74,22 @@ def _listed(values: Any) -> Sequence[Any]:
     return values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
 
 
-def _check(key: str, *, field: str, values: set[str], fields: set[str], seen: Counter[str]) -> None:
+def _fitting(key: str, *, field: str, values: Sequence[Any], fields: set[str], seen: Counter[str]) -> set[str]:
+    """The texts that the wanted values fit; a number that no row has as it is printed fits the same number: 20 is 20.0."""
     if field not in fields:
         raise ValueError(f"{key}: no row has a field {shown(field)}. There are {listing(sorted(fields))}.")
-    if missing := sorted(values - seen.keys()):
+    fitting = {str(value): {str(value)} & seen.keys() or {text for text in seen if _is_same(text, value)} for value in values}
+    if missing := sorted(value for value, texts in fitting.items() if not texts):
         there = ", ".join(f"{shown(value, most=60)} ({n})" for value, n in seen.most_common(SHOWN))
         more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
         raise ValueError(f"{key}: no row has {' or '.join(map(shown, missing[:SHOWN]))}. There are {there}{more}.")
+    return set().union(*fitting.values())
+
+
+def _is_same(text: str, value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return Decimal(text) == Decimal(str(value))
+    except InvalidOperation:
+        return False

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
@@ -35,11 +36,15 @@ def _integer(digits: str) -> int:
     return int(_bounded(digits))
 
 
-def _number(digits: str) -> float:
+def _number(digits: str) -> float | str:
+    """A float where it holds the whole number, and else the text as it is written: no digit is lost."""
     value = float(_bounded(digits))
     if not math.isfinite(value):
         raise NotStrict(f"holds the number {_short(digits)}, which is too large. Write it as a text in quotes.")
-    return value
+    try:
+        return value if Decimal(digits) == Decimal(str(value)) else digits
+    except InvalidOperation:  # an exponent of twenty digits
+        return digits
 
 
 def _bounded(digits: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from vlm_rl.datasets.dataset import SPLITS, Dataset
+from vlm_rl.datasets.dataset import SPLITS, Dataset, unused_sentence
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
 from vlm_rl.datasets.shown import shown
@@ -34,6 +34,8 @@ def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
     for split in SPLITS:
         if problems := check.splits[split].problems:
             yield f"Problems of {split}:\n{listed(problems)}"
+    if dataset.unused_lists:
+        yield f"Columns: {unused_sentence(dataset.unused_lists)}"
     yield from check.overlap.sentences(dataset.name)
     yield f"Answers: {check.num_golds} distinct, {check.num_unfit_golds} that the judge cannot work with."
     yield from check.notices
