@@ -27,6 +27,7 @@ from vlm_rl.commands.model_card import PACKAGED, Card, is_local
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import with_room
+from vlm_rl.commands.setting_types import check_arguments
 from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
@@ -68,6 +69,7 @@ def _main() -> None:
         hush()
         if OmegaConf.is_missing(cfg, "folder"):
             raise ValueError("folder=... is missing: where the weights go, as in folder=my-adapter.")
+        check_arguments(Request, cfg)
         export(find(checkpoint, trusted=trusted), request=Request(**plain(cfg)))
 
     run()
