@@ -16,11 +16,14 @@ import torch
 from vlm_rl import ranks
 from vlm_rl.callbacks.checkpoint_note import write_note
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.trainer_state import check_optimizer
+from vlm_rl.models.loading import TRAINER_STATE
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, sync
 
-STATE_FILE = "trainer_state.pt"
+STATE_FILE = TRAINER_STATE
+COUNTS = ("generation_steps", "gradient_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,18 @@ class Checkpoint(lightning.Callback):
         if self.resumed is None:
             return
         # On the CPU: the optimizer takes its moments to the weights, and its counts of steps must stay, or each step waits for them.
-        state = _state(self.resumed.path / STATE_FILE)
+        file = self.resumed.path / STATE_FILE
+        state = _state(file)
+        check_optimizer(state["optimizer"], trainer.optimizers[0], file=file)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
         module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits
+        try:
+            self._restore(trainer, state)
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(_damaged(file)) from None
+
+    def _restore(self, trainer: lightning.Trainer, state: dict[str, Any]) -> None:
         trainer.optimizers[0].load_state_dict(state["optimizer"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
         for name, callback in self._stateful(trainer).items():
@@ -102,19 +113,27 @@ class Checkpoint(lightning.Callback):
 
 def _state(file: Path) -> dict[str, Any]:
     """What is in the file, tensors and plain values only. Torch's own message advises to run whatever else is in it."""
-    told = (
-        f"{file} is damaged, or vlm-rl did not make it. Nothing in it was run. Remove the folder {file.parent}: the same command "
-        "then goes on from the checkpoint before it."
-    )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(
+            f"{file} is not there. Copy that checkpoint again, or remove the folder {file.parent}: the same command then goes on "
+            "from the checkpoint before it."
+        ) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        raise ValueError(told) from None
-    if not isinstance(state, dict) or not {"generation_steps", "gradient_steps", "optimizer", "schedule"} <= state.keys():
-        raise ValueError(told)
+        raise ValueError(_damaged(file)) from None
+    if not isinstance(state, dict) or not {*COUNTS, "optimizer", "schedule"} <= state.keys():
+        raise ValueError(_damaged(file))
+    if not all(type(state[count]) is int and state[count] >= 0 for count in COUNTS):
+        raise ValueError(_damaged(file))
     return state
+
+
+def _damaged(file: Path) -> str:
+    return (
+        f"{file} is damaged, or vlm-rl did not make it. Nothing in it was run. Remove the folder {file.parent}: the same command "
+        "then goes on from the checkpoint before it."
+    )
 
 
 def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:

@@ -88,7 +88,6 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
 def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
     """Instantiates in reading order; nothing is trained yet. What only training would refuse is for `check_training`."""
     placement = placement or place(cfg.trainer)
-    check_seed(cfg.seed)
     algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
@@ -132,12 +131,6 @@ def placed_policy(cfg: DictConfig, placement: Placement) -> Policy:
     with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
         policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
         return policy.to(placement.device)
-
-
-def check_seed(seed: object) -> None:
-    """Every draw hashes the seed: another type would be another seed without a word."""
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ValueError(f"seed={seed} is no integer. Give one, as seed=0, or several: seeds=paper, 'seed=range(5)' -m.")
 
 
 def _module(

@@ -4,16 +4,12 @@ What an algorithm can say of itself is checked by its constructor; here is what 
 can be evaluated whatever training has come to refuse since: that stands in `check_training`.
 """
 
-import json
-from dataclasses import fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
-
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
+from vlm_rl.commands.setting_types import check_types
 from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.datasets.dataset import check_shares
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
@@ -24,7 +20,6 @@ PARTS = {  # of an algorithm: a file to choose, and how it is switched off
     "dynamic_sampling": ("dapo", "algorithm.dynamic_sampling=null"),
     "rollout_correction": ("truncate", "algorithm/rollout_correction=none"),
 }
-KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a word", NoneType: "null"}  # of a setting, in words
 
 
 def check_training(cfg: DictConfig) -> None:
@@ -36,11 +31,23 @@ def check_training(cfg: DictConfig) -> None:
 
 def checked_algorithm(cfg: DictConfig) -> Algorithm:
     """The algorithm; settings that it cannot be built from are an error that names them."""
-    _check_parts(cfg.algorithm)
-    _check_batch(cfg.dataset)
-    _check_kinds(cfg.algorithm, key="algorithm")
+    check_settings(cfg)
     algorithm: Algorithm = instantiate(cfg.algorithm)
     return algorithm
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """What each setting is by itself: said before anything is made of them, and before conf/algorithm/ divides one by another."""
+    check_seed(cfg.seed)
+    _check_parts(cfg.algorithm)
+    check_types(cfg)
+    _check_batch(cfg.dataset)
+
+
+def check_seed(seed: object) -> None:
+    """Every draw hashes the seed: another type would be another seed without a word."""
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ValueError(f"seed={seed} is no integer. Give one, as seed=0, or several: seeds=paper, 'seed=range(5)' -m.")
 
 
 def check_combinations(cfg: DictConfig, algorithm: Algorithm) -> None:
@@ -68,40 +75,10 @@ def _check_parts(algorithm: DictConfig) -> None:
 
 
 def _check_batch(dataset: DictConfig) -> None:
-    for key, hint in (("batch_size", int), ("ppo_batch_size", int | None)):  # before conf/algorithm/ divides one by the other
-        _check_kind(dataset.get(key), hint, key=f"dataset.{key}")
     if dataset.batch_size < 1:
         raise ValueError(
             f"dataset.batch_size={dataset.batch_size} is no batch: it is 1 query or more, as dataset.batch_size=8."
         )
-
-
-def _check_kinds(node: DictConfig, *, key: str) -> None:
-    """Settings of an algorithm, its own and of its parts, by the fields of their classes; from outside of this package too."""
-    made = _class_of(node)
-    if not is_dataclass(made):
-        return
-    try:
-        hints = get_type_hints(made)
-    except NameError:  # of a class that imports what it names for type checkers alone
-        return
-    for field in fields(made):
-        if field.name not in node or OmegaConf.is_missing(node, field.name):
-            continue  # for `instantiate` to explain
-        value, place = node[field.name], f"{key}.{field.name}"
-        if isinstance(value, DictConfig):
-            _check_kinds(value, key=place)
-        else:
-            _check_kind(value, hints[field.name], key=place)
-
-
-def _check_kind(value: object, hint: Any, *, key: str) -> None:
-    """A value of another type than a plain one, or a union of plain ones, asks for."""
-    wanted = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    fits = type(value) in wanted or (type(value) is int and float in wanted)
-    if set(wanted) <= KINDS.keys() and not fits:
-        shown = json.dumps(value) if value is None or isinstance(value, bool) else value
-        raise ValueError(f"{key}={shown}, but it takes {' or '.join(KINDS[kind] for kind in wanted)}.")
 
 
 def _check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:

@@ -24,6 +24,7 @@ from vlm_rl.callbacks.logger_setup import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
+from vlm_rl.commands.check_algorithm import check_settings
 from vlm_rl.commands.evaluation_parts import Parts, RowCounter
 from vlm_rl.commands.evaluation_reuse import check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
@@ -64,6 +65,7 @@ def _main() -> None:
         cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
         if target.run is not None:
             trust.check_composed(cfg, file=target.run / "manifest.json", trusted=trusted, words=typed)
+        check_settings(cfg)
         if cfg.num_threads is not None:
             torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
         placement = place(cfg.trainer)

@@ -27,10 +27,12 @@ from vlm_rl.commands.model_card import PACKAGED, Card, is_local
 from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import with_room
+from vlm_rl.commands.setting_types import check_arguments
 from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
 from vlm_rl.models.merging import MergeDifference, merge
+from vlm_rl.models.trained_weights import check_adapter_of, check_scale
 from vlm_rl.run_folder import RunFolder
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -67,6 +69,7 @@ def _main() -> None:
         hush()
         if OmegaConf.is_missing(cfg, "folder"):
             raise ValueError("folder=... is missing: where the weights go, as in folder=my-adapter.")
+        check_arguments(Request, cfg)
         export(find(checkpoint, trusted=trusted), request=Request(**plain(cfg)))
 
     run()
@@ -105,6 +108,7 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
     processor = load_processor(model["name"], model["processor"])
     processor.save_pretrained(folder)
     merged: MergeDifference | None = None
+    _check_fit(target.weights, model, is_adapter=is_adapter)
     if is_adapter and request.merge:
         merged = merge(
             lambda: base_of(model, seed=told["seed"], accelerator=request.accelerator),
@@ -127,6 +131,22 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
         merged=merged,
         num_parameters=num_parameters(folder),
     )
+
+
+def _check_fit(weights: Path, model: Mapping[str, Any], *, is_adapter: bool) -> None:
+    """Raises ValueError where a checkpoint holds something else than what its run trained."""
+    lora = model.get("lora")
+    if is_adapter != (lora is not None):
+        raise ValueError(
+            f"{weights} holds {'an adapter' if is_adapter else 'no adapter'}, but its run has model.lora={'set' if lora else 'null'} "
+            "in manifest.json. Copy the checkpoint again, with all of its files."
+        )
+    if not is_adapter:
+        load_pretrained(str(weights), dtype="float32", attention="sdpa")
+        return
+    if isinstance(lora, Mapping) and {"rank", "alpha"} <= lora.keys():  # a team may have a class of its own
+        check_scale(weights, {"r": lora["rank"], "lora_alpha": lora["alpha"]})
+    check_adapter_of(model["name"], weights)
 
 
 def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str = "auto") -> PreTrainedModel:

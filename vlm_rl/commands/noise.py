@@ -1,5 +1,6 @@
 """Warnings of libraries about what is done on purpose here; a newcomer should read our lines, not theirs."""
 
+import logging
 import warnings
 
 from transformers.utils import logging as transformers_logging
@@ -11,10 +12,13 @@ EXPECTED = (
     "`is_gradient_checkpointing` is deprecated",  # PEFT's own use of transformers
     "The 'train_dataloader' does not have many workers",  # the encoder shares the policy's vision cache
 )
+GREETING = ("lightning.pytorch", "lightning.fabric")  # they tell at level INFO of what goes well
 
 
 def hush() -> None:
-    """For this process: expected warnings and progress bars of loading are not shown."""
+    """For this process: expected warnings, greetings and progress bars of loading are not shown; all other warnings are."""
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+    for library in GREETING:
+        logging.getLogger(library).setLevel(logging.WARNING)
     transformers_logging.disable_progress_bar()

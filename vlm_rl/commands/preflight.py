@@ -11,8 +11,7 @@ from rich.console import Console, RenderableType
 from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.commands.build import check_seed
-from vlm_rl.commands.check_algorithm import check_combinations, checked_algorithm
+from vlm_rl.commands.check_algorithm import check_combinations, check_settings, checked_algorithm
 from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
@@ -56,6 +55,7 @@ def preflight(cfg: DictConfig, *, title: str) -> Verdict:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     tables = Console(width=None if console.is_terminal else WIDTH_IN_FILES, markup=False, highlight=False)
     begun = time.perf_counter()
+    check_settings(cfg)
     console.print(f"Preflight of {title}: model.name={cfg.model.name}, dataset.name={cfg.dataset.name}")
     verdict = Verdict()
     for piece in _pieces(cfg, verdict=verdict):
@@ -67,7 +67,6 @@ def preflight(cfg: DictConfig, *, title: str) -> Verdict:
 
 def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     """In reading order, each as soon as it is known."""
-    check_seed(cfg.seed)
     algorithm = checked_algorithm(cfg)
     check_combinations(cfg, algorithm)
     reward: Reward = instantiate(cfg.reward)

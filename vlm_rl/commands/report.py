@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.setting_types import check_arguments, check_types
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
@@ -23,6 +24,18 @@ from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge
 
 JUDGES = ("stored", "current")
+OWN = {  # the keys that are read here; numbers have a check of their own
+    "studies": str | Sequence[str],
+    "report.out": str | None,
+    "report.language": str,
+    "report.reference": str | None,
+    "report.split": str | None,
+    "report.setting": str | None,
+    "report.breakdown": Sequence[str],
+    "report.currency": str,
+    "report.judge": str,
+    "report.wandb_workspace": str | None,
+}
 KPI_PARTS = ("name", "unit", "higher_is_better", "__call__")
 
 
@@ -32,6 +45,8 @@ def run(config: DictConfig, *, command: str) -> Path:
         raise ValueError(
             "studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'"
         )
+    check_types(config, own=OWN, set_later=("evaluation.reflection.words",))  # these are texts whatever they look like
+    check_arguments(ReaderSize, config.report.reader, key="report.reader")
     settings = settings_of(config, command=command)
     with _judge(config.report.judge) as judge:
         return make_report(
@@ -79,10 +94,13 @@ def _judge(name: str) -> Iterator[Judging | None]:
 
 
 def _number(report: DictConfig, *, key: str) -> float:
+    value = report[key]
     try:
-        return float(report[key])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"report.{key}={report[key]} is not a number. Pass one, as in report.{key}=0.5") from error
+        if not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"report.{key}={value} is not a number. Pass one, as in report.{key}=0.5")
 
 
 def kpis_of(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:

@@ -27,7 +27,7 @@ from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups, trust
 from vlm_rl.commands.build import Experiment, arm_of, build, comparable, plain
-from vlm_rl.commands.check_algorithm import check_training
+from vlm_rl.commands.check_algorithm import check_settings, check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import logged
 from vlm_rl.commands.manifest import command, manifest
@@ -61,6 +61,7 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     hush()
     if cfg.preflight.run:
         raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
+    check_settings(cfg)
     if cfg.num_threads is not None:
         torch.set_num_threads(cfg.num_threads)
     placement = place(cfg.trainer)
@@ -118,12 +119,8 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
     told = ranks.from_first(_told(experiment, folder))
     vanilla = vanilla_folder(folder, told)
     if ranks.is_first():
-        study = folder.path.parents[1]
-        for shared in (
-            study / "images",
-            vanilla.path.parent,
-            vanilla.path,
-        ):  # what runs of a study write beside their own folders
+        study = folder.path.parents[1]  # where runs write beside their own folders, too
+        for shared in (study / "images", vanilla.path.parent, vanilla.path):
             check_link(shared, inside=study)
         check_links(vanilla.path)
         folder.write_manifest(told)

@@ -28,9 +28,11 @@ from vlm_rl.models.dropout import without_dropout
 from vlm_rl.models.folder_files import check_files, read_object
 from vlm_rl.models.processor_settings import check_reach, check_settings
 from vlm_rl.models.weight_files import check_weight_files
+from vlm_rl.models.weight_fit import read_model
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
+TRAINER_STATE = "trainer_state.pt"  # of a checkpoint; callbacks/checkpoint.py reads it as data
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -68,20 +70,14 @@ def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
 
 
 def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel:
-    """Weights from safetensors only, no remote code."""
+    """Weights from safetensors only, no remote code. Raises ValueError where they are not all of the model, and no others."""
     with _whole_model(name):
         check_weights(Path(resolve(name)))
     config = without_dropout(load_config(name), name=name)
     with as_model_attention(attention):
-        model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
-            resolve(name),
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
+        return read_model(
+            f"model.name={name}", resolve(name), dtype=getattr(torch, dtype), config=config, attn_implementation=attention
         )
-    return model
 
 
 def check_weights(folder: Path) -> None:
@@ -95,7 +91,7 @@ def check_weights(folder: Path) -> None:
     check_weight_files(folder)
     if any(folder.glob("*.safetensors")):
         return
-    pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+    pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern) if file.name != TRAINER_STATE)
     if pickles:
         raise ValueError(
             f"{folder} has its weights in {pickles[0]}, a pickle, which can run any code when it is opened. "

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
-from vlm_rl.models.loading import check_weights, load_pretrained
+from vlm_rl.models.loading import load_pretrained
+from vlm_rl.models.trained_weights import with_adapter
 
 PROBE_TOKENS = 32  # written by the model with the adapter, after a prompt with a picture
 # Nats, mean over those tokens: what rounding every weight once may do. Measured on the tiny model: 6e-7, 3e-4 and 2e-3.
@@ -64,8 +65,7 @@ class _Told:
 
 def _merged(base: PreTrainedModel, *, adapter: Path, processor: ProcessorMixin, prompt: str, folder: Path, dtype: str) -> _Told:
     """Saves. The model itself is let go: the one on the disk follows, and both may not fit."""
-    check_weights(adapter)
-    model = PeftModel.from_pretrained(base, adapter).eval()  # PEFT puts adapters where the base is
+    model = with_adapter(base, adapter).eval()
     probe = _probe(model, processor=processor, prompt=prompt)
     beside = _logprobs(model, probe)
     merged = model.merge_and_unload(safe_merge=True)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.models import family, parts, vision
 from vlm_rl.models.adapters import multiply_under_autocast
@@ -19,6 +18,7 @@ from vlm_rl.models.loading import check_weights, load_pretrained, load_processor
 from vlm_rl.models.logprobs import policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.models.vision_cache import VisionCache
 from vlm_rl.types import ImageFeatures, ImageInput, Images, QueryBatch, Tokens, Trajectory
 
@@ -218,12 +218,9 @@ class Policy(nn.Module):
             self.processor.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
-        """Takes the trained weights from a folder that `save` wrote; frozen weights stay."""
+        """Takes the trained weights from a folder that `save` wrote; frozen weights stay. Raises ValueError for those of another model."""
         check_weights(folder)
         if self.adapter is not None:
-            set_peft_model_state_dict(self.adapter, load_file(folder / "adapter_model.safetensors"))
+            load_adapter(self.adapter, folder)
         else:
-            saved = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-            )
-            self.vlm.load_state_dict(saved.state_dict())  # each weight in its own dtype; float32 holds bfloat16 exactly
+            load_whole(self.vlm, folder)

@@ -1,0 +1,152 @@
+"""What was trained and then damaged, cut off or changed is told by every command that reads it: exit code 2, the file, no traceback."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from forking import Finished, Forking
+from safetensors.torch import load_file, save_file
+from tiny_commands import TINY, only_run
+
+from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.models.loading import resolve
+from vlm_rl.run_folder import RunFolder
+
+Spoil = Callable[[Path], object]
+STATE, ADAPTER, CONFIG = "trainer_state.pt", "adapter_model.safetensors", "adapter_config.json"
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> RunFolder:
+    """A copy of a run that was killed after its last checkpoint, to spoil."""
+    shutil.copytree(whole / "outputs", tmp_path / "outputs")
+    folder = only_run(tmp_path, study="whole")
+    folder.write_manifest((folder.manifest or {}) | {"status": "running", "picked_step": None})
+    return folder
+
+
+def refused(finished: Finished, *, told: str) -> None:
+    said = finished.err[finished.err.rindex("\nError: ") :] if "\nError: " in finished.err else finished.out + finished.err
+    assert finished.code == 2, said
+    assert told in said
+    assert "Traceback" not in finished.err
+
+
+def cut(name: str, share: float) -> Spoil:
+    def spoil(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return spoil
+
+
+def old_layout(folder: Path) -> None:
+    tensors = {name.replace("language_model.", ""): tensor for name, tensor in load_file(folder / ADAPTER).items()}
+    save_file(tensors, folder / ADAPTER, metadata={"format": "pt"})
+
+
+def state(change: Callable[[dict[str, Any]], object]) -> Spoil:
+    """Another state of the trainer."""
+
+    def spoil(folder: Path) -> None:
+        kept = torch.load(folder / STATE, weights_only=True)
+        change(kept)
+        torch.save(kept, folder / STATE)
+
+    return spoil
+
+
+def moments(kept: dict[str, Any]) -> dict[str, torch.Tensor]:
+    first: dict[str, torch.Tensor] = kept["optimizer"]["state"][0]
+    return first
+
+
+def narrow(kept: dict[str, Any]) -> None:
+    moments(kept)["exp_avg"] = moments(kept)["exp_avg"][:1]
+
+
+def not_a_number(kept: dict[str, Any]) -> None:
+    moments(kept)["exp_avg_sq"][0] = float("nan")
+
+
+def fewer(kept: dict[str, Any]) -> None:
+    kept["optimizer"]["param_groups"][0]["params"].pop()
+
+
+RESUMED: dict[str, tuple[Spoil, str]] = {
+    "cut weights": (cut(ADAPTER, 0.5), f"{ADAPTER} is cut off"),
+    "cut header": (cut(ADAPTER, 0.001), f"{ADAPTER} is no safetensors file"),
+    "cut state": (cut(STATE, 0.5), f"{STATE} is damaged"),
+    "cut end of the state": (cut(STATE, 0.999), f"{STATE} is damaged"),
+    "empty state": (cut(STATE, 0), f"{STATE} is damaged"),
+    "no state": (lambda folder: (folder / STATE).unlink(), f"{STATE} is not there"),
+    "cut config": (cut(CONFIG, 0.5), f"{CONFIG} is no JSON"),
+    "no weights": (lambda folder: (folder / ADAPTER).unlink(), "holds no weights"),
+    "another layout": (old_layout, "does not fit the model"),
+    "moments of another shape": (state(narrow), f"{STATE} does not fit what is trained: exp_avg of tensor 0 has the shape"),
+    "moments that are no numbers": (state(not_a_number), f"{STATE} does not fit what is trained: exp_avg_sq of tensor 0 holds NaN"),
+    "fewer groups": (state(fewer), f"{STATE} does not fit what is trained: it has groups of"),
+    "no groups": (state(lambda kept: kept.update(optimizer={})), "there is no state of an optimizer in it"),
+    "no schedule": (state(lambda kept: kept.update(schedule=None)), f"{STATE} is damaged"),
+    "no steps": (state(lambda kept: kept.update(generation_steps="8")), f"{STATE} is damaged"),
+    "no callbacks": (state(lambda kept: kept.update(callbacks={})), f"{STATE} is damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_run_does_not_go_on_from_it(forking: Forking, run: RunFolder, tmp_path: Path, case: str) -> None:
+    spoil, told = RESUMED[case]
+    spoil(saved_steps(run)[-1].path)
+    refused(forking.run("train.py", (*TINY, "study=whole"), cwd=tmp_path), told=told)
+
+
+READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights", "another layout")}
+
+
+@pytest.mark.parametrize("case", READ)
+@pytest.mark.parametrize(
+    ("script", "more"),
+    [
+        ("evaluate.py", ("dataset.evaluation_rows=1",)),
+        ("export.py", ("folder=out",)),
+        ("export.py", ("folder=out", "merge=true")),
+    ],
+    ids=["evaluate", "export", "merge"],
+)
+def test_it_is_neither_evaluated_nor_shared(
+    forking: Forking, run: RunFolder, tmp_path: Path, case: str, script: str, more: tuple[str, ...]
+) -> None:
+    spoil, told = READ[case]
+    checkpoint = saved_steps(run)[-1].path
+    spoil(checkpoint)
+    refused(forking.run(script, (f"checkpoint={checkpoint}", *more), cwd=tmp_path), told=told)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("merge", ["true", "false"])
+@pytest.mark.parametrize("changes", [{"lora_alpha": 1}, {"r": 4}, {"target_modules": ["q_proj"]}])
+def test_an_adapter_whose_config_was_changed_is_not_shared(
+    forking: Forking, run: RunFolder, tmp_path: Path, changes: dict[str, Any], merge: str
+) -> None:
+    checkpoint = saved_steps(run)[-1].path
+    config = json.loads((checkpoint / CONFIG).read_text())
+    (checkpoint / CONFIG).write_text(json.dumps(config | changes))
+    finished = forking.run("export.py", (f"checkpoint={checkpoint}", "folder=out", f"merge={merge}"), cwd=tmp_path)
+    refused(finished, told=str(checkpoint))
+
+
+@pytest.mark.parametrize(("script", "key"), [("train.py", "model.name"), ("evaluate.py", "checkpoint")])
+def test_a_base_with_holes_is_not_taken_and_what_transformers_says_of_it_is_seen(
+    forking: Forking, tmp_path: Path, script: str, key: str
+) -> None:
+    folder = Path(shutil.copytree(resolve("tiny"), tmp_path / "holes"))
+    kept = {name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if ".layers.1." not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    words = (f"{key}={folder}", *(TINY if script == "train.py" else ("dataset.evaluation_rows=1",)))
+    finished = forking.run(script, words, cwd=tmp_path)
+    refused(finished, told=f"{folder / 'model.safetensors'} does not fit the model: tensors of the model that it lacks: 12 (")
+    assert "MISSING" in finished.err

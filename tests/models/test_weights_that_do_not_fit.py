@@ -1,0 +1,325 @@
+"""Weights are taken whole or not at all: what a file lacks is not drawn at random, what it has besides is not left out."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from families.build import FAMILIES
+from safetensors.torch import load_file, save_file
+from tiny_runs import Build, trained, trembling
+from torch import Tensor
+from transformers import AutoModelForImageTextToText
+
+from vlm_rl.models.loading import load_pretrained, resolve
+from vlm_rl.models.policy import Policy
+from vlm_rl.models.trained_weights import check_adapter_of, with_adapter
+
+Tensors = dict[str, Tensor]
+Change = Callable[[Tensors], Tensors]
+Q = "model.layers.1.self_attn.q_proj.weight"  # in the tiny model's own file, which has the layout of old
+WEIGHTS, ADAPTER = "model.safetensors", "adapter_model.safetensors"
+
+
+def rewritten(file: Path, change: Change) -> None:
+    """A file with other tensors in it."""
+    save_file({name: tensor.contiguous() for name, tensor in change(load_file(file)).items()}, file, metadata={"format": "pt"})
+
+
+def without(part: str) -> Change:
+    return lambda tensors: {name: tensor for name, tensor in tensors.items() if part not in name}
+
+
+def renamed(old: str, new: str) -> Change:
+    return lambda tensors: {name.replace(old, new): tensor for name, tensor in tensors.items()}
+
+
+def put(part: str, make: Callable[[Tensor], Tensor]) -> Change:
+    """The first tensor whose name has that part, otherwise."""
+
+    def change(tensors: Tensors) -> Tensors:
+        name = min(name for name in tensors if part in name)
+        return tensors | {name: make(tensors[name])}
+
+    return change
+
+
+def with_number(number: float) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: torch.cat([torch.full((1,), number, dtype=tensor.dtype), tensor.flatten()[1:]]).view(tensor.shape)
+
+
+def besides(**more: Tensor) -> Change:
+    return lambda tensors: tensors | {name.replace("__", "."): tensor for name, tensor in more.items()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny model to spoil."""
+    return Path(shutil.copytree(resolve("tiny"), tmp_path / "model"))
+
+
+def load(folder: Path, dtype: str = "float32") -> torch.nn.Module:
+    model: torch.nn.Module = load_pretrained(str(folder), dtype=dtype, attention="sdpa")
+    return model
+
+
+UNFIT: dict[str, tuple[Change, str]] = {
+    "a layer": (without(".layers.1."), r"it lacks: 12 \(model\.language_model\.layers\.1\..*\.\.\.\)"),
+    "one bias": (without(".layers.0.self_attn.k_proj.bias"), r"it lacks: 1 \(model.*k_proj\.bias\)"),
+    "a norm": (without("norm.weight"), r"it lacks: \d+"),
+    "the table": (without("embed_tokens"), r"it lacks: \d+ .*embed_tokens\.weight"),
+    "the tower": (without("visual."), r"it lacks: \d+ \(model\.visual"),
+    "all": (lambda tensors: {"nothing": torch.zeros(1)}, r"it lacks: \d\d .*does not have: 1 \(nothing\)"),
+    "one more layer": (
+        lambda tensors: tensors | {n.replace("layers.1.", "layers.3."): t.clone() for n, t in tensors.items() if "layers.1." in n},
+        r"does not have: 12 \(model\.language_model\.layers\.3",
+    ),
+    "another name": (renamed("q_proj", "query"), r"it lacks: \d+ \(.*q_proj.*does not have: \d+ \(.*query"),
+    "narrow": (put("q_proj.weight", lambda t: t[:64]), r"another shape: 1 \(.*weight is \[64, 128\] there, \[128"),
+    "another vocabulary": (put("embed_tokens", lambda t: t[:-8]), r"another shape: \d+ \(.*embed_tokens"),
+    "leftovers": (besides(model__layers__0__mlp__up_proj__weight_scale=torch.ones(1)), r"does not have: 1 \(.*weight_scale\)"),
+    "codes": (put("q_proj.weight", lambda t: t.to(torch.int8)), r"q_proj\.weight is in I8, the codes of a quantised model"),
+    "codes of eight bits": (put("q_proj.weight", lambda t: t.to(torch.float8_e4m3fn)), r"is in F8_E4M3, the codes of a quantised"),
+    "nan": (put("q_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.weight\)"),
+    "inf": (put("visual.blocks.0.norm1", with_number(float("inf"))), r"holds NaN or infinite numbers, in tensors: \d+ \(model\.visual"),
+    "minus inf": (put("input_layernorm", with_number(float("-inf"))), r"holds NaN or infinite numbers, in tensors: \d+"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_base_that_does_not_fit_is_refused_with_names_and_file(folder: Path, case: str) -> None:
+    change, told = UNFIT[case]
+    rewritten(folder / WEIGHTS, change)
+    with pytest.raises(ValueError, match=told) as caught:
+        load(folder)
+    assert str(folder / WEIGHTS) in str(caught.value)
+    assert re.search("Copy or download|before it was quantised", str(caught.value))
+
+
+FIT: dict[str, Change] = {
+    "as it is": lambda tensors: tensors,
+    "the layout of new": renamed("model.layers", "model.language_model.layers"),
+    "a head that equals the table": lambda t: t | {"lm_head.weight": next(v for k, v in t.items() if "embed_tokens" in k).clone()},
+    "frequencies of old": besides(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(8)),
+    "half": lambda tensors: {name: tensor.half() for name, tensor in tensors.items()},
+    "bfloat16": lambda tensors: {name: tensor.bfloat16() for name, tensor in tensors.items()},
+    "double": lambda tensors: {name: tensor.double() for name, tensor in tensors.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FIT)
+def test_what_transformers_rightly_does_without_or_leaves_out_is_fine(folder: Path, case: str) -> None:
+    rewritten(folder / WEIGHTS, FIT[case])
+    model = load(folder)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    whole = load(Path(resolve("tiny"))).state_dict()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, whole[name], atol=0.02, rtol=0.02)
+
+
+def test_numbers_that_are_too_large_for_the_dtype_are_told_with_one_that_holds_them(folder: Path) -> None:
+    rewritten(folder / WEIGHTS, put("up_proj.weight", with_number(1e6)))
+    load(folder)
+    with pytest.raises(ValueError, match=r"infinite numbers.* As float16: .*model\.dtype=bfloat16"):
+        load(folder, dtype="float16")
+
+
+def in_pieces(folder: Path) -> Path:
+    """Weights in two files; returns the index."""
+    tensors = load_file(folder / WEIGHTS)
+    names = {name: f"model-{place % 2}.safetensors" for place, name in enumerate(tensors)}
+    for file in sorted(set(names.values())):
+        save_file({n: tensors[n] for n in tensors if names[n] == file}, folder / file, metadata={"format": "pt"})
+    (folder / WEIGHTS).unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    return index
+
+
+def test_a_model_in_pieces_needs_each_piece_and_each_tensor_of_its_index(folder: Path) -> None:
+    index = in_pieces(folder)
+    load(folder)
+    told = json.loads(index.read_text())
+    index.write_text(json.dumps(told | {"weight_map": told["weight_map"] | {"model.more.weight": "model-1.safetensors"}}))
+    with pytest.raises(
+        ValueError, match=r"index\.json says that model\.more\.weight is in model-1\.safetensors, but .* not hold"
+    ):
+        load(folder)
+    one = {name: file for name, file in told["weight_map"].items() if file == "model-1.safetensors"}
+    index.write_text(json.dumps(told | {"weight_map": one}))  # the other piece is there, and no word of it
+    with pytest.raises(ValueError, match=r"index\.json does not fit the model: .* it lacks: \d+"):
+        load(folder)
+    index.write_text(json.dumps(told))
+    (folder / "model-0.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"names model-0\.safetensors, which is not there"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_in_every_family_one_tensor_less_is_refused(name: str, family_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(family_folder(name), tmp_path / "model"))
+    load(copy)
+    rewritten(copy / WEIGHTS, put("q_proj.weight", lambda tensor: tensor))
+    taken = min(key for key in load_file(copy / WEIGHTS) if "layers.0" in key and key.endswith("q_proj.weight"))
+    rewritten(copy / WEIGHTS, lambda tensors: {key: tensor for key, tensor in tensors.items() if key != taken})
+    with pytest.raises(ValueError, match=r"it lacks: 1 \(.*q_proj\.weight\)"):
+        load(copy)
+
+
+@pytest.fixture(scope="module")
+def teacher(built: Build) -> Policy:
+    """Adapters on the language part and a connector in full, none of them zero."""
+    return built("model.freeze=[vision]").policy
+
+
+@pytest.fixture
+def saved(teacher: Policy, tmp_path: Path) -> Path:
+    """Its checkpoint, to spoil."""
+    teacher.save(tmp_path / "step")
+    return tmp_path / "step"
+
+
+def settings(**changes: object) -> Callable[[Path], None]:
+    """Other keys in the adapter's config."""
+
+    def change(folder: Path) -> None:
+        file = folder / "adapter_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return change
+
+
+def tensors(change: Change) -> Callable[[Path], None]:
+    return lambda folder: rewritten(folder / ADAPTER, change)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another layout": (tensors(renamed("language_model.", "")), r"lacks: 42 \(.*language_model.*not have: 42 \(.*\.model\.layers"),
+    "a layer": (tensors(without(".layers.1.")), r"it lacks: 14 \(.*layers\.1"),
+    "the second matrices": (tensors(without("lora_B")), r"it lacks: 21 \(.*lora_B\.weight"),
+    "one of them": (tensors(without("layers.0.mlp.up_proj.lora_B")), r"it lacks: 1 \(.*up_proj\.lora_B"),
+    "the part in full": (tensors(without("merger")), r"it lacks: \d+ \(.*merger"),
+    "one tensor of it": (tensors(without("merger.mlp.0.bias")), r"it lacks: 1 \(.*merger\.mlp\.0\.bias\)"),
+    "other modules": (tensors(renamed("q_proj", "qkv_proj")), r"lacks: 6 \(.*q_proj.*not have: 6 \(.*qkv_proj"),
+    "more modules": (tensors(besides(base_model__model__x__lora_A__weight=torch.ones(2, 2))), r"not have: 1 \(.*\.x\.lora_A"),
+    "a weight of the base": (tensors(besides(base_model__model__lm_hed__weight=torch.ones(64))), r"not have: 1 \(.*lm_hed"),
+    "another rank": (tensors(put("q_proj.lora_A", lambda t: t[:8])), r"another shape: 1 \(.*lora_A\.weight is \[8, 128\]"),
+    "another width": (tensors(put("merger.mlp.0.weight", lambda t: t[:, :8])), r"another shape: 1 \(.*merger"),
+    "no prefix": (tensors(renamed("base_model.model.", "")), r"lacks: \d+ .*not have: \d+ "),
+    "nan": (tensors(put("q_proj.lora_B", with_number(float("nan")))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.lora_B"),
+    "inf": (tensors(put("lora_A", lambda t: t.half().fill_(float("inf")))), r"holds NaN or infinite numbers, in tensors: 1"),
+    "codes": (tensors(put("q_proj.lora_A", lambda t: t.to(torch.int8))), r"is in I8, the codes"),
+    "no file": (lambda folder: (folder / ADAPTER).rename(folder / "other.safetensors"), r"adapter_model\.safetensors is not there"),
+    "cut": (lambda folder: (folder / ADAPTER).write_bytes((folder / ADAPTER).read_bytes()[:-9]), r"adapter_model\.safetensors is cut off"),
+    "empty": (lambda folder: (folder / ADAPTER).write_bytes(b""), r"adapter_model\.safetensors is no safetensors file"),
+    "cut config": (lambda folder: (folder / "adapter_config.json").write_text('{"r": 1'), r"adapter_config\.json is no JSON"),
+}  # fmt: skip
+OF_CONFIG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "alpha": (settings(lora_alpha=64), r"adapter_config\.json: lora_alpha=64, where the run's model\.lora makes it 32"),
+    "rank": (settings(r=8), r"adapter_config\.json: r=8, where the run's model\.lora makes it 16"),
+    "a pattern": (settings(alpha_pattern={"q_proj": 1}), r"alpha_pattern=\{'q_proj': 1\}, where .* makes it \{\}"),
+    "no config": (lambda folder: (folder / "adapter_config.json").unlink(), r"adapter_config\.json is not there"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*SPOILT, *OF_CONFIG])
+def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(teacher: Policy, saved: Path, case: str) -> None:
+    spoil, told = (SPOILT | OF_CONFIG)[case]
+    spoil(saved)
+    before = {name: parameter.clone() for name, parameter in trained(teacher).items()}
+    with pytest.raises((ValueError, FileNotFoundError), match=told) as caught:
+        teacher.load(saved)
+    assert str(saved) in str(caught.value)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in trained(teacher).items())
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_it_is_refused_for_merging_and_for_sharing_too(saved: Path, case: str) -> None:
+    spoil, told = SPOILT[case]
+    spoil(saved)
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        with_adapter(load(Path(resolve("tiny"))), saved)
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        check_adapter_of("tiny", saved)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"target_modules": ["none_such"]}, {"target_modules": ["q_proj"]}, {"r": 8}, {"modules_to_save": None}]
+)
+def test_a_config_of_other_adapters_is_refused_where_they_are_made_from_it(saved: Path, changes: dict[str, object]) -> None:
+    settings(**changes)(saved)
+    with pytest.raises(ValueError, match=r"does not fit"):
+        check_adapter_of("tiny", saved)
+
+
+def test_an_adapter_in_half_precision_is_taken(built: Build, teacher: Policy, saved: Path) -> None:
+    rewritten(saved / ADAPTER, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
+    other = built("model.freeze=[vision]", tremble=False).policy
+    other.load(saved)
+    check_adapter_of("tiny", saved)
+    ours = trained(teacher)
+    for name, parameter in trained(other).items():
+        assert parameter.dtype == torch.float32
+        torch.testing.assert_close(parameter, ours[name], atol=1e-3, rtol=1e-3)
+
+
+def test_an_adapter_on_an_untied_head_which_peft_saves_with_the_head_is_taken(
+    built: Build, family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words = ("model=qwen2_5_vl_3b", f"model.name={family_folder('qwen2_5_vl')}", "model.dtype=float32", "model.lora.rank=4",
+             "model.lora.targets.language=lm_head|q_proj", "dataset.source.train_rows=8", "preflight.cache=null")  # fmt: skip
+    policy = built(*words).policy
+    policy.save(tmp_path)
+    assert any("lm_head.base_layer" in name for name in load_file(tmp_path / ADAPTER))
+    other = built(*words, tremble=False).policy
+    other.load(tmp_path)
+    assert all(torch.equal(parameter, trained(policy)[name]) for name, parameter in trained(other).items())
+
+
+@pytest.fixture(scope="module")
+def full(built: Build) -> Policy:
+    """The language model in full, no adapter."""
+    policy = built("model.lora=null", tremble=False).policy
+    trembling(policy, size=0.01)
+    return policy
+
+
+WHOLE: dict[str, tuple[Change, str]] = {
+    "a layer": (without(".layers.1."), r"it lacks: 12 \(model\.language_model\.layers\.1"),
+    "a frozen tensor": (without("visual.blocks.0.norm1"), r"it lacks: 1 \(model\.visual\.blocks\.0\.norm1"),
+    "the table": (without("embed_tokens"), r"it lacks: \d+ .*embed_tokens"),
+    "one more": (besides(more=torch.ones(1)), r"does not have: 1 \(more\)"),
+    "narrow": (put("k_proj.weight", lambda t: t[:2]), r"another shape: 1"),
+    "nan": (put("k_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: \d+"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_whole_model_as_checkpoint_that_does_not_fit_is_refused(full: Policy, tmp_path: Path, case: str) -> None:
+    change, told = WHOLE[case]
+    full.save(tmp_path)
+    full.load(tmp_path)  # whole, its tied head left out
+    assert "lm_head.weight" not in load_file(tmp_path / WEIGHTS)
+    rewritten(tmp_path / WEIGHTS, change)
+    before = {name: parameter.clone() for name, parameter in full.vlm.named_parameters()}
+    with pytest.raises(ValueError, match=told) as caught:
+        full.load(tmp_path)
+    assert str(tmp_path / WEIGHTS) in str(caught.value)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in full.vlm.named_parameters())
+
+
+def test_a_checkpoint_of_another_kind_or_model_is_refused(
+    full: Policy, teacher: Policy, family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    teacher.save(tmp_path / "adapter")
+    with pytest.raises(ValueError, match=r"holds an adapter, but model\.lora=null"):
+        full.load(tmp_path / "adapter")
+    full.save(tmp_path / "whole")
+    with pytest.raises(FileNotFoundError, match=r"is not there"):
+        teacher.load(tmp_path / "whole")
+    AutoModelForImageTextToText.from_pretrained(family_folder("qwen2_5_vl")).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other does not fit the model: .*take model\.name"):
+        full.load(tmp_path / "other")
