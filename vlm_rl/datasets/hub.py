@@ -5,10 +5,9 @@ The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it i
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.row_file import check_regular
+from vlm_rl.datasets.set_files import CARDS, check_card, check_files, files_of, tables_beside
 from vlm_rl.datasets.shown import listing, shortened
 
-CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
-LONGEST_HEAD = 2**22  # characters of a card that are looked at
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
-TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -56,7 +53,7 @@ class HubSource:
         theirs = self._splits[split]
         folder = Path(self._path) if Path(self._path).is_dir() else None
         for card in map(folder.joinpath, CARDS) if folder is not None else ():
-            _check_card(card, name=self._path)
+            check_card(card, name=self._path)
 
         def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
@@ -75,12 +72,12 @@ class HubSource:
             "dataset.source.name its configuration, where it has several.",
         )
         made = _opened(builder, told)
-        files = _files_of(made)
-        _check_files(files, folder=folder, name=self._path)
-        if tables := _opened(partial(_tables_beside, files, folder=folder), told):
+        files = files_of(made)
+        check_files(files, folder=folder, name=self._path)
+        if tables := _opened(partial(tables_beside, files, folder=folder), told):
             made = _opened(partial(builder, data_files=tables), told)
-            files = _files_of(made)
-            _check_files(files, folder=folder, name=self._path)
+            files = files_of(made)
+            check_files(files, folder=folder, name=self._path)
         pictures = self._pictures(folder)
         table = _table(
             _opened(load, told),
@@ -167,55 +164,6 @@ def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
     with largest.open("rb") as file:
         lines = sum(part.count(b"\n") for part in iter(partial(file.read, 2**20), b""))
     return {"chunksize": max(1, min(10_000, LARGEST_PART * lines // size))}
-
-
-def _check_card(card: Path, *, name: str) -> None:
-    """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
-    check_regular(card)
-    if not card.exists():
-        return
-    with card.open(encoding="utf-8", errors="replace") as text:
-        named = text.read(LONGEST_HEAD).split("\n---", 1)[0]
-    if "data_files" in named and "::" in named:
-        raise ValueError(
-            f"{name}: its card ({card.name}) names files inside of other files by '::', which are not read. "
-            "Correct data_files there: unpack them and name the files themselves."
-        )
-
-
-def _check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:
-    """The card of a set says which files it consists of. Raises ValueError for others than its own, before they are read."""
-    allowed = [path.resolve() for path in (folder, *blobs_of(folder.absolute()))] if folder else []
-    for file in files:
-        own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
-        if not own or "::" in file:
-            raise ValueError(
-                f"{name}: its card (README.md) names {shortened(file, most=200)} as one of its files, which it is not. "
-                "Only files of the set itself are read; correct data_files there if you trust it."
-            )
-        if folder:
-            check_regular(Path(file))
-
-
-def _files_of(builder: Any) -> list[str]:
-    return [*chain.from_iterable((builder.config.data_files or {}).values())]
-
-
-def _tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
-    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
-    from datasets.data_files import DataFilesDict, get_data_patterns
-
-    names = [Path(file).name.lower() for file in files]
-    if folder is None or not names or all(name.endswith(TABLES) for name in names):
-        return {}
-    if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
-        return {}
-    everything = DataFilesDict.from_patterns(get_data_patterns(str(folder)), base_path=str(folder))
-    for kind in TABLES:
-        found = {str(split): [file for file in members if file.lower().endswith(kind)] for split, members in everything.items()}
-        if any(found.values()):
-            return {split: members for split, members in found.items() if members}
-    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
