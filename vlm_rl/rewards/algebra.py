@@ -80,7 +80,7 @@ def _same_value(ours: Any, theirs: Any) -> bool:
 
 def _is_moderate(value: Any) -> bool:
     """Whether a number has at most LARGEST bits before and after its point."""
-    return all(abs(part.as_base_exp()[0]._mpf_[2]) < LARGEST for part in value.as_real_imag() if part.is_Float)
+    return all(abs(part._mpf_[2]) < LARGEST for part in value.as_real_imag() if part.is_Float)
 
 
 def _number(expression: Any) -> Any:

@@ -6,7 +6,7 @@ nothing longer than MAX_LENGTH is read, so no text can make this slow.
 
 import html
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -112,7 +112,8 @@ def _of_html(text: str) -> str:
 def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
     pair = named(in_radians(without_outer_brackets(text)))
     if pair.relation:
-        return _plain(text, relation=tuple(map(without_degrees, pair.relation)))
+        relation = tuple(map(without_degrees, pair.relation))
+        return Part(text=without_degrees(text), name=None, unit=None, value=None, relation=relation)
     content = _of_brackets(pair, glued=glued, depth=depth) if depth < 5 else None
     if content is not None:
         return content
@@ -145,19 +146,8 @@ def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
         return Part(text=core, name=pair.name, unit=unit, value=None, brackets=found.brackets, elements=elements)
     if len(elements) == 1 and not elements[0].relation:
         (inner,) = elements
-        kept = {
-            "text": inner.text,
-            "value": inner.value,
-            "form": inner.form,
-            "brackets": inner.brackets,
-            "elements": inner.elements,
-        }
-        return Part(name=pair.name or inner.name, unit=unit or inner.unit, **kept)  # type: ignore[arg-type]
+        return replace(inner, name=pair.name or inner.name, unit=unit or inner.unit)
     return None
-
-
-def _plain(text: str, *, relation: tuple[str, ...]) -> Part:
-    return Part(text=without_degrees(text), name=None, unit=None, value=None, relation=relation)
 
 
 def _says_something(text: str) -> bool:
