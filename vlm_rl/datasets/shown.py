@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 LONGEST_VALUE = 100  # characters of a name, an answer, an id
-LONGEST_LINE = 500  # characters of a line of a message
+LONGEST_LINE = 1000  # characters of a line of a message, which names several paths and a command
 
 
 def shown(value: object, *, most: int = LONGEST_VALUE) -> str:
