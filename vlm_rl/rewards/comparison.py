@@ -84,13 +84,13 @@ def _roots(names: set[str | None]) -> set[str | None]:
 
 
 def _is_arrangement(parts: Sequence[Part]) -> bool:
-    """Single letters, or the numbers 1 to n, three or more, that stand neither upwards nor downwards: their order is what they say."""
+    """Single letters, or the numbers 1 to n, three or more, that do not stand upwards: their order is what they say."""
     texts = [part.text for part in parts]
     if len(texts) < 3 or len(set(texts)) != len(texts):
         return False
     ascending = sorted(texts, key=lambda text: (len(text), text))
     is_counted = ascending == [str(number + 1) for number in range(len(texts))]
-    return (is_counted or all(re.fullmatch("[A-Z]", text) for text in texts)) and texts not in (ascending, ascending[::-1])
+    return (is_counted or all(re.fullmatch("[A-Z]", text) for text in texts)) and texts != ascending
 
 
 def _by_name(golds: Sequence[Part], answers: Sequence[Part]) -> tuple[Sequence[Part], Sequence[Part]] | None:

@@ -42,7 +42,7 @@ _TOKEN = re.compile(
 _PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that nobody reads as a word
 SHORT_WORDS = "no on in it is at as an am be by do go he if me my of or so to up us we ox ax hi iv vi ix xi"
 _NO_ALGEBRA = re.compile(
-    r"(?<=[\d.])\s+(?=[\d.])"  # 3 20
+    r"(?<=[\d.])\s+(?=[\d.])|\.\d*\.|\d(?:st|nd|rd|th)(?![A-Za-z])"  # 3 20, 1.2.3, 1st
     r"|(?<![\\A-Za-z])[A-Za-z]\s*\d"  # x2, 3 R 2
     r"|\\frac\{d(?:\^\{\d\})?\s*[a-zA-Z]?\}\{d\s*[a-z]"  # dy/dx
     r"|\\(?:vec|hat|overrightarrow)\b.*\\(?:times|cdot)(?![A-Za-z])|(?<![A-Za-z\\])[A-Z]\s*\\times"  # of vectors, of sets

@@ -134,7 +134,7 @@ def _ratio(text: str) -> Form | None:
         return Form(kind="ratio", says=scaled, number=1 / scaled[1] if len(scaled) == 2 and scaled[1] else None)
     if any(re.search(r"(?<![\\A-Za-z])[A-Za-z]{3,}", term) for term in terms):
         return None
-    return Form(kind="ratio of expressions", says=tuple(terms))
+    return Form(kind="ratio of expressions", says=tuple("".join(term.split()) for term in terms))
 
 
 def _range(text: str, unit: str | None) -> Form | None:

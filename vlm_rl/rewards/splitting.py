@@ -44,15 +44,17 @@ def split_parts(text: str) -> list[str]:
     is_one = exact_number(text) is not None or r"\begin" in text or compound(text) is not None
     is_one = is_one or moment(text) is not None or bool(_LOGIC.fullmatch(text))
     parts = [text] if is_one else cut(text)
+    if not is_one and ";" in text and "," in text and len(groups := cut(text, at=";")) not in (1, len(parts)):
+        parts = [f"({group})" for group in groups]  # 2, 3; 4, 5 is two pairs
     return [sign for part in parts for sign in _both_signs(part)]
 
 
-def cut(text: str) -> list[str]:
-    """The pieces between separators outside all brackets."""
+def cut(text: str, *, at: str | None = None) -> list[str]:
+    """The pieces between separators, or between those that are `at`, outside all brackets."""
     parts, depth, start = [], 0, 0
     for match in _SEPARATOR.finditer(text):
         depth = max(0, depth + bool(match["open"]) - bool(match["close"]))
-        if match["cut"] and depth == 0:
+        if match["cut"] and depth == 0 and at in (None, match["cut"]):
             parts.append(text[start : match.start()])
             start = match.end()
     return [part.strip() for part in (*parts, text[start:]) if part.strip()]
