@@ -1,14 +1,17 @@
 """Golds are judged once and remembered; what stands in two splits is counted."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vlm_rl.preflight import golds
 from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.golds import unfit_golds
+from vlm_rl.preflight.golds import judged_golds, unfit_golds
 from vlm_rl.preflight.overlap import overlap
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.rewards.gold_check import GoldCheck, check_golds
@@ -45,6 +48,18 @@ def test_another_version_of_the_judge_judges_anew(
     monkeypatch.setattr(golds, "JUDGE_VERSION", "another")
     unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
     assert judged == ["7", "7"]
+
+
+def test_golds_that_hold_more_than_the_answer_are_named_with_a_command_that_cuts_them(judge: Judge, tmp_path: Path) -> None:
+    texts = ["The answer is 34", "7", "x" * 500 + " is 3"]
+    found = judged_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
+    (sentence,) = found.sentences("d")
+    assert found.unfit == {"x" * 500 + " is 3"}  # too long to be an answer
+    assert "d: 1 answers hold a number among other things, such as 'The answer is 34'" in sentence
+    (typed,) = shlex.split(sentence.split("cut it out: ")[1].split(". docs")[0])
+    override = OverridesParser.create().parse_override(typed)
+    assert re.findall(override.value(), "The answer is 34") == ["34"]
+    assert not [*judged_golds(["7"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path))).sentences("d")]
 
 
 def split(name: str, keys: str) -> SplitCheck:

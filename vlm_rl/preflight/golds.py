@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from vlm_rl.datasets.shown import shown
 from vlm_rl.preflight.cache import Cache
 from vlm_rl.rewards.gold_check import check_golds
 from vlm_rl.rewards.judge import JUDGE_VERSION, Judge
 
 SHOWN = 3  # golds named in a sentence
-LONGEST = 60  # characters of one
+CUT = r"""'dataset.source.answer_pattern="(-?\d+)"'"""  # as bash and Hydra want it
 CHUNK = 2_000  # golds; each is judged against itself and three near misses
 
 
@@ -23,11 +24,10 @@ class JudgedGolds:
     def sentences(self, dataset: str) -> Iterator[str]:
         """What is said of golds that no usual answer reaches."""
         if self.not_reached:
-            shown = ", ".join(map(repr, (shortened(gold) for gold in self.not_reached[:SHOWN])))
+            examples = ", ".join(map(shown, self.not_reached[:SHOWN]))
             yield (
-                f"{dataset}: {len(self.not_reached)} answers hold a number among other things, such as {shown}: only an answer with "
-                "all of it is right, the number alone is not. If the number is the answer, cut it out: "
-                r"dataset.source.answer_pattern='(-?\d+)'. docs/judge.md."
+                f"{dataset}: {len(self.not_reached)} answers hold a number among other things, such as {examples}: only an answer "
+                f"with all of it is right, the number alone is not. If the number is the answer, cut it out: {CUT}. docs/judge.md."
             )
 
 
@@ -56,11 +56,6 @@ def judged_golds(golds: Iterable[str], *, judge: Judge, dataset: str, cache: Cac
     )  # what failed may have met a busy judge
     unfit = frozenset(gold for digest, gold in distinct.items() if not fit[digest])
     return JudgedGolds(unfit=unfit, not_reached=tuple(not_reached))
-
-
-def shortened(gold: str) -> str:
-    """A gold for a message."""
-    return gold if len(gold) <= LONGEST else gold[:LONGEST] + "..."
 
 
 def _digest(gold: str) -> str:
