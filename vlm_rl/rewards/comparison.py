@@ -231,12 +231,17 @@ def _same_relation(gold: Sequence[str], answer: Sequence[str], equal: Equal) -> 
             return True
         if ours[1] != "=":
             return False
-    ours[::2], theirs[::2] = ([f"({member})" for member in side[::2]] for side in (ours, theirs))  # AB alone is a word
+    ours[::2], theirs[::2] = (list(map(_as_name, side[::2])) for side in (ours, theirs))
     if not all(map(is_expression, (*ours[::2], *theirs[::2]))):
         return False
     if len(ours) == 3:
         return equal(ours, theirs)
     return all(equal([a], [b]) for a, b in zip(ours[::2], theirs[::2], strict=True))
+
+
+def _as_name(member: str) -> str:
+    """AB alone is a word, but not beside an equals sign."""
+    return member if is_expression(member) else f"({member})"
 
 
 def _turned(relation: Sequence[str]) -> list[str]:
