@@ -6,6 +6,7 @@ import time
 import pytest
 
 from vlm_rl.rewards.answers import read_answer
+from vlm_rl.rewards.comparison import verdict
 from vlm_rl.rewards.judge import Judge, Verdict
 
 PIECES = (
@@ -68,3 +69,12 @@ def test_what_never_ends_is_read_at_once(judge: Judge, text: str) -> None:
     assert (
         judge.judge([rf"\boxed{{{text}}}", rf"\boxed{{{text}20}}", r"\boxed{20}"], ["20", "20", text])[0] is not Verdict.CORRECT
     )
+
+
+def test_letters_of_any_script_in_another_case_are_compared() -> None:
+    """Some are small in two characters, so that a text has more of them than it has in capitals."""
+    draw = random.Random(0)
+    letters = [chr(code) for code in range(0x20, 0x3000) if chr(code).isprintable()]
+    for gold in ("ẍၰὖඡ", "എ♳\u0345", "İab c", *("".join(draw.choices(letters, k=8)) for _ in range(5_000))):
+        for answer in (gold.upper(), gold.lower(), gold.casefold(), gold.title()):
+            assert verdict(gold, answer, equal=lambda ours, theirs: False) in ("correct", "wrong", "unparsable")

@@ -25,8 +25,8 @@ from vlm_rl.callbacks.logger_setup import LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
-from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups, trust
-from vlm_rl.commands.build import Experiment, arm_of, build, comparable, plain
+from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
+from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.check_algorithm import check_settings, check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import logged
@@ -35,7 +35,8 @@ from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
-from vlm_rl.commands.storable import asks_environment, overrides_as_written, storable
+from vlm_rl.commands.same_config import check_same_config
+from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder, check_link, check_links
 
@@ -231,23 +232,6 @@ def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
     if vanilla.manifest is None:
         shown = {"variant": told["vanilla"], "arm": told["vanilla"].removeprefix("vanilla-"), "algorithm": "vanilla"}
         vanilla.write_manifest(told | shown | {"vanilla": None})
-
-
-def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
-    """A folder that holds a run with another config is an error that names the keys."""
-    file, config = folder.path / "manifest.json", storable(cfg)
-    stored = trust.stored_config(found, file=file, parts=("trainer", "algorithm"))
-    before, now = errors.flat(comparable(stored)), errors.flat(comparable(config))
-    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
-    if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):
-        lines = ["  an environment variable that the config takes a value from has another value than then"]
-    if lines:
-        shown = "\n".join(lines)
-        raise ValueError(
-            f"{folder.path} holds a run with another config:\n{shown}\nGive this one another study=NAME, or remove that folder."
-        )
-    trust.check_config(stored, file=file, trusted=(), typed=trust.targets_of(config))
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent

@@ -72,19 +72,17 @@ class HubSource:
             "dataset.source.name its configuration, where it has several.",
         )
         made = _opened(builder, told)
-        files = files_of(made)
-        check_files(files, folder=folder, name=self._path)
-        if tables := _opened(partial(tables_beside, files, folder=folder), told):
+        check_files(files_of(made), folder=folder, name=self._path)
+        if tables := _opened(partial(tables_beside, files_of(made), folder=folder), told):
             made = _opened(partial(builder, data_files=tables), told)
-            files = files_of(made)
-            check_files(files, folder=folder, name=self._path)
+            check_files(files_of(made), folder=folder, name=self._path)
         pictures = self._pictures(folder)
         table = _table(
             _opened(load, told),
             name=f"{self._path}, split {theirs}",
             columns=self._columns,
             largest=pictures.largest,
-            archives=[*filter(is_archive, map(os.path.basename, files))],
+            archives=[*filter(is_archive, map(os.path.basename, files_of(made)))],
         )
         return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
 

@@ -1,7 +1,7 @@
 """All rows of a data set looked at before training: the same way by `preflight=true` and by every run that trains."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -56,21 +56,23 @@ class RowScan:
             looked = look_at(images, decode=self.decode, cache=cache)
         with console.status(f"Judging {len(golds)} answers against themselves"):
             judged = judged_golds(golds, judge=judge, dataset=dataset.name, cache=cache)
+        rules = Rules(
+            looked=looked,
+            unfit_golds=judged.unfit,
+            special_tokens=prompts.special_tokens,
+            prompts=prompts,
+            max_prompt_tokens=dataset.max_prompt_tokens,
+            needs_solutions=False,
+            solution_tokens=None,
+        )
+        of_train = replace(rules, needs_solutions=needs_solutions, solution_tokens=solution_tokens)
         with console.status("Measuring the prompts"):
             splits = {
                 split: check_split(
                     dataset.split(split),
                     split=split,
                     num_checked=dataset.checked_rows,
-                    rules=Rules(
-                        looked=looked,
-                        unfit_golds=judged.unfit,
-                        special_tokens=prompts.special_tokens,
-                        prompts=prompts,
-                        max_prompt_tokens=dataset.max_prompt_tokens,
-                        needs_solutions=needs_solutions and split == "train",
-                        solution_tokens=solution_tokens if split == "train" else None,
-                    ),
+                    rules=of_train if split == "train" else rules,
                 )
                 for split in SPLITS
             }

@@ -41,11 +41,6 @@ class Part:
         """Whether it is text rather than mathematics: a run of four letters that no LaTeX command accounts for."""
         return not self.elements and bool(_WORDS.search(self.text))
 
-    @property
-    def is_equation(self) -> bool:
-        """Whether an `=` is left after the name was taken off."""
-        return "=" in self.text
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
