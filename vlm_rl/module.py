@@ -36,7 +36,6 @@ class Progress:
 
     generation_steps: int = 0
     gradient_steps: int = 0
-    waiting_since: int = 0  # the first generation step, from 0, after the last update: what is sampled since then waits for one
     steps_per_epoch: int = 1
 
     @property
@@ -83,21 +82,7 @@ class VLMReinforcement(lightning.LightningModule):
         if size and self.trainer.is_global_zero:
             print(f"Full fine-tuning keeps a frozen copy of the model as the reference: {size / 2**30:.2f} GiB.", flush=True)
 
-    def on_train_start(self) -> None:
-        """After a restart: what waited for an update is sampled again; the policy has not moved since, so it is the same."""
-        steps, strategy = range(self.progress.waiting_since, self.progress.generation_steps), self.trainer.strategy
-        if steps and self.trainer.is_global_zero:
-            print(f"Groups waited for an update: {len(steps)} generation steps are sampled again.", flush=True)
-        for step in steps:
-            if strategy.reduce_boolean_decision(self.trainer.should_stop or self.stop_is_asked, all=False):
-                self.trainer.should_stop = True  # on every rank, so none begins a step with half of what waited
-                return
-            with strategy.precision_plugin.train_step_context():  # Lightning's own around training_step
-                queries = self.policy.look(self.data_flow.queries(step))
-                self.generate_trajectory(queries, self.collect_responses(queries))
-
     def training_step(self, queries: QueryBatch, batch_idx: int) -> None:  # Step I made `queries`
-        queries = self.policy.look(queries)  # a frozen vision tower sees each image once for all that follows
         responses = self.collect_responses(queries)  # Step II
         scored = self.generate_trajectory(queries, responses)  # Step III
         stats = self.update_policy(scored)  # Step IV: N gradient steps
@@ -121,9 +106,7 @@ class VLMReinforcement(lightning.LightningModule):
     def report(self, step: GenerationStep) -> None:
         """Counts, and leaves the step for the callbacks."""
         self.progress.generation_steps += 1
-        if step.scored.trajectory is not None:
-            self.progress.gradient_steps += self.algorithm.num_updates
-            self.progress.waiting_since = self.progress.generation_steps
+        self.progress.gradient_steps += self.algorithm.num_updates
         self.last_step = step
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:
@@ -137,24 +120,14 @@ class VLMReinforcement(lightning.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
         return Stepper(
-            backward=self._backward_on_this_rank,
-            synchronise=self._add_up_gradients,
-            optimizer=optimizer.optimizer,
-            step=optimizer.step,
-            schedule=schedule,
+            backward=self._backward_on_this_rank, optimizer=optimizer.optimizer, step=optimizer.step, schedule=schedule
         )
 
     def _backward_on_this_rank(self, loss: Tensor) -> None:
+        """Without DDP's own averages over ranks: Step IV adds up the gradients once for each update."""
         model = self.trainer.model
-        alone = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
-        with alone:
-            self.manual_backward(loss * self.trainer.world_size)  # DDP averages over ranks, the loss is a sum
-
-    def _add_up_gradients(self) -> None:
-        """The one synchronised backward of an update, on every rank, whether it had rows or not."""
-        if self.trainer.world_size > 1:
-            trained = [p for p in self.policy.parameters() if p.requires_grad]
-            self.manual_backward(torch.stack([(p * 0).sum() for p in trained]).sum())
+        with model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext():
+            self.manual_backward(loss)
 
 
 def reinforcement(module: lightning.LightningModule) -> VLMReinforcement:

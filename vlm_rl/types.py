@@ -6,8 +6,10 @@ One mask, `response_mask`: True = a token that the policy wrote, EOS included. L
 softmax(logits / rollout temperature) over the allowed ids.
 """
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +17,8 @@ from torch import Tensor
 
 from vlm_rl.datasets.row import Row
 
-Batch = TypeVar("Batch")
+Rows = TypeVar("Rows", "QueryBatch", "Samples", "Trajectory", "MiniBatch")
+Extended = TypeVar("Extended", bound="Samples")
 Tokens = Float[Tensor, "batch response"]
 Mask = Bool[Tensor, "batch response"]
 
@@ -75,27 +78,14 @@ class QueryBatch:
 
     def to(self, device: torch.device | str, **_: Any) -> "QueryBatch":
         """Lightning moves batches by this; images stay where they are, those of a batch can be tens of GB."""
-        return _moved(self, device)
+        tensors: dict[str, Any] = {
+            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **tensors)
 
     def pin_memory(self) -> "QueryBatch":
         """Lightning asks for it on CUDA; batches are small against responses, so nothing is pinned."""
         return self
-
-    def select(self, chosen: slice) -> "QueryBatch":
-        """A run of queries, without the padding that only the others needed."""
-        mask = self.attention_mask[chosen]
-        start = int(mask.any(0).int().argmax())
-        return replace(
-            self,
-            rows=self.rows[chosen],
-            indices=self.indices[chosen],
-            query_ids=self.query_ids[chosen, start:],
-            attention_mask=mask[:, start:],
-            mm_token_type_ids=self.mm_token_type_ids[chosen, start:],
-            position_ids=self.position_ids[:, chosen, start:],
-            next_positions=self.next_positions[chosen],
-            images=self.images[chosen],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,16 +107,10 @@ class ResponseBatch:
     engine_logprobs: Tokens  # what the engine says it sampled from; 0 off the mask
     responses: tuple[Response, ...]
 
-    @property
-    def terminated(self) -> Bool[Tensor, " batch"]:
-        """True = the policy ended the response itself."""
-        ended = [response.finish_reason == "stop" for response in self.responses]
-        return torch.tensor(ended, device=self.response_ids.device)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Trajectory:
-    """Step III: queries and responses as one sequence, and all that the update needs to know about each token."""
+class Samples:
+    """Step III begins: prompts and responses as one sequence, with the score of each response."""
 
     indices: Int[Tensor, " batch"]  # place of each response in the global batch: query * group size + sample
     input_ids: Int[Tensor, "batch sequence"]
@@ -135,13 +119,9 @@ class Trajectory:
     position_ids: Int[Tensor, "axis batch sequence"]
     images: Images
     response_mask: Mask  # over the last columns of the sequence
-    terminated: Bool[Tensor, " batch"]
+    terminated: Bool[Tensor, " batch"]  # True = the policy ended the response itself
     scores: Float[Tensor, " batch"]
-    engine_logprobs: Tokens
-    old_logprobs: Tokens | None  # None: a single update, the new ones detached are the old ones
-    ref_logprobs: Tokens | None  # None: no KL term asks for them
-    rollout_weights: Tokens | None  # of the policy loss, 0 off the mask; None: no rollout correction is active
-    token_weights: Tokens  # share of each token in the loss of its mini-batch; a mean's add up to 1 over all ranks
+    engine_logprobs: Tokens  # what the engine says it sampled from; 0 off the mask
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -157,29 +137,22 @@ class Trajectory:
         responses = self.response_mask.sum(1)
         return torch.stack([self.attention_mask.sum(1) - responses, responses], dim=1)
 
-    def select(self, chosen: Int[Tensor, " chosen"]) -> "Trajectory":
-        """Some rows, without the padding that only the others needed."""
-        mask, response_mask = self.attention_mask[chosen], self.response_mask[chosen]
-        num_query = mask.shape[1] - response_mask.shape[1]
-        start = int(mask.any(0).int().argmax())
-        width = int(response_mask.any(0).sum())
-        sequence, response = slice(start, num_query + width), slice(0, width)
-        return Trajectory(
-            indices=self.indices[chosen],
-            input_ids=self.input_ids[chosen, sequence],
-            attention_mask=mask[:, sequence],
-            mm_token_type_ids=self.mm_token_type_ids[chosen, sequence],
-            position_ids=self.position_ids[:, chosen, sequence],
-            images=tuple(self.images[i] for i in chosen.tolist()),
-            response_mask=response_mask[:, response],
-            terminated=self.terminated[chosen],
-            scores=self.scores[chosen],
-            engine_logprobs=self.engine_logprobs[chosen, response],
-            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[chosen, response],
-            ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[chosen, response],
-            rollout_weights=None if self.rollout_weights is None else self.rollout_weights[chosen, response],
-            token_weights=self.token_weights[chosen, response],
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory(Samples):
+    """Step III ends: with the log-probabilities that the algorithm asks for. Advantages are made of it."""
+
+    old_logprobs: Tokens | None  # under the policy that sampled; None: not asked for, the new ones detached are the old ones
+    ref_logprobs: Tokens | None  # under the reference; None: no KL term asks for them
+    rollout_weights: Tokens | None  # of the policy loss, 0 off the mask; None: no rollout correction is active
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniBatch(Trajectory):
+    """Step IV: what one optimizer step learns from, or a micro-batch of it."""
+
+    advantages: Tokens
+    token_weights: Tokens  # share of each token in the loss of the mini-batch; a mean's add up to 1 over all ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +169,39 @@ class UpdateStats:
     skipped_updates: int  # non-finite loss or gradient
 
 
-def _moved(batch: Batch, device: torch.device | str) -> Batch:
-    tensors = {f.name: v.to(device) for f in fields(batch) if isinstance(v := getattr(batch, f.name), Tensor)}  # type: ignore[arg-type]
-    return replace(batch, **tensors)  # type: ignore[type-var]
+def extended(batch: Samples, kind: type[Extended], **known: Any) -> Extended:
+    """The same rows as a type that knows more of them; `known` are the fields that it adds."""
+    return kind(**{field.name: getattr(batch, field.name) for field in fields(batch)}, **known)
+
+
+def select(batch: Rows, chosen: slice | Int[Tensor, " chosen"]) -> Rows:
+    """Some rows of a batch, without the columns of padding that only the other rows needed."""
+    mask = batch.attention_mask[chosen]
+    start = int(mask.any(0).int().argmax())
+    window: dict[str, slice | Tensor] = {"batch": chosen, "query": slice(start, None)}
+    if isinstance(batch, Samples):
+        width = int(batch.response_mask[chosen].any(0).sum())
+        num_query = mask.shape[1] - batch.response_mask.shape[1]
+        window |= {"sequence": slice(start, num_query + width), "response": slice(0, width)}
+    values = {name: (getattr(batch, name), axes) for name, axes in _axes(type(batch)).items()}  # type: ignore[arg-type]  # a class has a hash
+    return replace(batch, **{name: _part(value, axes, window) for name, (value, axes) in values.items()})
+
+
+def _part(value: Any, axes: Sequence[str], window: Mapping[str, slice | Tensor]) -> Any:
+    rows = window["batch"]
+    if isinstance(value, Tensor):
+        return value[tuple(window.get(axis, slice(None)) for axis in axes)]
+    if value is None:
+        return None
+    return value[rows] if isinstance(rows, slice) else tuple(value[i] for i in rows.tolist())
+
+
+@functools.cache
+def _axes(kind: type) -> dict[str, tuple[str, ...]]:
+    """The axes of each field that has rows, from its annotation: those of a tensor's shape, and "batch" for a tuple."""
+    axes = {}
+    for name, hint in get_type_hints(kind).items():
+        shapes = [member.dim_str for member in (get_args(hint) or (hint,)) if hasattr(member, "dim_str")]
+        if shapes or get_origin(hint) is tuple:
+            axes[name] = tuple(shapes[0].split()) if shapes else ("batch",)
+    return axes

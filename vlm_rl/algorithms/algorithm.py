@@ -1,17 +1,17 @@
 """What an algorithm is: how scores become advantages, and how advantages become a loss."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_rl.algorithms.choices import check_choices
 from vlm_rl.algorithms.dynamic_sampling import DynamicSampling
 from vlm_rl.algorithms.rollout_correction import RolloutCorrection
 from vlm_rl.masking import response_mean_weights
-from vlm_rl.types import Mask, Tokens, Trajectory
+from vlm_rl.types import Mask, MiniBatch, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Algorithm(ABC):
     min_group_size: ClassVar[int] = 1  # responses for each query that the advantages need
 
     def __post_init__(self) -> None:
+        check_choices(self, key="algorithm")
         self.check(self.group_size >= 1, "group_size", "1 or more", str(self.min_group_size))
         if self.group_size < self.min_group_size:
             raise ValueError(
@@ -53,23 +54,18 @@ class Algorithm(ABC):
         self.check(self.learning_rate_scale >= 0, "learning_rate_scale", "0 or more", "1.0")
 
     def check(self, fine: bool, key: str, wanted: str, example: str) -> None:
-        """A setting that makes no sense is an error that names the key and something that does."""
+        """Raises ValueError naming the config key, what it takes and an example, unless the setting is fine."""
         if not fine:
             raise ValueError(f"algorithm.{key}={getattr(self, key)}; it is {wanted}. For example algorithm.{key}={example}.")
-
-    def check_choice(self, key: str, choices: Collection[str]) -> None:
-        """A word that is none of the known ones is an error that names them."""
-        if getattr(self, key) not in choices:
-            raise ValueError(f"algorithm.{key} is {getattr(self, key)!r}; it is one of {', '.join(choices)}.")
 
     @property
     def num_updates(self) -> int:
         """Optimizer steps of one generation step."""
         return self.num_minibatches * self.ppo_epochs
 
-    def groups_of_update(self, batch_size: int) -> int:
-        """Queries whose responses an update learns from, where a generation step samples `batch_size` of them."""
-        return batch_size if self.dynamic_sampling is None else self.dynamic_sampling.groups_of_update(batch_size)
+    def queries_of_step(self, batch_size: int) -> int:
+        """Queries that a generation step samples, where its update learns from `batch_size` of them."""
+        return batch_size if self.dynamic_sampling is None else self.dynamic_sampling.num_queries(batch_size)
 
     @property
     def learns_from_own_responses(self) -> bool:
@@ -91,13 +87,13 @@ class Algorithm(ABC):
         """The advantage of each token, over the global batch; 0 off the mask."""
 
     @abstractmethod
-    def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
-        """The loss of a micro-batch; `trajectory.token_weights` average it."""
+    def loss(self, logprobs: Tokens, batch: MiniBatch) -> AlgorithmLoss:
+        """The loss of a micro-batch under the new `logprobs`; `batch.token_weights` average it."""
 
-    def learned_tokens(self, trajectory: Trajectory) -> Mask:
+    def loss_mask(self, trajectory: Trajectory) -> Mask:
         """The tokens that the loss averages over: all that the policy wrote, unless an algorithm leaves some out."""
         return trajectory.response_mask
 
     def token_weights(self, mask: Mask) -> Tokens:
-        """How the learned tokens of a mini-batch are averaged; per response, then over responses, as Eq. 1."""
+        """The weight of each token in the average of a mini-batch: the mean of each response, then over responses, as Eq. 1."""
         return response_mean_weights(mask)

@@ -1,5 +1,7 @@
 """Statistics over the responses to one query, which all lie on one rank. `groups` names the query of each response."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,7 +12,7 @@ from vlm_rl.types import Mask, Tokens
 Scores = Float[Tensor, " batch"]
 Groups = Int[Tensor, " batch"]
 
-SCALES = ("group", "batch", "none")
+Scale = Literal["group", "batch", "none"]
 NO_SPREAD = 1e-6  # a standard deviation below it is rounding: equal scores have no better and no worse
 
 
@@ -42,7 +44,7 @@ def group_centred(scores: Scores, groups: Groups) -> Scores:
     return torch.where(group_std(scores, groups) > NO_SPREAD, centred, 0.0).to(scores.dtype)
 
 
-def group_normalised(scores: Scores, groups: Groups, *, scale_by: str, std_epsilon: float) -> Scores:
+def group_normalised(scores: Scores, groups: Groups, *, scale_by: Scale, std_epsilon: float) -> Scores:
     """Centred in the group and divided by a standard deviation (n - 1) plus `std_epsilon`; equal scores give exactly 0.
 
     Papers differ in whose deviation it is: that of the group (GRPO), of all scores of the batch ("batch"), or none (Dr. GRPO).

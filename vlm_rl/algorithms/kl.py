@@ -4,8 +4,11 @@ With r = ref / pi at a token that pi sampled. As a value, k1 and k3 are unbiased
 the mean gradient of k1 is zero, that of k2 is the gradient of KL(pi, ref), and that of k3 is the gradient of KL(ref, pi).
 """
 
-from vlm_rl.types import Tokens
+from typing import Literal
 
+from vlm_rl.types import Tokens, Trajectory
+
+KlEstimator = Literal["k1", "k2", "k3"]
 LOG_RATIO_LIMIT = 20.0  # nats; the log-ratio is clamped, never the mean
 
 
@@ -26,4 +29,9 @@ def k3(logprobs: Tokens, ref_logprobs: Tokens) -> Tokens:
 
 
 KL_ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
-KL_LOSSES = {"k2": k2, "k3": k3}
+
+
+def sampled_kl(trajectory: Trajectory, *, estimator: KlEstimator) -> Tokens:
+    """KL(old policy, reference) at each sampled token, a number that is not differentiated, as a reward takes it; 0 off the mask."""
+    assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
+    return KL_ESTIMATORS[estimator](trajectory.old_logprobs, trajectory.ref_logprobs) * trajectory.response_mask

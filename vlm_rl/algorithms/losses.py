@@ -5,6 +5,7 @@ the mean over the tokens of a response is that value.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -12,10 +13,7 @@ from vlm_rl.algorithms.kl import LOG_RATIO_LIMIT
 from vlm_rl.masking import response_mean_weights, token_mean_weights
 from vlm_rl.types import Mask, Tokens
 
-LOSS_AVERAGES = {
-    "response": response_mean_weights,
-    "token": token_mean_weights,
-}  # each response and then over them, or all tokens
+LossAverage = Literal["response", "token"]  # the mean of each response and then over responses, or over all tokens at once
 
 
 def token_ratio(logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
@@ -55,4 +53,6 @@ def clipped_policy_loss(ratio: Tokens, advantages: Tokens, *, clip_low: float, c
     return ClippedTokens(loss=-torch.minimum(free, held), ratio=ratio.detach(), clipped=(held < free).detach())
 
 
-RATIOS = {"token": token_ratio, "sequence": sequence_ratio}
+def average_weights(mask: Mask, *, average: LossAverage) -> Tokens:
+    """The weight of each token in the loss of a mini-batch; they add up to 1 over all ranks."""
+    return response_mean_weights(mask) if average == "response" else token_mean_weights(mask)

@@ -6,27 +6,21 @@ Unlike GRPO's, the deviation is nearly independent of a single score, and a grou
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vlm_rl.algorithms.groups import NO_SPREAD, group_centred, on_tokens
-from vlm_rl.algorithms.losses import LOSS_AVERAGES
+from vlm_rl.algorithms.losses import LossAverage, average_weights
 from vlm_rl.algorithms.policy_gradient import PolicyGradient
 from vlm_rl.masking import masked_whiten, pooled_std
 from vlm_rl.types import Mask, Tokens, Trajectory
-
-UNITS = ("response", "token")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReinforcePlusPlusBaseline(PolicyGradient):
     """Where codes differ: `whiten_over` tokens (OpenRLHF) moves groups of equal scores too, as long responses shift the mean."""
 
-    whiten_over: str  # "response": a group of equal scores gets exactly 0; "token"
-    loss_average: str  # "response" or "token"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("whiten_over", UNITS)
-        self.check_choice("loss_average", LOSS_AVERAGES)
+    whiten_over: Literal["response", "token"]  # "response": a group of equal scores gets exactly 0; "token"
+    loss_average: LossAverage  # "response" or "token"
 
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """One number for all tokens of a response, whitened over the global batch."""
@@ -38,4 +32,4 @@ class ReinforcePlusPlusBaseline(PolicyGradient):
         return on_tokens((centred / spread).to(centred.dtype), mask)
 
     def token_weights(self, mask: Mask) -> Tokens:
-        return LOSS_AVERAGES[self.loss_average](mask)
+        return average_weights(mask, average=self.loss_average)

@@ -1,10 +1,12 @@
 """Rewards of tokens and their discounted sums."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlm_rl.types import Mask, Tokens
+from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 def last_token(mask: Mask) -> Mask:
@@ -23,7 +25,13 @@ def score_at_last_token(scores: Float[Tensor, " batch"], mask: Mask, *, terminat
     return last_token(mask) * scores[:, None]
 
 
-SCORE_PLACES = {"eos": score_at_eos, "last_token": score_at_last_token}
+ScorePlace = Literal["eos", "last_token"]
+
+
+def token_rewards(trajectory: Trajectory, *, score_at: ScorePlace) -> Tokens:
+    """The score of each response as a reward of one of its tokens."""
+    place = score_at_eos if score_at == "eos" else score_at_last_token
+    return place(trajectory.scores, trajectory.response_mask, terminated=trajectory.terminated)
 
 
 def discounted_returns(rewards: Tokens, *, gamma: float) -> Tokens:

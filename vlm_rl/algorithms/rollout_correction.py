@@ -7,14 +7,15 @@ of it. docs/rollout_correction.md has the formulas.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
+from vlm_rl.algorithms.choices import check_choices
 from vlm_rl.algorithms.kl import LOG_RATIO_LIMIT
 from vlm_rl.types import Mask, Tokens
 
-LEVELS = ("token", "sequence")
+Level = Literal["token", "sequence"]
 
 
 @runtime_checkable
@@ -67,11 +68,11 @@ class NoCorrection:
 class TruncatedImportanceSampling:
     """min(ratio, max_ratio): biased downwards where the trainer likes a token much more than the engine did, never of large variance."""
 
-    level: str
+    level: Level
     max_ratio: float
 
     def __post_init__(self) -> None:
-        _check_level(self.level)
+        check_choices(self, key="algorithm.rollout_correction")
         if not self.max_ratio >= 1:
             raise ValueError(
                 f"algorithm.rollout_correction.max_ratio is {self.max_ratio}, but where engine and trainer agree the ratio is 1: "
@@ -94,12 +95,12 @@ class RatioMask:
     The averages of the loss still count the masked tokens, so masking takes their pull away and gives it to no other token.
     """
 
-    level: str
+    level: Level
     min_ratio: float
     max_ratio: float
 
     def __post_init__(self) -> None:
-        _check_level(self.level)
+        check_choices(self, key="algorithm.rollout_correction")
         if not 0 <= self.min_ratio <= 1 <= self.max_ratio:
             raise ValueError(
                 f"algorithm.rollout_correction.min_ratio is {self.min_ratio} and .max_ratio is {self.max_ratio}, but where engine "
@@ -114,8 +115,3 @@ class RatioMask:
         """The ratio where it lies within the bounds, both included."""
         ratio = importance_ratio(log_ratio, mask, level=self.level)
         return torch.where((ratio < self.min_ratio) | (ratio > self.max_ratio), torch.zeros_like(ratio), ratio)
-
-
-def _check_level(level: str) -> None:
-    if level not in LEVELS:
-        raise ValueError(f"algorithm.rollout_correction.level is {level!r}; it is one of {', '.join(LEVELS)}.")

@@ -7,7 +7,7 @@ import torch
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
 from vlm_rl.algorithms.rollout_correction import NoCorrection
 from vlm_rl.masking import token_mean_weights, weighted_sum
-from vlm_rl.types import Mask, Tokens, Trajectory
+from vlm_rl.types import Mask, MiniBatch, Tokens, Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class SupervisedFineTuning(Algorithm):
         """Every token of a solution counts the same."""
         return torch.ones_like(trajectory.engine_logprobs) * trajectory.response_mask
 
-    def loss(self, logprobs: Tokens, trajectory: Trajectory, advantages: Tokens) -> AlgorithmLoss:
+    def loss(self, logprobs: Tokens, batch: MiniBatch) -> AlgorithmLoss:
         """Negative log-likelihood; a weighted sum, so micro-batches add up."""
-        loss = weighted_sum(-logprobs * advantages, trajectory.token_weights, trajectory.response_mask)
+        loss = weighted_sum(-logprobs * batch.advantages, batch.token_weights, batch.response_mask)
         return AlgorithmLoss(loss=loss, kl=None, ratio=None, clipped=None)
 
     def token_weights(self, mask: Mask) -> Tokens:

@@ -8,7 +8,6 @@ from vlm_rl.callbacks.logger_sinks import send
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.evaluation.alert_watch import Alert, Watch
 from vlm_rl.module import reinforcement
-from vlm_rl.pipeline.batch_filling import NothingToLearn
 from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
 from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
 from vlm_rl.run_folder import RunFolder
@@ -37,7 +36,7 @@ class Alerts(lightning.Callback):
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
         """A run that stops itself says so; the step that it stopped in is not finished, so that a resumed run forgets it."""
-        if trainer.is_global_zero and isinstance(exception, EngineMismatch | NonFiniteUpdates | NothingToLearn):
+        if trainer.is_global_zero and isinstance(exception, EngineMismatch | NonFiniteUpdates):
             step = reinforcement(pl_module).progress.generation_steps + 1
             self._tell(Alert(generation_steps=step, name="run_stopped", message=str(exception)), trainer)
 

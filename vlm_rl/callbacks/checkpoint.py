@@ -57,7 +57,6 @@ class Checkpoint(lightning.Callback):
         check_optimizer(state["optimizer"], trainer.optimizers[0], file=file)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
-        module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits
         try:
             self._restore(trainer, state)
         except (KeyError, TypeError, AttributeError):
@@ -89,7 +88,6 @@ class Checkpoint(lightning.Callback):
             state = {
                 "generation_steps": module.progress.generation_steps,
                 "gradient_steps": module.progress.gradient_steps,
-                "waiting_since": module.progress.waiting_since,
                 "optimizer": trainer.optimizers[0].state_dict(),
                 "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
                 "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},

@@ -14,9 +14,9 @@ from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.types import Mask, Tokens, Trajectory
 
 
-def engine_metrics(trajectory: Trajectory | None, *, correction: RolloutCorrection) -> dict[str, float]:
-    """Over all tokens of all ranks; nothing where there is no update yet or the trainer's own log-probabilities are not known."""
-    if trajectory is None or trajectory.old_logprobs is None:
+def engine_metrics(trajectory: Trajectory, *, correction: RolloutCorrection) -> dict[str, float]:
+    """Over all tokens of all ranks; nothing where the trainer's own log-probabilities were not asked for."""
+    if trajectory.old_logprobs is None:
         return {}
     engine, trainer, mask = trajectory.engine_logprobs, trajectory.old_logprobs, trajectory.response_mask
     log_ratio = trainer - engine

@@ -58,7 +58,7 @@ def forward_difference(policy: Policy, encoder: PromptEncoder, row: Row) -> floa
     """Mean absolute difference of log-probabilities, in nats, over the next token as the model's own forward has it."""
     training = policy.vlm.training
     policy.vlm.eval()
-    queries = policy.look(encoder.batch([row], indices=[0], step=0).to(policy.device))
+    queries = encoder.batch([row], indices=[0], step=0).to(policy.device)
     hidden = policy.hidden(
         ids=queries.query_ids,
         mask=queries.attention_mask,

@@ -15,7 +15,7 @@ from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
-from vlm_rl.pipeline.batch_filling import SamplingCounts
+from vlm_rl.pipeline.group_selection import SelectionCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
 from vlm_rl.types import UpdateStats
@@ -131,16 +131,15 @@ def update_metrics(stats: UpdateStats) -> dict[str, float]:
     }
 
 
-def sampling_metrics(counts: SamplingCounts | None) -> dict[str, float]:
+def sampling_metrics(counts: SelectionCounts | None) -> dict[str, float]:
     """What became of the groups of a generation step; nothing without dynamic sampling, where every group is learned from."""
     if counts is None:
         return {}
     return {
-        "sampling/kept_groups": counts.kept,
-        "sampling/dropped_groups": counts.dropped,
-        "sampling/surplus_groups": counts.surplus,
-        "sampling/waiting_groups": counts.waiting,
-        "sampling/steps_per_update": counts.steps_per_update,
+        "sampling/differing_groups": counts.differing,
+        "sampling/missing_groups": counts.missing,
+        "sampling/fell_short": float(counts.missing > 0),  # its mean over steps: how often
+        "sampling/thrown_away_groups": counts.thrown_away,
     }
 
 

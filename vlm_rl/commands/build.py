@@ -30,7 +30,7 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
 from vlm_rl.module import Progress, VLMReinforcement
-from vlm_rl.pipeline.batch_filling import BatchFilling
+from vlm_rl.pipeline.group_selection import GroupSelection
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
@@ -106,7 +106,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
         prompts=encoder.prompts,
         needs_solutions=not algorithm.learns_from_own_responses,
     )
-    dataset.check_sizes(num_ranks=1)
+    dataset.check_sizes(algorithm.queries_of_step(dataset.batch_size), num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )
@@ -151,13 +151,20 @@ def _module(
         max_new_tokens=dataset.max_new_tokens,
         num_samples=algorithm.group_size,
     )
+    data_flow = DataFlow(
+        dataset=dataset,
+        encoder=encoder,
+        batch_size=algorithm.queries_of_step(dataset.batch_size),
+        seed=cfg.seed,
+        stopwatch=stopwatch,
+    )
     return VLMReinforcement(
         policy=policy,
         algorithm=algorithm,
-        data_flow=DataFlow(dataset=dataset, encoder=encoder, seed=cfg.seed, stopwatch=stopwatch),
+        data_flow=data_flow,
         collection=ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
         generation=TrajectoryGeneration(
-            reward=reward, algorithm=algorithm, parity=parity, filling=_filling(dataset, algorithm, policy)
+            reward=reward, algorithm=algorithm, parity=parity, selection=_selection(dataset, algorithm)
         ),
         update=PolicyUpdate(
             algorithm=algorithm,
@@ -166,22 +173,16 @@ def _module(
             max_skipped_updates=cfg.max_skipped_updates,
         ),
         stopwatch=stopwatch,
-        progress=Progress(steps_per_epoch=dataset.steps_per_epoch),
-        num_updates=dataset.num_steps * algorithm.num_updates,
+        progress=Progress(steps_per_epoch=data_flow.steps_per_epoch),
+        num_updates=data_flow.num_steps * algorithm.num_updates,
     )
 
 
-def _filling(dataset: Dataset, algorithm: Algorithm, policy: Policy) -> BatchFilling | None:
-    """What holds groups back until a batch is full, where that is asked for."""
+def _selection(dataset: Dataset, algorithm: Algorithm) -> GroupSelection | None:
+    """What chooses the groups of an update, where more are sampled."""
     if algorithm.dynamic_sampling is None:
         return None
-    return BatchFilling(
-        settings=algorithm.dynamic_sampling,
-        batch_size=dataset.batch_size,
-        group_size=algorithm.group_size,
-        num_steps=dataset.num_steps,
-        pad_id=policy.pad_id,
-    )
+    return GroupSelection(settings=algorithm.dynamic_sampling, batch_size=dataset.batch_size, group_size=algorithm.group_size)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -194,9 +195,6 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share to continue one another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
-    sampling = config["algorithm"].get("dynamic_sampling")
-    if sampling:
-        kept["algorithm"] = config["algorithm"] | {"dynamic_sampling": _without(sampling, "patience")}  # so does this
     return kept
 
 

@@ -59,7 +59,8 @@ def check_combinations(cfg: DictConfig, algorithm: Algorithm) -> None:
 
 def check_update_sizes(cfg: DictConfig, algorithm: Algorithm) -> None:
     """Queries shared out over ranks, and responses over optimizer steps."""
-    check_shares(cfg.dataset.batch_size, num_ranks=ranks_of(cfg.trainer))
+    batch_size = cfg.dataset.batch_size
+    check_shares(batch_size, num_ranks=ranks_of(cfg.trainer), num_sampled=algorithm.queries_of_step(batch_size))
     check_minibatches(algorithm, batch_size=cfg.dataset.batch_size)
 
 

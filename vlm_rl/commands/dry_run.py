@@ -10,7 +10,7 @@ from vlm_rl import ranks
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import IMAGE_MARKER
 from vlm_rl.pipeline.step3_trajectory_generation import ScoredTrajectory
-from vlm_rl.types import QueryBatch, ResponseBatch
+from vlm_rl.types import QueryBatch, ResponseBatch, select
 
 NUM_RESPONSES = 32
 
@@ -27,7 +27,7 @@ def show_rollouts(experiment: Experiment) -> None:
     module = experiment.module
     module.data_flow.start(first_step=0, rank=ranks.rank(), num_ranks=ranks.num_ranks())
     share = math.ceil(NUM_RESPONSES / ranks.num_ranks())
-    queries = module.policy.look(module.data_flow.queries(0).select(slice(0, share)))
+    queries = select(module.data_flow.queries(0), slice(0, share))
     responses = module.collect_responses(queries)
     scored = module.generate_trajectory(queries, responses)
     shown = sorted(line for lines in ranks.gathered(_lines(queries, responses, scored)) for line in lines)

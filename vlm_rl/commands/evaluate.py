@@ -136,7 +136,7 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
     told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
     told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
-    told |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}
+    told |= {"epoch": target.generation_steps / experiment.module.data_flow.steps_per_epoch}
     if run is not None:
         told |= {"study": run.absolute().parents[1].name, "variant": f"{run.absolute().parent.name}/evaluate/{told['variant']}"}
     if run is not None and target.weights is not None:  # its untrained model, from here; it may not have been evaluated alike
@@ -149,7 +149,7 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder) -> Cells
     tables: dict[tuple[str, str], pa.Table] = {}
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
-    epoch = target.generation_steps / experiment.dataset.steps_per_epoch
+    epoch = target.generation_steps / experiment.module.data_flow.steps_per_epoch
     with RowCounter(console=Console()) as counter:
         for split, setting in evaluator.scheme.cells:
             file = folder.path / evaluation_file(round(epoch), split, setting.name)

@@ -17,10 +17,11 @@ from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.device import device_of
-from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines, while_waiting
+from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
 from vlm_rl.preflight.machine import measured
 from vlm_rl.preflight.memory import trace
 from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.steps import Steps
 from vlm_rl.preflight.time_estimate import RunLength, duration
 from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.preflight.workload import Workload
@@ -62,16 +63,13 @@ def estimates(
         return
     yield memory_table(traced.memory, device=device)
     yield not_counted(device)
-    if algorithm.dynamic_sampling is not None:
-        yield while_waiting(algorithm.groups_of_update(dataset.batch_size) - 1, image_bytes=traced.waiting_bytes)
     yield from not_estimated(cfg, ranks=ranks)
     yield from judge_room(traced.memory, device=device, verdict=verdict)
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."
         return
     kept = _are_kept(traced.policy, prompted.image_tokens // ranks, cache_bytes=cfg.model.vision_cache)
-    own = algorithm.learns_from_own_responses
-    length = length_of(cfg, dataset, ranks=ranks, features_are_kept=kept, writes_responses=own)
+    length = length_of(cfg, dataset, algorithm, ranks=ranks, features_are_kept=kept)
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in traced.policy.vlm.parameters()})
     with _threads(cfg.num_threads):
         machine = measured(device.device, dtypes=dtypes)
@@ -113,6 +111,7 @@ def workload_of(
         typical=prompted.typical,
         max_new_tokens=dataset.max_new_tokens,
         batch_size=max(1, dataset.batch_size // ranks),
+        surplus=(algorithm.queries_of_step(dataset.batch_size) - dataset.batch_size) // ranks,
         group_size=algorithm.group_size,
         num_minibatches=algorithm.num_minibatches,
         ppo_epochs=algorithm.ppo_epochs,
@@ -124,13 +123,13 @@ def workload_of(
     )
 
 
-def length_of(cfg: DictConfig, dataset: Dataset, *, ranks: int, features_are_kept: bool, writes_responses: bool) -> RunLength:
+def length_of(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, ranks: int, features_are_kept: bool) -> RunLength:
     """How often a rank does what, over the whole run; the untrained model is evaluated too."""
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     rows = {split: len(dataset.split(split)) for split in scheme.splits}
     return RunLength(
-        num_steps=dataset.num_steps,
-        writes_responses=writes_responses,
+        num_steps=Steps.of(dataset, algorithm).generation_steps,
+        writes_responses=algorithm.learns_from_own_responses,
         num_rows=len(dataset.train) // ranks,
         features_are_kept=features_are_kept,
         num_evaluations=1 + dataset.epochs // scheme.every_epochs,
@@ -142,5 +141,4 @@ def length_of(cfg: DictConfig, dataset: Dataset, *, ranks: int, features_are_kep
 def _are_kept(policy: Policy, image_tokens: int, *, cache_bytes: int) -> bool:
     """Whether the vision cache has room for the features of all training rows."""
     head: torch.Tensor = policy.vlm.get_output_embeddings().weight
-    looks_once = policy.vision_is_frozen and policy.takes_features
-    return looks_once and image_tokens * head.shape[1] * head.element_size() <= cache_bytes
+    return policy.encodes_images_once and image_tokens * head.shape[1] * head.element_size() <= cache_bytes

@@ -104,7 +104,7 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement) -> None:
         print(remark, flush=True)
     experiment = build(cfg, placement=placement)
     try:
-        experiment.dataset.check_sizes(num_ranks=placement.num_ranks)
+        experiment.dataset.check_sizes(experiment.module.data_flow.batch_size, num_ranks=placement.num_ranks)
         experiment.evaluator.scheme.check_endpoint()
         experiment.evaluator.scheme.check_epochs(experiment.dataset.epochs)
         if cfg.dry_run == "rollouts":
@@ -135,7 +135,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(data_flow, batch_size=None))
     except SystemExit:  # Lightning's word for a second Ctrl-C
         raise KeyboardInterrupt from None
-    if experiment.module.progress.generation_steps < experiment.dataset.num_steps:
+    if experiment.module.progress.generation_steps < experiment.module.data_flow.num_steps:
         print(
             f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
         )
@@ -193,7 +193,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
             splits=experiment.evaluator.scheme.splits,
             max_side=cfg.pictures.max_side,
         ),
-        Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
+        Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.module.data_flow.num_steps),
         schedule,
         CompletionTables(
             folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables

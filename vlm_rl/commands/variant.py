@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 MAX_LENGTH = 80
 NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
-ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
 WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
 NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
@@ -27,7 +26,7 @@ def says_where(override: str) -> bool:
 
 def _belongs(override: str) -> bool:
     key = _key(override)
-    return key not in ONLY_STOPS and not says_where(override) and key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
+    return not says_where(override) and key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
 
 
 def _key(override: str) -> str:

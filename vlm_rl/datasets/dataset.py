@@ -130,24 +130,19 @@ class Dataset:
         """What is left of a split after the check of its rows."""
         self._rows[name] = rows
 
-    def check_sizes(self, *, num_ranks: int) -> None:
-        """Sizes that do not divide are an error that names the nearest ones."""
-        if self.batch_size > len(self.train):
+    def check_sizes(self, batch_size: int | None = None, *, num_ranks: int) -> None:
+        """Raises ValueError where an epoch would have no generation step, or ranks cannot share one out evenly.
+
+        `batch_size`: queries of a generation step, where more are sampled than an update learns from.
+        """
+        size = batch_size or self.batch_size
+        if size > len(self.train):
+            oversampled = "" if size == self.batch_size else f" ({size} with algorithm.dynamic_sampling.oversample)"
             raise ValueError(
-                f"dataset.batch_size={self.batch_size} is more than the {len(self.train)} training rows: an epoch would have no "
-                f"step. The largest that works: {len(self.train)}."
+                f"dataset.batch_size={self.batch_size}{oversampled} is more than the {len(self.train)} training rows: an epoch would "
+                f"have no step. The largest that works: {len(self.train) * self.batch_size // size}."
             )
-        check_shares(self.batch_size, num_ranks=num_ranks)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the training rows; the last incomplete one is dropped."""
-        return len(self.train) // self.batch_size
-
-    @property
-    def num_steps(self) -> int:
-        """Generation steps of the whole run."""
-        return self.steps_per_epoch * self.epochs
+        check_shares(self.batch_size, num_ranks=num_ranks, num_sampled=size)
 
 
 def unused_sentence(names: Sequence[str]) -> str:
@@ -159,11 +154,15 @@ def unused_sentence(names: Sequence[str]) -> str:
     )
 
 
-def check_shares(batch_size: int, *, num_ranks: int) -> None:
-    """A batch that ranks cannot share out evenly is an error that names the nearest that they can."""
-    if batch_size % num_ranks:
-        below = batch_size // num_ranks * num_ranks
-        nearest = [str(size) for size in (below, below + num_ranks) if size]
-        raise ValueError(
-            f"dataset.batch_size={batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {' or '.join(nearest)}."
-        )
+def check_shares(batch_size: int, *, num_ranks: int, num_sampled: int | None = None) -> None:
+    """Raises ValueError naming the nearest sizes where ranks cannot share out the queries of a generation step evenly."""
+    size = num_sampled or batch_size
+    if size % num_ranks:
+        below = size // num_ranks * num_ranks
+        nearest = " or ".join(str(size) for size in (below, below + num_ranks) if size)
+        if size != batch_size:
+            raise ValueError(
+                f"The {size} queries of a generation step (dataset.batch_size={batch_size} x algorithm.dynamic_sampling.oversample) "
+                f"cannot be shared out over {num_ranks} ranks. Change either so that they are {nearest}."
+            )
+        raise ValueError(f"dataset.batch_size={batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {nearest}.")

@@ -1,7 +1,8 @@
-"""A row becomes what the model reads: its processor's ids, image tokens and pixels, and the model's own positions.
+"""A row becomes what the model reads: its processor's ids and image tokens, the model's own positions, and its images: as features
+where the vision tower is frozen, else as pixels.
 
 Each row is processed on its own, so no number depends on its neighbours. Ids and positions of the rows that came last are
-kept; pixels are made anew unless the vision cache has the features of the row's images.
+kept; images are encoded again unless the vision cache has their features.
 """
 
 from collections import OrderedDict
@@ -72,7 +73,7 @@ class PromptEncoder:
         )
 
     def _known(self, row: Row) -> tuple[EncodedRow, ImageInput | None] | None:
-        """A row whose ids are here and whose images have been seen by the frozen tower."""
+        """A row whose ids are kept here and whose features are in the vision cache."""
         key = images_key(row)
         encoded = self._encoded.get((row.question, key))
         if encoded is None or not row.images:
@@ -88,7 +89,8 @@ class PromptEncoder:
         self._encoded[row.question, key] = encoded
         if len(self._encoded) > KEPT_ROWS:
             self._encoded.popitem(last=False)
-        return encoded, ImageInput(key=key, inputs=inputs, features=None) if row.images else None
+        images = ImageInput(key=key, inputs=inputs, features=None) if row.images else None
+        return encoded, images and self._policy.encode_images(images)
 
     def _row_of(self, output: BatchFeature, inputs: dict[str, Tensor]) -> EncodedRow:
         ids: Tensor = output["input_ids"]

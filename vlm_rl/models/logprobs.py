@@ -21,8 +21,8 @@ CHUNK_TOKENS = 2048  # rows of the largest (token, vocab) block that exists at o
 class TokenStatistics:
     """Of each token: the log-probability of the id that was sampled and the entropy of what it was sampled from, nats."""
 
-    logprobs: Float[Tensor, " token"]
-    entropy: Float[Tensor, " token"]
+    logprobs: Float[Tensor, "*tokens"]
+    entropy: Float[Tensor, "*tokens"]
 
 
 def policy_logprobs(

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,20 +15,12 @@ from transformers import PreTrainedModel, ProcessorMixin
 from vlm_rl.models import family, parts, vision
 from vlm_rl.models.adapters import multiply_under_autocast
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
-from vlm_rl.models.logprobs import policy_logprobs, token_statistics
+from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.models.vision_cache import VisionCache
-from vlm_rl.types import ImageFeatures, ImageInput, Images, QueryBatch, Tokens, Trajectory
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResponseStatistics:
-    """Log-probability and entropy of each response token; 0 off the mask."""
-
-    logprobs: Tokens
-    entropy: Tokens
+from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
 
 class Policy(nn.Module):
@@ -76,16 +68,22 @@ class Policy(nn.Module):
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
 
     @property
-    def _looks_once(self) -> bool:
+    def encodes_images_once(self) -> bool:
+        """Whether the features of an image stay the same for the whole run, and the model takes them in place of pixels."""
         return self.vision_is_frozen and self.takes_features
+
+    @property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """All that the optimizer moves."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def _cache(self, max_bytes: int) -> VisionCache:
         """One that keeps nothing, and says so, where features cannot be used again."""
-        if max_bytes and not self._looks_once:
+        if max_bytes and not self.encodes_images_once:
             unable = f"{type(self.vlm).__name__} takes no ready-made features"
             why = "vision or connector are trained" if self.takes_features else unable
             print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
-        return VisionCache(max_bytes=max_bytes if self._looks_once else 0)
+        return VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
 
     @property
     def stop_ids(self) -> list[int]:
@@ -108,15 +106,12 @@ class Policy(nn.Module):
         return family.position_ids(self.vlm, ids, types, inputs)
 
     @torch.no_grad()
-    def look(self, queries: QueryBatch) -> QueryBatch:
-        """Replaces pixels by features while the tower is frozen, one prompt at a time, so that no result depends on its
-        neighbours in the batch; every later forward of the step reuses them."""
-        if not self._looks_once:
-            return queries
-        return replace(queries, images=tuple(None if images is None else self._seen(images) for images in queries.images))
+    def encode_images(self, images: ImageInput) -> ImageInput:
+        """The images of one prompt as features, on the CPU, where vision tower and connector are frozen; else as they are.
 
-    def _seen(self, images: ImageInput) -> ImageInput:
-        if images.features is not None:
+        Each prompt is encoded alone, so that no result depends on its neighbours in a batch.
+        """
+        if not self.encodes_images_once or images.features is not None:
             return images
         with self.precision.forward(self.device):
             features = vision.features_of(self.vlm, images).to("cpu")
@@ -159,28 +154,28 @@ class Policy(nn.Module):
         with self.precision.forward(self.device):
             return policy_logprobs(hidden, head=family.head_of(self.vlm), temperature=temperature, banned=self.banned)
 
-    def statistics(self, trajectory: Trajectory) -> ResponseStatistics:
-        """Log-probability and entropy of each response token under the policy; with gradients unless switched off."""
+    def statistics(self, samples: Samples) -> TokenStatistics:
+        """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
         hidden = self.hidden(
-            ids=trajectory.input_ids,
-            mask=trajectory.attention_mask,
-            types=trajectory.mm_token_type_ids,
-            positions=trajectory.position_ids,
-            images=trajectory.images,
+            ids=samples.input_ids,
+            mask=samples.attention_mask,
+            types=samples.mm_token_type_ids,
+            positions=samples.position_ids,
+            images=samples.images,
             use_cache=False,
         )
-        mask = trajectory.response_mask
+        mask = samples.response_mask
         before = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1]  # the state before a token decides on it
         with self.precision.forward(self.device):
             result = token_statistics(
                 before[mask],
-                trajectory.response_ids[mask],
+                samples.response_ids[mask],
                 head=family.head_of(self.vlm),
                 temperature=self.temperature,
                 banned=self.banned,
             )
         zeros = torch.zeros(mask.shape, device=mask.device)
-        return ResponseStatistics(
+        return TokenStatistics(
             logprobs=zeros.masked_scatter(mask, result.logprobs), entropy=zeros.masked_scatter(mask, result.entropy)
         )
 

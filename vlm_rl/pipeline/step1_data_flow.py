@@ -16,22 +16,32 @@ from vlm_rl.types import QueryBatch
 
 
 class DataFlow(IterableDataset[QueryBatch]):
-    """The query batches of this rank, from a generation step to the last one."""
+    """The query batches of this rank, from a generation step to the last one. `batch_size`: queries of a step, over all ranks."""
 
-    def __init__(self, *, dataset: Dataset, encoder: PromptEncoder, seed: int, stopwatch: Stopwatch) -> None:
+    def __init__(self, *, dataset: Dataset, encoder: PromptEncoder, batch_size: int, seed: int, stopwatch: Stopwatch) -> None:
         self._dataset, self._encoder, self._seed, self._stopwatch = dataset, encoder, seed, stopwatch
-        self.first_step, self.rank, self.num_ranks = 0, 0, 1
+        self.batch_size, self.first_step, self.rank, self.num_ranks = batch_size, 0, 0, 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the training rows; the last incomplete one is dropped."""
+        return len(self._dataset.train) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Generation steps of the whole run."""
+        return self.steps_per_epoch * self._dataset.epochs
 
     def start(self, *, first_step: int, rank: int, num_ranks: int) -> None:
         """Where to begin, and which rows are this rank's: every `num_ranks`-th."""
-        self._dataset.check_sizes(num_ranks=num_ranks)
+        self._dataset.check_sizes(self.batch_size, num_ranks=num_ranks)
         self.first_step, self.rank, self.num_ranks = first_step, rank, num_ranks
 
     def __len__(self) -> int:
-        return self._dataset.num_steps - self.first_step
+        return self.num_steps - self.first_step
 
     def __iter__(self) -> Iterator[QueryBatch]:
-        for step in range(self.first_step, self._dataset.num_steps):
+        for step in range(self.first_step, self.num_steps):
             with self._stopwatch.measure("step1_data_flow"):
                 queries = self.queries(step)
             yield queries
@@ -44,8 +54,7 @@ class DataFlow(IterableDataset[QueryBatch]):
 
     def global_order(self, step: int) -> list[int]:
         """Places in the training rows of the rows of one generation step, over all ranks."""
-        epoch, place = divmod(step, self._dataset.steps_per_epoch)
+        epoch, place = divmod(step, self.steps_per_epoch)
         order = stream(self._seed, "row_order", epoch).permutation(len(self._dataset.train))
-        size = self._dataset.batch_size
-        chosen: list[int] = order[place * size : (place + 1) * size].tolist()
+        chosen: list[int] = order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
         return chosen

@@ -38,14 +38,6 @@ def not_counted(device: Device) -> str:
     return "Not counted: the libraries themselves (about 1 GiB), their work space and the gaps of the allocator."
 
 
-def while_waiting(num_queries: int, *, image_bytes: int) -> str:
-    """What dynamic sampling keeps between steps: one group less than an update needs, `image_bytes` each."""
-    return (
-        f"Nor is what waits for an update (algorithm.dynamic_sampling): the images of up to {num_queries:,} queries of all ranks, about "
-        f"{size(num_queries * image_bytes)} in the memory of the host."
-    )
-
-
 def judge_room(estimate: MemoryEstimate, *, device: Device, verdict: Verdict) -> Iterator[str]:
     """Too little memory is a problem where it is the run's own device; where nobody said which one that is, a note."""
     largest, told = estimate.largest, too_large(estimate, device=device)

@@ -89,7 +89,6 @@ class Traced:
 
     policy: Policy
     phases: tuple[Phase, ...]
-    waiting_bytes: int  # of the pictures of a typical prompt, in the host's memory while a group waits for an update
 
     @property
     def memory(self) -> MemoryEstimate:
@@ -108,4 +107,4 @@ def trace(make: Callable[[], Policy], *, workload: Workload) -> Traced:
     """
     tracer = Tracer(make=make, workload=workload)
     phases = tuple(tracer.trace())
-    return Traced(policy=tracer.policy, phases=phases, waiting_bytes=tracer.waiting_bytes)
+    return Traced(policy=tracer.policy, phases=phases)

@@ -21,7 +21,7 @@ from vlm_rl.preflight.shapes import BlankPrompt, PromptShape
 from vlm_rl.preflight.tracker import Operation, Peak
 from vlm_rl.preflight.workload import Workload
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, draw
-from vlm_rl.types import ImageFeatures, ImageInput, QueryBatch, Trajectory
+from vlm_rl.types import ImageFeatures, ImageInput, QueryBatch, Samples
 
 WEIGHTS, REFERENCE, OPTIMIZER, GRADIENTS = "weights", "reference copy", "optimizer states", "gradients"
 BUCKETS = "gradient buckets of DDP"
@@ -93,11 +93,6 @@ class Tracer:
         del buckets
         return self._phases
 
-    @property
-    def waiting_bytes(self) -> int:
-        """Of the pictures of a typical prompt as a group keeps them while it waits: features where a frozen tower has seen them."""
-        return self._feature_bytes or self._pixel_bytes
-
     def _buckets(self) -> list[Tensor]:
         """What several ranks add up their gradients in: kept beside the gradients for the whole run."""
         buckets = [torch.empty_like(p) for p in self.policy.parameters() if p.requires_grad and self._workload.num_ranks > 1]
@@ -161,29 +156,29 @@ class Tracer:
         """Step III: a batch without gradients."""
         workload = self._workload
         count = min(workload.num_responses, workload.rows_within(self.policy.optimization.forward_batch_tokens))
-        trajectory = shapes.trajectory(self._queries(prompt, features, count=count), num_tokens=workload.max_new_tokens)
+        samples = shapes.samples(self._queries(prompt, features, count=count), num_tokens=workload.max_new_tokens)
         with self._phase(SCORING, num_sequences=count), self._other_images(features=count):
-            response_logprobs(self.policy, trajectory)
+            response_logprobs(self.policy, samples)
 
     def _update(self, prompt: BlankPrompt, features: ImageFeatures | None, optimizer: torch.optim.Optimizer) -> None:
         """Step IV: two micro-batches if a mini-batch has several, then the optimizer."""
         workload, policy = self._workload, self.policy
         count = min(workload.mini_batch, workload.rows_within(policy.optimization.micro_batch_tokens))
         seen = features if policy.vision_is_frozen else None
-        trajectory = shapes.trajectory(self._queries(prompt, seen, count=count), num_tokens=workload.max_new_tokens)
+        samples = shapes.samples(self._queries(prompt, seen, count=count), num_tokens=workload.max_new_tokens)
         trained = [p for p in policy.parameters() if p.requires_grad]
         shown = {"pixels" if seen is None else "features": count}
         passes = 2 if workload.mini_batch > count else 1  # a second one finds the gradients of the first
         with self._phase(UPDATE, num_sequences=count * passes), self._other_images(**shown):
-            self._learn(trajectory, trained, passes=passes)
+            self._learn(samples, trained, passes=passes)
         with self._phase(OPTIMIZER_STEP, num_sequences=workload.mini_batch), self._other_images(**shown):
             nn.utils.clip_grad_norm_(trained, policy.optimization.max_grad_norm)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    def _learn(self, trajectory: Trajectory, trained: list[nn.Parameter], *, passes: int) -> None:
+    def _learn(self, samples: Samples, trained: list[nn.Parameter], *, passes: int) -> None:
         for _ in range(passes):
-            statistics = self.policy.statistics(trajectory)  # as in the loop, those of one pass live on into the next
+            statistics = self.policy.statistics(samples)  # as in the loop, those of one pass live on into the next
             torch.autograd.backward([statistics.logprobs.sum()])
             self._label((p.grad for p in trained if p.grad is not None), GRADIENTS)
 
@@ -211,7 +206,7 @@ class Tracer:
     @contextmanager
     def _other_images(self, *, pixels: int = 0, features: int = 0) -> Iterator[None]:
         """Room for the pictures of a generation step but for so many, where memory is the host's: pixels, then features too."""
-        count = 0 if self._workload.on_gpu else self._workload.batch_size
+        count = 0 if self._workload.on_gpu else self._workload.num_queries
         size = max(0, count - pixels) * self._pixel_bytes + max(0, count - features) * self._feature_bytes
         held = torch.empty(size // 2, dtype=torch.float16)
         self._label([held], IMAGES)

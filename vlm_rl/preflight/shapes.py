@@ -15,7 +15,7 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.models.prompts import chat
 from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
-from vlm_rl.types import ImageInput, QueryBatch, Response, ResponseBatch, Trajectory
+from vlm_rl.types import ImageInput, QueryBatch, Response, ResponseBatch, Samples
 
 NO_ROW = Row(id="", question="", answer="", solution=None, images=())
 
@@ -76,7 +76,7 @@ def queries(prompt: BlankPrompt, images: tuple[ImageInput | None, ...]) -> Query
     )
 
 
-def trajectory(asked: QueryBatch, *, num_tokens: int) -> Trajectory:
+def samples(asked: QueryBatch, *, num_tokens: int) -> Samples:
     """One response of `num_tokens` to each query."""
     count = len(asked.rows)
     mask = torch.ones(count, num_tokens, dtype=torch.bool)

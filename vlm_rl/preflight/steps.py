@@ -15,18 +15,18 @@ class Steps:
     epochs: int
     group_size: int  # responses to each query
     updates_per_step: int
-    may_wait: bool  # dynamic sampling: a generation step can go by without an update
+    batch_size_of_update: int  # queries that its update learns from; fewer with dynamic sampling
 
     @classmethod
     def of(cls, dataset: Dataset, algorithm: Algorithm) -> "Steps":
         """The same numbers as the run itself takes."""
         return cls(
             train_rows=len(dataset.train),
-            batch_size=dataset.batch_size,
+            batch_size=algorithm.queries_of_step(dataset.batch_size),
             epochs=dataset.epochs,
             group_size=algorithm.group_size,
             updates_per_step=algorithm.num_updates,
-            may_wait=algorithm.dynamic_sampling is not None,
+            batch_size_of_update=dataset.batch_size,
         )
 
     @property
@@ -41,7 +41,7 @@ class Steps:
 
     @property
     def gradient_steps(self) -> int:
-        """Updates of the whole run; the most that there can be where steps may wait."""
+        """Updates of the whole run."""
         return self.generation_steps * self.updates_per_step
 
     def lines(self) -> list[str]:
@@ -54,8 +54,8 @@ class Steps:
             f"In all: {self.epochs:,} epochs = {self.generation_steps:,} generation steps of {responses:,} responses "
             f"({self.generation_steps * responses:,}) and {self.updates_per_step:,} updates ({self.gradient_steps:,}).",
         ]
-        waiting = (
-            f"Dynamic sampling: at most {self.gradient_steps:,} updates. They wait until enough groups differ "
-            "(algorithm.dynamic_sampling); time and memory are told for a run in which every step makes its updates."
+        selecting = (
+            f"Dynamic sampling: each step learns from {self.batch_size_of_update:,} of its {self.batch_size:,} queries, first from those "
+            "whose responses differ (algorithm.dynamic_sampling)."
         )
-        return [*lines, waiting] if self.may_wait else lines
+        return [*lines, selecting] if self.batch_size != self.batch_size_of_update else lines

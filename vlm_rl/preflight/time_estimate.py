@@ -65,7 +65,7 @@ def duration(traced: Sequence[Phase], *, workload: Workload, length: RunLength, 
     steps = [case.step(length) for case in cases]
     runs = []
     for case, step in zip(cases, steps, strict=True):
-        looks = length.num_rows if length.features_are_kept else length.num_steps * workload.batch_size
+        looks = length.num_rows if length.features_are_kept else length.num_steps * workload.num_queries
         stepping = (sum(step.values()) - step[LOOK]) * length.num_steps
         runs.append(case.look * looks + stepping + case.evaluation(length) * length.num_evaluations)
     return TimeEstimate(
@@ -97,9 +97,9 @@ class _Case:
         """Seconds of a generation step whose pictures are new."""
         work = self._workload
         passes = int(work.needs_old_logprobs) + int(work.needs_reference)
-        sampling = self._prefill * work.batch_size + self._token * self._tokens * work.num_responses
+        sampling = (self._prefill + self._token * self._tokens * work.group_size) * work.num_queries
         return {
-            LOOK: self.look * work.batch_size,
+            LOOK: self.look * work.num_queries,
             SAMPLE: sampling if length.writes_responses else 0.0,
             SCORE: self._score * passes * work.num_responses,
             LEARN: work.ppo_epochs * (self._learn * work.num_responses + self._optimize * work.num_minibatches),

@@ -12,7 +12,7 @@ class Workload:
     longest: PromptShape
     typical: PromptShape  # of mean length
     max_new_tokens: int
-    batch_size: int  # queries of a generation step
+    batch_size: int  # queries that the update of a generation step learns from
     group_size: int
     num_minibatches: int
     ppo_epochs: int
@@ -21,10 +21,16 @@ class Workload:
     needs_reference: bool
     num_ranks: int
     on_gpu: bool  # AdamW takes all weights at once, with temporary copies; pictures wait in the host's memory
+    surplus: int = 0  # queries that dynamic sampling samples beyond them
+
+    @property
+    def num_queries(self) -> int:
+        """Queries that a generation step samples."""
+        return self.batch_size + self.surplus
 
     @property
     def num_responses(self) -> int:
-        """Responses of a generation step."""
+        """Responses that the update of a generation step learns from."""
         return self.batch_size * self.group_size
 
     @property
@@ -35,7 +41,7 @@ class Workload:
     @property
     def chunk(self) -> int:
         """Queries that are sampled together."""
-        return min(self.batch_size, max(1, self.forward_batch_size // self.group_size))
+        return min(self.num_queries, max(1, self.forward_batch_size // self.group_size))
 
     def rows_within(self, max_tokens: int) -> int:
         """Responses of full length, to the longest prompt, that fit into a batch of so many tokens; one alone may exceed it."""

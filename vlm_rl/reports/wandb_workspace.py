@@ -23,7 +23,7 @@ BY_STEP = {
         "policy/entropy",
         "policy/clip_fraction",
         "policy/gradient_norm",
-        "sampling/kept_groups",
+        "sampling/differing_groups",
         "rollout/logprob_difference_mean",
         "rollout/effective_sample_share",
     ),

@@ -18,7 +18,7 @@ from vlm_rl.models.anatomy import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
 from vlm_rl.rollout.engine import SamplingSettings
-from vlm_rl.types import QueryBatch, Response, ResponseBatch
+from vlm_rl.types import QueryBatch, Response, ResponseBatch, select
 
 COMPACT_BELOW = 0.8  # finished rows are dropped once fewer than this share of the rows is alive
 
@@ -77,13 +77,13 @@ class HuggingFaceEngine:
         assert self._policy is not None, "load() comes before generate()"
         policy, training = self._policy, self._policy.vlm.training
         policy.vlm.eval()
-        queries = policy.look(queries.to(policy.device))
+        queries = queries.to(policy.device)
         size = max(1, self._forward_batch_size // settings.num_samples)
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
             with policy.precision.forward(policy.device):  # here, so that weights are cast once and not at every token
-                part = self._sample(policy, queries.select(chosen), settings, seeds[chosen].reshape(-1))
+                part = self._sample(policy, select(queries, chosen), settings, seeds[chosen].reshape(-1))
             ids.append(part[0])
             logprobs.append(part[1])
         policy.vlm.train(training)
@@ -185,7 +185,7 @@ def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> R
     lengths = (ids >= 0).sum(1).tolist()
     width = max([1, *lengths])
     ids, logprobs = ids[:, :width], logprobs[:, :width]
-    rows = ids.tolist()  # all at once: each look waits for a GPU
+    rows = ids.tolist()  # all at once: each transfer waits for a GPU
     written = [row[:length] for row, length in zip(rows, lengths, strict=True)]
     texts = policy.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
     mask, stop_ids = ids >= 0, set(policy.stop_ids)
