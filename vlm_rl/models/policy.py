@@ -19,7 +19,6 @@ from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_stati
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
 from vlm_rl.models.trained_weights import load_adapter, load_whole
-from vlm_rl.models.vision_cache import VisionCache
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
 
@@ -77,13 +76,13 @@ class Policy(nn.Module):
         """All that the optimizer moves."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def _cache(self, max_bytes: int) -> VisionCache:
+    def _cache(self, max_bytes: int) -> vision.VisionCache:
         """One that keeps nothing, and says so, where features cannot be used again."""
         if max_bytes and not self.encodes_images_once:
             unable = f"{type(self.vlm).__name__} takes no ready-made features"
             why = "vision or connector are trained" if self.takes_features else unable
             print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
-        return VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
+        return vision.VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
 
     @property
     def stop_ids(self) -> list[int]:
@@ -101,6 +100,11 @@ class Policy(nn.Module):
         """Where the weights are."""
         return self.banned.device
 
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
+        dtype = self.precision.autocast_to
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
     def position_ids(self, ids: Tensor, types: Tensor, inputs: Mapping[str, Tensor]) -> Int[Tensor, "axis 1 query"]:
         """The model's own positions of one prompt, given what the processor made of its images."""
         return family.position_ids(self.vlm, ids, types, inputs)
@@ -113,7 +117,7 @@ class Policy(nn.Module):
         """
         if not self.encodes_images_once or images.features is not None:
             return images
-        with self.precision.forward(self.device):
+        with self.autocast():
             features = vision.features_of(self.vlm, images).to("cpu")
         self.vision_cache.put(images.key, features)
         return replace(images, inputs=None, features=features)
@@ -136,7 +140,7 @@ class Policy(nn.Module):
         self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object
     ) -> Float[Tensor, "batch sequence hidden"]:
         """Last hidden states, before the LM head; `images` of each row."""
-        with self.precision.forward(self.device):
+        with self.autocast():
             inputs = self._image_arguments(images) | cache
             if any(images) and (name := family.types_name(self.vlm)) is not None:
                 inputs[name] = types
@@ -151,7 +155,7 @@ class Policy(nn.Module):
 
     def next_token_logprobs(self, hidden: Float[Tensor, "batch hidden"], *, temperature: float) -> Float[Tensor, "batch vocab"]:
         """What the engine samples from; the same function as in training."""
-        with self.precision.forward(self.device):
+        with self.autocast():
             return policy_logprobs(hidden, head=family.head_of(self.vlm), temperature=temperature, banned=self.banned)
 
     def statistics(self, samples: Samples) -> TokenStatistics:
@@ -166,7 +170,7 @@ class Policy(nn.Module):
         )
         mask = samples.response_mask
         before = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1]  # the state before a token decides on it
-        with self.precision.forward(self.device):
+        with self.autocast():
             result = token_statistics(
                 before[mask],
                 samples.response_ids[mask],

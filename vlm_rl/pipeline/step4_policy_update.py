@@ -5,15 +5,14 @@ their shares, so neither the split, the order nor the number of ranks changes th
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.masking import pooled
+from vlm_rl.masking import add_up_over_ranks, pooled
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.micro_batches import forward_batches, mini_batches
 from vlm_rl.types import MiniBatch, Tokens, Trajectory, UpdateStats, extended, select
@@ -118,13 +117,6 @@ class PolicyUpdate:
             learning_rate=learning_rate,
             skipped_updates=len(norms) - len(finite),
         )
-
-
-def add_up_over_ranks(parameters: Sequence[nn.Parameter]) -> None:
-    """Each gradient becomes its sum over ranks: one plain all-reduce. A rank that had no rows adds zeros."""
-    for parameter in parameters if ranks.is_distributed() else ():
-        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        torch.distributed.all_reduce(parameter.grad)
 
 
 def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tokens) -> Tensor:
