@@ -23,7 +23,7 @@ from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
 
 class Policy(nn.Module):
-    """What samples and what learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
+    """The model that samples and learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Policy(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def _cache(self, max_bytes: int) -> vision.VisionCache:
-        """One that keeps nothing, and says so, where features cannot be used again."""
+        """A cache of image features. It keeps nothing, and a line says so, where features cannot be used again."""
         if max_bytes and not self.encodes_images_once:
             unable = f"{type(self.vlm).__name__} takes no ready-made features"
             why = "vision or connector are trained" if self.takes_features else unable
@@ -91,13 +91,13 @@ class Policy(nn.Module):
 
     @property
     def pad_id(self) -> int:
-        """Fills what the masks hide."""
+        """The id of padding."""
         pad = self.processor.tokenizer.pad_token_id
         return int(pad if pad is not None else self.stop_ids[0])
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.banned.device
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -123,7 +123,7 @@ class Policy(nn.Module):
         return replace(images, inputs=None, features=features)
 
     def _image_arguments(self, images: Images) -> dict[str, object]:
-        """How the images of a batch reach the model: as features, made here where the tower is trained, or as pixels."""
+        """The images of a batch as arguments of the model: features, made here if the tower is trained, or pixels."""
         shown = [image for image in images if image is not None]
         if not shown:
             return {}
@@ -139,7 +139,7 @@ class Policy(nn.Module):
     def hidden(
         self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object
     ) -> Float[Tensor, "batch sequence hidden"]:
-        """Last hidden states, before the LM head; `images` of each row."""
+        """Last hidden states, before the LM head; `images` has an entry for each row."""
         with self.autocast():
             inputs = self._image_arguments(images) | cache
             if any(images) and (name := family.types_name(self.vlm)) is not None:
@@ -154,7 +154,7 @@ class Policy(nn.Module):
         return hidden
 
     def next_token_logprobs(self, hidden: Float[Tensor, "batch hidden"], *, temperature: float) -> Float[Tensor, "batch vocab"]:
-        """What the engine samples from; the same function as in training."""
+        """The distribution that the engine samples from, by the same function as in training."""
         with self.autocast():
             return policy_logprobs(hidden, head=family.head_of(self.vlm), temperature=temperature, banned=self.banned)
 
@@ -185,7 +185,7 @@ class Policy(nn.Module):
 
     @contextlib.contextmanager
     def as_reference(self) -> Iterator[None]:
-        """The untrained model inside: adapters off, or the frozen copy where there are none."""
+        """Inside, the policy is the reference: adapters are off, or the frozen copy stands in where there are none."""
         if self.adapter is not None:
             with self.adapter.disable_adapter():
                 yield

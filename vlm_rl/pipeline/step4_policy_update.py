@@ -26,7 +26,7 @@ class NonFiniteUpdates(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Stepper:
-    """What Lightning lends to the update: its backward, its optimizer and its schedule."""
+    """What the update needs of Lightning: backward, optimizer and schedule."""
 
     backward: Callable[[Tensor], None]  # adds to the gradients of this rank
     optimizer: torch.optim.Optimizer
@@ -35,7 +35,7 @@ class Stepper:
 
 
 class PolicyUpdate:
-    """N = mini-batches x ppo_epochs optimizer steps on one trajectory."""
+    """Makes N = num_minibatches x ppo_epochs optimizer steps on one trajectory."""
 
     def __init__(self, *, algorithm: Algorithm, batch_size: int, seed: int, max_skipped_updates: int) -> None:
         self._algorithm, self._seed, self._num_responses = algorithm, seed, batch_size * algorithm.group_size
@@ -83,9 +83,8 @@ class PolicyUpdate:
         return sums
 
     def _step(self, policy: Policy, stepper: Stepper, *, loss: float) -> float:
-        """Clips and steps; the norm before clipping, or NaN where loss or gradient is not finite: skipped, on every rank alike.
-
-        A loss can be NaN although its gradient is finite: a clamp has no slope there.
+        """Clips the gradient and steps. Returns its norm before clipping, or NaN if the update was skipped, on every rank alike,
+        because loss or gradient is not finite. A loss can be NaN although its gradient is finite: a clamp has no slope there.
         """
         norm = float(nn.utils.clip_grad_norm_(policy.trained_parameters, policy.optimization.max_grad_norm))
         if math.isfinite(norm) and math.isfinite(loss):
