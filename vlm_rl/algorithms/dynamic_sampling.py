@@ -45,8 +45,7 @@ def differs(values: Float[Tensor, " batch"], *, group_size: int) -> Bool[Tensor,
 
 def places_in_batch(is_different: Bool[Tensor, " query"]) -> Int[Tensor, " query"]:
     """For each query of a step its place in the batch: those whose responses differ first, then the others, each in their order."""
-    first, others = is_different.long(), (~is_different).long()
-    return (first.cumsum(0) - 1) * first + (first.sum() + others.cumsum(0) - 1) * others
+    return (~is_different).long().argsort(stable=True).argsort()
 
 
 @dataclass(frozen=True, kw_only=True)
