@@ -30,7 +30,10 @@ class SolutionEngine:
             raise ValueError("rollout=solutions has one solution for each row: set algorithm.group_size=1.")
         without = [row.id for row in queries.rows if not row.solution]
         if without:
-            raise ValueError(f"Row {without[0]!r} has no worked solution, which algorithm=sft learns from.")
+            raise ValueError(
+                f"Row {without[0]!r} has no worked solution, which algorithm=sft learns from, "
+                "as every algorithm does that imitates solutions."
+            )
         tokenizer = self._policy.processor.tokenizer
         stop = self._policy.stop_ids[0]
         texts = [[*tokenizer.encode(row.solution, add_special_tokens=False), stop] for row in queries.rows]
