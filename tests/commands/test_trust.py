@@ -100,6 +100,8 @@ def test_a_stored_override_speaks_of_the_run_only(given: Path, word: str) -> Non
         {"config_name": "../../x"},
         {"config_name": 3},
         {"picked_step": "2; rm"},
+        {"role": "student"},
+        {"role": ["policy"]},
     ],
     ids=str,
 )

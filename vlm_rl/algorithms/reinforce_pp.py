@@ -31,6 +31,10 @@ class ReinforcePlusPlus(KlInReward):
         self.check_choice("score_at", SCORE_PLACES)
         self.check_choice("loss_average", LOSS_AVERAGES)
 
+    @property
+    def rewards_only_ended_responses(self) -> bool:
+        return self.score_at == "eos"
+
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """Returns of the scores less the KL penalty, centred and scaled; equal rewards give zero everywhere."""
         mask = trajectory.response_mask

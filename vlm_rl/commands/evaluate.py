@@ -133,7 +133,7 @@ def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[s
         experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
     )
     arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
-    told |= {"arm": arm, "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
+    told |= {"arm": arm, "role": "evaluated", "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
     told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
     told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
     told |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}

@@ -11,6 +11,7 @@ from vlm_rl.commands import trust
 from vlm_rl.commands.build import arm_of
 from vlm_rl.commands.searchpath import found
 from vlm_rl.commands.variant import says_where
+from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.run_folder import RunFolder, check_links
 
 TRAIN = "train"  # the config of a run, unless a team has one of its own
@@ -83,10 +84,10 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
     if told is not None:
         check_links(run)
         trust.check_manifest(told, file=run / "manifest.json", trusted=trusted)
-    if told is not None and told["algorithm"] == EVALUATED:
+    if told is not None and role_of(told) == "evaluated":
         raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
     if told is not None:
-        return _untrained_of(run, told) if told["algorithm"] == "vanilla" else _trained(path, run, told)
+        return _untrained_of(run, told) if role_of(told) == "untrained" else _trained(path, run, told)
     if path.parts[:1] == ("outputs",):
         raise FileNotFoundError(
             f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."

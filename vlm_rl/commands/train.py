@@ -230,8 +230,15 @@ def vanilla_folder(folder: RunFolder, told: dict[str, Any]) -> RunFolder:
 def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
     """Its manifest, unless another arm has written it."""
     if vanilla.manifest is None:
-        shown = {"variant": told["vanilla"], "arm": told["vanilla"].removeprefix("vanilla-"), "algorithm": "vanilla"}
-        vanilla.write_manifest(told | shown | {"vanilla": None})
+        name = told["vanilla"]
+        own = {
+            "variant": name,
+            "arm": name.removeprefix("vanilla-"),
+            "algorithm": "vanilla",
+            "role": "untrained",
+            "vanilla": None,
+        }
+        vanilla.write_manifest(told | own)
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.searchpath import FOLDER, PACKAGE
+from vlm_rl.reports.reading.roles import role_of
 
 KEY = "trust="
 ROOT = Path(__file__).parents[1]  # of our package
@@ -56,6 +57,10 @@ def check_manifest(told: Mapping[str, Any], *, file: Path, trusted: Sequence[str
         raise ValueError(f"{file}: `config_name` is {name!r}, which is no name of a config. A run's own is mostly train.")
     if not isinstance(told.get("picked_step"), int | None):
         raise ValueError(f"{file}: `picked_step` is no number of a step. {NOT_OURS}")
+    try:
+        role_of(told)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}. {NOT_OURS}") from None
     for word in overrides:
         if (why := _leads_elsewhere(word)) is not None:
             raise ValueError(
