@@ -97,6 +97,8 @@ MANIFESTS: dict[str, bytes | dict[str, Any]] = {
     "variant is an object": {"variant": {"a": 1}},
     "arm is a number": {"arm": 7},
     "algorithm is null": {"algorithm": None},
+    "role is a list": {"role": ["policy"]},
+    "role is null": {"role": None},
     "vanilla is a list": {"vanilla": ["x"]},
     "vanilla with NUL": {"vanilla": "a\0b"},
 }

@@ -9,6 +9,7 @@ import pytest
 from fake_runs import write_completions
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
+from vlm_rl.reports.reading.roles import Role
 from vlm_rl.reports.reading.training import CompletionPlace, Training, count_training, rule_of, step_file
 from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, _is_foreign, foreign_share
 
@@ -30,11 +31,11 @@ def count(
     run: Path,
     *,
     lines: Sequence[dict[str, Any]],
-    algorithm: str = "grpo",
+    role: Role = "policy",
     reflection: ReflectionRule | None = None,
     **config: Any,
 ) -> Training:
-    return count_training(lines, run_folder=run, algorithm=algorithm, config=config, reflection=reflection, rejudge=None)
+    return count_training(lines, run_folder=run, role=role, config=config, reflection=reflection, rejudge=None)
 
 
 def test_all_that_texts_and_verdicts_say_is_counted_again_by_hand(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_steps_that_metrics_does_not_tell_of_are_known_by_their_texts(tmp_path: 
 def test_a_teachers_texts_are_no_responses_of_the_policy(tmp_path: Path) -> None:
     write_completions(tmp_path, step=1, rows=FOUR)
     logged = {"event": "train", "generation_steps": 1, "epoch": 0.5, "policy/loss": 2.0}
-    training = count(tmp_path, lines=[logged], algorithm="sft")
+    training = count(tmp_path, lines=[logged], role="teacher")
     assert training.records == (logged,)
     assert training.length_bins is None
     assert training.aha == training.stored_steps == ()

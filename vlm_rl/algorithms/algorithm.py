@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -71,6 +71,16 @@ class Algorithm(ABC):
     def learns_from_own_responses(self) -> bool:
         """False where a teacher writes the responses; then there is no training accuracy to speak of."""
         return True
+
+    @property
+    def role(self) -> Literal["policy", "teacher"]:
+        """What a report takes its runs for."""
+        return "policy" if self.learns_from_own_responses else "teacher"
+
+    @property
+    def rewards_only_ended_responses(self) -> bool:
+        """True where a response that was cut off is worth nothing: a penalty for being cut off would have no place to stand."""
+        return False
 
     @property
     def needs_old_logprobs(self) -> bool:

@@ -41,6 +41,10 @@ class ReinforcePlusPlus(PolicyGradient):
     def needs_old_logprobs(self) -> bool:
         return super().needs_old_logprobs or self.kl_reward_coef > 0
 
+    @property
+    def rewards_only_ended_responses(self) -> bool:
+        return self.score_at == "eos"
+
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """Returns of the scores less the KL penalty, centred and scaled; equal rewards give zero everywhere."""
         mask = trajectory.response_mask

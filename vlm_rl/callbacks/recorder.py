@@ -47,7 +47,8 @@ class Recorder(lightning.Callback):
         table = in_order(table, places=ranks.gathered(step.queries.indices), num_samples=step.responses.num_samples)
         line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
         line |= sampling_metrics(step.scored.counts)
-        line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
+        if module.algorithm.learns_from_own_responses:  # nobody knows how likely its texts were to a teacher
+            line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
         cost: dict[str, Any] = {

@@ -8,7 +8,6 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
 from vlm_rl.commands.setting_types import check_types
 from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.datasets.dataset import check_shares
@@ -108,13 +107,16 @@ def _check_dynamic_sampling(cfg: DictConfig, algorithm: Algorithm) -> None:
 
 def _check_score(cfg: DictConfig, algorithm: Algorithm) -> None:
     """The penalty for a long response, or one without EOS, must have a place to stand."""
-    if not (isinstance(algorithm, ReinforcePlusPlus) and algorithm.score_at == "eos"):
+    if not algorithm.rewards_only_ended_responses:
         return
+    is_setting = cfg.algorithm.get("score_at") == "eos"
+    cause = "algorithm.score_at=eos" if is_setting else type(algorithm).__name__
+    way_out = "algorithm.score_at=last_token, or " if is_setting else ""
     for key, weighted in (cfg.reward.get("terms") or {}).items():
         if weighted.weight and (_makes(weighted.term, TruncationTerm) or _makes(weighted.term, LengthTerm)):
             raise ValueError(
-                f"reward.terms.{key} is against long responses, but with algorithm.score_at=eos those that were cut off, the longest, "
-                f"have no score. Set algorithm.score_at=last_token, or reward.terms.{key}.weight=0."
+                f"reward.terms.{key} is against long responses, but with {cause} those that were cut off, the longest, "
+                f"have no score. Set {way_out}reward.terms.{key}.weight=0."
             )
 
 

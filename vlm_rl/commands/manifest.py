@@ -47,6 +47,7 @@ def manifest(
         "seed": config["seed"],
         "arm": arm_of(config),
         "algorithm": algorithm,
+        "role": experiment.algorithm.role,
         "config": storable(experiment.cfg),
         "overrides": list(overrides),  # evaluate.py composes the run again from them,
         "config_name": config_name,  # of this config,

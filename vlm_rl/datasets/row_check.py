@@ -27,7 +27,7 @@ class BadRows(ValueError):
 
 
 def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozenset[str] = frozenset()) -> Iterator[RowProblem]:
-    """What the row alone shows: markers that do not match its images, no question at all, no worked solution for SFT, and
+    """What the row alone shows: markers that do not match its images, no question at all, no worked solution to imitate, and
     texts that hold one of the model's special tokens: it would begin a turn or stand for an image."""
     markers = row.question.count(IMAGE_MARKER)
     if markers != len(row.images):
@@ -40,7 +40,10 @@ def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozense
         message = "its question is empty. Give it words or an image, or drop the row."
         yield RowProblem(row_id=row.id, message=message, reason="no question")
     if needs_solution and not row.solution:
-        message = "it has no worked solution, which algorithm=sft learns from. Give it a `solution` or drop the row."
+        message = (
+            "it has no worked solution, which algorithm=sft learns from, as every algorithm does that imitates solutions. "
+            "Give it a `solution` or drop the row."
+        )
         yield RowProblem(row_id=row.id, message=message, reason="no worked solution")
     yield from _special(row, part="question", texts=row.question.split(IMAGE_MARKER), tokens=special_tokens)
     if needs_solution and row.solution:

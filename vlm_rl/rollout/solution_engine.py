@@ -14,7 +14,7 @@ from vlm_rl.types import QueryBatch, ResponseBatch
 class SolutionEngine:
     """Writes each row's solution and an end-of-sequence token; log-probabilities are unknown and given as 0."""
 
-    carries = frozenset(PARTS)  # nothing that is learned matters to what the teacher wrote
+    synced_parts = frozenset(PARTS)  # nothing that is learned matters to what the teacher wrote
 
     def __init__(self) -> None:
         self._policy: Policy | None = None
@@ -30,7 +30,10 @@ class SolutionEngine:
             raise ValueError("rollout=solutions has one solution for each row: set algorithm.group_size=1.")
         without = [row.id for row in queries.rows if not row.solution]
         if without:
-            raise ValueError(f"Row {without[0]!r} has no worked solution, which algorithm=sft learns from.")
+            raise ValueError(
+                f"Row {without[0]!r} has no worked solution, which algorithm=sft learns from, "
+                "as every algorithm does that imitates solutions."
+            )
         tokenizer = self._policy.processor.tokenizer
         stop = self._policy.stop_ids[0]
         texts = [[*tokenizer.encode(row.solution, add_special_tokens=False), stop] for row in queries.rows]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
-from vlm_rl.reports.reading.gaps import gaps, mixtures
+from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, gaps, mixtures
 from vlm_rl.reports.reading.json_lines import read_json_lines
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder, vanilla_outside
@@ -31,7 +31,7 @@ def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: 
         Arm(label=label, runs=tuple(runs), absent=selection.absent.get(arm, ()))
         for label, (arm, runs) in zip(labels, by_arm.items(), strict=True)
     ]
-    arms.sort(key=lambda arm: (arm.is_untrained, arm.is_evaluated_only, arm.runs[0].run.algorithm == "sft", arm.label))
+    arms.sort(key=lambda arm: (arm.is_untrained, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
     problems = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
     return Records(arms=tuple(arms), problems=tuple(dict.fromkeys(problems)))  # arms may share what is wrong
 
@@ -50,7 +50,7 @@ class RunReader:
         training = count_training(
             [line for line in metrics.records if line.get("event") == "train"],
             run_folder=run.path,
-            algorithm=run.algorithm,
+            role=run.role,
             config=run.config,
             reflection=self._reflection,
             rejudge=self._rejudge,
@@ -102,14 +102,18 @@ def _what(run: Run) -> str:
 
 
 def arm_labels(firsts: Sequence[Run]) -> list[str]:
-    """The shortest name that tells arms apart: algorithm, then variant, then study, then the arm's hash."""
+    """The shortest name that tells arms apart: algorithm, then variant, then study, then the arm's hash.
+
+    The untrained model's name is its own, also where that is no arm: a team may call an algorithm so.
+    """
     names: tuple[Callable[[Run], str], ...] = (
         _what,
         lambda run: f"{_what(run)} ({run.variant})",
         lambda run: f"{_what(run)} ({run.study}/{run.variant})",
     )
     labels = [f"{_what(run)} ({run.study}/{run.variant}, {run.arm[:8]})" for run in firsts]
+    taken = [] if any(run.is_untrained for run in firsts) else [UNTRAINED_LABEL]
     for name in reversed(names):
-        count = Counter(map(name, firsts))
+        count = Counter([*map(name, firsts), *taken])
         labels = [name(run) if count[name(run)] == 1 else label for run, label in zip(firsts, labels, strict=True)]
     return labels

@@ -9,6 +9,7 @@ from typing import Any
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.inside import below, leads_out, study_of
 from vlm_rl.reports.reading.json_lines import Record, read_object
+from vlm_rl.reports.reading.roles import Role, role_of
 
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
@@ -36,6 +37,7 @@ class Run:
     commit: str
     data: dict[str, str]  # split -> hash of its rows
     vanilla: str | None  # variant folder of the untrained model, in the same study
+    role: Role = "policy"
     config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
 
     @property
@@ -52,12 +54,12 @@ class Run:
     @property
     def is_untrained(self) -> bool:
         """Whether this is the model before any training, evaluated once for all arms of its seed."""
-        return self.algorithm == "vanilla"
+        return self.role == "untrained"
 
     @property
     def is_evaluated_only(self) -> bool:
         """Whether evaluate.py made this folder, of a model or a checkpoint: there was no training here to speak of."""
-        return self.algorithm == "evaluated"
+        return self.role == "evaluated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,7 @@ def read_run(folder: Path) -> Run:
         commit=str(_part(manifest, "git").get("commit") or ""),
         data=_part(manifest, "data"),
         vanilla=None if vanilla is None else _word(manifest, "vanilla"),
+        role=role_of(manifest),
         config=_groups(_part(manifest, "config")),
     )
 

@@ -29,11 +29,11 @@ from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.evaluations import VERDICTS
 from vlm_rl.reports.reading.json_lines import Record, number
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
+from vlm_rl.reports.reading.roles import Role
 from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
 
 COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)
-TEACHERS = ("sft",)  # algorithms whose completions are a teacher's texts
 REFLECTION_RATIO = "reflection/reflection_ratio"
 AHA_KEPT = 5  # of a run; a report shows fewer
 WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
@@ -112,7 +112,7 @@ def count_training(
     lines: Sequence[Record],
     *,
     run_folder: Path,
-    algorithm: str,
+    role: Role,
     config: Mapping[str, Any],
     reflection: ReflectionRule | None,
     rejudge: Rejudge | None,
@@ -125,7 +125,7 @@ def count_training(
     rule = known or UNKNOWN_RULE
     logged = {int(step): line for line in lines if math.isfinite(step := number(line, key="generation_steps"))}
     unknown = [_unknown_rule(config, folder=run_folder)] if known is None and logged else []
-    if algorithm in TEACHERS:
+    if role == "teacher":  # what is stored are its texts, not responses
         return Training(records=tuple(logged.values()), rule=rule, problems=tuple(unknown))
     files = sorted((run_folder / "completions").glob("step-*.parquet"))
     found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files)

@@ -18,7 +18,7 @@ from vlm_rl.reports.tables.table import Cell, Column, Row, Table, percent, text
 
 def table3_table(records: Records) -> Table:
     """The paper's Table 3: a row for each split and setting; Vanilla, then every arm's mean, then every arm's maximum over epochs."""
-    arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.algorithm != "sft")  # the paper's order: SFT before RL
+    arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.role != "teacher")  # the paper's order: SFT before RL
     rows = [
         row
         for alike in _starting_alike(arms, models=untrained_models(records))
