@@ -62,7 +62,7 @@ def test_the_loop_is_read_in_an_afternoon() -> None:
 
 
 def test_the_readme_says_how_much_that_is() -> None:
-    most = max((sum(ring_two(algorithm).values()) for algorithm in OWN_FILES))
+    most = max(sum(ring_two(algorithm).values()) for algorithm in OWN_FILES)
     assert f"{len(RING_ONE)} files, {sum(RING_ONE.values())} lines" in SECTION
     assert f"{len(ring_two('grpo'))} files, {most:,} lines" in SECTION
 
@@ -91,7 +91,11 @@ def a_step(request: pytest.FixtureRequest) -> tuple[str, set[str]]:
     experiment, watched = small(f"algorithm={request.param}"), Watched()
     before = sys.getprofile()
     trainer = lightning.Trainer(
-        **{"accelerator": "cpu", "devices": 1, "logger": False, "max_epochs": 1, "limit_train_batches": 1},
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        max_epochs=1,
+        limit_train_batches=1,
         **dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
         callbacks=[watched],
     )

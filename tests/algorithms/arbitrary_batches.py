@@ -10,10 +10,10 @@ from every_algorithm import algorithm, without_kl
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from trajectories import bare
+from trajectories import bare, learning
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.types import Trajectory
+from vlm_rl.types import MiniBatch, Trajectory
 
 GROUP = 3
 SCORES = st.one_of(st.sampled_from([0.0, 1.0, 0.5, -0.25]), st.integers(-30, 30).map(lambda tenths: tenths / 10))
@@ -78,18 +78,16 @@ def policy_of(trajectory: Trajectory) -> Tensor:
 
 def learned(chosen: Algorithm, trajectory: Trajectory, logprobs: Tensor) -> Learned:
     """One mini-batch of everything."""
-    advantages = chosen.advantages(trajectory)
-    weights = chosen.token_weights(chosen.learned_tokens(trajectory))
-    return with_weights(chosen, replace(trajectory, token_weights=weights), logprobs, advantages)
+    return learned_of(chosen, learning(chosen, trajectory), logprobs)
 
 
-def with_weights(chosen: Algorithm, trajectory: Trajectory, logprobs: Tensor, advantages: Tensor) -> Learned:
-    """A micro-batch, whose token weights stem from the whole."""
+def learned_of(chosen: Algorithm, batch: MiniBatch, logprobs: Tensor) -> Learned:
+    """A mini-batch, or a micro-batch whose advantages and token weights stem from the whole."""
     free = logprobs.clone().requires_grad_()
-    loss = chosen.loss(free, trajectory, advantages).loss
+    loss = chosen.loss(free, batch).loss
     loss.backward()
     assert free.grad is not None
-    return Learned(advantages=advantages, weights=trajectory.token_weights, loss=loss.detach(), gradient=free.grad)
+    return Learned(advantages=batch.advantages, weights=batch.token_weights, loss=loss.detach(), gradient=free.grad)
 
 
 def assert_same(left: Learned, right: Learned) -> None:

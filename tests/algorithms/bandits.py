@@ -7,10 +7,10 @@ from itertools import combinations_with_replacement, product
 
 import torch
 from torch import Tensor
-from trajectories import bare
+from trajectories import bare, learning, mini_batch
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.types import Trajectory
+from vlm_rl.types import MiniBatch, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,7 @@ class EveryBatch:
     algorithm: Algorithm
     picks: Tensor  # (batch, response) -> which response of the bandit
     orders: Tensor  # (batch,) in how many orders it can be drawn
-    trajectory: Trajectory  # of all batches, one below the other
-    advantages: Tensor
+    batch: MiniBatch  # all batches, one below the other
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of each batch under a policy; they add up to 1."""
@@ -74,14 +73,14 @@ class EveryBatch:
 
     def expected_loss(self, logits: Tensor, *, old: Tensor | None = None, factors: Tensor | None = None) -> Tensor:
         """The loss of each batch times its probability under `old` (itself if None) and a factor of its own, added up."""
-        trajectory = self.trajectory
+        batch = self.batch
         probability = self.probabilities(logits.detach() if old is None else old)
         share = probability if factors is None else probability * factors
         if old is not None:
-            trajectory = replace(trajectory, old_logprobs=self.bandit.token_logprobs(old)[self.picks.flatten()])
-        weights = trajectory.token_weights * share.repeat_interleave(self.picks.shape[1])[:, None]
+            batch = replace(batch, old_logprobs=self.bandit.token_logprobs(old)[self.picks.flatten()])
+        weights = batch.token_weights * share.repeat_interleave(self.picks.shape[1])[:, None]
         logprobs = self.bandit.token_logprobs(logits)[self.picks.flatten()]
-        return self.algorithm.loss(logprobs, replace(trajectory, token_weights=weights), self.advantages).loss
+        return self.algorithm.loss(logprobs, replace(batch, token_weights=weights)).loss
 
     def expected_update(self, logits: Tensor, *, old: Tensor | None = None, factors: Tensor | None = None) -> Tensor:
         """Where gradient descent goes, on average over what can be drawn."""
@@ -105,17 +104,15 @@ def every_batch(
     )
     advantages, weights = torch.zeros_like(trajectory.engine_logprobs), torch.zeros_like(trajectory.engine_logprobs)
     for rows in torch.arange(len(flat)).split(algorithm.group_size * num_queries):
-        batch = trajectory.select(rows)
-        width = batch.response_mask.shape[1]
-        advantages[rows, :width] = algorithm.advantages(batch)
-        weights[rows, :width] = algorithm.token_weights(algorithm.learned_tokens(batch))
+        alone = learning(algorithm, select(trajectory, rows))
+        width = alone.response_mask.shape[1]
+        advantages[rows, :width], weights[rows, :width] = alone.advantages, alone.token_weights
     return EveryBatch(
         bandit=bandit,
         algorithm=algorithm,
         picks=torch.tensor(batches),
         orders=torch.tensor(orders, dtype=weights.dtype),
-        trajectory=replace(trajectory, token_weights=weights),
-        advantages=advantages,
+        batch=mini_batch(trajectory, advantages=advantages, weights=weights),
     )
 
 

@@ -7,17 +7,18 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from trajectories import mini_batch
 
 from vlm_rl import masking
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.types import Mask, Tokens, Trajectory
+from vlm_rl.types import Mask, Tokens, Trajectory, select
 
 Answers = dict[str, Tensor]
 
@@ -36,16 +37,17 @@ class Batch:
         queries = self.trajectory.indices // self.algorithm.group_size
         rows = (queries % num_ranks == rank).nonzero()[:, 0]  # as DataFlow gives them
         found = {key: torch.zeros_like(self.logprobs) for key in ("advantages", "weights", "gradient")}
-        mine = self.trajectory.select(rows)
+        mine = select(self.trajectory, rows)
         advantages = self.algorithm.advantages(mine)
         fill(found["advantages"], rows, advantages)
         local = self.chosen[rows].nonzero()[:, 0]
-        mini = mine.select(local)
+        mini = select(mine, local)
         width = mini.response_mask.shape[1]
-        weights = self.algorithm.token_weights(self.algorithm.learned_tokens(mini))
+        weights = self.algorithm.token_weights(self.algorithm.loss_mask(mini))
         fill(found["weights"], rows[local], weights)
         logprobs = self.logprobs[rows[local], :width].clone().requires_grad_()
-        loss = self.algorithm.loss(logprobs, replace(mini, token_weights=weights), advantages[local, :width]).loss
+        batch = mini_batch(mini, advantages=advantages[local, :width], weights=weights)
+        loss = self.algorithm.loss(logprobs, batch).loss
         loss.backward()
         assert logprobs.grad is not None
         fill(found["gradient"], rows[local], logprobs.grad)

@@ -1,14 +1,13 @@
 """Bandits with a known optimum: the expected update of each algorithm, by enumeration of every batch that can be drawn."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
 from bandits import Bandit, EveryBatch, arms, every_batch, short_or_long
 from every_algorithm import POLICY_GRADIENTS, algorithm, without_kl
 from torch import Tensor
-from trajectories import bare
+from trajectories import bare, learning
 
 from vlm_rl.algorithms.algorithm import Algorithm
 
@@ -164,7 +163,7 @@ def test_the_kl_loss_alone_goes_back_to_the_reference(name: str, estimator: str)
     bandit = arms(0.5, 0.5, 0.5)
     ref, logits = policies(bandit)[1:3]
     batches = every_batch(grouped(name, kl_loss_coef=0.3, kl_loss_estimator=estimator), bandit, ref=ref)
-    assert batches.advantages.eq(0).all()
+    assert batches.batch.advantages.eq(0).all()
     sides = {"k2": lambda x: divergence(bandit, x, ref), "k3": lambda x: divergence(bandit, ref, x)}
     torch.testing.assert_close(batches.expected_update(logits), -0.3 * gradient(sides[estimator], logits))
 
@@ -174,14 +173,12 @@ def test_supervised_fine_tuning_ends_at_what_the_teacher_says_whatever_its_rewar
     bandit, teacher = BANDITS[kind], 1
     assert teacher != bandit.best
     sft, length = algorithm("sft"), len(bandit.responses[teacher])
-    trajectory = bare([length] * 3, scores=[0.0] * 3)
     batches = EveryBatch(
         bandit=bandit,
         algorithm=sft,
         picks=torch.full((1, 3), teacher),
         orders=torch.ones(1),
-        trajectory=replace(trajectory, token_weights=sft.token_weights(trajectory.response_mask)),
-        advantages=sft.advantages(trajectory),
+        batch=learning(sft, bare([length] * 3, scores=[0.0] * 3)),
     )
     logits, certain = torch.zeros(bandit.num_logits), torch.ones(1)
     for _ in range(50):

@@ -6,11 +6,10 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from trajectories import bare
+from trajectories import bare, mini_batch
 
 from vlm_rl.algorithms.policy_gradient import PolicyGradient
 from vlm_rl.algorithms.rollout_correction import NoCorrection, RatioMask, RolloutCorrection, TruncatedImportanceSampling
-from vlm_rl.pipeline.step3_trajectory_generation import weighted
 from vlm_rl.types import Tokens, Trajectory
 
 FREE = 1e6  # a bound that nothing here reaches
@@ -61,17 +60,14 @@ def estimate(correction: RolloutCorrection, sentences: Tensor, *, shares: Tensor
     logits = TRAINER.clone().requires_grad_()
     logprobs = sentence_logprobs(logits, sentences)
     rewards = REWARDS[sentences[:, 0] * NUM_WORDS + sentences[:, 1]]
-    trajectory = bare([2] * len(sentences), scores=rewards.tolist())
-    trajectory = replace(
-        trajectory,
-        old_logprobs=logprobs.detach(),
-        engine_logprobs=sentence_logprobs(ENGINE, sentences),
-        token_weights=shares[:, None].expand(-1, 2),
-    )
+    old, engine = logprobs.detach(), sentence_logprobs(ENGINE, sentences)
+    trajectory = bare([2] * len(sentences), scores=rewards.tolist(), old=old, engine=engine)
     if correction.active:
-        trajectory = weighted(trajectory, correction)
+        weights = correction.weights(old - engine, trajectory.response_mask)
+        trajectory = replace(trajectory, rollout_weights=weights)
     algorithm = scored(correction)
-    loss = algorithm.loss(logprobs, trajectory, algorithm.advantages(trajectory)).loss
+    batch = mini_batch(trajectory, advantages=algorithm.advantages(trajectory), weights=shares[:, None].expand(-1, 2))
+    loss = algorithm.loss(logprobs, batch).loss
     return torch.autograd.grad(loss, logits)[0]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trajectories import bare
 
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Trajectory, select
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -24,9 +24,9 @@ def test_a_response_without_tokens_has_no_share_in_the_loss(name: str, trajector
     assert all(value.isfinite().all() for value in vars(result).values())
     for values in (result.advantages, result.weights, result.gradient):
         assert values[empty].eq(0).all()
-    others = trajectory.select((~empty).nonzero()[:, 0])
+    others = select(trajectory, (~empty).nonzero()[:, 0])
     width = others.response_mask.shape[1]
-    alone = grouped(name).token_weights(grouped(name).learned_tokens(others))
+    alone = grouped(name).token_weights(grouped(name).loss_mask(others))
     counted = len(others) / len(trajectory) if name == "dr_grpo" else 1.0  # its constant is over all that was sampled
     torch.testing.assert_close(result.weights[~empty, :width], counted * alone)
 

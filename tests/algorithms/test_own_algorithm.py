@@ -20,7 +20,7 @@ import torch
 import trl_cases
 from hydra.utils import instantiate
 from safetensors.torch import load_file
-from trajectories import bare
+from trajectories import bare, mini_batch
 from trl_stub import StubGrpo
 
 from vlm_rl.algorithms.policy_gradient import PolicyGradient
@@ -69,7 +69,7 @@ def test_a_link_of_the_page_leads_somewhere(target: str) -> None:
 def test_the_page_names_every_method_that_there_is_to_override() -> None:
     table = PAGE.partition("## What you may override")[2].partition("\n##")[0]
     # for use, or for no policy gradient
-    loop = {"check", "check_choice", "num_updates", "groups_of_update", "learns_from_own_responses", "groups", "loss"}
+    loop = {"check", "num_updates", "queries_of_step", "learns_from_own_responses", "groups", "loss"}
     names = {name for name in dir(PolicyGradient) if not name.startswith("_")}
     methods = {name for name in names if callable(value := getattr(PolicyGradient, name)) or isinstance(value, property)}
     assert methods - loop | {"min_group_size"} == set(re.findall(r"`(\w+)", "".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
@@ -77,9 +77,10 @@ def test_the_page_names_every_method_that_there_is_to_override() -> None:
 
 def test_the_weight_is_capped_and_every_token_keeps_its_gradient(built: PolicyGradient) -> None:
     """Eight responses of one token, four of them right: advantages of +-0.5 / (sqrt(2 / 7) + 1e-4); the first ratio is e^2 = 7.4 > 5."""
-    batch = bare([1, 1] + [1] * 6, scores=[1.0, 0.0] * 4, old=torch.full((8, 1), -3.0), weights=torch.full((8, 1), 0.125))
+    trajectory = bare([1] * 8, scores=[1.0, 0.0] * 4, old=torch.full((8, 1), -3.0))
+    batch = mini_batch(trajectory, advantages=built.advantages(trajectory), weights=torch.full((8, 1), 0.125))
     logprobs = torch.tensor([[-1.0], *[[-3.0]] * 7], requires_grad=True)
-    result = built.loss(logprobs, batch, built.advantages(batch))
+    result = built.loss(logprobs, batch)
     result.loss.backward()
     advantage = 0.5 / (math.sqrt(2 / 7) + 1e-4)  # four of eight are right: variance 8 * 0.25 / 7
     assert logprobs.grad is not None

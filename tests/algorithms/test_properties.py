@@ -13,16 +13,17 @@ from arbitrary_batches import (
     examples,
     grouped,
     learned,
+    learned_of,
     policy_of,
     scored,
-    with_weights,
 )
 from every_algorithm import BY_GROUP, EVERY
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from trajectories import learning
 
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Trajectory, select
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -34,7 +35,7 @@ def test_the_order_of_rows_only_orders_the_results(name: str, trajectory: Trajec
     order = torch.tensor(data.draw(st.permutations(range(len(trajectory)))))
     logprobs = policy_of(trajectory)
     whole = learned(grouped(name), trajectory, logprobs)
-    shuffled = learned(grouped(name), trajectory.select(order), logprobs[order])
+    shuffled = learned(grouped(name), select(trajectory, order), logprobs[order])
     rows = (whole.advantages[order], whole.weights[order], whole.loss, whole.gradient[order])
     assert_same(shuffled, Learned(**dict(zip(vars(whole), rows, strict=True))))
 
@@ -57,7 +58,6 @@ def test_padding_and_what_stands_in_it_do_not_count(name: str, trajectory: Traje
         "position_ids",
         "response_mask",
         "engine_logprobs",
-        "token_weights",
     )
     wider = {key: widened(getattr(trajectory, key), extra, filler=0) for key in columns}
     padded = replace(trajectory, **wider, old_logprobs=old, ref_logprobs=ref)
@@ -119,13 +119,13 @@ def test_the_losses_and_gradients_of_micro_batches_add_up_to_those_of_the_whole(
     places = torch.tensor(data.draw(st.lists(st.integers(0, 3), min_size=len(trajectory), max_size=len(trajectory))))
     logprobs = policy_of(trajectory)
     whole = learned(grouped(name), trajectory, logprobs)
-    weighted = replace(trajectory, token_weights=whole.weights)
+    mini = learning(grouped(name), trajectory)
     loss, gradient = torch.zeros(()), torch.zeros_like(whole.gradient)
     for place in places.unique():
         rows = (places == place).nonzero()[:, 0]
-        micro = weighted.select(rows)
+        micro = select(mini, rows)
         width = micro.response_mask.shape[1]
-        part = with_weights(grouped(name), micro, logprobs[rows, :width], whole.advantages[rows, :width])
+        part = learned_of(grouped(name), micro, logprobs[rows, :width])
         loss += part.loss
         gradient[rows, :width] += part.gradient
     torch.testing.assert_close(loss, whole.loss, atol=1e-12, rtol=1e-10)

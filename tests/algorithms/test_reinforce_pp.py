@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from trajectories import bare, random_logprobs
+from trajectories import bare, learning, mini_batch, random_logprobs
 
 from vlm_rl.algorithms.reinforce_pp import ReinforcePlusPlus
 from vlm_rl.algorithms.rollout_correction import NoCorrection
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Trajectory, select
 
 LENGTHS = [3, 5, 1, 4]
 SCORES = [1.0, 0.0, 1.0, -0.25]
@@ -103,16 +103,14 @@ def loss_by_hand(
 
 def test_the_loss_is_that_of_equation_1_with_both_clips_and_the_kl_term() -> None:
     algorithm = reinforce(clip_low=0.1, clip_high=0.3, kl_loss_coef=0.5)
-    trajectory = filled()
-    trajectory = replace(trajectory, token_weights=algorithm.token_weights(trajectory.response_mask))
-    advantages = algorithm.advantages(trajectory)
-    logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
-    result = algorithm.loss(logprobs, trajectory, advantages)
-    expected = loss_by_hand(logprobs.detach(), trajectory, advantages, low=0.1, high=0.3, beta=0.5)
+    batch = learning(algorithm, filled())
+    logprobs = random_logprobs(batch, seed=3).requires_grad_()
+    result = algorithm.loss(logprobs, batch)
+    expected = loss_by_hand(logprobs.detach(), batch, batch.advantages, low=0.1, high=0.3, beta=0.5)
     assert result.loss.item() == pytest.approx(expected, rel=1e-6)
     result.loss.backward()
     assert logprobs.grad is not None
-    assert logprobs.grad[~trajectory.response_mask].eq(0).all()
+    assert logprobs.grad[~batch.response_mask].eq(0).all()
 
 
 @pytest.mark.parametrize("average", ["response", "token"])
@@ -121,17 +119,15 @@ def test_the_mean_is_over_responses_or_over_all_tokens_with_or_without_those_tha
     average: str, mask_truncated: bool
 ) -> None:
     algorithm = reinforce(kl_loss_coef=0.5, loss_average=average, mask_truncated=mask_truncated)
-    trajectory = filled()
-    weights = algorithm.token_weights(algorithm.learned_tokens(trajectory))
-    logprobs, advantages = random_logprobs(trajectory, seed=3), algorithm.advantages(trajectory)
-    result = algorithm.loss(logprobs, replace(trajectory, token_weights=weights), advantages)
+    batch = learning(algorithm, filled())
+    logprobs = random_logprobs(batch, seed=3)
+    result = algorithm.loss(logprobs, batch)
     rows = [i for i in range(4) if TERMINATED[i] or not mask_truncated]
     means = {}
     for i in rows:  # the loss of a response alone is the mean over its tokens
-        row = trajectory.select(torch.tensor([i]))
-        alone = row.response_mask / LENGTHS[i]
-        width = LENGTHS[i]
-        part = algorithm.loss(logprobs[i : i + 1, :width], replace(row, token_weights=alone), advantages[i : i + 1, :width])
+        row = select(batch, torch.tensor([i]))
+        alone = replace(row, token_weights=row.response_mask / LENGTHS[i])
+        part = algorithm.loss(logprobs[i : i + 1, : LENGTHS[i]], alone)
         means[i] = float(part.loss)
     shares = {i: 1 / len(rows) if average == "response" else LENGTHS[i] / sum(LENGTHS[j] for j in rows) for i in rows}
     assert result.loss.item() == pytest.approx(sum(shares[i] * means[i] for i in rows), rel=1e-5)
@@ -151,26 +147,24 @@ def test_the_penalty_inside_of_the_reward_is_the_estimator_that_was_asked_for(es
 
 def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:
     algorithm = reinforce(clip_low=0.1, clip_high=0.3, kl_loss_coef=0.5)
-    trajectory = filled()
-    trajectory = replace(trajectory, token_weights=algorithm.token_weights(trajectory.response_mask))
-    advantages = algorithm.advantages(trajectory)
-    logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
-    algorithm.loss(logprobs, trajectory, advantages).loss.backward()
+    batch = learning(algorithm, filled())
+    logprobs = random_logprobs(batch, seed=3).requires_grad_()
+    algorithm.loss(logprobs, batch).loss.backward()
     assert logprobs.grad is not None
     for i, t in [(0, 0), (1, 3), (2, 0), (3, 2)]:
         moved = [logprobs.detach().double() for _ in range(2)]
         moved[0][i, t] += 1e-6
         moved[1][i, t] -= 1e-6
-        up, down = (loss_by_hand(values, trajectory, advantages, low=0.1, high=0.3, beta=0.5) for values in moved)
+        up, down = (loss_by_hand(values, batch, batch.advantages, low=0.1, high=0.3, beta=0.5) for values in moved)
         assert logprobs.grad[i, t].item() == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-6)
 
 
 def test_both_sides_of_the_clip_hold_the_gradient_back_where_it_would_go_too_far() -> None:
     # ratios 1.5, 1.5, 0.5, 0.5, 1.1 with advantages +, -, +, -, +: only the first and the fourth are held
     ratios = torch.tensor([[1.5, 1.5, 0.5, 0.5, 1.1]])
-    trajectory = bare([5], scores=[0.0], old=torch.zeros(1, 5), weights=torch.full((1, 5), 0.2))
+    trajectory, advantages = bare([5], scores=[0.0], old=torch.zeros(1, 5)), torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0]])
     logprobs = ratios.log().requires_grad_()
-    result = reinforce().loss(logprobs, trajectory, torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0]]))
+    result = reinforce().loss(logprobs, mini_batch(trajectory, advantages=advantages, weights=torch.full((1, 5), 0.2)))
     assert result.clipped is not None
     assert result.clipped.tolist() == [[True, False, False, True, False]]
     assert result.loss.item() == pytest.approx(-(1.2 - 1.5 + 0.5 - 0.8 + 1.1) / 5)
@@ -180,19 +174,20 @@ def test_both_sides_of_the_clip_hold_the_gradient_back_where_it_would_go_too_far
 
 
 def test_without_old_logprobs_the_ratio_is_one_and_the_gradient_that_of_reinforce() -> None:
-    trajectory = bare([2], scores=[0.0], weights=torch.full((1, 2), 0.5))
+    trajectory, advantages = bare([2], scores=[0.0]), torch.tensor([[2.0, -3.0]])
     logprobs = torch.tensor([[-0.3, -4.0]], requires_grad=True)
-    result = reinforce().loss(logprobs, trajectory, torch.tensor([[2.0, -3.0]]))
+    result = reinforce().loss(logprobs, mini_batch(trajectory, advantages=advantages, weights=torch.full((1, 2), 0.5)))
     result.loss.backward()
     assert result.ratio is not None and result.ratio.tolist() == [[1.0, 1.0]]
     assert logprobs.grad is not None and logprobs.grad.tolist() == [[-1.0, 1.5]]
 
 
 def test_equal_rewards_give_zero_advantage_and_zero_gradient() -> None:
-    trajectory = bare(LENGTHS, scores=[0.7] * 4, weights=torch.full((4, 5), 0.05))
+    trajectory = bare(LENGTHS, scores=[0.7] * 4)
     advantages = reinforce().advantages(trajectory)
     logprobs = random_logprobs(trajectory, seed=3).requires_grad_()
-    reinforce().loss(logprobs, trajectory, advantages).loss.backward()
+    batch = mini_batch(trajectory, advantages=advantages, weights=torch.full((4, 5), 0.05))
+    reinforce().loss(logprobs, batch).loss.backward()
     assert advantages.eq(0).all()
     assert logprobs.grad is not None and logprobs.grad.eq(0).all()
 
@@ -200,11 +195,11 @@ def test_equal_rewards_give_zero_advantage_and_zero_gradient() -> None:
 def test_truncated_responses_are_left_out_of_the_loss_when_they_are_masked() -> None:
     trajectory = filled()
     masked = reinforce(mask_truncated=True)
-    weights = masked.token_weights(masked.learned_tokens(trajectory))
+    weights = masked.token_weights(masked.loss_mask(trajectory))
     assert weights[3].tolist() == [0.0] * 5
     assert weights[0].tolist() == pytest.approx([1 / 9] * 3 + [0, 0])
     assert weights.sum().item() == pytest.approx(1)
-    assert torch.equal(reinforce().learned_tokens(trajectory), trajectory.response_mask)
+    assert torch.equal(reinforce().loss_mask(trajectory), trajectory.response_mask)
 
 
 def test_what_the_algorithm_asks_for_follows_from_its_coefficients() -> None:
@@ -217,6 +212,7 @@ def test_what_the_algorithm_asks_for_follows_from_its_coefficients() -> None:
     assert reinforce(ppo_epochs=3).num_updates == 3
 
 
+@pytest.mark.usefixtures("as_in_a_run")
 def test_an_unknown_place_for_the_score_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"algorithm.score_at is 'end'.*eos, last_token"):
         reinforce(score_at="end")

@@ -72,6 +72,7 @@ def test_what_stands_off_the_mask_matters_to_no_response() -> None:
     torch.testing.assert_close(weights, torch.tensor([[1.8, 1.8, 1.8], [0.4, 0.4, 0.0]]))
 
 
+@pytest.mark.usefixtures("as_in_a_run")
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [

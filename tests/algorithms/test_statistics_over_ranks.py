@@ -16,6 +16,7 @@ from torch import Tensor
 from trajectories import bare
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.types import select
 
 pytestmark = pytest.mark.usefixtures("float64")
 GROUP = 4
@@ -112,7 +113,7 @@ def alone(folder: Path, name: str) -> tuple[Tensor, Tensor]:
     apart = torch.zeros_like(case.logprobs)
     for rank in range(2):
         rows = (queries % 2 == rank).nonzero()[:, 0]
-        rank_shares.fill(apart, rows, case.algorithm.advantages(case.trajectory.select(rows)))
+        rank_shares.fill(apart, rows, case.algorithm.advantages(select(case.trajectory, rows)))
     return apart, added_up(folder, name, num_ranks=2)["advantages"]
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from trl_cases import SEEDS, Case, random_case
 
+from vlm_rl.types import select
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 ROUNDING = 1e-12
@@ -55,7 +57,7 @@ def test_the_order_of_rows_does_not_matter_to_ours_and_trl_reads_groups_by_place
     for name in ("grpo", "rloo"):
         case = random_case(name, seed=seed)
         order = torch.randperm(len(case.trajectory), generator=torch.Generator().manual_seed(seed))
-        mixed = replace(case, trajectory=case.trajectory.select(order))
+        mixed = replace(case, trajectory=select(case.trajectory, order))
         torch.testing.assert_close(ours(mixed), theirs(case)[order], rtol=ROUNDING, atol=ROUNDING)
 
 

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from trajectories import mini_batch
 from trl_cases import assert_equal, our_outcome, outcome, random_case, scaled, their_outcome
+
+from vlm_rl.types import select
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -47,12 +50,12 @@ def test_dapo_of_one_of_two_mini_batches_is_over_its_own_tokens_and_in_trl_over_
     """TRL divides by the mean number of tokens of the mini-batches of a generation batch, so that all its tokens count the same."""
     case = random_case("dapo", seed=seed, trl={"steps_per_generation": 2})
     rows = torch.arange(len(case.trajectory) // 2)
-    part, advantages = case.trajectory.select(rows), case.ours.advantages(case.trajectory)[rows]
+    part, advantages = select(case.trajectory, rows), case.ours.advantages(case.trajectory)[rows]
     inputs = case.theirs.inputs()
     cut = {name: value[rows] if value.dim() else value for name, value in inputs.items()}
     width = part.response_mask.shape[1]
-    part = replace(part, token_weights=case.ours.token_weights(part.response_mask))
-    ours = outcome(case, lambda logprobs: case.ours.loss(logprobs[rows, :width], part, advantages[:, :width]).loss)
+    batch = mini_batch(part, advantages=advantages[:, :width], weights=case.ours.token_weights(part.response_mask))
+    ours = outcome(case, lambda logprobs: case.ours.loss(logprobs[rows, :width], batch).loss)
     half_of_all = case.trajectory.response_mask.sum() / 2
     factor = (part.response_mask.sum() / half_of_all).item()
     assert_equal(scaled(ours, by=factor), outcome(case, lambda logprobs: case.theirs.loss(logprobs[rows], cut)))

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from trajectories import learning
 from trl_cases import PAIRS, SEEDS, assert_equal, our_loss, our_outcome, outcome, random_case, their_outcome
 from trl_stub import StubGrpo
 
 from vlm_rl.algorithms.rollout_correction import RatioMask, TruncatedImportanceSampling
+from vlm_rl.types import select
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -28,15 +30,14 @@ def test_loss_and_gradient_equal_those_of_trl(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_micro_batches_in_any_order_add_up_to_the_whole_of_trl(name: str, seed: int) -> None:
     case = random_case(name, seed=seed)
-    advantages = case.ours.advantages(case.trajectory)
+    batch = learning(case.ours, case.trajectory)
     parts = torch.randperm(len(case.trajectory), generator=torch.Generator().manual_seed(seed)).split(3)
 
     def sum_of_parts(logprobs: Tensor) -> Tensor:
         losses = []
         for rows in parts:
-            part = case.trajectory.select(rows)
-            width = part.response_mask.shape[1]
-            losses.append(case.ours.loss(logprobs[rows, :width], part, advantages[rows, :width]).loss)
+            part = select(batch, rows)
+            losses.append(case.ours.loss(logprobs[rows, : part.response_mask.shape[1]], part).loss)
         return torch.stack(losses).sum()
 
     assert_equal(outcome(case, sum_of_parts), their_outcome(case))

@@ -1,9 +1,10 @@
-"""Trajectories of numbers alone, for algorithms that never see a model."""
+"""Trajectories and mini-batches of numbers alone, for algorithms that never see a model."""
 
 import torch
 from torch import Tensor
 
-from vlm_rl.types import Trajectory
+from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.types import MiniBatch, Trajectory, extended
 
 
 def bare(
@@ -15,7 +16,6 @@ def bare(
     ref: Tensor | None = None,
     engine: Tensor | None = None,
     rollout_weights: Tensor | None = None,
-    weights: Tensor | None = None,
     indices: list[int] | None = None,
 ) -> Trajectory:
     """One query token and a response of the given length for each row; 0 off the mask."""
@@ -36,8 +36,18 @@ def bare(
         old_logprobs=old,
         ref_logprobs=ref,
         rollout_weights=rollout_weights,
-        token_weights=torch.zeros(count, width) if weights is None else weights,
     )
+
+
+def mini_batch(trajectory: Trajectory, *, advantages: Tensor, weights: Tensor) -> MiniBatch:
+    """With these advantages and shares in the loss, whatever an algorithm would make of it."""
+    return extended(trajectory, MiniBatch, advantages=advantages, token_weights=weights)
+
+
+def learning(algorithm: Algorithm, trajectory: Trajectory) -> MiniBatch:
+    """All rows as one mini-batch, as Step IV makes it."""
+    weights = algorithm.token_weights(algorithm.loss_mask(trajectory))
+    return mini_batch(trajectory, advantages=algorithm.advantages(trajectory), weights=weights)
 
 
 def random_logprobs(trajectory: Trajectory, *, seed: int) -> Tensor:

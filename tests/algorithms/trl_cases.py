@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from trajectories import bare
+from trajectories import bare, learning
 from trl_stub import StubGrpo, StubRloo, StubTrainer
 
 from vlm_rl.algorithms.algorithm import AlgorithmLoss
@@ -165,7 +165,6 @@ def as_step_three(batch: Trajectory, ours: PolicyGradient) -> Trajectory:
         batch,
         old_logprobs=batch.old_logprobs if ours.needs_old_logprobs else None,
         ref_logprobs=batch.ref_logprobs if ours.needs_reference else None,
-        token_weights=ours.token_weights(ours.learned_tokens(batch)),
     )
 
 
@@ -189,7 +188,7 @@ def scaled(one: Outcome, *, by: float) -> Outcome:
 
 
 def our_loss(case: Case, logprobs: Tensor) -> AlgorithmLoss:
-    return case.ours.loss(logprobs, case.trajectory, case.ours.advantages(case.trajectory))
+    return case.ours.loss(logprobs, learning(case.ours, case.trajectory))
 
 
 def our_outcome(case: Case) -> Outcome:

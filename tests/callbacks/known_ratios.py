@@ -12,7 +12,7 @@ from trajectories import bare
 
 from vlm_rl.algorithms.rollout_correction import NoCorrection, RatioMask, RolloutCorrection, TruncatedImportanceSampling
 from vlm_rl.callbacks.engine_metrics import engine_metrics
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Trajectory, select
 
 RATIOS = [[0.4, 3.0, 1.5], [0.5, 0.8, 1.0], [1.0, 1.0, 1.0]]  # trainer / engine; the responses have 3, 2 and 0 tokens
 TOKEN = TruncatedImportanceSampling(level="token", max_ratio=2.0)
@@ -34,7 +34,7 @@ def main(folder: Path, rank: int) -> None:
     """The first rank holds one response, the second the two others; each leaves what it would report."""
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     rows = torch.tensor([[0], [1, 2]][rank])
-    metrics = [engine_metrics(known(correction).select(rows), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
+    metrics = [engine_metrics(select(known(correction), rows), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
     (folder / f"rank-{rank}.json").write_text(json.dumps(metrics))
     dist.destroy_process_group()
 

@@ -14,7 +14,6 @@ from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.module import Progress, VLMReinforcement
-from vlm_rl.pipeline.batch_filling import NothingToLearn
 from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
 from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
 from vlm_rl.run_folder import RunFolder
@@ -89,7 +88,7 @@ def test_a_run_that_is_cut_back_at_any_step_and_resumed_tells_the_same(tmp_path:
     assert told(folder) == TOLD
 
 
-@pytest.mark.parametrize("reason", [EngineMismatch, NonFiniteUpdates, NothingToLearn])
+@pytest.mark.parametrize("reason", [EngineMismatch, NonFiniteUpdates])
 def test_a_run_that_stops_itself_says_why_and_forgets_it_when_it_is_resumed(tmp_path: Path, reason: type[Exception]) -> None:
     folder, trainer, module = RunFolder(path=tmp_path), lightning.Trainer(logger=False, accelerator="cpu"), FakeModule()
     alerts = Alerts(folder=folder, recorder=Recorder(folder=folder, reflection=WholeWords()), watch=WATCH)

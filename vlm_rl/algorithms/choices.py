@@ -1,11 +1,23 @@
 """Settings that are one of a few words: the annotation `Literal[...]` lists them, and one check reads it."""
 
-from typing import Literal, get_args, get_origin, get_type_hints
+import inspect
+from typing import Any, Literal, get_args, get_origin
 
 
 def check_choices(settings: object, *, key: str) -> None:
     """Raises ValueError naming the key and its choices where a field annotated as a Literal holds another word."""
-    for name, hint in get_type_hints(type(settings)).items():
+    hints: dict[str, Any] = {}
+    for kind in reversed(inspect.getmro(type(settings))):
+        hints |= _own_hints(kind)
+    for name, hint in hints.items():
         value = getattr(settings, name, None)
         if get_origin(hint) is Literal and value not in get_args(hint):
-            raise ValueError(f"{key}.{name} is {value!r}; it is one of {', '.join(get_args(hint))}.")
+            raise ValueError(f"{key}.{name} is {value!r}; it is one of {', '.join(map(str, get_args(hint)))}.")
+
+
+def _own_hints(kind: type) -> dict[str, Any]:
+    """What a class itself annotates; None for all of it where one annotation names what only a type checker imports."""
+    try:
+        return inspect.get_annotations(kind, eval_str=True)
+    except Exception:  # an annotation may be any expression
+        return dict.fromkeys(inspect.get_annotations(kind))

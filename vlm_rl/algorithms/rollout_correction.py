@@ -28,7 +28,7 @@ class RolloutCorrection(Protocol):
         ...
 
     @property
-    def level(self) -> str:
+    def level(self) -> Level | Literal["none"]:
         """What a weight belongs to: a token, a sequence, or none where nothing is corrected."""
         ...
 
@@ -37,7 +37,7 @@ class RolloutCorrection(Protocol):
         ...
 
 
-def importance_ratio(log_ratio: Tokens, mask: Mask, *, level: str) -> Tokens:
+def importance_ratio(log_ratio: Tokens, mask: Mask, *, level: Level) -> Tokens:
     """trainer / engine: of each token, or their product over the response for every token of it; 0 off the mask.
 
     An engine that does not know a log-probability (NaN) gets no weight of 1: the loss is not finite and the update is skipped.
@@ -56,7 +56,7 @@ class NoCorrection:
         return False
 
     @property
-    def level(self) -> str:
+    def level(self) -> Literal["none"]:
         return "none"
 
     def weights(self, log_ratio: Tokens, mask: Mask) -> Tokens:

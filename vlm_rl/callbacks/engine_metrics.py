@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlm_rl.algorithms.kl import k3
-from vlm_rl.algorithms.rollout_correction import RolloutCorrection, importance_ratio
+from vlm_rl.algorithms.rollout_correction import Level, RolloutCorrection, importance_ratio
 from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.types import Mask, Tokens, Trajectory
 
@@ -30,14 +30,15 @@ def engine_metrics(trajectory: Trajectory, *, correction: RolloutCorrection) -> 
         "rollout/kl": pooled_mean(k3(engine.double(), trainer.double()), mask),  # KL(engine || trainer): the engine drew
         "rollout/effective_sample_share": _effective_share(importance_ratio(log_ratio, mask, level="sequence"), mask),
     }
-    if trajectory.rollout_weights is not None:
-        metrics["rollout/weight_mean"] = pooled_mean(trajectory.rollout_weights, mask)
-        raw = importance_ratio(log_ratio, mask, level=correction.level)
-        metrics["rollout/corrected_share"] = _corrected_share(trajectory.rollout_weights != raw, mask, level=correction.level)
+    weights, level = trajectory.rollout_weights, correction.level
+    if weights is not None and level != "none":
+        metrics["rollout/weight_mean"] = pooled_mean(weights, mask)
+        raw = importance_ratio(log_ratio, mask, level=level)
+        metrics["rollout/corrected_share"] = _corrected_share(weights != raw, mask, level=level)
     return metrics
 
 
-def _corrected_share(is_corrected: Mask, mask: Mask, *, level: str) -> float:
+def _corrected_share(is_corrected: Mask, mask: Mask, *, level: Level) -> float:
     """Share of the tokens, or of the responses, whose weight is not their ratio: truncated or masked."""
     if level == "token":
         return pooled_mean(is_corrected.double(), mask)
