@@ -51,12 +51,17 @@ class PolicyGradient(Algorithm):
         return False
 
     @property
+    def has_kl_in_reward(self) -> bool:
+        """Whether a KL penalty is a part of the reward, which needs the old policy and the reference."""
+        return False
+
+    @property
     def needs_reference(self) -> bool:
-        return self.kl_loss_coef > 0
+        return self.kl_loss_coef > 0 or self.has_kl_in_reward
 
     @property
     def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.rollout_correction.active
+        return super().needs_old_logprobs or self.rollout_correction.active or self.has_kl_in_reward
 
     def groups(self, trajectory: Trajectory) -> Groups:
         """Which query each response answers."""

@@ -34,12 +34,8 @@ class ReinforcePlusPlus(PolicyGradient):
         self.check(self.kl_reward_coef >= 0, "kl_reward_coef", "0 or more", "0")
 
     @property
-    def needs_reference(self) -> bool:
-        return super().needs_reference or self.kl_reward_coef > 0
-
-    @property
-    def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.kl_reward_coef > 0
+    def has_kl_in_reward(self) -> bool:
+        return self.kl_reward_coef > 0
 
     @property
     def rewards_only_ended_responses(self) -> bool:
@@ -49,7 +45,7 @@ class ReinforcePlusPlus(PolicyGradient):
         """Returns of the scores less the KL penalty, centred and scaled; equal rewards give zero everywhere."""
         mask = trajectory.response_mask
         rewards = token_rewards(trajectory, score_at=self.score_at)
-        if self.kl_reward_coef > 0:
+        if self.has_kl_in_reward:
             rewards = rewards - self.kl_reward_coef * sampled_kl(trajectory, estimator=self.kl_reward_estimator)
         return masked_whiten(discounted_returns(rewards, gamma=self.gamma) * mask, mask)
 

@@ -35,17 +35,13 @@ class Rloo(PolicyGradient):
         return self.ratio_level == "sequence"
 
     @property
-    def needs_reference(self) -> bool:
-        return super().needs_reference or self.kl_reward_coef > 0
-
-    @property
-    def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.kl_reward_coef > 0
+    def has_kl_in_reward(self) -> bool:
+        return self.kl_reward_coef > 0
 
     def advantages(self, trajectory: Trajectory) -> Tokens:
         """In units of the score, unless whitened."""
         mask, rewards = trajectory.response_mask, trajectory.scores
-        if self.kl_reward_coef > 0:
+        if self.has_kl_in_reward:
             rewards = rewards - self.kl_reward_coef * sampled_kl(trajectory, estimator=self.kl_reward_estimator).sum(1)
         advantages = leave_one_out(rewards, self.groups(trajectory))
         if self.whiten:
