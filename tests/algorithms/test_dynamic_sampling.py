@@ -53,7 +53,7 @@ def test_sampling_less_than_an_update_needs_is_an_error_that_names_the_key_and_a
         (1.5, 16, 24),
         (1.5, 1, 2),
         (1.25, 10, 13),
-        (1.1, 10, 11),
+        (1.12, 25, 28),
         (1.2, 5, 6),
         (1.01, 4, 5),
         (3.0, 8, 24),
@@ -62,7 +62,7 @@ def test_sampling_less_than_an_update_needs_is_an_error_that_names_the_key_and_a
 def test_a_step_samples_a_multiple_of_what_its_update_learns_from_rounded_up(
     oversample: float, batch_size: int, sampled: int
 ) -> None:
-    """1.1 * 10 is 11.000000000000002 in floating point: still eleven queries."""
+    """1.12 * 25 is 28.000000000000004 in floating point: still 28 queries."""
     assert DynamicSampling(metric="score", oversample=oversample).num_queries(batch_size) == sampled
 
 
