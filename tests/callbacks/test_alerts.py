@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from vlm_rl.pipeline.batch_filling import NothingToLearn
 
 from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.logger_setup import LoggerSetup
@@ -14,7 +15,6 @@ from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.module import Progress, VLMReinforcement
-from vlm_rl.pipeline.batch_filling import NothingToLearn
 from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
 from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
 from vlm_rl.run_folder import RunFolder
