@@ -1,16 +1,31 @@
-"""Masked means and whitening, pooled over ranks. Counts are pooled, then divided; an undefined mean is NaN."""
+"""Masked means and whitening, pooled over ranks, and the sum of gradients over ranks. Counts are pooled, then divided; an undefined
+mean is NaN."""
+
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_rl.types import Mask, Tokens
 
 
+def is_distributed() -> bool:
+    """Whether this process belongs to a group of ranks."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def add_up_over_ranks(parameters: Iterable[nn.Parameter]) -> None:
+    """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros."""
+    for parameter in parameters if is_distributed() else ():
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        dist.all_reduce(parameter.grad)
+
+
 def pooled(sums: Tensor) -> Tensor:
     """The sum over ranks of a tensor of sums; the tensor itself on one rank."""
-    if dist.is_available() and dist.is_initialized():
+    if is_distributed():
         sums = sums.clone()
         dist.all_reduce(sums)
     return sums
@@ -18,7 +33,7 @@ def pooled(sums: Tensor) -> Tensor:
 
 def pooled_max(value: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """The largest value of all ranks."""
-    if dist.is_available() and dist.is_initialized():
+    if is_distributed():
         value = value.clone()
         dist.all_reduce(value, dist.ReduceOp.MAX)
     return value

@@ -22,7 +22,7 @@ from vlm_rl.types import QueryBatch, ResponseBatch, UpdateStats
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationStep:
-    """All that one pass through the four steps made; callbacks read it."""
+    """What one pass through the four steps made; the callbacks read it."""
 
     queries: QueryBatch
     responses: ResponseBatch
@@ -45,7 +45,7 @@ class Progress:
 
     @property
     def axes(self) -> dict[str, float]:
-        """What every line of metrics carries."""
+        """The x-axes as metrics: each line of metrics.jsonl holds them."""
         return {"generation_steps": self.generation_steps, "gradient_steps": self.gradient_steps, "epoch": self.epoch}
 
 
@@ -74,7 +74,7 @@ class VLMReinforcement(lightning.LightningModule):
         self.stop_is_asked = False  # by a signal, on this rank; callbacks/interruption.py
 
     def on_fit_start(self) -> None:
-        """Which rows are this rank's; and, before anything is learned, the reference where no adapter can be switched off."""
+        """Tells the data flow this rank's share, and copies the model as the reference where there is no adapter to switch off."""
         self.data_flow.start(
             first_step=self.data_flow.first_step, rank=self.trainer.global_rank, num_ranks=self.trainer.world_size
         )
@@ -104,13 +104,13 @@ class VLMReinforcement(lightning.LightningModule):
             return self._update.update(scored.trajectory, self.policy, self._stepper(), step=self.progress.generation_steps)
 
     def report(self, step: GenerationStep) -> None:
-        """Counts, and leaves the step for the callbacks."""
+        """Counts the step and keeps it for the callbacks."""
         self.progress.generation_steps += 1
         self.progress.gradient_steps += self.algorithm.num_updates
         self.last_step = step
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:
-        """One optimizer over what is trained, a group for each part; its schedule is counted in gradient steps."""
+        """One optimizer with a group for each trained part; its schedule counts gradient steps."""
         settings = self.policy.optimization
         optimizer = settings.optimizer(parts.trained(self.policy.vlm), scale=self.algorithm.learning_rate_scale)
         return [optimizer], [settings.schedule(optimizer, num_updates=self._num_updates)]
@@ -124,13 +124,13 @@ class VLMReinforcement(lightning.LightningModule):
         )
 
     def _backward_on_this_rank(self, loss: Tensor) -> None:
-        """Without DDP's own averages over ranks: Step IV adds up the gradients once for each update."""
+        """Adds to this rank's gradients without DDP's own reduction: Step IV adds them up over ranks, once for each update."""
         model = self.trainer.model
         with model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext():
             self.manual_backward(loss)
 
 
 def reinforcement(module: lightning.LightningModule) -> VLMReinforcement:
-    """What Lightning hands to callbacks, as what it is."""
+    """The module that Lightning hands to a callback, as its own type."""
     assert isinstance(module, VLMReinforcement)
     return module

@@ -9,14 +9,11 @@ import pyarrow as pa
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
+from vlm_rl.masking import is_distributed
+
 T = TypeVar("T")
 SECONDS_OF_A_TRY = 60.0  # far below the time limit of any collective
 _is_alone = False  # inside of in_turn
-
-
-def is_distributed() -> bool:
-    """Whether this process belongs to a group of ranks."""
-    return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:

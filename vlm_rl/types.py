@@ -25,24 +25,24 @@ Mask = Bool[Tensor, "batch response"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeatures:
-    """What the tower and the connector made of the images of one prompt, in the shape in which the model returns it."""
+    """The images of one prompt after vision tower and connector, in the shape in which the model returns them."""
 
     pooled: Tensor | tuple[Tensor, ...]  # (image or tile, token, hidden), or (token, hidden) of each image
     deepstack: tuple[tuple[Tensor, ...], ...] | None  # of each layer that reads them, (token, hidden) of each image
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of them, flat."""
+        """All tensors in one flat tuple."""
         pooled = (self.pooled,) if isinstance(self.pooled, Tensor) else self.pooled
         return (*pooled, *(image for layer in self.deepstack or () for image in layer))
 
     @property
     def nbytes(self) -> int:
-        """Memory that they take."""
+        """Bytes of all tensors."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def to(self, device: torch.device | str) -> "ImageFeatures":
-        """The same features on another device, without their history."""
+        """The same features on another device, detached from the graph."""
         pooled, deep = self.pooled, self.deepstack
         return ImageFeatures(
             pooled=pooled.detach().to(device) if isinstance(pooled, Tensor) else tuple(p.detach().to(device) for p in pooled),
@@ -52,14 +52,14 @@ class ImageFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """All images of one prompt, as the processor made them together; either its outputs, or features made of them."""
+    """All images of one prompt: either the outputs of the processor, or the features that were made of them."""
 
     key: str  # content hashes of the pictures, in order
     inputs: dict[str, Tensor] | None  # the processor's outputs by name: pixels and what the family gives with them
     features: ImageFeatures | None  # of a frozen vision tower
 
 
-Images = tuple[ImageInput | None, ...]  # of each row; None: a row without images. On the CPU: a forward takes what it needs
+Images = tuple[ImageInput | None, ...]  # one entry for each row, on the CPU; None: a row without images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +77,20 @@ class QueryBatch:
     images: Images
 
     def to(self, device: torch.device | str, **_: Any) -> "QueryBatch":
-        """Lightning moves batches by this; images stay where they are, those of a batch can be tens of GB."""
+        """Moves the tensors; Lightning calls it. Images stay on the CPU: those of a whole batch can be tens of GB."""
         tensors: dict[str, Any] = {
             f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
         }
         return replace(self, **tensors)
 
     def pin_memory(self) -> "QueryBatch":
-        """Lightning asks for it on CUDA; batches are small against responses, so nothing is pinned."""
+        """Lightning calls it on CUDA. Nothing is pinned: without its images a batch is small."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """One answer of the policy, as rewards and records see it."""
+    """One response of the policy as text, for rewards and records."""
 
     text: str
     finish_reason: str  # "stop": ended by a stop id; "length": cut off

@@ -10,7 +10,7 @@ from torch import Tensor
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.policy import Policy
-from vlm_rl.models.vision_cache import VisionCache
+from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.rollout.huggingface_engine import finish
 from vlm_rl.types import Samples, select

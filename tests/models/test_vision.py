@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import vision
-from vlm_rl.models.vision_cache import VisionCache
+from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import ImageFeatures, ImageInput, Trajectory, select
 

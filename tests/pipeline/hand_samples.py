@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-from vlm_rl.rewards.reward import RewardScores
 from vlm_rl.types import ImageInput, Samples
 
 GROUP, PAD = 2, 7
@@ -13,10 +12,10 @@ Values = Sequence[tuple[float, float]]  # of each query of a generation step, th
 
 def sampled(
     values: Values, *, rank: int = 0, num_ranks: int = 1, accuracy: Values | None = None
-) -> tuple[Samples, RewardScores]:
+) -> tuple[Samples, dict[str, list[float]]]:
     """The share of a rank: queries of 1 + query % 3 tokens, responses of 1 + sample; a token says 10 x query + sample.
 
-    `accuracy`: of each response, where it is not the score.
+    With the term `accuracy` of the reward, which is the score unless it is given.
     """
     rows = [(query, sample) for query in range(rank, len(values), num_ranks) for sample in range(GROUP)]
     lengths = torch.tensor([1 + query % 3 for query, _ in rows])
@@ -38,4 +37,4 @@ def sampled(
         scores=torch.tensor(scores),
         engine_logprobs=-(token * response_mask).float(),
     )
-    return samples, RewardScores(total=scores, terms={"accuracy": told}, verdicts=[])
+    return samples, {"accuracy": told}

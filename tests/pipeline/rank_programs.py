@@ -13,9 +13,8 @@ import torch.distributed as dist
 from hand_samples import GROUP, Values, sampled
 from torch import Tensor, nn
 
-from vlm_rl.algorithms.dynamic_sampling import DynamicSampling
-from vlm_rl.pipeline.group_selection import GroupSelection, SelectedGroups
-from vlm_rl.pipeline.step4_policy_update import add_up_over_ranks
+from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection, SelectedGroups
+from vlm_rl.masking import add_up_over_ranks
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ((2, 3), (4,), ())

@@ -7,7 +7,7 @@ import torch
 from rank_programs import SHAPES, hand_gradient, on_ranks
 from torch import nn
 
-from vlm_rl.pipeline.step4_policy_update import add_up_over_ranks
+from vlm_rl.masking import add_up_over_ranks
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])

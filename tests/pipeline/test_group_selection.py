@@ -9,8 +9,7 @@ import torch
 from hand_samples import GROUP, Values, sampled
 from rank_programs import on_ranks, selected
 
-from vlm_rl.algorithms.dynamic_sampling import DynamicSampling
-from vlm_rl.pipeline.group_selection import GroupSelection, SelectedGroups, SelectionCounts
+from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection, SelectedGroups, SelectionCounts
 
 SAME, RIGHT, FIRST, SECOND = (0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)
 MIXED: Values = [SAME, FIRST, RIGHT, SAME, SECOND, FIRST]  # queries 1, 4 and 5 differ
@@ -69,9 +68,9 @@ def test_without_a_surplus_nothing_is_thrown_away() -> None:
 @pytest.mark.parametrize(("metric", "expected"), [("accuracy", [1, 3]), ("score", [0, 2])])
 def test_accuracy_or_the_reward_decides_as_is_asked(metric: str, expected: list[int]) -> None:
     """All responses to queries 0 and 2 are right, but some were rewarded less; of 1 and 3 some are right, and rewarded alike."""
-    samples, scores = sampled([(0.9, 1.0), SAME, (1.0, 0.5), RIGHT], accuracy=[RIGHT, FIRST, RIGHT, SECOND])
+    samples, terms = sampled([(0.9, 1.0), SAME, (1.0, 0.5), RIGHT], accuracy=[RIGHT, FIRST, RIGHT, SECOND])
     settings = DynamicSampling(metric=metric, oversample=2.0)  # type: ignore[arg-type]
-    found = GroupSelection(settings=settings, batch_size=2, group_size=GROUP).select(samples, scores)
+    found = GroupSelection(settings=settings, batch_size=2, group_size=GROUP).select(samples, terms)
     assert queries_of(found) == expected
     assert found.counts == SelectionCounts(differing=2, missing=0, thrown_away=2, thrown_away_tokens=6)
 
@@ -105,7 +104,7 @@ def test_any_batch_is_that_of_two_lists_one_behind_the_other(seed: int) -> None:
 
 def test_the_order_in_which_samples_lie_does_not_matter() -> None:
     """Places come from the indices, which ranks and batches do not change."""
-    samples, scores = sampled(MIXED)
+    samples, terms = sampled(MIXED)
     order = [query * GROUP + sample for query in (3, 0, 5, 1, 4, 2) for sample in range(GROUP)]
     chosen = torch.tensor(order)
     images = tuple(samples.images[i] for i in order)
@@ -113,13 +112,11 @@ def test_the_order_in_which_samples_lie_does_not_matter() -> None:
         name: getattr(samples, name)[chosen]
         for name in ("indices", "input_ids", "attention_mask", "response_mask", "scores", "engine_logprobs")
     }
-    turned_scores = replace(
-        scores, total=[scores.total[i] for i in order], terms={"accuracy": [scores.terms["accuracy"][i] for i in order]}
-    )
+    turned_terms = {"accuracy": [terms["accuracy"][i] for i in order]}
     settings = DynamicSampling(metric="accuracy", oversample=1.5)
     selection = GroupSelection(settings=settings, batch_size=4, group_size=GROUP)
-    mixed = selection.select(replace(samples, images=images, **turned), turned_scores)
-    plain = selection.select(samples, scores)
+    mixed = selection.select(replace(samples, images=images, **turned), turned_terms)
+    plain = selection.select(samples, terms)
     assert queries_of(mixed) == queries_of(plain) == [1, 4, 5, 0]
     assert mixed.counts == plain.counts
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 from tiny_runs import Build, pixels_stay
 
-from vlm_rl.algorithms.dynamic_sampling import DynamicSampling
+from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.vision_cache import VisionCache
-from vlm_rl.pipeline.group_selection import GroupSelection
+from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import (
     EngineMismatch,

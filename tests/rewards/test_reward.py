@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from vlm_rl.datasets.row import Row
-from vlm_rl.rewards.accuracy import AccuracyTerm
 from vlm_rl.rewards.format import FormatTerm
 from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rewards.language import LanguageTerm, foreign_share
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm
 from vlm_rl.rewards.random_score import RandomTerm
-from vlm_rl.rewards.reward import Reward, RewardTerm, WeightedTerm
+from vlm_rl.rewards.reward import AccuracyTerm, Reward, RewardTerm, WeightedTerm
 from vlm_rl.types import Response
 
 

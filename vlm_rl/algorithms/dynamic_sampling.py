@@ -6,13 +6,17 @@ them, so a step always ends with an update, and no group waits for the next step
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_rl.algorithms.choices import check_choices
+from vlm_rl.masking import pooled
+from vlm_rl.types import Samples, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,5 +45,56 @@ def differs(values: Float[Tensor, " batch"], *, group_size: int) -> Bool[Tensor,
 
 def places_in_batch(is_different: Bool[Tensor, " query"]) -> Int[Tensor, " query"]:
     """For each query of a step its place in the batch: those whose responses differ first, then the others, each in their order."""
-    first, others = is_different.long(), (~is_different).long()
-    return (first.cumsum(0) - 1) * first + (first.sum() + others.cumsum(0) - 1) * others
+    return (~is_different).long().argsort(stable=True).argsort()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionCounts:
+    """What became of the groups of one generation step, over all ranks."""
+
+    differing: int  # groups whose responses differ
+    missing: int  # of those, fewer than an update learns from: so many groups without differences filled it up
+    thrown_away: int  # groups that nothing is learned from
+    thrown_away_tokens: int  # of their responses
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedGroups:
+    """This rank's share of the groups that the update learns from."""
+
+    samples: Samples  # their indices are places in the batch of the update
+    counts: SelectionCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSelection:
+    """Takes the first `batch_size` groups whose responses differ, and fills up with the others in their order."""
+
+    settings: DynamicSampling
+    batch_size: int  # groups that an update learns from, over all ranks
+    group_size: int
+
+    def select(self, samples: Samples, terms: Mapping[str, Sequence[float]]) -> SelectedGroups:
+        """From all samples of a generation step on this rank; `terms`: their unweighted scores by reward term.
+
+        Every rank must come here: which groups differ is pooled over ranks.
+        """
+        size, device = self.group_size, samples.scores.device
+        values = samples.scores
+        if self.settings.metric == "accuracy":
+            values = torch.tensor(terms["accuracy"], device=device)
+        queries = samples.indices[::size] // size
+        known = torch.zeros((2, self.settings.num_queries(self.batch_size)), dtype=torch.long, device=device)
+        known[0, queries] = differs(values, group_size=size).long()
+        known[1, queries] = samples.response_mask.sum(1).view(-1, size).sum(1)
+        is_different, tokens = pooled(known)  # another rank's queries are 0 here, so the sum over ranks knows all
+        places = places_in_batch(is_different.bool())
+        mine = (places[queries] < self.batch_size).repeat_interleave(size).nonzero()[:, 0]
+        indices = places[queries].repeat_interleave(size) * size + samples.indices % size
+        counts = SelectionCounts(
+            differing=int(is_different.sum()),
+            missing=max(0, self.batch_size - int(is_different.sum())),
+            thrown_away=len(places) - self.batch_size,
+            thrown_away_tokens=int(tokens[places >= self.batch_size].sum()),
+        )
+        return SelectedGroups(samples=replace(select(samples, mine), indices=indices[mine]), counts=counts)

@@ -69,7 +69,7 @@ def forward_difference(policy: Policy, encoder: PromptEncoder, row: Row) -> floa
     )
     ours = policy.next_token_logprobs(hidden[:, -1], temperature=1.0)
     output: dict[str, Any] = encoder.prompts.process(row).to(policy.device)
-    with policy.precision.forward(policy.device):
+    with policy.autocast():
         logits = policy.vlm(**in_dtype_of(policy.vlm, output)).logits[:, -1].float()
     theirs = logits.masked_fill(policy.banned, -torch.inf).log_softmax(-1)
     policy.vlm.train(training)

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlm_rl import ranks
+from vlm_rl.algorithms.dynamic_sampling import SelectionCounts
 from vlm_rl.callbacks.engine_metrics import engine_metrics
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
-from vlm_rl.pipeline.group_selection import SelectionCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
 from vlm_rl.types import UpdateStats

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.algorithms.dynamic_sampling import GroupSelection
 from vlm_rl.commands import resolvers
 from vlm_rl.commands.check_algorithm import checked_algorithm
 from vlm_rl.commands.check_rows import check_rows
@@ -30,7 +31,6 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
 from vlm_rl.module import Progress, VLMReinforcement
-from vlm_rl.pipeline.group_selection import GroupSelection
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration

@@ -19,12 +19,11 @@ from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_stati
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
 from vlm_rl.models.trained_weights import load_adapter, load_whole
-from vlm_rl.models.vision_cache import VisionCache
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
 
 class Policy(nn.Module):
-    """What samples and what learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
+    """The model that samples and learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
 
     def __init__(
         self,
@@ -77,13 +76,13 @@ class Policy(nn.Module):
         """All that the optimizer moves."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def _cache(self, max_bytes: int) -> VisionCache:
-        """One that keeps nothing, and says so, where features cannot be used again."""
+    def _cache(self, max_bytes: int) -> vision.VisionCache:
+        """A cache of image features. It keeps nothing, and a line says so, where features cannot be used again."""
         if max_bytes and not self.encodes_images_once:
             unable = f"{type(self.vlm).__name__} takes no ready-made features"
             why = "vision or connector are trained" if self.takes_features else unable
             print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
-        return VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
+        return vision.VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
 
     @property
     def stop_ids(self) -> list[int]:
@@ -92,14 +91,19 @@ class Policy(nn.Module):
 
     @property
     def pad_id(self) -> int:
-        """Fills what the masks hide."""
+        """The id of padding."""
         pad = self.processor.tokenizer.pad_token_id
         return int(pad if pad is not None else self.stop_ids[0])
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.banned.device
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
+        dtype = self.precision.autocast_to
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def position_ids(self, ids: Tensor, types: Tensor, inputs: Mapping[str, Tensor]) -> Int[Tensor, "axis 1 query"]:
         """The model's own positions of one prompt, given what the processor made of its images."""
@@ -113,13 +117,13 @@ class Policy(nn.Module):
         """
         if not self.encodes_images_once or images.features is not None:
             return images
-        with self.precision.forward(self.device):
+        with self.autocast():
             features = vision.features_of(self.vlm, images).to("cpu")
         self.vision_cache.put(images.key, features)
         return replace(images, inputs=None, features=features)
 
     def _image_arguments(self, images: Images) -> dict[str, object]:
-        """How the images of a batch reach the model: as features, made here where the tower is trained, or as pixels."""
+        """The images of a batch as arguments of the model: features, made here if the tower is trained, or pixels."""
         shown = [image for image in images if image is not None]
         if not shown:
             return {}
@@ -135,8 +139,8 @@ class Policy(nn.Module):
     def hidden(
         self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object
     ) -> Float[Tensor, "batch sequence hidden"]:
-        """Last hidden states, before the LM head; `images` of each row."""
-        with self.precision.forward(self.device):
+        """Last hidden states, before the LM head; `images` has an entry for each row."""
+        with self.autocast():
             inputs = self._image_arguments(images) | cache
             if any(images) and (name := family.types_name(self.vlm)) is not None:
                 inputs[name] = types
@@ -150,8 +154,8 @@ class Policy(nn.Module):
         return hidden
 
     def next_token_logprobs(self, hidden: Float[Tensor, "batch hidden"], *, temperature: float) -> Float[Tensor, "batch vocab"]:
-        """What the engine samples from; the same function as in training."""
-        with self.precision.forward(self.device):
+        """The distribution that the engine samples from, by the same function as in training."""
+        with self.autocast():
             return policy_logprobs(hidden, head=family.head_of(self.vlm), temperature=temperature, banned=self.banned)
 
     def statistics(self, samples: Samples) -> TokenStatistics:
@@ -166,7 +170,7 @@ class Policy(nn.Module):
         )
         mask = samples.response_mask
         before = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1]  # the state before a token decides on it
-        with self.precision.forward(self.device):
+        with self.autocast():
             result = token_statistics(
                 before[mask],
                 samples.response_ids[mask],
@@ -181,7 +185,7 @@ class Policy(nn.Module):
 
     @contextlib.contextmanager
     def as_reference(self) -> Iterator[None]:
-        """The untrained model inside: adapters off, or the frozen copy where there are none."""
+        """Inside, the policy is the reference: adapters are off, or the frozen copy stands in where there are none."""
         if self.adapter is not None:
             with self.adapter.disable_adapter():
                 yield

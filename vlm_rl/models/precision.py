@@ -1,6 +1,5 @@
 """The precision of a forward pass: sampling and training must share it, or the ratio of their probabilities is not 1."""
 
-import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,6 @@ class Precision:
 
     autocast_to: torch.dtype | None  # None: in the precision of the weights
     base_is_raised: bool  # base weights are trained, in float32 above what they were loaded in
-
-    def forward(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
-        if self.autocast_to is None:
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=self.autocast_to)
 
     def even_out(self, vlm: PreTrainedModel) -> None:
         """Where base weights are trained, raises to float32 all that autocast does not round itself: only linear layers may stay.

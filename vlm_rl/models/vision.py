@@ -1,10 +1,11 @@
-"""What the vision tower sees: the images of a prompt become features, once for all forwards while the tower is frozen.
+"""The images of a prompt become features, once for all forwards while the vision tower is frozen, and are kept by their content.
 
 Features go into the model through Transformers' `mm_encoder_outputs`, deep-stack features included, so no family is named here. A
 family without that way in gets its pixels at every forward.
 """
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -68,3 +69,28 @@ def _concatenated(values: Sequence[Tensor]) -> Tensor:
         missing = [room for size, wide in zip(value.shape[:0:-1], widest[::-1], strict=True) for room in (0, wide - size)]
         padded.append(torch.nn.functional.pad(value, missing))
     return torch.cat(padded)
+
+
+class VisionCache:
+    """Features of images by their content, up to a number of bytes: the least recently used go first. With 0 bytes nothing is kept."""
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._features: OrderedDict[str, ImageFeatures] = OrderedDict()
+
+    def get(self, key: str) -> ImageFeatures | None:
+        """The features of a prompt's images, or None if they have to be made."""
+        if key in self._features:
+            self._features.move_to_end(key)
+        return self._features.get(key)
+
+    def put(self, key: str, features: ImageFeatures) -> None:
+        """Keeps the features, which are on the CPU, while there is room."""
+        if key in self._features or features.nbytes > self._max_bytes:
+            return
+        self._features[key] = features
+        self._bytes += features.nbytes
+        while self._bytes > self._max_bytes:
+            _, evicted = self._features.popitem(last=False)
+            self._bytes -= evicted.nbytes

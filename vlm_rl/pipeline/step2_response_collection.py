@@ -1,4 +1,4 @@
-"""Step II of Fig. 2: the newest weights go to the engine, the engine samples, and what it sampled comes back."""
+"""Step II of Fig. 2: the engine gets the newest weights and samples the responses."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class ResponseCollection:
         self._engine, self._settings, self._seed = engine, settings, seed
 
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
-        """Responses to the queries; draws depend on (root seed, row, sample, step) alone."""
+        """Responses to the queries; each draw depends only on (root seed, row, sample, step)."""
         self._engine.load(policy)
         return self._engine.generate(queries, self._settings, self.seeds(queries))
 

@@ -1,4 +1,4 @@
-"""Step III of Fig. 2: what the policy said becomes what it can learn from. No gradients here."""
+"""Step III of Fig. 2: responses get their scores and log-probabilities. No gradients here."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.algorithms.dynamic_sampling import GroupSelection, SelectionCounts
 from vlm_rl.masking import pooled_mean
 from vlm_rl.models.policy import Policy
-from vlm_rl.pipeline.group_selection import GroupSelection, SelectionCounts
 from vlm_rl.pipeline.micro_batches import forward_batches
 from vlm_rl.rewards.reward import Reward, RewardScores
 from vlm_rl.types import QueryBatch, ResponseBatch, Samples, Tokens, Trajectory, extended, select
@@ -16,7 +16,7 @@ from vlm_rl.types import QueryBatch, ResponseBatch, Samples, Tokens, Trajectory,
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTrajectory:
-    """The trajectory, and what each reward term said of the responses of this generation step."""
+    """The trajectory of one generation step, and the scores of each reward term."""
 
     trajectory: Trajectory
     scores: RewardScores  # of all responses of the step
@@ -29,17 +29,17 @@ class EngineMismatch(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """The engine's log-probabilities of its own responses against the trainer's: checked, not hoped for."""
+    """Compares the engine's log-probabilities of its own responses with the trainer's."""
 
     every: int  # generation steps
     tolerance: float  # nats, mean over tokens
 
     def is_due(self, step: int) -> bool:
-        """At the first step and every so many."""
+        """True at the first generation step and at every `every`-th after it."""
         return step % self.every == 0
 
     def check(self, logprobs: Tokens, samples: Samples) -> None:
-        """Stops the run where the trainer's `logprobs` are past the tolerance, with the likely causes."""
+        """Raises EngineMismatch with the likely causes if the trainer's `logprobs` differ by more than the tolerance."""
         mean = pooled_mean((samples.engine_logprobs - logprobs).abs(), samples.response_mask)
         if not mean <= self.tolerance:  # NaN is a mismatch too
             raise EngineMismatch(
@@ -50,7 +50,7 @@ class Parity:
 
 
 class TrajectoryGeneration:
-    """Concatenates, scores, and asks old policy and reference for the log-probabilities of the response tokens."""
+    """Scores the responses and computes their log-probabilities under the old policy and the reference."""
 
     def __init__(
         self, *, reward: Reward, algorithm: Algorithm, parity: Parity, selection: GroupSelection | None = None
@@ -59,18 +59,18 @@ class TrajectoryGeneration:
 
     @torch.no_grad()
     def generate(self, queries: QueryBatch, responses: ResponseBatch, policy: Policy) -> ScoredTrajectory:
-        """The trajectory of one generation step on this rank; with dynamic sampling that of the groups that were selected."""
+        """The trajectory of this rank; with dynamic sampling only the groups that were selected."""
         rows = [row for row in queries.rows for _ in range(responses.num_samples)]
         scores = self._reward(responses.responses, rows)
         samples, counts = concatenate(queries.to(policy.device), responses, scores=torch.tensor(scores.total)), None
         if self._selection is not None:
-            selected = self._selection.select(samples, scores)
+            selected = self._selection.select(samples, scores.terms)
             samples, counts = selected.samples, selected.counts
         trajectory = self._with_logprobs(samples, policy, step=queries.step)
         return ScoredTrajectory(trajectory=trajectory, scores=scores, counts=counts)
 
     def _with_logprobs(self, samples: Samples, policy: Policy, *, step: int) -> Trajectory:
-        """Under the policy that sampled and under the reference, as far as anything asks for them."""
+        """Adds log-probabilities of the old policy and of the reference, if the algorithm or the parity check needs them."""
         algorithm = self._algorithm
         old = ref = weights = None
         is_compared = algorithm.learns_from_own_responses and self._parity.is_due(step)

@@ -5,15 +5,14 @@ their shares, so neither the split, the order nor the number of ranks changes th
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.masking import pooled
+from vlm_rl.masking import add_up_over_ranks, pooled
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.micro_batches import forward_batches, mini_batches
 from vlm_rl.types import MiniBatch, Tokens, Trajectory, UpdateStats, extended, select
@@ -27,7 +26,7 @@ class NonFiniteUpdates(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Stepper:
-    """What Lightning lends to the update: its backward, its optimizer and its schedule."""
+    """What the update needs of Lightning: backward, optimizer and schedule."""
 
     backward: Callable[[Tensor], None]  # adds to the gradients of this rank
     optimizer: torch.optim.Optimizer
@@ -36,7 +35,7 @@ class Stepper:
 
 
 class PolicyUpdate:
-    """N = mini-batches x ppo_epochs optimizer steps on one trajectory."""
+    """Makes N = num_minibatches x ppo_epochs optimizer steps on one trajectory."""
 
     def __init__(self, *, algorithm: Algorithm, batch_size: int, seed: int, max_skipped_updates: int) -> None:
         self._algorithm, self._seed, self._num_responses = algorithm, seed, batch_size * algorithm.group_size
@@ -84,9 +83,8 @@ class PolicyUpdate:
         return sums
 
     def _step(self, policy: Policy, stepper: Stepper, *, loss: float) -> float:
-        """Clips and steps; the norm before clipping, or NaN where loss or gradient is not finite: skipped, on every rank alike.
-
-        A loss can be NaN although its gradient is finite: a clamp has no slope there.
+        """Clips the gradient and steps. Returns its norm before clipping, or NaN if the update was skipped, on every rank alike,
+        because loss or gradient is not finite. A loss can be NaN although its gradient is finite: a clamp has no slope there.
         """
         norm = float(nn.utils.clip_grad_norm_(policy.trained_parameters, policy.optimization.max_grad_norm))
         if math.isfinite(norm) and math.isfinite(loss):
@@ -118,13 +116,6 @@ class PolicyUpdate:
             learning_rate=learning_rate,
             skipped_updates=len(norms) - len(finite),
         )
-
-
-def add_up_over_ranks(parameters: Sequence[nn.Parameter]) -> None:
-    """Each gradient becomes its sum over ranks: one plain all-reduce. A rank that had no rows adds zeros."""
-    for parameter in parameters if ranks.is_distributed() else ():
-        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        torch.distributed.all_reduce(parameter.grad)
 
 
 def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tokens) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from vlm_rl.datasets.row import Row
-from vlm_rl.rewards.accuracy import AccuracyTerm
 from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.types import Response
 
@@ -23,6 +22,26 @@ class RewardTerm(Protocol):
 
     def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[float]:
         """Scores in the order of the responses; `rows[i]` is what `responses[i]` answers."""
+
+
+class AccuracyTerm:
+    r"""The paper's: 1.0 for a correct final answer in `\boxed{}`; 0.0 for WRONG, UNPARSABLE and TIMED_OUT alike. The judge decides."""
+
+    name = "accuracy"
+
+    def __init__(self, *, judge: Judge) -> None:
+        self._judge = judge
+
+    def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[float]:
+        return self.scores(self.verdicts(responses, rows))
+
+    def verdicts(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[Verdict]:
+        """The judge on each response; a truncated response is judged like any other."""
+        return self._judge.judge([response.text for response in responses], [row.answer for row in rows])
+
+    def scores(self, verdicts: Sequence[Verdict]) -> list[float]:
+        """The same term where the verdicts are known."""
+        return [float(verdict is Verdict.CORRECT) for verdict in verdicts]
 
 
 @dataclass(frozen=True, kw_only=True)

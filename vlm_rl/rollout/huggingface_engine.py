@@ -82,7 +82,7 @@ class HuggingFaceEngine:
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
-            with policy.precision.forward(policy.device):  # here, so that weights are cast once and not at every token
+            with policy.autocast():  # here, so that weights are cast once and not at every token
                 part = self._sample(policy, select(queries, chosen), settings, seeds[chosen].reshape(-1))
             ids.append(part[0])
             logprobs.append(part[1])
