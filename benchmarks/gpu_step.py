@@ -6,8 +6,9 @@ The first pass warms up; seconds and memory are the second one's, when the optim
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from unittest import mock
 
 import torch
 from gpu_device import Device
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.models import parts
+from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight.memory import trace
@@ -68,7 +70,6 @@ class Step:
         self._gradients: list[Tensor] = []
         self.stepper = Stepper(
             backward=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
-            synchronise=lambda: None,
             optimizer=self._optimizer,
             step=self._step,
             schedule=policy.optimization.schedule(self._optimizer, num_updates=100),
@@ -87,15 +88,14 @@ class Step:
     def run(self) -> Pass:
         """All four steps and the comparison of engine and trainer."""
         policy, module, done = self._experiment.policy, self._experiment.module, Pass()
-        with self._measured(done, ENCODE):
+        with self._measured(done, ENCODE), mock.patch.object(Policy, "encodes_images_once", False):  # pixels stay pixels
             asked = self.queries()
-        with torch.no_grad(), self._measured(done, LOOK):
-            queries = policy.look(asked)
+        with self._measured(done, LOOK):
+            queries = replace(asked, images=tuple(images and policy.encode_images(images) for images in asked.images))
         with torch.no_grad(), self._measured(done, SAMPLE):
             responses = module.collect_responses(queries)
         with torch.no_grad(), self._measured(done, SCORE):
             trajectory = module.generate_trajectory(queries, responses).trajectory
-        assert trajectory is not None
         with self._measured(done, CHECK):
             trainer = response_logprobs(policy, trajectory)
         with self._measured(done, LEARN):

@@ -16,7 +16,7 @@ from gpu_step import Step
 
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
-from vlm_rl.types import QueryBatch, Trajectory
+from vlm_rl.types import QueryBatch, Trajectory, select
 
 STATED_PER_TOKEN, STATED_PER_LAYER = 2, 0  # what the project's tests on the CPU count
 FEW, MANY = 8, 16  # tokens
@@ -65,7 +65,7 @@ class Counting:
     @torch.no_grad()
     def queries(self) -> QueryBatch:
         """Prompts whose pictures have been seen."""
-        return self.experiment.policy.look(self.step.queries())
+        return self.step.queries()
 
     def per_token(self) -> Slope:
         """After one call that is not counted: the first use of a kernel synchronises too."""
@@ -78,9 +78,7 @@ class Counting:
     def trajectory(self) -> Trajectory:
         """Eight responses, scored."""
         queries, module = self.queries(), self.experiment.module
-        made = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
-        assert made is not None
-        return made
+        return module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
 
     def updated(self, trajectory: Trajectory) -> tuple[Lines, int]:
         """Of one update, and its micro-batches."""
@@ -92,7 +90,7 @@ class Counting:
     def per_micro_batch(self) -> Slope:
         """Two responses each, to the same question."""
         whole = self.trajectory()
-        half = whole.select(torch.arange(len(whole) // 2, device=self.device.name))
+        half = select(whole, torch.arange(len(whole) // 2, device=self.device.name))
         self.updated(whole)
         (few, fewer), (many, more) = self.updated(half), self.updated(whole)
         return Slope.between(few, many, units=more - fewer)

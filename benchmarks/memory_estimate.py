@@ -111,7 +111,6 @@ def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = Tr
     optimizer = policy.optimization.optimizer(parts.trained(policy.vlm), scale=1e-3)
     stepper = Stepper(
         backward=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
-        synchronise=lambda: None,
         optimizer=optimizer,
         step=lambda: optimizer.step(),  # the schedule puts a counter around it
         schedule=policy.optimization.schedule(optimizer, num_updates=100),
@@ -121,9 +120,8 @@ def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = Tr
         for step in range(2):
             policy.vision_cache._features.clear()
             rows = rows_of(case)
-            asked = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
-            with torch.no_grad(), meter.measure(LOOK):
-                queries = policy.look(asked)
+            with meter.measure(LOOK):
+                queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
             with torch.no_grad(), meter.measure(SAMPLE):
                 responses = module.collect_responses(queries)
             with torch.no_grad(), meter.measure(SCORE):

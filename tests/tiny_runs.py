@@ -1,7 +1,9 @@
 """Small experiments and trajectories on the tiny VLM. Nothing here depends on what the model can do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from unittest import mock
 
 import torch
 from PIL import Image
@@ -11,7 +13,7 @@ from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.models import parts
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Trajectory, select
 
 Build = Callable[..., Experiment]
 
@@ -64,10 +66,17 @@ def gradients(policy: Policy) -> dict[str, Tensor]:
 def roll_out(experiment: Experiment, *, step: int = 0) -> Trajectory:
     """Steps I to III; scores are drawn and three of four responses count as ended, whatever the model wrote."""
     module = experiment.module
-    queries = experiment.policy.look(module.data_flow.queries(step))
+    queries = module.data_flow.queries(step)
     trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
     scores = torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1))
     return replace(trajectory, scores=scores, terminated=torch.arange(len(trajectory)) % 4 != 0)
+
+
+@contextmanager
+def pixels_stay() -> Iterator[None]:
+    """Images that are encoded meanwhile stay pixels, as those of a vision tower that is trained do."""
+    with mock.patch.object(Policy, "encodes_images_once", False):
+        yield
 
 
 class Hand:
@@ -81,7 +90,6 @@ class Hand:
         self._policy = policy
         self.stepper = Stepper(
             backward=self._backward,
-            synchronise=lambda: None,
             optimizer=self.optimizer,
             step=self._step,
             schedule=settings.schedule(self.optimizer, num_updates=100),
@@ -106,4 +114,4 @@ def largest_difference(left: dict[str, Tensor], right: dict[str, Tensor]) -> flo
 
 def shuffled(trajectory: Trajectory, order: Sequence[int]) -> Trajectory:
     """The same responses in another order."""
-    return trajectory.select(torch.tensor(order))
+    return select(trajectory, torch.tensor(order))

@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from vlm_rl.pipeline.batch_filling import NothingToLearn
 
 from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.logger_setup import LoggerSetup

@@ -1,8 +1,6 @@
-"""Runs whose updates wait for groups that differ, by the command: what is counted, what is learned, and how they go on."""
+"""Runs that sample more groups than they learn from, by the command: what is counted, what is learned, and how they go on."""
 
-import json
 import shutil
-import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +14,8 @@ from vlm_rl.commands.build import arm_of, composed, plain
 from vlm_rl.commands.variant import variant
 from vlm_rl.run_folder import RunFolder
 
-# 8 generation steps of 4 groups of 2, in 2 epochs. The reward is a coin for each text: groups differ where their texts do.
-WAITING = (
+# 16 rows in 2 epochs of 2 generation steps: each samples 6 groups of 2 and learns from 4. The reward is a coin for each text.
+SAMPLING = (
     "experiment=smoke",
     "num_threads=1",
     "dataset.source.val_rows=2",
@@ -30,16 +28,15 @@ WAITING = (
     "algorithm.group_size=2",
     "algorithm/dynamic_sampling=dapo",
     "algorithm.dynamic_sampling.metric=score",
-    "algorithm.dynamic_sampling.update_share=1",
 )
-UPDATES_A_STEP = 2
+NUM_STEPS, UPDATES_A_STEP, SAMPLED, LEARNED = 4, 2, 6, 4
 
 
 @pytest.fixture(scope="module")
-def waited(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `study=waited` ran from its beginning to its end and kept every checkpoint."""
-    cwd = tmp_path_factory.mktemp("waited")
-    train(forking, cwd, *WAITING, "study=waited", "checkpoint.keep_every=1")
+def whole(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `study=whole` ran from its beginning to its end and kept every checkpoint."""
+    cwd = tmp_path_factory.mktemp("whole")
+    train(forking, cwd, *SAMPLING, "study=whole", "checkpoint.keep_every=1")
     return cwd
 
 
@@ -48,104 +45,132 @@ def lines(run: RunFolder) -> list[dict[str, float]]:
     return [line for line in run.lines("metrics.jsonl") if line["event"] == "train"]
 
 
-def waiting(run: RunFolder) -> list[int]:
-    """The generation steps after which groups waited."""
-    return [int(line["generation_steps"]) for line in lines(run) if line["sampling/waiting_groups"]]
-
-
 def adapter(run: RunFolder, step: int) -> bytes:
     """The trained weights of a checkpoint."""
     return (run.path / "checkpoints" / f"step-{step:06d}" / "adapter_model.safetensors").read_bytes()
 
 
-def test_the_run_waits_within_an_epoch_and_over_the_end_of_one(waited: Path) -> None:
-    """Otherwise the tests below would show nothing."""
-    assert {1, 2, 4} <= set(waiting(only_run(waited, study="waited")))
+def groups_of(run: RunFolder, step: int) -> list[list[dict[str, float]]]:
+    """The responses of a generation step, group by group."""
+    table = pq.read_table(run.path / "completions" / f"step-{step:06d}.parquet").to_pylist()
+    groups = [table[start : start + 2] for start in range(0, len(table), 2)]
+    assert all(left["row_id"] == right["row_id"] for left, right in groups)
+    return groups
 
 
-def test_weights_move_and_updates_count_only_where_a_batch_is_full(waited: Path) -> None:
-    run = only_run(waited, study="waited")
-    updates = 0
-    for before, after in pairwise([{"generation_steps": 0, "sampling/waiting_groups": 0}, *lines(run)]):
-        step = int(after["generation_steps"])
-        is_full = before["sampling/waiting_groups"] + after["sampling/kept_groups"] >= 4
-        updates += UPDATES_A_STEP * is_full
-        assert after["gradient_steps"] == updates
-        assert (after["policy/gradient_norm"] is not None) == (after["sampling/steps_per_update"] is not None) == is_full
-        assert step == 1 or (adapter(run, step) != adapter(run, step - 1)) == is_full
-    assert updates > UPDATES_A_STEP
+def test_every_step_ends_with_its_updates_and_the_weights_move(whole: Path) -> None:
+    run = only_run(whole, study="whole")
+    assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
+    rates = [line["policy/learning_rate"] for line in lines(run)]
+    assert len(set(rates)) == NUM_STEPS
+    for step, line in enumerate(lines(run), start=1):
+        assert line["gradient_steps"] == UPDATES_A_STEP * step
+        assert line["policy/gradient_norm"] >= 0 and line["policy/skipped_updates"] == 0  # a number, no NaN
+        assert line["epoch"] == SAMPLED * step / (2 * SAMPLED)  # rows consumed over those of an epoch's batches
+    learned = [line["policy/gradient_norm"] > 0 for line in lines(run)]
+    assert any(learned)
+    for step, (before, after) in enumerate(pairwise([adapter(run, step) for step in range(1, NUM_STEPS + 1)]), start=1):
+        assert before != after or not learned[step]
 
 
-def test_the_counts_are_those_of_the_completions(waited: Path) -> None:
-    run = only_run(waited, study="waited")
-    for line, cost in zip(lines(run), (c for c in run.lines("cost.jsonl") if c["event"] == "train"), strict=True):
-        table = pq.read_table(run.path / "completions" / f"step-{line['generation_steps']:06d}.parquet").to_pylist()
-        groups = [table[start : start + 2] for start in range(0, 8, 2)]
-        assert all(left["row_id"] == right["row_id"] for left, right in groups)
-        dropped = [group for group in groups if group[0]["score"] == group[1]["score"]]
-        assert line["sampling/dropped_groups"] == len(dropped) == 4 - line["sampling/kept_groups"]
-        assert line["sampling/surplus_groups"] == 0  # tests/pipeline/test_batch_filling.py has some
-        assert cost["tokens/thrown_away"] == sum(row["response_length"] for group in dropped for row in group)
-        assert line["train/reward"] == sum(row["score"] for row in table) / 8  # over all that was sampled
+def test_no_row_is_sampled_twice_in_an_epoch(whole: Path) -> None:
+    run = only_run(whole, study="whole")
+    for steps in ((1, 2), (3, 4)):
+        rows = [group[0]["row_id"] for step in steps for group in groups_of(run, step)]
+        assert len(rows) == len(set(rows)) == 2 * SAMPLED
 
 
-@pytest.mark.parametrize("step", [2, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 5, 6, 7))])
-def test_a_run_that_goes_on_while_groups_wait_ends_as_if_nothing_had_happened(
-    forking: Forking, waited: Path, tmp_path: Path, step: int
+def test_completions_hold_all_that_was_sampled_and_the_counts_agree_with_them(whole: Path) -> None:
+    run = only_run(whole, study="whole")
+    costs = [cost for cost in run.lines("cost.jsonl") if cost["event"] == "train"]
+    found = set()
+    for step, (line, cost) in enumerate(zip(lines(run), costs, strict=True), start=1):
+        groups = groups_of(run, step)
+        differing = [group for group in groups if group[0]["score"] != group[1]["score"]]
+        others = [group for group in groups if group not in differing]
+        assert len(groups) == SAMPLED
+        assert line["sampling/differing_groups"] == len(differing)
+        assert line["sampling/missing_groups"] == max(0, LEARNED - len(differing))
+        assert line["sampling/fell_short"] == (len(differing) < LEARNED)
+        assert line["sampling/thrown_away_groups"] == SAMPLED - LEARNED
+        left_out = (differing + others)[LEARNED:]
+        assert cost["tokens/thrown_away"] == sum(row["response_length"] for group in left_out for row in group)
+        assert line["train/reward"] == pytest.approx(sum(r["score"] for group in groups for r in group) / (2 * SAMPLED))
+        found.add(len(differing))
+    assert found - {0}  # otherwise this would show little
+
+
+@pytest.mark.parametrize("step", [1, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3))])
+def test_a_run_that_goes_on_ends_as_if_nothing_had_happened_and_samples_nothing_again(
+    forking: Forking, whole: Path, tmp_path: Path, step: int
 ) -> None:
     """As it is when it was killed after a checkpoint: the others are taken away and the run is no longer finished."""
     cwd = tmp_path / "resumed"
-    shutil.copytree(waited, cwd)
-    run = only_run(cwd, study="waited")
-    assert step in waiting(run)
+    shutil.copytree(whole, cwd)
+    run = only_run(cwd, study="whole")
     for path in (run.path / "checkpoints").iterdir():
         if int(path.name.removeprefix("step-")) > step:
             shutil.rmtree(path)
     run.write_manifest({**(run.manifest or {}), "status": "running"})
-    finished = train(forking, cwd, *WAITING, "study=waited", "checkpoint.keep_every=1")
-    assert f"step-{step:06d}" in finished.out
-    assert "generation steps are sampled again." in finished.out
-    assert trained_steps(run) == list(range(1, 9))
-    assert content(run) == content(only_run(waited, study="waited"))
+    kept = [run.path / "completions" / f"step-{done:06d}.parquet" for done in range(1, step + 1)]
+    written = [file.stat().st_mtime_ns for file in kept]
+    finished = train(forking, cwd, *SAMPLING, "study=whole", "checkpoint.keep_every=1")
+    assert f"step-{step:06d}" in finished.out and "again" not in finished.out
+    assert [file.stat().st_mtime_ns for file in kept] == written
+    assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
+    assert content(run) == content(only_run(whole, study="whole"))
+    new = [cost["generation_steps"] for cost in run.lines("cost.jsonl") if cost["event"] == "train"]
+    assert new == list(range(1, NUM_STEPS + 1))
 
 
-@pytest.mark.slow
-def test_ctrl_c_while_groups_wait_leaves_a_checkpoint_that_goes_on(forking: Forking, waited: Path, tmp_path: Path) -> None:
-    arguments = [*WAITING, "study=interrupted", "checkpoint.every=100"]
-    command = forking.start("train.py", arguments, cwd=tmp_path)
-    assert command.wait_until(lambda: any(tmp_path.glob("outputs/interrupted/*/seed-0/completions/step-000001.parquet")))
-    command.send(signal.SIGINT)
-    assert command.wait().code == 130
-    train(forking, tmp_path, *arguments)
-    run, expected = only_run(tmp_path, study="interrupted"), only_run(waited, study="waited")
-    assert (run.path / "metrics.jsonl").read_bytes() == (expected.path / "metrics.jsonl").read_bytes()
-    assert adapter(run, 8) == adapter(expected, 8)
-
-
-def test_a_run_whose_groups_never_differ_learns_nothing_and_stops_after_its_patience(forking: Forking, tmp_path: Path) -> None:
-    """After six tokens both texts of a group are still the same. With a larger patience the run goes on in its folder, to its end."""
-    arguments = [*WAITING, "dataset.max_new_tokens=6", "algorithm.dynamic_sampling.patience=3", "study=alike"]
-    finished = forking.run("train.py", arguments, cwd=tmp_path)
+def test_a_step_in_which_nothing_differs_ends_with_its_updates_and_is_counted(forking: Forking, tmp_path: Path) -> None:
+    """After six tokens both texts of a group are still the same: no advantage, no gradient, no other weights."""
+    train(forking, tmp_path, *SAMPLING, "dataset.max_new_tokens=6", "study=alike")
     run = only_run(tmp_path, study="alike")
-    assert finished.code == 2, finished.out + finished.err
-    assert "Traceback" not in finished.err
-    assert "No update in 3 generation steps in a row (algorithm.dynamic_sampling.patience): of 12 groups" in finished.err
-    assert trained_steps(run) == [1, 2]
-    assert [line["sampling/dropped_groups"] for line in lines(run)] == [4, 4]
-    (stopped,) = (json.loads(line) for line in (run.path / "alerts.jsonl").read_text().splitlines() if "run_stopped" in line)
-    assert stopped["generation_steps"] == 3
-    weights = load_file(run.path / "checkpoints" / "step-000002" / "adapter_model.safetensors")
-    assert all(not tensor.any() for name, tensor in weights.items() if "lora_B" in name)  # as they began
-    patient = train(forking, tmp_path, *arguments, "algorithm.dynamic_sampling.patience=8")
-    assert "Groups waited for an update: 2 generation steps are sampled again." in patient.out
-    assert trained_steps(only_run(tmp_path, study="alike")) == list(range(1, 9))
+    assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
+    rates = [line["policy/learning_rate"] for line in lines(run)]
+    assert len(set(rates)) == NUM_STEPS
+    for step, line in enumerate(lines(run), start=1):
+        assert line["gradient_steps"] == UPDATES_A_STEP * step
+        assert (line["sampling/differing_groups"], line["sampling/missing_groups"]) == (0, LEARNED)
+        assert line["sampling/fell_short"] == 1
+        assert line["policy/gradient_norm"] == pytest.approx(0, abs=1e-6)
+        assert line["policy/skipped_updates"] == 0
+    assert run.manifest is not None and run.manifest["status"] == "finished"
+    weights = load_file(run.path / "checkpoints" / f"step-{NUM_STEPS:06d}" / "adapter_model.safetensors")
+    assert all(float(tensor.abs().max()) < 1e-6 for name, tensor in weights.items() if "lora_B" in name)  # as they began
 
 
-def test_patience_is_no_part_of_what_a_run_is() -> None:
-    key = "algorithm.dynamic_sampling"
-    shipped, patient, other = (
-        ["algorithm=dapo", *more] for more in ([], [f"{key}.patience=50"], [f"{key}.patience=50", f"{key}.update_share=1"])
-    )
-    assert variant(shipped) == variant(patient) == "algorithm-dapo" != variant(other)
-    arms = [arm_of(plain(composed([*overrides, "study=s"]))) for overrides in (shipped, patient, other)]
-    assert arms[0] == arms[1] != arms[2]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("trainer.devices=4",),
+            "The 6 queries of a generation step (dataset.batch_size=4 x algorithm.dynamic_sampling.oversample) cannot be shared out "
+            "over 4 ranks. Change either so that they are 4 or 8.",
+        ),
+        (
+            ("trainer.devices=2", "algorithm.dynamic_sampling.oversample=1.25"),
+            "The 5 queries of a generation step (dataset.batch_size=4 x algorithm.dynamic_sampling.oversample) cannot be shared out "
+            "over 2 ranks. Change either so that they are 4 or 6.",
+        ),
+        (
+            ("dataset.batch_size=12",),
+            "dataset.batch_size=12 (18 with algorithm.dynamic_sampling.oversample) is more than the 16 training rows: an epoch would "
+            "have no step. The largest that works: 10.",
+        ),
+    ],
+)
+def test_sizes_that_do_not_go_are_refused_with_the_nearest_that_do(
+    forking: Forking, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    refused = forking.run("train.py", [*SAMPLING, "study=refused", *words], cwd=tmp_path)
+    assert refused.code == 2 and "Traceback" not in refused.err
+    assert said in " ".join(refused.err.split())
+
+
+def test_how_much_is_sampled_is_part_of_what_a_run_is() -> None:
+    shipped, other = (["algorithm=dapo", *more] for more in ([], ["algorithm.dynamic_sampling.oversample=2"]))
+    assert variant(shipped) == "algorithm-dapo" != variant(other)
+    left, right = (arm_of(plain(composed([*overrides, "study=s"]))) for overrides in (shipped, other))
+    assert left != right

@@ -122,9 +122,8 @@ COMBINATIONS = (
         fixes=(),  # "The nearest that do: 2, 4."
     ),
     Illegal(
-        typed="algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2",  # floor(0.75 x 10) x 8
-        told="algorithm.num_minibatches=5 does not divide the 56 responses of an update (algorithm.dynamic_sampling.update_share of "
-        "dataset.batch_size, rounded down, x algorithm.group_size). The nearest that do: 4, 7.",
+        typed="algorithm=dapo algorithm.num_minibatches=3",  # what is sampled beyond the batch is not learned from
+        told="algorithm.num_minibatches=3 does not divide the 1024 responses of a generation step (dataset.batch_size x algorithm.group",
         fixes=(),
     ),
     Illegal(

@@ -1,7 +1,6 @@
 """The numbers that memory and time are estimated with, worked out by hand from configs."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,13 +12,11 @@ from rich.table import Table
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, length_of, not_estimated, workload_of
-from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.device import Device
 from vlm_rl.preflight.machine import Machine
-from vlm_rl.preflight.memory import PhaseMemory, Traced, trace
+from vlm_rl.preflight.memory import PhaseMemory, trace
 from vlm_rl.preflight.shapes import PromptShape
 from vlm_rl.preflight.verdict import Verdict
-from vlm_rl.preflight.workload import Workload
 
 PROMPTED = Prompted(longest=PromptShape(tokens=90, pictures=()), typical=PromptShape(tokens=60, pictures=()), image_tokens=100)
 
@@ -158,25 +155,24 @@ def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes() -> N
 
 
 @pytest.mark.parametrize("is_frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_what_waits_for_an_update_keeps_the_features_of_its_images_or_their_pixels(
-    monkeypatch: pytest.MonkeyPatch, is_frozen: bool
+@pytest.mark.parametrize(("algorithm", "num_queries"), [("dapo", 12), ("grpo", 8)])
+def test_a_step_holds_features_of_all_images_that_it_samples_from_or_their_pixels(
+    algorithm: str, num_queries: int, is_frozen: bool
 ) -> None:
     """A picture of 84 x 56 is 24 patches of 3 x 2 x 14 x 14 numbers and three numbers of its size, or 6 tokens' features.
 
-    An update of dapo takes three quarters of the batch of 8: five groups wait at most.
+    Dapo samples half as many queries again as the batch of 8; eight prompts are read at once.
     """
-    once: list[Traced] = []
-
-    def traced(make: Callable[[], Policy], *, workload: Workload) -> Traced:
-        once.extend([] if once else [trace(make, workload=workload)])
-        return once[0]
-
-    monkeypatch.setattr(preflight_estimate, "trace", traced)
-    elsewhere = ["preflight.device_memory=80GiB", *(() if is_frozen else ("model.lora=null", "model.freeze=[]"))]  # no time
+    cfg = composed(
+        ["experiment=smoke", f"algorithm={algorithm}", *([] if is_frozen else ["model.lora=null", "model.freeze=[]"])]
+    )
     shape = PromptShape(tokens=90, pictures=((84, 56),))
     prompted = Prompted(longest=shape, typical=shape, image_tokens=100)
-    (told,) = [line for line in told_of(Verdict(), "algorithm=dapo", *elsewhere, prompted=prompted) if "waits" in str(line)]
-    width = once[0].policy.vlm.config.get_text_config().hidden_size
-    assert once[0].waiting_bytes == (6 * width * 4 if is_frozen else 24 * 3 * 2 * 14 * 14 * 4 + 3 * 8)
-    assert "the images of up to 5 queries of all ranks" in str(told)
-    assert not any("waits" in str(line) for line in told_of(Verdict(), "algorithm=grpo", *elsewhere, prompted=prompted))
+    work = workload_of(cfg, instantiate(cfg.dataset), instantiate(cfg.algorithm), prompted=prompted, ranks=1, on_gpu=False)
+    assert (work.batch_size, work.num_queries) == (8, num_queries)
+    traced = trace(functools.partial(instantiate, cfg.model, temperature=1.0, seed=0, untrained=True), workload=work)
+    phase = {phase.name: phase for phase in traced.memory.phases}
+    features = 6 * traced.policy.vlm.config.get_text_config().hidden_size * 4
+    pixels = 24 * 3 * 2 * 14 * 14 * 4 + 3 * 8
+    held = num_queries * features if is_frozen else num_queries * pixels + work.chunk * features
+    assert phase["first tokens"].parts["images"] == pytest.approx(held, abs=2)  # two bytes a number

@@ -117,7 +117,7 @@ def test_a_value_of_another_type_is_named_with_its_key_and_something_that_is_tak
         (["model.optimization=null"], r"model\.optimization=null, but it takes an object of Optimization"),
         (["+reward/term@reward.terms.length=length", "reward.terms.length.term.max_length=9.5"], r"reward\.terms\.length\.term\.max_len"),
         (["evaluation/image=shuffled", "evaluation.image.seed=x"], r"evaluation\.image\.seed=x, .* an integer"),
-        (["algorithm=dapo", "algorithm.dynamic_sampling.patience=1.0"], r"algorithm\.dynamic_sampling\.patience=1\.0, .*patience=1,"),
+        (["algorithm=dapo", "algorithm.dynamic_sampling.oversample=much"], r"algorithm\.dynamic_sampling\.oversample=much, .* a number"),
         ([*JSONL, "dataset.source.columns.marker=[IMG]"], r"columns\.marker=\[\"IMG\"\], .* a word\..*Brackets need quotes"),
         (["dataset=jsonl", "dataset.source.folder=2024"], r"dataset\.source\.folder=2024, .*\"dataset\.source\.folder='2024'\""),
         ([*JSONL, "dataset.source.columns.images=[1]"], r"columns\.images\[0\]=1, .* a word"),

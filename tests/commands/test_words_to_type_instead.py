@@ -110,8 +110,8 @@ def test_a_key_of_old_is_answered_with_the_one_that_is(
     ("typed", "said"),
     [
         (
-            "algorithm=dapo algorithm.dynamic_sampling.patience=null",
-            "algorithm.dynamic_sampling.patience=null, but it takes an integer.",
+            "algorithm=dapo algorithm.dynamic_sampling.oversample=null",
+            "algorithm.dynamic_sampling.oversample=null, but it takes a number.",
         ),
         ("algorithm=dapo algorithm.dynamic_sampling.metric=1", "algorithm.dynamic_sampling.metric=1, but it takes a word."),
         ("algorithm=grpo algorithm.group_size=2.5", "algorithm.group_size=2.5, but it takes an integer."),

@@ -64,7 +64,7 @@ def sampling(*, layers: int) -> tuple[Counter[str], Counter[str]]:
     """Waits of sampling SAMPLED tokens, and those of LONGER - SAMPLED more."""
     with on_gpu(*TWO_PROMPTS, layers=layers) as (experiment, findings):
         module, policy = experiment.module, experiment.policy
-        queries = policy.look(module.data_flow.queries(0).to(policy.device))
+        queries = module.data_flow.queries(0).to(policy.device)
         engine = HuggingFaceEngine(forward_batch_size=256)
         engine.load(policy)
         settings, seeds = module._collection._settings, module._collection.seeds(queries)
@@ -80,7 +80,7 @@ def updating() -> tuple[Counter[str], int]:
     many more micro-batches they are."""
     with on_gpu(*ONE_PROMPT, layers=2) as (experiment, findings):
         module, policy = experiment.module, experiment.policy
-        queries = policy.look(module.data_flow.queries(0).to(policy.device))
+        queries = module.data_flow.queries(0).to(policy.device)
         trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
         assert trajectory is not None
         counts = []
@@ -114,7 +114,6 @@ def stepper(policy: Policy) -> Stepper:
     schedule = settings.schedule(optimizer, num_updates=10)
     return Stepper(
         backward=torch.Tensor.backward,
-        synchronise=lambda: None,
         optimizer=optimizer,
         step=optimizer.step,
         schedule=schedule,

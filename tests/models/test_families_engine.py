@@ -31,7 +31,7 @@ def hot(family_experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> Polic
 
 @pytest.fixture
 def queries(family_experiment: Experiment, mixed_rows: list[Row]) -> QueryBatch:
-    return family_experiment.policy.look(family_experiment.encoder.batch(mixed_rows, indices=range(3), step=0))
+    return family_experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
 
 
 def sampled(policy: Policy, queries: QueryBatch) -> ResponseBatch:

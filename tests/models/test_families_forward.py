@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from families.trials import by_transformers, forced, looked
+from families.trials import by_transformers, forced, with_features
 from tiny_runs import gradients, largest_difference, trained
 from torch import Tensor
 
@@ -12,27 +12,27 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.anatomy import PARTS, anatomy
 from vlm_rl.models.vision import VisionCache
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Samples
 
 GRADIENT_TOLERANCE = 2e-5  # of the largest entry
 
 
 @pytest.fixture
-def trajectory(family_experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> Trajectory:
+def trajectory(family_experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> Samples:
     """Forced responses, pixels still there: nothing is known of these images."""
     monkeypatch.setattr(family_experiment.policy, "vision_cache", VisionCache(max_bytes=0))
     return forced(family_experiment, mixed_rows)
 
 
-def gradients_of(experiment: Experiment, trajectory: Trajectory) -> dict[str, Tensor]:
+def gradients_of(experiment: Experiment, trajectory: Samples) -> dict[str, Tensor]:
     experiment.policy.statistics(trajectory).logprobs.sum().backward()
     return gradients(experiment.policy)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("made", [lambda _, trajectory: trajectory, looked], ids=["pixels", "features"])
+@pytest.mark.parametrize("made", [lambda _, trajectory: trajectory, with_features], ids=["pixels", "features"])
 def test_left_padded_rows_with_no_one_and_three_images(
-    family_experiment: Experiment, mixed_rows: list[Row], trajectory: Trajectory, made: Callable[..., Trajectory]
+    family_experiment: Experiment, mixed_rows: list[Row], trajectory: Samples, made: Callable[..., Samples]
 ) -> None:
     assert not trajectory.attention_mask[:, 0].all()  # there is padding on the left
     logprobs = family_experiment.policy.statistics(made(family_experiment, trajectory)).logprobs
@@ -42,13 +42,13 @@ def test_left_padded_rows_with_no_one_and_three_images(
 
 
 def test_features_made_before_made_now_and_raw_pixels_give_equal_gradients(
-    family_experiment: Experiment, trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch
+    family_experiment: Experiment, trajectory: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = gradients_of(family_experiment, looked(family_experiment, trajectory))
+    before = gradients_of(family_experiment, with_features(family_experiment, trajectory))
     assert all(gradient.abs().max() > 0 for gradient in before.values())
     assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
     family_experiment.policy.vlm.train()  # with gradient checkpointing
-    checkpointed = gradients_of(family_experiment, looked(family_experiment, trajectory))
+    checkpointed = gradients_of(family_experiment, with_features(family_experiment, trajectory))
     family_experiment.policy.vlm.eval()
     assert largest_difference(before, checkpointed) <= GRADIENT_TOLERANCE
     monkeypatch.setattr(family_experiment.policy, "takes_features", False)
@@ -77,10 +77,10 @@ def test_the_vision_cache_changes_no_bit_of_a_gradient(
 ) -> None:
     found, kept = [], []
     for experiment in (family_experiment, family_variant(vision_cache=0)):
-        first = looked(experiment, forced(experiment, mixed_rows))
+        first = with_features(experiment, forced(experiment, mixed_rows))
         second = forced(experiment, mixed_rows)
         kept.append([image is not None and image.features is not None for image in second.images])
-        found.append(gradients_of(experiment, looked(experiment, second)))
+        found.append(gradients_of(experiment, with_features(experiment, second)))
         assert largest_difference(gradients_of(experiment, first), found[-1]) == 0
     assert kept == [[False, True, True], [False, False, False]]
     assert largest_difference(*found) == 0

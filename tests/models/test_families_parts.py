@@ -18,7 +18,7 @@ from vlm_rl.models.anatomy import anatomy
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Samples
 
 MIXTURES = {
     "sight in full": {"freeze": [], "lora": {"targets": {"language": "[qkvo]_proj"}}},
@@ -37,7 +37,7 @@ def make(mixture: str, family_variant: Callable[..., Experiment]) -> Callable[[]
     return lambda: family_variant(tremble=False, vision_cache=0, **MIXTURES[mixture])
 
 
-def learn(experiment: Experiment, trajectory: Trajectory) -> set[str]:
+def learn(experiment: Experiment, trajectory: Samples) -> set[str]:
     """Two steps on given responses; the names of what had a gradient."""
     policy = experiment.policy
     optimizer, seen = policy.optimization.optimizer(parts.trained(policy.vlm), scale=1e3), {}
@@ -48,7 +48,7 @@ def learn(experiment: Experiment, trajectory: Trajectory) -> set[str]:
     return set(seen)
 
 
-def sampled(experiment: Experiment, rows: list[Row]) -> Trajectory:
+def sampled(experiment: Experiment, rows: list[Row]) -> Samples:
     """Two responses to each row, with the log-probabilities that the engine gave."""
     engine = HuggingFaceEngine(forward_batch_size=256)
     engine.load(experiment.policy)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import Build
+from tiny_runs import Build, pixels_stay
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
@@ -13,23 +13,24 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.rollout.huggingface_engine import finish
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Samples, select
 
 LENGTHS = (6, 2, 4)
 VOCABULARY = 400  # ordinary ids of the tiny tokenizer
 
 
-def forced(experiment: Experiment, rows: list[Row]) -> Trajectory:
+def forced(experiment: Experiment, rows: list[Row]) -> Samples:
     """Rows with drawn responses of given lengths, pixels still there."""
     ids = torch.randint(VOCABULARY, (len(rows), max(LENGTHS)), generator=torch.Generator().manual_seed(3))
     ids[torch.arange(max(LENGTHS)) >= torch.tensor(LENGTHS)[:, None]] = -1
     responses = finish(experiment.policy, ids, torch.zeros(ids.shape), 1)
-    queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
+    with pixels_stay():
+        queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
     return concatenate(queries, responses, scores=torch.zeros(len(rows)))
 
 
 @torch.no_grad()
-def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Trajectory) -> Tensor:
+def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Samples) -> Tensor:
     """Log-probabilities of the response tokens from the model's own forward; its own positions, pixels and masks."""
     policy, mask = experiment.policy, trajectory.response_mask
     output = policy.processor(
@@ -49,13 +50,15 @@ def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Traject
     return logprobs.gather(-1, trajectory.response_ids[..., None])[..., 0] * mask
 
 
-@pytest.mark.parametrize("looked", [False, True])
-def test_left_padded_rows_with_no_one_and_three_images(experiment: Experiment, mixed_rows: list[Row], looked: bool) -> None:
+@pytest.mark.parametrize("are_encoded", [False, True])
+def test_left_padded_rows_with_no_one_and_three_images(
+    experiment: Experiment, mixed_rows: list[Row], are_encoded: bool
+) -> None:
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
     trajectory = forced(experiment, mixed_rows)
     assert not trajectory.attention_mask[:, 0].all()  # there is padding on the left
-    if looked:
-        images = tuple(None if images is None else experiment.policy._seen(images) for images in trajectory.images)
+    if are_encoded:
+        images = tuple(None if images is None else experiment.policy.encode_images(images) for images in trajectory.images)
         trajectory = replace(trajectory, images=images)
     with torch.no_grad():
         logprobs = experiment.policy.statistics(trajectory).logprobs
@@ -69,7 +72,7 @@ def test_each_row_alone_has_the_log_probabilities_that_it_has_in_the_batch(
     with torch.no_grad():
         together = experiment.policy.statistics(trajectory)
         for i, length in enumerate(LENGTHS):
-            alone = experiment.policy.statistics(trajectory.select(torch.tensor([i])))
+            alone = experiment.policy.statistics(select(trajectory, torch.tensor([i])))
             torch.testing.assert_close(alone.logprobs[0], together.logprobs[i, :length], atol=2e-5, rtol=0)
             torch.testing.assert_close(alone.entropy[0], together.entropy[i, :length], atol=2e-5, rtol=0)
 

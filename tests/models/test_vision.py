@@ -1,13 +1,22 @@
-"""The frozen tower looks once: features depend on nothing but their picture, and reusing them changes no bit."""
+"""A frozen tower encodes each picture once: features depend on nothing else, and reusing them changes no bit."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest import mock
+
+import pytest
 import torch
-from tiny_runs import Build, Hand, roll_out
+from tiny_runs import Build, Hand, pixels_stay, roll_out, small
+from transformers import PreTrainedModel
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
+from vlm_rl.models import vision
 from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
-from vlm_rl.types import ImageFeatures, Trajectory
+from vlm_rl.types import ImageFeatures, ImageInput, Trajectory, select
 
 
 def first_gradients(experiment: Experiment, trajectory: Trajectory) -> dict[str, torch.Tensor]:
@@ -37,7 +46,7 @@ def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Buil
 
 def test_features_do_not_depend_on_the_neighbours_in_the_batch(experiment: Experiment, mixed_rows: list[Row]) -> None:
     def features(rows: list[Row]) -> dict[str, tuple[torch.Tensor, ...]]:
-        queries = experiment.policy.look(experiment.encoder.batch(rows, indices=range(len(rows)), step=0))
+        queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
         return {images.key: images.features.tensors for images in queries.images if images is not None and images.features}
 
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
@@ -50,9 +59,11 @@ def test_features_do_not_depend_on_the_neighbours_in_the_batch(experiment: Exper
 
 def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experiment, mixed_rows: list[Row]) -> None:
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
-    together = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
-    for i, row in enumerate(mixed_rows):
-        alone, taken = experiment.encoder.batch([row], indices=[i], step=0), together.select(slice(i, i + 1))
+    with pixels_stay():
+        together = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
+        singly = [experiment.encoder.batch([row], indices=[i], step=0) for i, row in enumerate(mixed_rows)]
+    for i, (row, alone) in enumerate(zip(mixed_rows, singly, strict=True)):
+        taken = select(together, slice(i, i + 1))
         assert torch.equal(alone.query_ids, taken.query_ids)
         assert torch.equal(alone.position_ids, taken.position_ids)
         assert torch.equal(alone.mm_token_type_ids, taken.mm_token_type_ids)
@@ -62,6 +73,59 @@ def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experimen
         if left is not None and right is not None:
             assert left.inputs is not None and right.inputs is not None
             assert all(torch.equal(left.inputs[name], right.inputs[name]) for name in left.inputs)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """How often the vision tower encodes the images of each prompt meanwhile."""
+    calls, encode = Counter[str](), vision.features_of
+
+    def counting(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures:
+        calls[images.key] += 1
+        return encode(vlm, images)
+
+    with mock.patch.object(vision, "features_of", counting):
+        yield calls
+
+
+def whole_step(experiment: Experiment, *, step: int) -> None:
+    """Steps I to IV, parity, reference and two updates of several micro-batches included."""
+    policy = experiment.policy
+    policy.optimization = replace(policy.optimization, micro_batch_tokens=200, forward_batch_tokens=400)
+    trajectory = roll_out(experiment, step=step)
+    assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
+    hand = Hand(experiment, optimizer=torch.optim.SGD(policy.parameters(), lr=0.0))
+    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
+    update.update(trajectory, policy, hand.stepper, step=step)
+    assert len(hand.losses) > 2
+
+
+def evaluated(experiment: Experiment) -> None:
+    """Answers to the rows of one split in one setting."""
+    split, setting = experiment.evaluator.scheme.cells[0]
+    experiment.evaluator.evaluate(experiment.policy, split=split, setting=setting, epoch=0.0, generation_steps=0)
+
+
+@pytest.mark.parametrize("cache", ["null", "0"])
+def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_a_step_of_training(cache: str) -> None:
+    """Sampling, scoring and updates read the features; without a cache the same images are encoded again at the next epoch."""
+    experiment = small(
+        "algorithm.group_size=2", "dataset.source.train_rows=8", *(["model.vision_cache=0"] if cache == "0" else [])
+    )
+    with counted() as calls:
+        whole_step(experiment, step=0)
+        assert len(calls) == 8 and set(calls.values()) == {1}
+        whole_step(experiment, step=1)  # the same eight rows: the next epoch
+    assert set(calls.values()) == {2 if cache == "0" else 1}
+    experiment.reward.close()
+
+
+def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_an_evaluation(experiment: Experiment) -> None:
+    experiment.policy.vision_cache = VisionCache(max_bytes=0)
+    rows = experiment.evaluator.rows(experiment.evaluator.scheme.cells[0][0])
+    with counted() as calls:
+        evaluated(experiment)
+    assert len(calls) == len(rows) and set(calls.values()) == {1}
 
 
 def of_bytes(count: int) -> ImageFeatures:

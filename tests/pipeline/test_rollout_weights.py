@@ -9,7 +9,6 @@ from tiny_runs import Build, Hand, largest_difference, trained
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
-from vlm_rl.pipeline.step3_trajectory_generation import weighted
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import Trajectory, UpdateStats
 
@@ -41,7 +40,6 @@ def later_trajectory(experiment: Experiment, *, noise: float = 0.0) -> Trajector
     drawn = torch.randn(responses.response_mask.shape, generator=torch.Generator().manual_seed(3)) * responses.response_mask
     responses = replace(responses, engine_logprobs=responses.engine_logprobs + noise * drawn)
     trajectory = module.generate_trajectory(queries, responses).trajectory
-    assert trajectory is not None
     return replace(trajectory, scores=torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1)))
 
 
@@ -82,7 +80,7 @@ def test_a_log_probability_that_the_engine_does_not_know_is_never_a_weight_of_1(
     trajectory = later_trajectory(experiment)
     engine = trajectory.engine_logprobs.clone()
     engine[3, 0] = math.nan
-    stats, seen = updated(
-        experiment, weighted(replace(trajectory, engine_logprobs=engine), experiment.algorithm.rollout_correction)
-    )
+    assert trajectory.old_logprobs is not None
+    weights = experiment.algorithm.rollout_correction.weights(trajectory.old_logprobs - engine, trajectory.response_mask)
+    stats, seen = updated(experiment, replace(trajectory, engine_logprobs=engine, rollout_weights=weights))
     assert stats.skipped_updates == 1 and seen == []

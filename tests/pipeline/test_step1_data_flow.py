@@ -29,7 +29,7 @@ def flow(experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: 
         evaluation_rows=None,
         on_bad_row="error",
     )
-    return DataFlow(dataset=dataset, encoder=experiment.encoder, seed=seed, stopwatch=Stopwatch())
+    return DataFlow(dataset=dataset, encoder=experiment.encoder, batch_size=batch_size, seed=seed, stopwatch=Stopwatch())
 
 
 def ids(rows: Sequence[Row]) -> list[int]:

@@ -1,13 +1,15 @@
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import Build, roll_out
+from tiny_runs import Build, pixels_stay
 
+from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.pipeline.batch_filling import BatchFilling, Filled, SamplingCounts, merged
+from vlm_rl.models.vision import VisionCache
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import (
     EngineMismatch,
@@ -16,10 +18,10 @@ from vlm_rl.pipeline.step3_trajectory_generation import (
     concatenate,
     response_logprobs,
 )
-from vlm_rl.rewards.reward import RewardScores
+from vlm_rl.rewards.reward import Reward, RewardScores
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, finish
-from vlm_rl.types import ResponseBatch, Trajectory
+from vlm_rl.types import Response, ResponseBatch, Trajectory, select
 
 
 def lying(responses: ResponseBatch, *, by: float) -> ResponseBatch:
@@ -40,6 +42,15 @@ def test_an_engine_that_lies_about_its_log_probabilities_stops_the_run(experimen
     generation.generate(replace(queries, step=1), lying(responses, by=by), experiment.policy)  # not due at this step
 
 
+@pytest.fixture
+def pixels(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is known of any image, and nothing is made of it."""
+    monkeypatch.setattr(experiment.policy, "vision_cache", VisionCache(max_bytes=0))
+    with pixels_stay():
+        yield
+
+
+@pytest.mark.usefixtures("pixels")
 def test_positions_of_a_response_go_on_where_those_of_the_query_end(experiment: Experiment, mixed_rows: list[Row]) -> None:
     queries = experiment.encoder.batch(mixed_rows, indices=(4, 0, 9), step=0)
     ids = torch.tensor([[5, 6, 7], [5, -1, -1]]).repeat(3, 1)
@@ -57,6 +68,7 @@ def test_positions_of_a_response_go_on_where_those_of_the_query_end(experiment: 
     assert trajectory.lengths[:, 0].tolist() == queries.attention_mask.sum(1).repeat_interleave(2).tolist()
 
 
+@pytest.mark.usefixtures("pixels")
 def test_positions_are_those_that_the_model_gives_the_whole_sequence(experiment: Experiment, mixed_rows: list[Row]) -> None:
     queries = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
     responses = finish(experiment.policy, torch.full((3, 4), 5), torch.zeros(3, 4), 1)
@@ -73,7 +85,7 @@ def test_positions_are_those_that_the_model_gives_the_whole_sequence(experiment:
 
 def test_selected_rows_lose_only_padding(trajectory: Trajectory) -> None:
     chosen = trajectory.lengths.sum(1).argsort()[:3]
-    part = trajectory.select(chosen)
+    part = select(trajectory, chosen)
     assert part.attention_mask[:, 0].any()
     assert part.response_mask[:, -1].any()
     assert torch.equal(part.lengths, trajectory.lengths[chosen])
@@ -100,71 +112,77 @@ def test_truncated_sampling_is_refused_in_training() -> None:
         ResponseCollection(engine=HuggingFaceEngine(forward_batch_size=1), settings=settings, seed=0)
 
 
-class Always(BatchFilling):
-    """Says that the batch is full, of whatever it is given, with groups of several generation steps; or that it never is."""
+class Drawn(Reward):
+    """A reward that says what it was told to."""
 
-    def __init__(self, *, steps: tuple[int, ...], is_full: bool = True) -> None:
-        self._steps, self._is_full = steps, is_full
+    def __init__(self, values: Sequence[float]) -> None:
+        self._values = list(values)
 
-    def add(self, trajectory: Trajectory, scores: RewardScores, *, step: int) -> Filled:
-        """The same trajectory, as it came from the scoring."""
-        assert trajectory.old_logprobs is None  # groups of several steps are joined before anyone computes them
-        counts = SamplingCounts(kept=8, dropped=0, surplus=0, waiting=0, steps_per_update=2, thrown_away_tokens=0)
-        return Filled(trajectory=trajectory if self._is_full else None, steps=self._steps, counts=counts)
+    def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> RewardScores:
+        assert len(responses) == len(rows) == len(self._values)
+        return RewardScores(total=self._values, terms={"accuracy": self._values}, verdicts=[])
+
+
+DIFFERING = (1, 4, 6)  # of the eight queries of a step
+SCORES = [float(query in DIFFERING and sample == 1) for query in range(8) for sample in range(2)]
+
+
+def selecting(experiment: Experiment, *, every: int = 2, batch_size: int = 4) -> TrajectoryGeneration:
+    """Takes so many of the eight groups of a step."""
+    settings = DynamicSampling(metric="score", oversample=8 / batch_size)
+    return TrajectoryGeneration(
+        reward=Drawn(SCORES),
+        algorithm=experiment.algorithm,
+        parity=Parity(every=every, tolerance=0.01),
+        selection=GroupSelection(settings=settings, batch_size=batch_size, group_size=2),
+    )
 
 
 @pytest.mark.parametrize(("step", "is_due"), [(4, True), (5, False)])
-@pytest.mark.parametrize("is_full", [True, False])
-def test_with_dynamic_sampling_the_engine_is_checked_at_the_step_itself_though_no_batch_were_ever_full(
-    experiment: Experiment, step: int, is_due: bool, is_full: bool
+def test_with_dynamic_sampling_the_engine_is_checked_at_the_step_itself(
+    experiment: Experiment, step: int, is_due: bool
 ) -> None:
-    """At step 5 the batch is full of groups of steps 3 to 5: that of step 4 has been checked there."""
-    queries = experiment.module.data_flow.queries(0)
-    responses = lying(experiment.module.collect_responses(queries), by=0.05)
-    generation = TrajectoryGeneration(
-        reward=experiment.reward,
-        algorithm=experiment.algorithm,
-        parity=Parity(every=2, tolerance=0.01),
-        filling=Always(steps=(3, 4, 5), is_full=is_full),
-    )
+    queries = replace(experiment.module.data_flow.queries(0), step=step)
+    responses = experiment.module.collect_responses(queries)
+    selecting(experiment).generate(queries, responses, experiment.policy)  # the truth passes
     with pytest.raises(EngineMismatch) if is_due else contextlib.nullcontext():
-        generation.generate(replace(queries, step=step), responses, experiment.policy)
+        selecting(experiment).generate(queries, lying(responses, by=0.05), experiment.policy)
 
 
-@pytest.mark.parametrize(("steps", "are_known"), [((3, 4, 5), True), ((5,), False)])
-def test_a_batch_is_measured_against_the_engine_if_any_of_its_steps_was_due(
-    built: Build, steps: tuple[int, ...], are_known: bool
+@pytest.mark.parametrize(("step", "are_known"), [(4, True), (5, False)])
+def test_selected_groups_are_measured_against_the_engine_if_their_step_was_due(
+    built: Build, step: int, are_known: bool
 ) -> None:
     """A single update asks for no old log-probabilities, the metrics rollout/* do."""
-    single = built("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0")
-    queries = single.module.data_flow.queries(0)
-    generation = TrajectoryGeneration(
-        reward=single.reward,
-        algorithm=single.algorithm,
-        parity=Parity(every=2, tolerance=0.01),
-        filling=Always(steps=steps),
-    )
-    scored = generation.generate(replace(queries, step=5), single.module.collect_responses(queries), single.policy)
-    assert scored.trajectory is not None
+    single = built("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0", "algorithm.group_size=2")
+    queries = replace(single.module.data_flow.queries(0), step=step)
+    scored = selecting(single).generate(queries, single.module.collect_responses(queries), single.policy)
     assert (scored.trajectory.old_logprobs is not None) == are_known
 
 
-def test_groups_of_several_steps_have_the_log_probabilities_that_they_had_in_their_own_steps(experiment: Experiment) -> None:
-    """Padded to common widths, prompts of other lengths and figures beside them."""
-    parts = [roll_out(experiment, step=step).select(torch.tensor(rows)) for step, rows in ((0, [0, 1, 6, 7]), (1, [2, 3]))]
-    bare = [replace(part, old_logprobs=None, ref_logprobs=None) for part in parts]
-    together = merged(bare, pad_id=experiment.policy.pad_id)
-    assert together.lengths.tolist() == [lengths for part in parts for lengths in part.lengths.tolist()]
-    found = response_logprobs(experiment.policy, together)
-    for part, rows in zip(parts, (slice(0, 4), slice(4, 6)), strict=True):
-        assert part.old_logprobs is not None
-        width = part.old_logprobs.shape[1]
-        torch.testing.assert_close(found[rows, :width], part.old_logprobs, atol=2e-5, rtol=0)
-        assert found[rows, width:].eq(0).all()
+@pytest.mark.parametrize("batch_size", [4, 5, 8])
+def test_selected_groups_have_the_log_probabilities_that_they_have_among_all(
+    experiment: Experiment, trajectory: Trajectory, batch_size: int
+) -> None:
+    """Those whose responses differ come first, then the others; scores of all responses are told all the same."""
+    queries = experiment.module.data_flow.queries(0)
+    responses = experiment.module.collect_responses(queries)
+    scored = selecting(experiment, batch_size=batch_size).generate(queries, responses, experiment.policy)
+    taken, counts = scored.trajectory, scored.counts
+    assert counts is not None and (counts.differing, counts.thrown_away) == (3, 8 - batch_size)
+    assert scored.scores.total == SCORES
+    queries_taken = [1, 4, 6, 0, 2, 3, 5, 7][:batch_size]
+    assert sorted(taken.indices.tolist()) == list(range(2 * batch_size))
+    for name in ("old_logprobs", "ref_logprobs", "engine_logprobs"):
+        found, whole = getattr(taken, name), getattr(trajectory, name)
+        for row, index in enumerate(taken.indices.tolist()):
+            origin = 2 * queries_taken[index // 2] + index % 2
+            mask = trajectory.response_mask[origin]
+            torch.testing.assert_close(found[row, taken.response_mask[row]], whole[origin, mask], atol=2e-5, rtol=0)
 
 
 def test_a_rank_without_a_share_of_the_batch_has_log_probabilities_of_nothing(
     experiment: Experiment, trajectory: Trajectory
 ) -> None:
-    nothing = trajectory.select(torch.tensor([], dtype=torch.long))
+    nothing = select(trajectory, torch.tensor([], dtype=torch.long))
     assert response_logprobs(experiment.policy, nothing).shape == (0, 0)

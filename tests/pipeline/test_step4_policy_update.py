@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates, PolicyUpdate
-from vlm_rl.types import Trajectory, UpdateStats
+from vlm_rl.types import Trajectory, UpdateStats, select
 
 SPLITS = {"one row each": 1, "a few": 200, "all at once": 10**6}
 
@@ -79,7 +79,6 @@ def widened(trajectory: Trajectory, *, left: int, right: int) -> Trajectory:
         old_logprobs=response(trajectory.old_logprobs),
         ref_logprobs=response(trajectory.ref_logprobs),
         rollout_weights=response(trajectory.rollout_weights),
-        token_weights=response(trajectory.token_weights),
     )
 
 
@@ -157,24 +156,10 @@ def test_the_gradient_is_clipped_to_its_norm(built: Build, trajectory: Trajector
     assert stats.gradient_norm > 1e-3
 
 
-def test_a_step_without_an_update_moves_the_schedule_and_nothing_else(learner: Experiment) -> None:
-    """Two updates a step: after three steps without one the learning rate is that of the seventh update, 7 / 10 of its height."""
-    before = {name: p.detach().clone() for name, p in trained(learner.policy).items()}
-    hand = Hand(learner)  # warm-up over 10 of 100 updates
-    update = PolicyUpdate(algorithm=learner.algorithm, batch_size=8, seed=0, max_skipped_updates=2)
-    found = [update.update(None, learner.policy, hand.stepper, step=step) for step in range(4)]
-    highest = learner.policy.optimization.learning_rate
-    assert [stats.learning_rate / highest for stats in found] == pytest.approx([0.1, 0.3, 0.5, 0.7])
-    told = [(stats.loss, stats.kl, stats.entropy, stats.ratio, stats.clip_fraction, stats.gradient_norm) for stats in found]
-    assert all(math.isnan(number) for numbers in told for number in numbers)
-    assert [stats.skipped_updates for stats in found] == [0, 0, 0, 0]
-    assert not hand.seen and all(torch.equal(p, before[name]) for name, p in trained(learner.policy).items())
-
-
 def test_a_rank_without_a_share_of_the_batch_makes_its_updates_all_the_same(
     learner: Experiment, trajectory: Trajectory
 ) -> None:
-    nothing = trajectory.select(torch.tensor([], dtype=torch.long))
+    nothing = select(trajectory, torch.tensor([], dtype=torch.long))
     stats, seen = standing(learner, nothing)
     assert seen == [{}, {}]  # two steps, no gradient of its own
     assert stats.gradient_norm == 0 and math.isnan(stats.entropy)

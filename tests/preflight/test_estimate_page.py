@@ -25,7 +25,6 @@ from vlm_rl.preflight.estimate_page import (
     size,
     time_lines,
     too_large,
-    while_waiting,
 )
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
 from vlm_rl.preflight.overlap import overlap
@@ -82,7 +81,6 @@ def test_a_cpu_that_nobody_asked_for_is_no_reason_to_refuse_the_run() -> None:
 def test_what_is_not_counted_is_said() -> None:
     assert "CUDA context" in not_counted(device(1, on_gpu=True))
     assert "libraries themselves (about 1 GiB)" in not_counted(device(1))
-    assert "the images of up to 12 queries of all ranks, about 3.0 MiB" in while_waiting(12, image_bytes=2**18)
 
 
 @pytest.mark.parametrize(

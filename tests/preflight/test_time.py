@@ -86,6 +86,16 @@ def test_the_slow_end_is_all_responses_in_full_at_the_declared_inefficiency() ->
     assert high == pytest.approx({name: 3 * seconds for name, seconds in expected.items()})
 
 
+def test_what_dynamic_sampling_samples_beyond_the_batch_is_seen_and_written_and_not_learned_from() -> None:
+    """4 queries more than the 8 of an update."""
+    plain, more = estimate(), estimate(replace(WORK, surplus=4))
+    assert more.phases["vision"].high == pytest.approx(3 * 12 * 1)
+    assert more.phases["step 2, sampling"].high == pytest.approx(3 * (12 * 2 + 24 * 40 * (1 + 3) / 2))
+    for name in ("step 3, log-probabilities", "step 4, update"):
+        assert more.phases[name] == plain.phases[name]
+    assert more.run.high - plain.run.high == pytest.approx(3 * 10 * (4 * 1 + 4 * 2 + 8 * 40 * 2))
+
+
 def test_the_quick_end_is_responses_of_a_quarter_without_waste() -> None:
     low = {name: spent.low for name, spent in estimate().phases.items()}
     shorter = (60 + 10) / (60 + 40)

@@ -65,7 +65,7 @@ def test_engine_logprobs_are_those_of_training_with_groups_and_rows_that_leave_t
         responses = sampled(experiment, order, HOT)
         lengths = responses.response_mask.sum(1)
         assert len(set(lengths.tolist())) > 3  # some rows were removed midway
-        queries = policy.look(queries_of(experiment, order))
+        queries = queries_of(experiment, order)
         trajectory = concatenate(queries, responses, scores=torch.zeros(24))
         difference = (responses.engine_logprobs - response_logprobs(policy, trajectory)).abs()
     print(f"largest difference of engine and training: {difference.max():.2e}")
@@ -84,7 +84,7 @@ def test_every_stop_id_ends_a_response_and_is_its_last_token(experiment: Experim
         assert response.finish_reason == "stop" or len(ids) == 24
         seen.add(ids[-1])
     assert len(seen & set(stops)) >= 2
-    assert responses.terminated.any()
+    assert any(response.finish_reason == "stop" for response in responses.responses)
 
 
 def test_ids_depend_on_row_and_sample_alone_and_not_on_batches_or_order(experiment: Experiment) -> None:
@@ -108,7 +108,7 @@ def test_a_tiny_top_p_writes_the_likeliest_ids(experiment: Experiment) -> None:
     greedy = SamplingSettings(temperature=0.01, top_p=0.001, max_new_tokens=4, num_samples=2)
     responses = ids_of([0, 1], sampled(experiment, [0, 1], greedy))
     assert responses[0, 0] == responses[0, 1]
-    queries = experiment.policy.look(queries_of(experiment, [0, 1]))
+    queries = queries_of(experiment, [0, 1])
     hidden = experiment.policy.hidden(
         ids=queries.query_ids,
         mask=queries.attention_mask,
@@ -122,7 +122,7 @@ def test_a_tiny_top_p_writes_the_likeliest_ids(experiment: Experiment) -> None:
 
 
 def test_the_first_token_is_drawn_by_the_first_number_of_its_seed(experiment: Experiment, policy: Policy) -> None:
-    queries = policy.look(queries_of(experiment, [0]))
+    queries = queries_of(experiment, [0])
     hidden = policy.hidden(
         ids=queries.query_ids,
         mask=queries.attention_mask,

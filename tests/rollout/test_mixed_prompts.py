@@ -28,7 +28,7 @@ def hot(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Policy:
 
 @pytest.fixture
 def queries(experiment: Experiment, mixed_rows: list[Row]) -> QueryBatch:
-    return experiment.policy.look(experiment.encoder.batch(mixed_rows, indices=range(3), step=0))
+    return experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
 
 
 def sampled(policy: Policy, queries: QueryBatch) -> ResponseBatch:

@@ -60,7 +60,7 @@ def test_a_row_without_a_solution_and_a_group_are_errors(teacher: Experiment, mi
 def test_the_loss_of_sft_is_cross_entropy_over_the_solution_with_its_end(teacher: Experiment) -> None:
     policy, module = teacher.policy, teacher.module
     queries = module.data_flow.queries(0)
-    trajectory = module.generate_trajectory(queries, module.collect_responses(policy.look(queries))).trajectory
+    trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
     hand = Hand(teacher, optimizer=torch.optim.SGD(policy.parameters(), lr=0.0))
     update = PolicyUpdate(algorithm=teacher.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
     stats = update.update(trajectory, policy, hand.stepper, step=0)

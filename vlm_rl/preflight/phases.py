@@ -205,9 +205,12 @@ class Tracer:
 
     @contextmanager
     def _other_images(self, *, pixels: int = 0, features: int = 0) -> Iterator[None]:
-        """Room for the pictures of a generation step but for so many, where memory is the host's: pixels, then features too."""
+        """Room for the pictures of a generation step but for so many, where memory is the host's: as features of a frozen tower or,
+        where they are encoded at every forward, as pixels."""
         count = 0 if self._workload.on_gpu else self._workload.num_queries
-        size = max(0, count - pixels) * self._pixel_bytes + max(0, count - features) * self._feature_bytes
+        size = max(0, count - pixels) * self._pixel_bytes
+        if self.policy.encodes_images_once:
+            size = max(0, count - features) * self._feature_bytes
         held = torch.empty(size // 2, dtype=torch.float16)
         self._label([held], IMAGES)
         yield

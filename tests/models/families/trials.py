@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from tiny_runs import pixels_stay
 from torch import Tensor, nn
 from transformers import BatchFeature, ProcessorMixin
 
@@ -12,7 +13,7 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.rollout.huggingface_engine import finish
-from vlm_rl.types import Trajectory
+from vlm_rl.types import Samples
 
 CONFIGS = {  # the file in conf/model that a family is trained with
     "qwen2_vl": "qwen2_vl_7b",
@@ -50,25 +51,23 @@ def processed(processor: ProcessorMixin, prompts: Sequence[str], rows: Sequence[
     return output
 
 
-def forced(experiment: Experiment, rows: list[Row]) -> Trajectory:
+def forced(experiment: Experiment, rows: list[Row]) -> Samples:
     """Rows with drawn responses of given lengths, pixels still there."""
     ids = torch.randint(*ORDINARY_IDS, (len(rows), max(LENGTHS)), generator=torch.Generator().manual_seed(3))
     ids[torch.arange(max(LENGTHS)) >= torch.tensor(LENGTHS)[:, None]] = -1
     responses = finish(experiment.policy, ids, torch.zeros(ids.shape), 1)
-    queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
+    with pixels_stay():
+        queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
     return concatenate(queries, responses, scores=torch.zeros(len(rows)))
 
 
-def looked(experiment: Experiment, trajectory: Trajectory) -> Trajectory:
+def with_features(experiment: Experiment, samples: Samples) -> Samples:
     """The same responses with features of a frozen tower in the place of pixels."""
-    seen = experiment.policy._seen
-    with torch.no_grad():
-        return replace(trajectory, images=tuple(None if image is None else seen(image) for image in trajectory.images))
+    encode = experiment.policy.encode_images
+    return replace(samples, images=tuple(None if images is None else encode(images) for images in samples.images))
 
 
-def by_transformers(
-    experiment: Experiment, rows: list[Row], trajectory: Trajectory, *, model: nn.Module | None = None
-) -> Tensor:
+def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Samples, *, model: nn.Module | None = None) -> Tensor:
     """Log-probabilities of the response tokens from the model's own forward; its own prompts, positions, pixels and masks.
 
     `model`: another one than the policy's.
