@@ -147,13 +147,13 @@ def test_the_seed_alone_decides_how_adapters_begin() -> None:
 
 def test_an_engine_that_would_not_see_what_a_part_learns_is_refused() -> None:
     vlm = prepared({"vision": "LoRA", "connector": "frozen", "language": "LoRA"})
-    check_engine(vlm, engine="HuggingFaceEngine", carries=frozenset(PARTS))
+    check_engine(vlm, engine="HuggingFaceEngine", synced_parts=frozenset(PARTS))
     with pytest.raises(
         ValueError, match=r"Server would ignore what vision learns.*model.freeze=\[vision,connector\].*rollout=huggingface"
     ):
-        check_engine(vlm, engine="Server", carries=frozenset({"language"}))
+        check_engine(vlm, engine="Server", synced_parts=frozenset({"language"}))
     check_engine(
-        prepared(dict.fromkeys(PARTS, "frozen") | {"language": "LoRA"}), engine="Server", carries=frozenset({"language"})
+        prepared(dict.fromkeys(PARTS, "frozen") | {"language": "LoRA"}), engine="Server", synced_parts=frozenset({"language"})
     )
 
 

@@ -95,7 +95,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
     for used in (engine, evaluation_engine):
-        parts.check_engine(policy.vlm, engine=type(used).__name__, carries=used.carries)
+        parts.check_engine(policy.vlm, engine=type(used).__name__, synced_parts=used.synced_parts)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     encoder = PromptEncoder(policy=policy, dataset=dataset)

@@ -151,7 +151,7 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
         lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
         scheme.check_endpoint,
         lambda: scheme.check_epochs(dataset.epochs),
-        lambda: parts.check_engine(vlm, engine=type(engine).__name__, carries=engine.carries),
+        lambda: parts.check_engine(vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts),
         lambda: ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
     ]
     told = []

@@ -103,13 +103,13 @@ def _state(members: dict[str, nn.Parameter]) -> str:
     return f"full but {', '.join(frozen)}" if frozen else "full"
 
 
-def check_engine(vlm: PreTrainedModel, *, engine: str, carries: Collection[str]) -> None:
+def check_engine(vlm: PreTrainedModel, *, engine: str, synced_parts: Collection[str]) -> None:
     """Responses must come from the policy that learns: raises ValueError where the engine never sees what a part learns."""
-    unseen = [part for part in trained(vlm) if part not in carries]
+    unseen = [part for part in trained(vlm) if part not in synced_parts]
     if unseen:
         parts = " and ".join(unseen)
         raise ValueError(
-            f"{engine} would ignore what {parts} learns: only {' and '.join(sorted(carries))} reaches it. "
-            f"Freeze the rest (model.freeze=[{','.join(p for p in PARTS if p not in carries)}], and no model.lora.targets for it), "
+            f"{engine} would ignore what {parts} learns: only {' and '.join(sorted(synced_parts))} reaches it. "
+            f"Freeze the rest (model.freeze=[{','.join(p for p in PARTS if p not in synced_parts)}], and no model.lora.targets for it), "
             "or sample with rollout=huggingface."
         )

@@ -23,7 +23,7 @@ class SamplingSettings:
 class RolloutEngine(Protocol):
     """Step II's worker: embedded, or a server."""
 
-    carries: frozenset[str]  # parts whose training reaches the engine; parts.check_engine refuses to train others
+    synced_parts: frozenset[str]  # parts whose training reaches the engine; parts.check_engine refuses to train others
 
     def load(self, policy: Policy) -> None:
         """Brings the newest weights to the engine."""

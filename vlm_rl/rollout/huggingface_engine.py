@@ -61,7 +61,7 @@ class _Alive:
 class HuggingFaceEngine:
     """Samples with the policy itself, in evaluation mode (gradient checkpointing would drop the cache)."""
 
-    carries = frozenset(PARTS)  # the weights are the policy's own
+    synced_parts = frozenset(PARTS)  # the weights are the policy's own
 
     def __init__(self, *, forward_batch_size: int) -> None:
         self._forward_batch_size = forward_batch_size

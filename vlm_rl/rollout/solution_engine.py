@@ -14,7 +14,7 @@ from vlm_rl.types import QueryBatch, ResponseBatch
 class SolutionEngine:
     """Writes each row's solution and an end-of-sequence token; log-probabilities are unknown and given as 0."""
 
-    carries = frozenset(PARTS)  # nothing that is learned matters to what the teacher wrote
+    synced_parts = frozenset(PARTS)  # nothing that is learned matters to what the teacher wrote
 
     def __init__(self) -> None:
         self._policy: Policy | None = None
