@@ -9,8 +9,8 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
         "pipeline/step3_trajectory_generation.py:response_logprobs: torch.zeros(trajectory.respons ... ajectory.response_mask.device)",
     ),
     "algorithm sft": (
-        "callbacks/own_forward.py:forward_difference: encoder.batch([row], indices=[0], step=0).to(policy.device)",
-        "callbacks/own_forward.py:forward_difference: encoder.prompts.process(row).to(policy.device)",
+        "callbacks/forward_parity.py:forward_difference: encoder.batch([row], indices=[0], step=0).to(policy.device)",
+        "callbacks/forward_parity.py:forward_difference: encoder.prompts.process(row).to(policy.device)",
         "pipeline/micro_batches.py:mini_batches: place.to(indices.device)",
         "pipeline/step4_policy_update.py:PolicyUpdate.update: torch.zeros(len(TOKEN_SUMS), d ... t64, device=advantages.device)",
         "pipeline/step4_policy_update.py:PolicyUpdate._gradients: torch.zeros(len(TOKEN_SUMS), d ... t64, device=advantages.device)",

@@ -20,9 +20,9 @@ from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
 from vlm_rl.callbacks.completion_tables import CompletionTables
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.forward_parity import ForwardParity
 from vlm_rl.callbacks.interruption import Agreement, Interruption
 from vlm_rl.callbacks.logger_setup import LoggerSetup
-from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
@@ -178,7 +178,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the untrained model is evaluated
-        OwnForward(
+        ForwardParity(
             policy=experiment.policy,
             encoder=experiment.encoder,
             rows=experiment.dataset.train,

@@ -3,7 +3,7 @@
 import pytest
 from tiny_runs import Build
 
-from vlm_rl.callbacks.own_forward import ForwardMismatch, check_own_forward, examples, forward_difference
+from vlm_rl.callbacks.forward_parity import ForwardMismatch, check_forward_parity, examples, forward_difference
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import family
 
@@ -30,7 +30,7 @@ def test_other_positions_or_another_scale_of_the_logits_stop_the_run(
     with pytest.raises(
         ForwardMismatch, match=r"row 'three'.*Qwen2_5_VLForConditionalGeneration's own forward.*parity.tolerance=0.001"
     ):
-        check_own_forward(experiment.policy, experiment.encoder, row, tolerance=0.001)
+        check_forward_parity(experiment.policy, experiment.encoder, row, tolerance=0.001)
 
 
 def test_the_check_leaves_the_mode_of_the_model_as_it_was(built: Build, mixed_rows: list[Row]) -> None:

@@ -23,7 +23,7 @@ class ForwardMismatch(RuntimeError):
     """What is trained is not what Transformers computes for this model."""
 
 
-class OwnForward(lightning.Callback):
+class ForwardParity(lightning.Callback):
     """The check at the start of training, on the device that trains."""
 
     def __init__(self, *, policy: Policy, encoder: PromptEncoder, rows: Sequence[Row], tolerance: float) -> None:
@@ -31,7 +31,7 @@ class OwnForward(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         for row in examples(self._rows):
-            check_own_forward(self._policy, self._encoder, row, tolerance=self._tolerance)
+            check_forward_parity(self._policy, self._encoder, row, tolerance=self._tolerance)
 
 
 def examples(rows: Sequence[Row]) -> list[Row]:
@@ -42,7 +42,7 @@ def examples(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def check_own_forward(policy: Policy, encoder: PromptEncoder, row: Row, *, tolerance: float) -> None:
+def check_forward_parity(policy: Policy, encoder: PromptEncoder, row: Row, *, tolerance: float) -> None:
     """Raises ForwardMismatch past the tolerance, in nats."""
     difference = forward_difference(policy, encoder, row)
     if not difference <= tolerance:  # NaN is a mismatch too
