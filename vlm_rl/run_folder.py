@@ -30,12 +30,12 @@ class RunFolder:
             return None
         check_link(file, inside=self.path)
         try:
-            told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+            manifest = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no JSON ({error}). Ask for a whole copy of that run, or remove its folder.") from None
-        if not isinstance(told, dict):
+        if not isinstance(manifest, dict):
             raise ValueError(f"{file} is no manifest of a run. Ask for a whole copy of that run, or remove its folder.")
-        return told
+        return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces the manifest."""

@@ -29,11 +29,11 @@ def folder_with(path: Path, *, answers: str = WHOLE, judge: str = JUDGE_VERSION,
 
 @pytest.mark.parametrize("answers", [WHOLE, PART])
 def test_answers_of_the_same_model_data_and_judge_are_taken(tmp_path: Path, answers: str) -> None:
-    check_answers(folder_with(tmp_path, answers=answers), told=TOLD, splits=["val"])
+    check_answers(folder_with(tmp_path, answers=answers), manifest=TOLD, splits=["val"])
 
 
 def test_what_an_older_version_did_not_write_down_is_no_difference(tmp_path: Path) -> None:
-    check_answers(folder_with(tmp_path, told={}), told=TOLD, splits=["val"])
+    check_answers(folder_with(tmp_path, told={}), manifest=TOLD, splits=["val"])
 
 
 @pytest.mark.parametrize("answers", [WHOLE, PART])
@@ -55,14 +55,14 @@ def test_other_answers_are_refused_with_the_reason_and_what_to_do(
 ) -> None:
     folder = folder_with(tmp_path, answers=answers, judge=judge, told=TOLD | before)
     with pytest.raises(ValueError, match=rf"{why}.*Move or remove that folder"):
-        check_answers(folder, told=TOLD, splits=["val"])
+        check_answers(folder, manifest=TOLD, splits=["val"])
 
 
 def test_a_split_that_is_not_evaluated_may_change_and_so_may_all_as_long_as_nothing_is_answered(tmp_path: Path) -> None:
-    check_answers(folder_with(tmp_path / "a"), told=TOLD | {"data": {"val": "11", "test": "99"}}, splits=["val"])
+    check_answers(folder_with(tmp_path / "a"), manifest=TOLD | {"data": {"val": "11", "test": "99"}}, splits=["val"])
     nothing = RunFolder(path=tmp_path / "b")
     nothing.write_manifest(TOLD)
-    check_answers(nothing, told={"model_files": {}, "data": {}}, splits=["val"])
+    check_answers(nothing, manifest={"model_files": {}, "data": {}}, splits=["val"])
 
 
 def test_the_content_of_a_models_files_counts_and_not_where_or_when_they_lie(tmp_path: Path) -> None:

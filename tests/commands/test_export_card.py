@@ -42,7 +42,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> str:
         "versions": dict.fromkeys(versions(), ODD),
     }
     made = Card(
-        told=told | {"git": {"commit": ODD}, "data": {"train": ODD}},
+        manifest=told | {"git": {"commit": ODD}, "data": {"train": ODD}},
         run=run,
         generation_steps=2,
         verdict=StoredVerdict(

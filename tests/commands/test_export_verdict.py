@@ -50,7 +50,7 @@ def verdict(outputs: Path, **choices: Any) -> StoredVerdict:
     target = Target(
         overrides=[], config_name="train", weights=run, generation_steps=2, chosen="picked", run=run, out=run / "evaluate"
     )
-    return verdict_on(target, told=RunFolder(path=run).manifest or {}, **({"report": None} | choices))
+    return verdict_on(target, manifest=RunFolder(path=run).manifest or {}, **({"report": None} | choices))
 
 
 def test_a_report_on_all_runs_as_they_are_is_carried(outputs: Path) -> None:

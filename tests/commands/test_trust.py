@@ -220,7 +220,7 @@ def test_a_report_that_names_runs_elsewhere_is_no_verdict(given: Path) -> None:
     told = json.loads((given / "manifest.json").read_text())
     for name in ("../../elsewhere/x/seed-0", "s/../../../x/seed-0", "/etc/x/seed-0"):
         with pytest.raises(ValueError, match="names a run outside"):
-            list(stored_verdict._beside([name], study=given.parents[1], told=told | {"study": "s"}))
+            list(stored_verdict._beside([name], study=given.parents[1], manifest=told | {"study": "s"}))
 
 
 @pytest.mark.parametrize("name", ["images", "vanilla"])

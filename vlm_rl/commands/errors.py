@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
 from vlm_rl.commands.causes import innermost
-from vlm_rl.commands.job_log import is_of_jobs, told_of_failures
+from vlm_rl.commands.job_log import failed_jobs, is_of_jobs
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.swept_groups import told_of_sweep
+from vlm_rl.commands.swept_groups import why_not_swept
 from vlm_rl.datasets.shown import lines_shortened, shortened
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
@@ -52,7 +52,7 @@ def explained(run: Callable[[], object]) -> None:
 
 def leave_with(error: Exception) -> NoReturn:
     """Ends the process with a short message and exit code 2; with the traceback where that is what helps."""
-    message, jobs = message_of(error), told_of_failures(error, message_of=message_of)
+    message, jobs = message_of(error), failed_jobs(error, message_of=message_of)
     if message is None or os.environ.get("VLM_RL_TRACEBACK"):
         traceback.print_exception(error)
         print(jobs, file=sys.stderr, flush=True)
@@ -91,8 +91,8 @@ def message_of(error: Exception) -> str | None:
             f"The disk is full ({error}). Everything up to the last checkpoint is intact. "
             "Free some space and type the same command again."
         )
-    if isinstance(error, (OSError, ValueError)) and (told := _of_model_name(str(error))):
-        return told
+    if isinstance(error, (OSError, ValueError)) and (said := _of_model_name(str(error))):
+        return said
     if "Config group override must be a string" in str(error):
         return _switched_off(sys.argv[1:])  # Hydra does not say which word it was
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -101,8 +101,8 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown and (told := _renamed(f"{_key_of(outer)}.{unknown[1]}")):
-            return told
+        if unknown and (said := _renamed(f"{_key_of(outer)}.{unknown[1]}")):
+            return said
         advice = f". Leave {_key_of(outer)}.{unknown[1]} out." if unknown else ""
         return f"{error} (built from the config key {_key_of(outer)!r}){advice}"
     if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
@@ -136,8 +136,8 @@ def _of_model_name(text: str) -> str | None:
 def _switched_off(words: list[str]) -> str:
     """Where null was to choose a file: what to type instead of each word."""
     chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word) and _is_group(word)]
-    told = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
-    return " ".join(told) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
+    said = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
+    return " ".join(said) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
 
 
 def _is_group(word: str) -> bool:
@@ -165,10 +165,10 @@ def _renamed(key: str) -> str | None:
     if name not in RENAMED:
         return None
     now, values = RENAMED[name]
-    told = f"{key} is now {'.'.join([*place, now])}: {values}."
+    said = f"{key} is now {'.'.join([*place, now])}: {values}."
     if name in " ".join(sys.argv[1:]):
-        return told
-    return f"{told} It stands in a config of yours, or in the `overrides` of the run's manifest.json: change it there."
+        return said
+    return f"{said} It stands in a config of yours, or in the `overrides` of the run's manifest.json: change it there."
 
 
 def _key_of(error: Exception) -> str:
@@ -192,10 +192,10 @@ def composition_message(error: BaseException) -> str:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
-    if told := _renamed(asked):
-        return told
-    if told := told_of_sweep(asked, words=sys.argv[1:]):
-        return told
+    if said := _renamed(asked):
+        return said
+    if said := why_not_swept(asked, words=sys.argv[1:]):
+        return said
     if owners := _owners(asked):
         return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
     known = list(_known_keys())

@@ -97,51 +97,62 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
 
 
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
-    told = told_of(experiment, target, folder)
+    written = manifest_of(experiment, target, folder)
     if ranks.is_first():
-        check_answers(folder, told=told, splits=experiment.evaluator.scheme.splits)
-        folder.write_manifest(told)
+        check_answers(folder, manifest=written, splits=experiment.evaluator.scheme.splits)
+        folder.write_manifest(written)
     tables = answered(experiment, target, folder)
     values = metrics(tables, settings=experiment.evaluator.scheme.settings)
     if ranks.is_first():
-        _tell(experiment, folder, tables, values=values, told=told)
+        _tell(experiment, folder, tables, values=values, written=written)
     return values
 
 
-def _tell(experiment: Experiment, folder: RunFolder, tables: Cells, *, values: dict[str, float], told: dict[str, Any]) -> None:
+def _tell(
+    experiment: Experiment, folder: RunFolder, tables: Cells, *, values: dict[str, float], written: dict[str, Any]
+) -> None:
     """In files, to the logger and to the person."""
     described = {
         (split, setting.name): describe(tables[split, setting.name], k=setting.k, reflection=experiment.reflection)
         for split, setting in experiment.evaluator.scheme.cells
     }
-    result = {name: told[name] for name in ("checkpoint", "generation_steps", "epoch", "config")} | {
+    result = {name: written[name] for name in ("checkpoint", "generation_steps", "epoch", "config")} | {
         "metrics": values,
         "cells": {f"{split}/{setting}": description.as_json() for (split, setting), description in described.items()},
     }
     write_whole(folder.path / "evaluation.json", lambda file: file.write_text(json.dumps(result, indent=1)))
-    folder.write_manifest(told | {"status": "finished"})
+    folder.write_manifest(written | {"status": "finished"})
     if experiment.cfg.logger:
-        logger = instantiate(experiment.cfg.logger, version=f"{told['arm'][:8]}-{told['seed']}")
-        log_once(logger, values, config=told["config"], generation_steps=told["generation_steps"], epoch=told["epoch"])
-    show(described, folder=folder.path, checkpoint=told["checkpoint"])
+        logger = instantiate(experiment.cfg.logger, version=f"{written['arm'][:8]}-{written['seed']}")
+        log_once(logger, values, config=written["config"], generation_steps=written["generation_steps"], epoch=written["epoch"])
+    show(described, folder=folder.path, checkpoint=written["checkpoint"])
 
 
-def told_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
+def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
     """A manifest as a run's: a report takes an evaluation as an arm beside those that were trained here."""
     config, run = plain(experiment.cfg), target.run
-    told = manifest(
+    written = manifest(
         experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
     )
-    arm = hashlib.sha256(f"{told['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
-    told |= {"arm": arm, "role": "evaluated", "study": "evaluate", "vanilla": None, "generation_steps": target.generation_steps}
-    told |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
-    told |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
-    told |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}
+    arm = hashlib.sha256(f"{written['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
+    written |= {
+        "arm": arm,
+        "role": "evaluated",
+        "study": "evaluate",
+        "vanilla": None,
+        "generation_steps": target.generation_steps,
+    }
+    written |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
+    written |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
+    written |= {"epoch": target.generation_steps / experiment.dataset.steps_per_epoch}
     if run is not None:
-        told |= {"study": run.absolute().parents[1].name, "variant": f"{run.absolute().parent.name}/evaluate/{told['variant']}"}
+        written |= {
+            "study": run.absolute().parents[1].name,
+            "variant": f"{run.absolute().parent.name}/evaluate/{written['variant']}",
+        }
     if run is not None and target.weights is not None:  # its untrained model, from here; it may not have been evaluated alike
-        told["vanilla"] = os.path.relpath(run.absolute().parents[1] / vanilla_of(config), folder.path.absolute().parents[1])
-    return told
+        written["vanilla"] = os.path.relpath(run.absolute().parents[1] / vanilla_of(config), folder.path.absolute().parents[1])
+    return written
 
 
 def answered(experiment: Experiment, target: Target, folder: RunFolder) -> Cells:

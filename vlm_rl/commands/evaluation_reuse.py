@@ -29,10 +29,10 @@ def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
     }
 
 
-def check_answers(folder: RunFolder, *, told: dict[str, Any], splits: Sequence[str]) -> None:
-    """Refuses a folder whose answers are not those that would be given now; `told` is the new manifest."""
+def check_answers(folder: RunFolder, *, manifest: dict[str, Any], splits: Sequence[str]) -> None:
+    """Refuses a folder whose answers are not those that would be given now; `manifest` is the new one."""
     files = sorted(folder.path.rglob("*.parquet"))  # whole evaluations and parts
-    reasons = [*_differences(folder.manifest or {}, told=told, splits=splits), *_other_judges(files)] if files else []
+    reasons = [*_differences(folder.manifest or {}, manifest=manifest, splits=splits), *_other_judges(files)] if files else []
     if reasons:
         raise ValueError(
             f"{folder.path} holds answers that do not belong to this evaluation: {'; '.join(reasons)}. "
@@ -40,14 +40,14 @@ def check_answers(folder: RunFolder, *, told: dict[str, Any], splits: Sequence[s
         )
 
 
-def _differences(before: dict[str, Any], *, told: dict[str, Any], splits: Sequence[str]) -> Iterator[str]:
+def _differences(before: dict[str, Any], *, manifest: dict[str, Any], splits: Sequence[str]) -> Iterator[str]:
     """What was not yet written down by the version that evaluated is taken to be the same."""
-    known, now = before.get("model_files", told["model_files"]), told["model_files"]
+    known, now = before.get("model_files", manifest["model_files"]), manifest["model_files"]
     changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
     if changed:
         yield f"the model has changed since ({', '.join(changed)})"
-    data = before.get("data", told["data"])
-    if others := [split for split in splits if data.get(split) != told["data"].get(split)]:
+    data = before.get("data", manifest["data"])
+    if others := [split for split in splits if data.get(split) != manifest["data"].get(split)]:
         yield f"the rows of {', '.join(others)} have changed since"
 
 

@@ -55,8 +55,8 @@ def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequ
     Raises ValueError for a place that is not trusted; where places are `typed` on this command line, only leaves it out.
     """
     run = run_of(checkpoint)
-    told = (checkpoint and RunFolder(path=run).manifest) or {}
-    file, stored = run / "manifest.json", told.get("searchpath", [])
+    manifest = (checkpoint and RunFolder(path=run).manifest) or {}
+    file, stored = run / "manifest.json", manifest.get("searchpath", [])
     if not isinstance(stored, list) or not all(isinstance(path, str) for path in stored):
         raise ValueError(f"{file}: `searchpath` is no list of texts. {trust.NOT_OURS}")
     kept = []
@@ -80,14 +80,14 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
         )
     path, run = Path(checkpoint), run_of(checkpoint)
-    told = RunFolder(path=run).manifest
-    if told is not None:
+    manifest = RunFolder(path=run).manifest
+    if manifest is not None:
         check_links(run)
-        trust.check_manifest(told, file=run / "manifest.json", trusted=trusted)
-    if told is not None and role_of(told) == "evaluated":
-        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
-    if told is not None:
-        return _untrained_of(run, told) if role_of(told) == "untrained" else _trained(path, run, told)
+        trust.check_manifest(manifest, file=run / "manifest.json", trusted=trusted)
+    if manifest is not None and role_of(manifest) == "evaluated":
+        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={manifest['checkpoint']}.")
+    if manifest is not None:
+        return _untrained_of(run, manifest) if role_of(manifest) == "untrained" else _trained(path, run, manifest)
     if path.parts[:1] == ("outputs",):
         raise FileNotFoundError(
             f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
@@ -103,20 +103,20 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
     )
 
 
-def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
+def _untrained_of(run: Path, manifest: dict[str, Any]) -> Target:
     out = run / "evaluate" / "untrained"
-    return Target(**_composition(told), weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+    return Target(**_composition(manifest), weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
 
 
-def _composition(told: dict[str, Any]) -> dict[str, Any]:
+def _composition(manifest: dict[str, Any]) -> dict[str, Any]:
     """What the run's config is composed from, but for where it ran; manifests of old did not say of which."""
-    overrides = [word for word in told["overrides"] if not says_where(word) and not OF_ITS_PREFLIGHT.match(word)]
-    return {"overrides": overrides, "config_name": told.get("config_name", TRAIN)}
+    overrides = [word for word in manifest["overrides"] if not says_where(word) and not OF_ITS_PREFLIGHT.match(word)]
+    return {"overrides": overrides, "config_name": manifest.get("config_name", TRAIN)}
 
 
-def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
+def _trained(path: Path, run: Path, manifest: dict[str, Any]) -> Target:
     saved = {step.path.name: step for step in saved_steps(RunFolder(path=run))}
-    picked = f"step-{told.get('picked_step') or -1:06d}"
+    picked = f"step-{manifest.get('picked_step') or -1:06d}"
     wanted = path.name if path != run else picked
     if path != run and wanted not in saved:
         raise FileNotFoundError(f"{path} is not there; this run has {', '.join(saved) or 'no checkpoint yet'}.")
@@ -124,9 +124,9 @@ def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
         raise FileNotFoundError(f"{run} has no checkpoint yet.")
     step = saved.get(wanted, list(saved.values())[-1])
     if step.path.name != wanted:
-        print(f"{run}: {_no_pick(told)} Its last checkpoint is taken, {step.path.name}.", flush=True)
+        print(f"{run}: {_no_pick(manifest)} Its last checkpoint is taken, {step.path.name}.", flush=True)
     return Target(
-        **_composition(told),
+        **_composition(manifest),
         weights=step.path,
         generation_steps=step.generation_steps,
         chosen="picked" if path == run and step.path.name == picked else step.path.name,
@@ -135,10 +135,10 @@ def _trained(path: Path, run: Path, told: dict[str, Any]) -> Target:
     )
 
 
-def _no_pick(told: dict[str, Any]) -> str:
+def _no_pick(manifest: dict[str, Any]) -> str:
     """Why a run has no checkpoint that validation picked."""
-    if told["status"] != "finished":
+    if manifest["status"] != "finished":
         return "it is not finished, so validation has picked no checkpoint yet."
-    if not told.get("picked_step"):
+    if not manifest.get("picked_step"):
         return "validation picked no checkpoint."
-    return f"the checkpoint that validation picked, step-{told['picked_step']:06d}, is not there any more."
+    return f"the checkpoint that validation picked, step-{manifest['picked_step']:06d}, is not there any more."

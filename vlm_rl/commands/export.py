@@ -83,12 +83,12 @@ def export(target: Target, *, request: Request) -> Path:
             "checkpoint=... names an untrained model: there is nothing trained to share. Name a run or a checkpoint in it."
         )
     check_weights(target.weights)
-    told: dict[str, Any] = RunFolder(path=target.run).manifest or {}
-    trust.stored_config(told, file=target.run / "manifest.json", parts=("dataset", "model", "reward"))
-    verdict = verdict_on(target, told=told, report=None if request.report is None else Path(request.report))
+    manifest: dict[str, Any] = RunFolder(path=target.run).manifest or {}
+    trust.stored_config(manifest, file=target.run / "manifest.json", parts=("dataset", "model", "reward"))
+    verdict = verdict_on(target, manifest=manifest, report=None if request.report is None else Path(request.report))
     folder = Path(request.folder)
     with whole(folder) as unfinished:
-        card = _fill(unfinished, target=target, told=told, request=request, verdict=verdict)
+        card = _fill(unfinished, target=target, manifest=manifest, request=request, verdict=verdict)
         (unfinished / "README.md").write_text(card.text(request.push or folder.resolve().name), encoding="utf-8")
         write_record(unfinished, _record(card, target=target))
     print(f"{target.weights} -> {folder}\n{verdict.said}")
@@ -99,11 +99,11 @@ def export(target: Target, *, request: Request) -> Path:
     return folder
 
 
-def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Request, verdict: StoredVerdict) -> Card:
+def _fill(folder: Path, *, target: Target, manifest: dict[str, Any], request: Request, verdict: StoredVerdict) -> Card:
     """Weights and processor; returns what the card will say of them."""
     assert target.run is not None and target.weights is not None
-    model = restored(told["config"], "model")
-    name = PACKAGED if model["name"] == "tiny" else told["config"]["model"]["name"]
+    model = restored(manifest["config"], "model")
+    name = PACKAGED if model["name"] == "tiny" else manifest["config"]["model"]["name"]
     is_adapter = (target.weights / ADAPTER_CONFIG).exists()
     processor = load_processor(model["name"], model["processor"])
     processor.save_pretrained(folder)
@@ -111,17 +111,17 @@ def _fill(folder: Path, *, target: Target, told: dict[str, Any], request: Reques
     _check_fit(target.weights, model, is_adapter=is_adapter)
     if is_adapter and request.merge:
         merged = merge(
-            lambda: base_of(model, seed=told["seed"], accelerator=request.accelerator),
+            lambda: base_of(model, seed=manifest["seed"], accelerator=request.accelerator),
             adapter=target.weights,
             processor=processor,
-            prompt=told["config"]["dataset"]["prompt"],
+            prompt=manifest["config"]["dataset"]["prompt"],
             folder=folder,
             dtype=request.dtype or model["dtype"],
         )
     else:
         _copy(target.weights, folder=folder, base=request.base_model or name)
     return Card(
-        told=told,
+        manifest=manifest,
         run=target.run,
         generation_steps=target.generation_steps,
         verdict=verdict,
@@ -201,7 +201,7 @@ def _record(card: Card, *, target: Target) -> dict[str, Any]:
         "picked_step",
     )
     return {
-        "run": {key: card.told.get(key) for key in kept},
+        "run": {key: card.manifest.get(key) for key in kept},
         "checkpoint": {"generation_steps": target.generation_steps, "chosen": target.chosen},
         "base_model": card.base,
         "merged": None if card.merged is None else asdict(card.merged),

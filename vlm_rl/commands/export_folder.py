@@ -66,8 +66,8 @@ def _hash(path: Path) -> str:
 def _written(record: Path) -> dict[str, str] | None:
     """The hashes on record, if it is one."""
     try:
-        told = json.loads(record.read_text(encoding="utf-8"))
+        stored = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    files = told.get("files") if isinstance(told, dict) else None
+    files = stored.get("files") if isinstance(stored, dict) else None
     return files if isinstance(files, dict) else None

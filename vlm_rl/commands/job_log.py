@@ -70,7 +70,7 @@ def is_of_jobs(error: BaseException) -> bool:
     return bool(_jobs(error))
 
 
-def told_of_failures(error: BaseException, *, message_of: Callable[[Exception], str | None]) -> str:
+def failed_jobs(error: BaseException, *, message_of: Callable[[Exception], str | None]) -> str:
     """Every failed job of the sweep that an error comes from: number, overrides, reason, folder. Empty outside of a sweep.
 
     Hydra raises the error of the first one only; all of them lie in the frame of its sweeper that raised it.
@@ -98,7 +98,7 @@ def _jobs(error: BaseException) -> Sequence[JobReturn]:
 
 def _line(job: JobReturn, *, message_of: Callable[[Exception], str | None]) -> str:
     reason, hydra = job._return_value, job.hydra_cfg.hydra if job.hydra_cfg else None
-    told = message_of(reason) if isinstance(reason, Exception) else None
-    told = told.splitlines()[0] if told else traceback.format_exception_only(reason)[-1].strip()
+    said = message_of(reason) if isinstance(reason, Exception) else None
+    said = said.splitlines()[0] if said else traceback.format_exception_only(reason)[-1].strip()
     number, folder = (hydra.job.num, hydra.runtime.output_dir) if hydra else ("?", "?")
-    return f"  #{number} {' '.join(as_written(job.overrides or ()))}: {told} ({folder})"
+    return f"  #{number} {' '.join(as_written(job.overrides or ()))}: {said} ({folder})"

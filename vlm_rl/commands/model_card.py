@@ -36,7 +36,7 @@ print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inpu
 class Card:
     """All that a model card says."""
 
-    told: Mapping[str, Any]  # the run's manifest
+    manifest: Mapping[str, Any]  # the run's manifest
     run: Path
     generation_steps: int
     verdict: StoredVerdict
@@ -49,7 +49,7 @@ class Card:
     @property
     def config(self) -> Mapping[str, Any]:
         """The run's, resolved."""
-        config: Mapping[str, Any] = self.told["config"]
+        config: Mapping[str, Any] = self.manifest["config"]
         return config
 
     def text(self, name: str) -> str:
@@ -65,7 +65,7 @@ class Card:
             use=self._use(name),
             use_note=" ".join(self._use_notes()),
             training=tuple(self._training()),
-            told=self.told,
+            manifest=self.manifest,
             record=RECORD,
         )
 
@@ -75,7 +75,7 @@ class Card:
         return {
             "library_name": "peft" if self.is_adapter else "transformers",
             "pipeline_tag": "image-text-to-text",
-            "tags": [*lora, "vlm-rl", line(self.told["algorithm"])],
+            "tags": [*lora, "vlm-rl", line(self.manifest["algorithm"])],
             "datasets": [line(self._data())],
             "base_model": line(self.base) if known else None,
             "base_model_relation": ("adapter" if self.is_adapter else "finetune") if known else None,
@@ -91,7 +91,9 @@ class Card:
 
     def _what(self) -> str:
         kind = "An adapter in PEFT's format for" if self.is_adapter else "A whole model, trained from"
-        what = f"{kind} {code(self.base)}: {code(self.told['algorithm'])} on {code(self.config['dataset']['name'])}, one seed."
+        what = (
+            f"{kind} {code(self.base)}: {code(self.manifest['algorithm'])} on {code(self.config['dataset']['name'])}, one seed."
+        )
         if self.merged is None:
             return what
         return (
@@ -137,8 +139,8 @@ class Card:
 
     def _training(self) -> Iterator[tuple[str, object]]:
         model, dataset, reward = (self.config[group] for group in ("model", "dataset", "reward"))
-        yield "algorithm", self.told["algorithm"]
-        yield "data", f"{dataset['name']}, rows {self.told['data']['train']}"
+        yield "algorithm", self.manifest["algorithm"]
+        yield "data", f"{dataset['name']}, rows {self.manifest['data']['train']}"
         yield "prompt", dataset["prompt"]
         weights = {"accuracy": reward["accuracy_weight"]} | {name: term["weight"] for name, term in reward["terms"].items()}
         yield "reward, weights", weights
@@ -148,9 +150,9 @@ class Card:
         yield "LoRA", model["lora"] and {key: value for key, value in model["lora"].items() if key != "_target_"}
         yield "dtype of the base in training", model["dtype"]
         yield "parameters in these files", f"{self.num_parameters:,}"
-        yield "seed", self.told["seed"]
-        yield "arm", self.told["arm"]
-        yield "commit of vlm-rl", self.told["git"]["commit"]
+        yield "seed", self.manifest["seed"]
+        yield "arm", self.manifest["arm"]
+        yield "commit of vlm-rl", self.manifest["git"]["commit"]
 
 
 def is_local(base: str) -> bool:

@@ -154,10 +154,10 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
         lambda: parts.check_engine(vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts),
         lambda: ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
     ]
-    told = []
+    refusals = []
     for refuse in checks:
         try:
             refuse()
         except ValueError as error:
-            told.append(str(error))
-    return told
+            refusals.append(str(error))
+    return refusals

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from vlm_rl.commands.type_words import members_of, told
+from vlm_rl.commands.type_words import members_of, wrong_type
 
 Hint = Any  # a type, a union, a generic alias
 CHECKS = ConfigDict(strict=True, arbitrary_types_allowed=True)
@@ -139,7 +139,7 @@ def _check(node: DictConfig, name: str, hint: Hint, *, key: str) -> None:
         path = max((_path(value, found["loc"]) for found in error.errors(include_url=False, include_input=False)), key=len)
         refers = OmegaConf.is_interpolation(node, name)  # perhaps to an environment, whose values are not shown
         raw: Any = _as_written(node)[name] if refers else _at(value, path)
-        raise ValueError(told(_key(key, path), raw, _inner(hint, path), is_written=refers)) from None
+        raise ValueError(wrong_type(_key(key, path), raw, _inner(hint, path), is_written=refers)) from None
 
 
 def _as_written(node: DictConfig) -> dict[Any, Any]:

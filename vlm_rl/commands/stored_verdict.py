@@ -26,10 +26,10 @@ class StoredVerdict:
     command: str = ""  # makes the report again
 
 
-def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) -> StoredVerdict:
+def verdict_on(target: Target, *, manifest: Mapping[str, Any], report: Path | None) -> StoredVerdict:
     """What the report says of the arm of this run; a report that was named and does not speak of it is an error.
 
-    `told` is the run's manifest; without `report` the study's own is taken, if it is there.
+    `manifest` is the run's manifest; without `report` the study's own is taken, if it is there.
     """
     if target.chosen != "picked":
         why = f"a verdict speaks of the checkpoints that validation picks, and this is another one, {target.chosen}"
@@ -37,7 +37,7 @@ def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) 
     assert target.run is not None
     path = target.run.absolute().parents[1] / "report.json" if report is None else report
     try:
-        return _read_or_say(path, run=target.run, told=told)
+        return _read_or_say(path, run=target.run, manifest=manifest)
     except (ValueError, FileNotFoundError) as reason:
         if report is not None:
             raise
@@ -49,26 +49,26 @@ def unjudged(why: str) -> StoredVerdict:
     return StoredVerdict(outcome=NOT_JUDGED, said=f"Not judged: {why}.")
 
 
-def _read_or_say(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
+def _read_or_say(path: Path, *, run: Path, manifest: Mapping[str, Any]) -> StoredVerdict:
     try:
-        return _read(path, run=run, told=told)
+        return _read(path, run=run, manifest=manifest)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(
             f"{path} or a manifest that it names is malformed ({type(error).__name__}). report.py writes it again."
         ) from error
 
 
-def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
+def _read(path: Path, *, run: Path, manifest: Mapping[str, Any]) -> StoredVerdict:
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no report {path.name} of this study. python report.py 'studies=[{run.parents[1]}]' makes it."
         )
     again = f"Make it again: python report.py 'studies=[{run.parents[1]}]'."
     report = _report(path)
-    arm = _arm(report, told=told)
+    arm = _arm(report, manifest=manifest)
     if arm is None:
         raise ValueError(f"the report {path.name} does not speak of this run. {again}")
-    if (why := _left_out(path, run=run, told=told, report=report)) is not None:
+    if (why := _left_out(path, run=run, manifest=manifest, report=report)) is not None:
         raise ValueError(f"the report {path.name} {why}. {again}")
     verdicts = {verdict["arm"]: verdict for verdict in report["decision"]["verdicts"]}
     if arm not in verdicts:
@@ -96,43 +96,43 @@ def _report(path: Path) -> dict[str, Any]:
     return report
 
 
-def _arm(report: Mapping[str, Any], *, told: Mapping[str, Any]) -> str | None:
+def _arm(report: Mapping[str, Any], *, manifest: Mapping[str, Any]) -> str | None:
     """The label of the run's arm, if the run is among those that the report's means speak of."""
-    name = f"{told['study']}/{told['variant']}/seed-{told['seed']}"
+    name = f"{manifest['study']}/{manifest['variant']}/seed-{manifest['seed']}"
     for row in report["tables"].get("runs", ()):
-        if (row["run"], row["hash"], row["status"]) == (name, told["arm"][:8], "finished"):
+        if (row["run"], row["hash"], row["status"]) == (name, manifest["arm"][:8], "finished"):
             return str(row["arm"])
     return None
 
 
-def _left_out(path: Path, *, run: Path, told: Mapping[str, Any], report: Mapping[str, Any]) -> str | None:
+def _left_out(path: Path, *, run: Path, manifest: Mapping[str, Any], report: Mapping[str, Any]) -> str | None:
     """What makes the report out of date, in words: a run of any arm in it, as each verdict is corrected for the others.
 
     By the time of each manifest, and by its arm where times were lost in copying. Runs elsewhere cannot be looked at.
     """
     written = path.stat().st_mtime
     listed = {row["run"]: row["hash"] for row in report["tables"]["runs"]}
-    for name, manifest in _beside(listed, study=run.absolute().parents[1], told=told):
-        if manifest.resolve().parent != manifest.parent.resolve() or not manifest.is_file():
-            raise ValueError(f"{manifest} is a link or no file, and is not followed. Put a copy of the file in its place")
-        if manifest.stat().st_mtime > written:
+    for name, file in _beside(listed, study=run.absolute().parents[1], manifest=manifest):
+        if file.resolve().parent != file.parent.resolve() or not file.is_file():
+            raise ValueError(f"{file} is a link or no file, and is not followed. Put a copy of the file in its place")
+        if file.stat().st_mtime > written:
             return f"is older than the run {name}"
-        arm = (RunFolder(path=manifest.parent).manifest or {}).get("arm", "")[:8]
+        arm = (RunFolder(path=file.parent).manifest or {}).get("arm", "")[:8]
         if listed.get(name, arm) != arm or (name not in listed and arm in listed.values()):
             return f"does not have the run {name} as it is now"
     return None
 
 
-def _beside(names: Iterable[str], *, study: Path, told: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def _beside(names: Iterable[str], *, study: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Names and manifests of all seeds of these runs' variants, in this study and in those that lie beside it."""
-    outputs = study.parents[told["study"].count("/")]
+    outputs = study.parents[manifest["study"].count("/")]
     for name in dict.fromkeys(name.rpartition("/")[0] for name in names):
         of, _, variant = name.rpartition("/")
-        folder = (study if of == told["study"] else outputs / of) / variant
+        folder = (study if of == manifest["study"] else outputs / of) / variant
         if "\x00" in name or not folder.resolve().is_relative_to(outputs.resolve()):
             raise ValueError(f"the report names a run outside of {outputs} ({name!r}), which is not looked at. Make it again")
-        for manifest in sorted(folder.glob("seed-*/manifest.json")):
-            yield f"{name}/{manifest.parent.name}", manifest
+        for file in sorted(folder.glob("seed-*/manifest.json")):
+            yield f"{name}/{file.parent.name}", file
 
 
 def _from_outside(sentence: str) -> str:

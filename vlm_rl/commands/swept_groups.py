@@ -29,7 +29,7 @@ def left_to_jobs(words: Sequence[str]) -> list[str]:
     return [_as_sweep(word, parsed.get(word), groups=GROUPS | swept) for word in words]
 
 
-def told_of_sweep(key: str, *, words: Sequence[str]) -> str | None:
+def why_not_swept(key: str, *, words: Sequence[str]) -> str | None:
     """Why a sweep over files has no such key, where some of these files have it."""
     from vlm_rl.commands.build import composed
 

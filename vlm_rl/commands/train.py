@@ -117,18 +117,18 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement) -> None:
 
 def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> None:
     cfg = experiment.cfg
-    told = ranks.from_first(_told(experiment, folder))
-    vanilla = vanilla_folder(folder, told)
+    written = ranks.from_first(_manifest_of(experiment, folder))
+    vanilla = vanilla_folder(folder, written)
     if ranks.is_first():
         study = folder.path.parents[1]  # where runs write beside their own folders, too
         for shared in (study / "images", vanilla.path.parent, vanilla.path):
             check_link(shared, inside=study)
         check_links(vanilla.path)
-        folder.write_manifest(told)
-        begin_vanilla(vanilla, told)
-    around = around_the_loop(experiment, folder, vanilla=vanilla, told=told)
+        folder.write_manifest(written)
+        begin_vanilla(vanilla, written)
+    around = around_the_loop(experiment, folder, vanilla=vanilla, written=written)
     resume(experiment, folder, around.checkpoint, placement)
-    loggers: list[Any] = [instantiate(cfg.logger, version=told["wandb_id"])] if cfg.logger else []
+    loggers: list[Any] = [instantiate(cfg.logger, version=written["wandb_id"])] if cfg.logger else []
     trainer = trainer_of(cfg.trainer, callbacks=around.callbacks, logger=loggers or False)
     data_flow = experiment.module.data_flow
     try:
@@ -142,21 +142,21 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         ranks.gathered(None)  # torchrun and srun end all ranks as soon as one of them is gone with 130
         raise SystemExit(130 if around.interruption.requested else 0)
     if ranks.is_first():
-        folder.write_manifest(told | {"status": "finished", "picked_step": around.schedule.best_step})
+        folder.write_manifest(written | {"status": "finished", "picked_step": around.schedule.best_step})
         vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
 
 
-def _told(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
+def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     """The manifest of this run, which keeps its name in W&B over restarts."""
     hydra_config = HydraConfig.get()
-    told = manifest(
+    written = manifest(
         experiment,
         run=folder.path,
         algorithm=hydra_config.runtime.choices["algorithm"],
         overrides=overrides_as_written(),
         config_name=str(hydra_config.job.config_name),
     )
-    return told | {"wandb_id": (folder.manifest or told)["wandb_id"] or secrets.token_hex(4)}
+    return written | {"wandb_id": (folder.manifest or written)["wandb_id"] or secrets.token_hex(4)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class AroundTheLoop:
     checkpoint: Checkpoint
 
 
-def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, told: dict[str, Any]) -> AroundTheLoop:
+def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
     """All that is measured, written, shown, stopped and resumed around the four steps."""
     cfg = experiment.cfg
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
@@ -185,7 +185,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
             tolerance=experiment.cfg.parity.tolerance,
         ),
         recorder,
-        LoggerSetup(folder=folder, config=told["config"] | {"variant": told["variant"], "arm": told["arm"]}),
+        LoggerSetup(folder=folder, config=written["config"] | {"variant": written["variant"], "arm": written["arm"]}),
         Alerts(folder=folder, recorder=recorder, watch=watch),
         Pictures(
             folder=folder.path.parents[1] / "images",
@@ -193,7 +193,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
             splits=experiment.evaluator.scheme.splits,
             max_side=cfg.pictures.max_side,
         ),
-        Display(folder=folder, label=f"{told['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
+        Display(folder=folder, label=f"{written['variant']}/seed-{cfg.seed}", num_steps=experiment.dataset.num_steps),
         schedule,
         CompletionTables(
             folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
@@ -222,15 +222,15 @@ def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint, pl
     print(f"Resuming from {checkpoint.resumed.path}", flush=True)
 
 
-def vanilla_folder(folder: RunFolder, told: dict[str, Any]) -> RunFolder:
+def vanilla_folder(folder: RunFolder, written: dict[str, Any]) -> RunFolder:
     """The folder of the untrained model of this seed, shared by the arms of the study."""
-    return RunFolder(path=folder.path.parents[1] / told["vanilla"] / folder.path.name)
+    return RunFolder(path=folder.path.parents[1] / written["vanilla"] / folder.path.name)
 
 
-def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
+def begin_vanilla(vanilla: RunFolder, written: dict[str, Any]) -> None:
     """Its manifest, unless another arm has written it."""
     if vanilla.manifest is None:
-        name = told["vanilla"]
+        name = written["vanilla"]
         own = {
             "variant": name,
             "arm": name.removeprefix("vanilla-"),
@@ -238,7 +238,7 @@ def begin_vanilla(vanilla: RunFolder, told: dict[str, Any]) -> None:
             "role": "untrained",
             "vanilla": None,
         }
-        vanilla.write_manifest(told | own)
+        vanilla.write_manifest(written | own)
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent

@@ -46,19 +46,19 @@ def as_words(trusted: Sequence[str]) -> tuple[str, ...]:
     return (f"{KEY}[{','.join(trusted)}]",) if trusted else ()
 
 
-def check_manifest(told: Mapping[str, Any], *, file: Path, trusted: Sequence[str]) -> None:
+def check_manifest(manifest: Mapping[str, Any], *, file: Path, trusted: Sequence[str]) -> None:
     """Raises ValueError unless all that a manifest names may be composed; nothing is composed or imported here."""
-    if missing := [key for key in ("algorithm", "overrides", "status") if key not in told]:
+    if missing := [key for key in ("algorithm", "overrides", "status") if key not in manifest]:
         raise ValueError(f"{file} has no `{missing[0]}`. {NOT_OURS}")
-    overrides, name = told["overrides"], told.get("config_name", "train")
+    overrides, name = manifest["overrides"], manifest.get("config_name", "train")
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
         raise ValueError(f"{file}: `overrides` is no list of texts. {NOT_OURS}")
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]+(/[\w-]+)*", name):
         raise ValueError(f"{file}: `config_name` is {name!r}, which is no name of a config. A run's own is mostly train.")
-    if not isinstance(told.get("picked_step"), int | None):
+    if not isinstance(manifest.get("picked_step"), int | None):
         raise ValueError(f"{file}: `picked_step` is no number of a step. {NOT_OURS}")
     try:
-        role_of(told)
+        role_of(manifest)
     except ValueError as error:
         raise ValueError(f"{file}: {error}. {NOT_OURS}") from None
     for word in overrides:
@@ -68,12 +68,12 @@ def check_manifest(told: Mapping[str, Any], *, file: Path, trusted: Sequence[str
                 "and type it yourself if you know that it is right."
             )
     named = [{"_target_": target} for word in overrides for target in NAMED_IN_WORD.findall(word)]
-    check_config(stored_config(told, file=file) | {"overrides": named}, file=file, trusted=trusted)
+    check_config(stored_config(manifest, file=file) | {"overrides": named}, file=file, trusted=trusted)
 
 
-def stored_config(told: Mapping[str, Any], *, file: Path, parts: Sequence[str] = ()) -> dict[str, Any]:
+def stored_config(manifest: Mapping[str, Any], *, file: Path, parts: Sequence[str] = ()) -> dict[str, Any]:
     """The config of a manifest; {} where it has none. Raises ValueError where it is no config, or lacks one of the `parts`."""
-    config = told.get("config", {})
+    config = manifest.get("config", {})
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
         raise ValueError(f"{file}: `config` is no config of a run. {NOT_OURS}")
     return config

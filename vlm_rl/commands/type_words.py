@@ -21,7 +21,7 @@ EXAMPLES = {int: "1", float: "0.5", bool: "true", str: "WORD", NoneType: "null"}
 MOST = 200  # characters of a value
 
 
-def told(key: str, value: Any, hint: Any, *, is_written: bool) -> str:
+def wrong_type(key: str, value: Any, hint: Any, *, is_written: bool) -> str:
     """`is_written`: the value is an interpolation, shown as it stands in the config."""
     shown = (value if isinstance(value, str) else json.dumps(value, default=str))[:MOST]
     wrong = f"{key}={shown}, but it takes {words_of(hint)}."

@@ -73,5 +73,5 @@ def _labels(keys: Iterable[tuple[Trial, str]]) -> list[Phrase]:
     if len(keys) == 1:
         return [say("Vanilla")]
     trials = [trial for trial, _ in keys]
-    told = [(*trial, *([] if trials.count(trial) == 1 else [name])) for trial, name in keys]
-    return [say("Vanilla ({what})", what=", ".join(filter(None, parts))) for parts in told]
+    distinct = [(*trial, *([] if trials.count(trial) == 1 else [name])) for trial, name in keys]
+    return [say("Vanilla ({what})", what=", ".join(filter(None, parts))) for parts in distinct]

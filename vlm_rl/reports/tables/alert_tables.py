@@ -12,7 +12,7 @@ ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class _Raised:
     step: int
     name: str
     message: str
@@ -49,9 +49,9 @@ def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
 def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
     """What it means that runs raised no alert: nobody may have watched them, or nobody may know."""
     unknown = [run for run in runs if run.alerts is None]
-    told = any(run.alerts for run in runs)
+    raised = any(run.alerts for run in runs)
     unwatched = [run for run in runs if run.alerts is not None and not run.alerts and not is_watched(run)]
-    if runs and not told and not unknown and not unwatched:
+    if runs and not raised and not unknown and not unwatched:
         yield say("No run raised an alert (most rules look at means over several steps).")
     if unwatched:
         yield say(
@@ -94,9 +94,9 @@ def alert_title(name: str) -> Phrase:
 
 
 def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
-    told = {run.run.seed: _told(run, watch=watch) for run in arm.runs}
-    for name in sorted({alert.name for alerts in told.values() for alert in alerts}):
-        by_seed = {seed: [alert for alert in alerts if alert.name == name] for seed, alerts in told.items()}
+    raised = {run.run.seed: _alerts_of(run, watch=watch) for run in arm.runs}
+    for name in sorted({alert.name for alerts in raised.values() for alert in alerts}):
+        by_seed = {seed: [alert for alert in alerts if alert.name == name] for seed, alerts in raised.items()}
         concerned = sum(map(bool, by_seed.values()))
         seeds = say("{count} of {total}", count=concerned, total=len(arm.runs))
         for seed, alerts in sorted(by_seed.items()):
@@ -104,17 +104,17 @@ def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
                 yield {"arm": arm.label, "alert": alert_title(name), "seeds": seeds, "seed": seed, **_first(alerts)}
 
 
-def _first(alerts: Sequence[_Told]) -> Row:
+def _first(alerts: Sequence[_Raised]) -> Row:
     first = min(alerts, key=lambda alert: alert.step)
     return {"step": first.step, "times": len(alerts), "message": first.message}
 
 
-def _told(run: RunRecords, *, watch: Watch | None) -> list[_Told]:
+def _alerts_of(run: RunRecords, *, watch: Watch | None) -> list[_Raised]:
     if watch is not None:
         found = watch.alerts(run.training)
-        return [_Told(step=alert.generation_steps, name=alert.name, message=alert.message) for alert in found]
+        return [_Raised(step=alert.generation_steps, name=alert.name, message=alert.message) for alert in found]
     return [
-        _Told(step=int(line["generation_steps"]), name=str(line["alert"]), message=str(line.get("message", "")))
+        _Raised(step=int(line["generation_steps"]), name=str(line["alert"]), message=str(line.get("message", "")))
         for line in run.alerts or ()
         if "alert" in line and isinstance(line.get("generation_steps"), int)
     ]
