@@ -154,25 +154,16 @@ def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes() -> N
     assert phase["first tokens"].parts["kv cache"] > 8 * of_a_prompt
 
 
-@pytest.mark.parametrize("is_frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("algorithm", "num_queries"), [("dapo", 12), ("grpo", 8)])
-def test_a_step_holds_features_of_all_images_that_it_samples_from_or_their_pixels(
-    algorithm: str, num_queries: int, is_frozen: bool
-) -> None:
-    """A picture of 84 x 56 is 24 patches of 3 x 2 x 14 x 14 numbers and three numbers of its size, or 6 tokens' features.
-
-    Dapo samples half as many queries again as the batch of 8; eight prompts are read at once.
-    """
-    cfg = composed(
-        ["experiment=smoke", f"algorithm={algorithm}", *([] if is_frozen else ["model.lora=null", "model.freeze=[]"])]
-    )
+def test_a_step_holds_the_features_of_all_images_that_it_samples_from(algorithm: str, num_queries: int) -> None:
+    """A picture of 84 x 56 is the features of 6 tokens. Dapo samples half as many queries again as the batch of 8."""
+    cfg = composed(["experiment=smoke", f"algorithm={algorithm}"])
     shape = PromptShape(tokens=90, pictures=((84, 56),))
     prompted = Prompted(longest=shape, typical=shape, image_tokens=100)
-    work = workload_of(cfg, instantiate(cfg.dataset), instantiate(cfg.algorithm), prompted=prompted, ranks=1, on_gpu=False)
+    dataset, settings = instantiate(cfg.dataset), instantiate(cfg.algorithm)
+    work = workload_of(cfg, dataset, settings, prompted=prompted, ranks=1, on_gpu=False)
     assert (work.batch_size, work.num_queries) == (8, num_queries)
     traced = trace(functools.partial(instantiate, cfg.model, temperature=1.0, seed=0, untrained=True), workload=work)
     phase = {phase.name: phase for phase in traced.memory.phases}
     features = 6 * traced.policy.vlm.config.get_text_config().hidden_size * 4
-    pixels = 24 * 3 * 2 * 14 * 14 * 4 + 3 * 8
-    held = num_queries * features if is_frozen else num_queries * pixels + work.chunk * features
-    assert phase["first tokens"].parts["images"] == pytest.approx(held, abs=2)  # two bytes a number
+    assert phase["first tokens"].parts["images"] == num_queries * features + 3 * 8  # the size of the traced picture

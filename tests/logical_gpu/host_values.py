@@ -12,19 +12,18 @@ ALLOWED = {
     "models/merging.py:merge": "export.py tells the differences",
     "models/policy.py:Policy.statistics": "only response tokens go through the LM head; how many there are, the host must know",
     "algorithms/groups.py:_sums": "once for each generation step: how many groups there are",
-    "pipeline/batch_filling.py:BatchFilling.add": "which groups are kept decides on the host whether there is an update",
-    "pipeline/batch_filling.py:BatchFilling._filled": "counts of a generation step are written down",
+    "algorithms/dynamic_sampling.py:GroupSelection.select": "once for each generation step: the rows that are selected, and counts",
     "pipeline/micro_batches.py:forward_batches": "rows are sorted into batches by their lengths, on the host",
     "pipeline/micro_batches.py:mini_batches": "once for each mini-batch: the rows that this rank has of it",
     "pipeline/step4_policy_update.py:PolicyUpdate._step": "whether to step depends on the norm of the gradient",
     "pipeline/step4_policy_update.py:PolicyUpdate._stats": "means of a generation step are written down",
     "pipeline/step4_policy_update.py:PolicyUpdate.update": "whether to step depends on the loss",
-    "pipeline/step4_policy_update.py:token_sums": "sums over the mask, four for each micro-batch",
+    "pipeline/step4_policy_update.py:sums_over_tokens": "sums over the mask, four for each micro-batch",
     "rollout/huggingface_engine.py:HuggingFaceEngine._sample": "one for each token: whether any row still writes",
     "rollout/huggingface_engine.py:finish": "responses become text, once for each batch of sequences",
     "types.py:ImageFeatures.to": "features of a frozen tower wait on the CPU until a forward needs them",
-    "types.py:QueryBatch.select": "padding that only other rows needed is cut: the host must know how much",
-    "types.py:Trajectory.select": "the same, and which images the rows have; three for each micro-batch",
+    "types.py:select": "padding that only other rows needed is cut: the host must know how much; two for each micro-batch",
+    "types.py:_part": "which images the rows have; one for each micro-batch",
 }
 # Files of libraries, by how their path begins.
 IN_LIBRARIES = {

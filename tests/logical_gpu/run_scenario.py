@@ -67,8 +67,7 @@ def watched(findings: Findings, *, stopped_after: int | None) -> Iterator[None]:
 
     def look(module: VLMReinforcement, step: GenerationStep) -> None:
         report(module, step)
-        trajectory = step.scored.trajectory
-        for images in (step.queries.images, () if trajectory is None else trajectory.images):
+        for images in (step.queries.images, step.scored.trajectory.images):
             if any(map(on_gpu, tensors_of(images))):
                 findings.faults["images of a batch lie on the GPU, those of a real one can be tens of GB"] += 1
         if module.progress.generation_steps == stopped_after:

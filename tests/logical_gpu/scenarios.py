@@ -37,13 +37,12 @@ WHOLE_SCHEME = (
 TWO_STEPS = ("dataset.source.train_rows=4", "algorithm.num_minibatches=2")
 MIXED = ("dataset=jsonl", "dataset.source.folder=data", "dataset.max_pixels=12544")  # no picture, one and several
 VARIED = ("model=tiny_untrained",)  # responses of a group differ, where those of the trained model may all be the same
-WAITING = (
+SELECTED = (  # two groups of the three that a step samples
     *VARIED,
     "algorithm=grpo",
     "algorithm.group_size=2",
     "algorithm/dynamic_sampling=dapo",
-    "algorithm.dynamic_sampling.update_share=1.0",
-    "dataset.source.train_rows=12",
+    "dataset.source.train_rows=6",
 )
 FULL = ("model.lora=null", "algorithm.kl_loss_coef=0.1")  # the reference is a frozen copy
 CORRECTED = ("algorithm=grpo", "algorithm.group_size=2", "algorithm/rollout_correction=truncate")
@@ -95,7 +94,7 @@ def of_algorithm(name: str) -> Scenario:
     size = () if name in ("sft", "reinforce_pp") else ("algorithm.group_size=2",)
     of_its_own = {
         "reinforce_pp": ("algorithm.score_at=last_token",),
-        "dapo": (*VARIED, "algorithm.dynamic_sampling.metric=score", "algorithm.dynamic_sampling.update_share=0.5"),
+        "dapo": (*VARIED, "algorithm.dynamic_sampling.metric=score", "dataset.source.train_rows=3"),
     }
     return Scenario(commands=(train(f"algorithm={name}", *size, *of_its_own.get(name, ())),))
 
@@ -123,14 +122,14 @@ SCENARIOS: dict[str, Scenario] = {
     "bfloat16 adapters under autocast": Scenario(commands=(train(*BF16, "model.autocast=true"),)),
     "bfloat16 full fine-tuning under autocast": Scenario(commands=(train(*BF16, *FULL),)),
     "vision trained": Scenario(commands=(train("model.freeze=[]", "model.lora=null"),)),
-    "groups that wait, and are sampled again after a restart": Scenario(
+    "groups selected by the reward, a stop and a training that goes on": Scenario(
         commands=(
-            train(*WAITING, "algorithm.dynamic_sampling.metric=score", stopped_after=3),
-            train(*WAITING, "algorithm.dynamic_sampling.metric=score"),
+            train(*SELECTED, "algorithm.dynamic_sampling.metric=score", stopped_after=1),
+            train(*SELECTED, "algorithm.dynamic_sampling.metric=score"),
         ),
-        says="2 generation steps are sampled again",
+        says="Resuming from",
     ),
-    "groups that wait by accuracy": Scenario(commands=(train(*WAITING, "dataset.source.train_rows=2", "reward=accuracy"),)),
+    "groups selected by accuracy": Scenario(commands=(train(*SELECTED, "dataset.source.train_rows=3", "reward=accuracy"),)),
     "rollout correction of tokens": Scenario(commands=(train(*CORRECTED),)),
     "rollout correction of responses": Scenario(commands=(train(*CORRECTED, "algorithm.rollout_correction.level=sequence"),)),
     **{f"algorithm {name}": of_algorithm(name) for name in ALGORITHMS},

@@ -82,7 +82,6 @@ def updating() -> tuple[Counter[str], int]:
         module, policy = experiment.module, experiment.policy
         queries = module.data_flow.queries(0).to(policy.device)
         trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
-        assert trajectory is not None
         counts = []
         for most in (10**6, 1):
             policy.optimization = replace(policy.optimization, micro_batch_tokens=most)

@@ -16,7 +16,10 @@ class Numbers:
         return [Row(id=str(i), question=f"{i}?", answer=str(i), solution=None, images=()) for i in range(11)]
 
 
-def flow(experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: int = 4) -> DataFlow:
+def flow(
+    experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: int = 4, num_sampled: int | None = None
+) -> DataFlow:
+    """`num_sampled`: queries of a step, where they are more than its update learns from."""
     dataset = Dataset(
         name="numbers",
         source=Numbers(),
@@ -29,7 +32,9 @@ def flow(experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: 
         evaluation_rows=None,
         on_bad_row="error",
     )
-    return DataFlow(dataset=dataset, encoder=experiment.encoder, batch_size=batch_size, seed=seed, stopwatch=Stopwatch())
+    return DataFlow(
+        dataset=dataset, encoder=experiment.encoder, batch_size=num_sampled or batch_size, seed=seed, stopwatch=Stopwatch()
+    )
 
 
 def ids(rows: Sequence[Row]) -> list[int]:
@@ -77,3 +82,42 @@ def test_a_batch_that_ranks_cannot_share_is_an_error_that_names_the_nearest_size
         flow(experiment).start(first_step=0, rank=0, num_ranks=2)
     with pytest.raises(ValueError, match="Nearest: 4"):
         flow(experiment).start(first_step=0, rank=0, num_ranks=4)
+
+
+def test_steps_and_epochs_are_counted_in_what_is_sampled(experiment: Experiment) -> None:
+    """11 rows, five a step: two steps an epoch, of which each learns from three queries."""
+    more = flow(experiment, num_sampled=5)
+    assert (more.steps_per_epoch, more.num_steps, len(more)) == (2, 8, 8)
+    assert len(more.queries(0).rows) == 5
+    assert len({*more.global_order(0), *more.global_order(1)}) == 10
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_sampled", "num_ranks", "said"),
+    [
+        (
+            4,
+            6,
+            4,
+            r"The 6 queries of a generation step \(dataset.batch_size=4 x .*oversample\) cannot .* 4 ranks. .* are 4 or 8\.",
+        ),
+        (4, 5, 2, r"The 5 queries .* cannot be shared out over 2 ranks\. Change either so that they are 4 or 6\."),
+        (2, 3, 8, r"The 3 queries .* cannot be shared out over 8 ranks\. Change either so that they are 8\."),
+        (
+            8,
+            12,
+            1,
+            r"dataset.batch_size=8 \(12 with .*oversample\) is more than the 11 training rows: .* The largest that works: 7\.",
+        ),
+    ],
+)
+def test_a_surplus_that_does_not_go_is_an_error_that_names_the_nearest_sizes(
+    experiment: Experiment, batch_size: int, num_sampled: int, num_ranks: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        flow(experiment, batch_size=batch_size, num_sampled=num_sampled).start(first_step=0, rank=0, num_ranks=num_ranks)
+
+
+def test_ranks_need_not_share_out_what_is_learned_from(experiment: Experiment) -> None:
+    """Three queries of the six that two ranks sample: one rank may have more of them than the other."""
+    flow(experiment, batch_size=3, num_sampled=6).start(first_step=0, rank=1, num_ranks=2)
