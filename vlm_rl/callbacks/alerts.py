@@ -1,4 +1,4 @@
-"""What should not happen in a healthy run is said when it happens: in `alerts.jsonl`, on the terminal and by W&B or Trackio."""
+"""What should not happen in a healthy run is said when it happens: in `alerts.jsonl`, on the terminal and by W&B."""
 
 from typing import Any
 

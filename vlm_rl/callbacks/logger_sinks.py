@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from vlm_rl.callbacks.trackio_logger import TrackioLogger
 from vlm_rl.evaluation.alert_watch import Alert
 
 
@@ -39,11 +38,6 @@ def _(logger: WandbLogger, sheet: Sheet) -> None:
 
 
 @show.register
-def _(logger: TrackioLogger, sheet: Sheet) -> None:
-    logger.log_table(sheet.key, columns=sheet.columns, data=sheet.rows, step=sheet.generation_steps)
-
-
-@show.register
 def _(logger: TensorBoardLogger, sheet: Sheet) -> None:
     logger.experiment.add_text(sheet.key, as_markdown(sheet), sheet.generation_steps)
     for number, row in enumerate(sheet.rows):
@@ -62,11 +56,6 @@ def send(logger: Logger, alert: Alert) -> None:
 def _(logger: WandbLogger, alert: Alert) -> None:
     text = f"Generation step {alert.generation_steps}: {alert.message}"
     logger.experiment.alert(title=alert.name, text=text, level="WARN")
-
-
-@send.register
-def _(logger: TrackioLogger, alert: Alert) -> None:
-    logger.experiment.alert(title=alert.name, text=alert.message, step=alert.generation_steps)
 
 
 def as_markdown(sheet: Sheet) -> str:

@@ -25,10 +25,6 @@ from vlm_rl.commands.swept_groups import told_of_sweep
 from vlm_rl.datasets.shown import lines_shortened, shortened
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
-RENAMED = {  # the last word of a key that was: the one that is, and its values
-    "scale_by_std": ("scale_by", "group (was true) or none (was false)"),
-    "buffer_length": ("buffer_share", "a share of max_length in place of a number of tokens, as 0.2"),
-}
 EXIT_CODE = 2
 TYPED = "VLM_RL_COMMAND"  # the variable that hands on what a person typed
 INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
@@ -101,8 +97,6 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown and (told := _renamed(f"{_key_of(outer)}.{unknown[1]}")):
-            return told
         advice = f". Leave {_key_of(outer)}.{unknown[1]} out." if unknown else ""
         return f"{error} (built from the config key {_key_of(outer)!r}){advice}"
     if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
@@ -159,18 +153,6 @@ def _instead(choice: str) -> str:
     return f"Choose one: {', '.join(f'{group}={option}' for option in options)}."
 
 
-def _renamed(key: str) -> str | None:
-    """What a key of old is called now. It may have been typed for a run that is only evaluated today."""
-    *place, name = key.split(".")
-    if name not in RENAMED:
-        return None
-    now, values = RENAMED[name]
-    told = f"{key} is now {'.'.join([*place, now])}: {values}."
-    if name in " ".join(sys.argv[1:]):
-        return told
-    return f"{told} It stands in a config of yours, or in the `overrides` of the run's manifest.json: change it there."
-
-
 def _key_of(error: Exception) -> str:
     key = re.search(r"full_key: (\S+)", str(error))
     return key[1] if key else "?"
@@ -192,8 +174,6 @@ def composition_message(error: BaseException) -> str:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
     asked = _asked_key(match[1] or match[2])
-    if told := _renamed(asked):
-        return told
     if told := told_of_sweep(asked, words=sys.argv[1:]):
         return told
     if owners := _owners(asked):

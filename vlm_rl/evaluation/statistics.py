@@ -112,11 +112,6 @@ def mean_interval(values: Sequence[float] | Float[np.ndarray, " seeds"], *, conf
     return Interval(estimate=mean, low=mean - width, high=mean + width, num_seeds=num_seeds)
 
 
-def seed_interval(scores: Matrix, *, confidence: float = 0.95) -> Interval:
-    """Mean score of a (seeds x questions) matrix, with the interval over seeds: new seeds, these very questions."""
-    return mean_interval(scores.mean(axis=1), confidence=confidence)
-
-
 def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confidence: float = 0.95) -> Interval:
     """Mean score in [0, 1] of these very runs, with the interval over new questions: Wilson's, see share.py."""
     _check_matrices(scores)
