@@ -16,7 +16,7 @@ from known_ratios import NONE, SEQUENCE, TOKEN, known
 from trajectories import bare
 
 from vlm_rl.algorithms.rollout_correction import RolloutCorrection
-from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.callbacks.recorder import engine_metrics
 
 
 def test_ratios_divergence_and_effective_sample_size_are_those_worked_out_by_hand() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_commands import content, only_run, train, trained_steps
 
 from vlm_rl.commands.build import arm_of, composed, plain
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.run_folder import RunFolder
 
 # 8 generation steps of 4 groups of 2, in 2 epochs. The reward is a coin for each text: groups differ where their texts do.

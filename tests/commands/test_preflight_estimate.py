@@ -17,9 +17,8 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.device import Device
 from vlm_rl.preflight.machine import Machine
 from vlm_rl.preflight.memory import PhaseMemory, Traced, trace
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.shapes import PromptShape, Workload
 from vlm_rl.preflight.verdict import Verdict
-from vlm_rl.preflight.workload import Workload
 
 PROMPTED = Prompted(longest=PromptShape(tokens=90, pictures=()), typical=PromptShape(tokens=60, pictures=()), image_tokens=100)
 

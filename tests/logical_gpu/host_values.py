@@ -2,8 +2,8 @@
 
 # Functions of the package, as "file:function".
 ALLOWED = {
-    "callbacks/engine_metrics.py:_effective_share": "metrics of a step are written down: one look for each",
-    "callbacks/engine_metrics.py:_largest": "metrics of a step are written down: one look for each",
+    "callbacks/recorder.py:_effective_share": "metrics of a step are written down: one look for each",
+    "callbacks/recorder.py:_largest": "metrics of a step are written down: one look for each",
     "callbacks/own_forward.py:forward_difference": "the check before the first step ends in one number",
     "device.py:synchronise": "a stretch of time is over when the GPU has finished; five for each generation step",
     "masking.py:masked_whiten": "once for each generation step: the tokens under the mask",

@@ -28,12 +28,10 @@ from vlm_rl.preflight.estimate_page import (
     while_waiting,
 )
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
-from vlm_rl.preflight.overlap import overlap
 from vlm_rl.preflight.pictures import look_at, named
-from vlm_rl.preflight.prompt_shapes import longest, typical
 from vlm_rl.preflight.rows import SplitCheck
-from vlm_rl.preflight.scan import DataCheck
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.scan import DataCheck, overlap
+from vlm_rl.preflight.shapes import PromptShape, longest, typical
 from vlm_rl.preflight.time_estimate import Range, TimeEstimate
 from vlm_rl.preflight.verdict import Verdict
 

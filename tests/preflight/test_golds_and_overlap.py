@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vlm_rl.preflight import golds
+from vlm_rl.preflight import scan
 from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.golds import judged_golds, unfit_golds
-from vlm_rl.preflight.overlap import overlap
 from vlm_rl.preflight.rows import SplitCheck
+from vlm_rl.preflight.scan import judged_golds, overlap, unfit_golds
 from vlm_rl.rewards.gold_check import GoldCheck, check_golds
 from vlm_rl.rewards.judge import Judge
 
@@ -27,7 +26,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.extend(texts)
         return check_golds(judge, texts)
 
-    monkeypatch.setattr(golds, "check_golds", counted)
+    monkeypatch.setattr(scan, "check_golds", counted)
     return seen
 
 
@@ -45,7 +44,7 @@ def test_another_version_of_the_judge_judges_anew(
 ) -> None:
     cache = Cache(folder=str(tmp_path))
     unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
-    monkeypatch.setattr(golds, "JUDGE_VERSION", "another")
+    monkeypatch.setattr(scan, "JUDGE_VERSION", "another")
     unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
     assert judged == ["7", "7"]
 

@@ -1,5 +1,6 @@
 """After each generation step: every completion, one line of dynamics, one line of cost."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -7,18 +8,22 @@ from typing import Any
 import lightning
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from torch import Tensor
 
 from vlm_rl import ranks
-from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.algorithms.kl import k3
+from vlm_rl.algorithms.rollout_correction import RolloutCorrection, importance_ratio
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.pipeline.batch_filling import SamplingCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
-from vlm_rl.types import UpdateStats
+from vlm_rl.types import Mask, Tokens, Trajectory, UpdateStats
 
 
 class Recorder(lightning.Callback):
@@ -160,3 +165,47 @@ def log(loggers: Sequence[Any], line: dict[str, Any], *, step: int) -> None:
     numbers = {key: value for key, value in line.items() if isinstance(value, int | float)}
     for logger in loggers:
         logger.log_metrics(numbers, step=step)
+
+
+def engine_metrics(trajectory: Trajectory | None, *, correction: RolloutCorrection) -> dict[str, float]:
+    """Over all tokens of all ranks; nothing where there is no update yet or the trainer's own log-probabilities are not known."""
+    if trajectory is None or trajectory.old_logprobs is None:
+        return {}
+    engine, trainer, mask = trajectory.engine_logprobs, trajectory.old_logprobs, trajectory.response_mask
+    log_ratio = trainer - engine
+    ratio = importance_ratio(log_ratio, mask, level="token")
+    metrics = {
+        "rollout/logprob_difference_mean": pooled_mean(log_ratio.abs(), mask),
+        "rollout/logprob_difference_max": _largest(log_ratio.abs(), mask),
+        "rollout/importance_ratio_mean": pooled_mean(ratio, mask),
+        "rollout/importance_ratio_min": -_largest(-ratio, mask),
+        "rollout/importance_ratio_max": _largest(ratio, mask),
+        "rollout/kl": pooled_mean(k3(engine.double(), trainer.double()), mask),  # KL(engine || trainer): the engine drew
+        "rollout/effective_sample_share": _effective_share(importance_ratio(log_ratio, mask, level="sequence"), mask),
+    }
+    if trajectory.rollout_weights is not None:
+        metrics["rollout/weight_mean"] = pooled_mean(trajectory.rollout_weights, mask)
+        raw = importance_ratio(log_ratio, mask, level=correction.level)
+        metrics["rollout/corrected_share"] = _corrected_share(trajectory.rollout_weights != raw, mask, level=correction.level)
+    return metrics
+
+
+def _corrected_share(is_corrected: Mask, mask: Mask, *, level: str) -> float:
+    """Share of the tokens, or of the responses, whose weight is not their ratio: truncated or masked."""
+    if level == "token":
+        return pooled_mean(is_corrected.double(), mask)
+    return pooled_mean(is_corrected.any(1).double(), mask.any(1))
+
+
+def _effective_share(ratio: Tokens, mask: Mask) -> float:
+    """Kish's effective sample size, (sum w)^2 / sum w^2 over the one weight of each response, as a share of the responses."""
+    weights = ratio.double()[mask & (mask.cumsum(1) == 1)]  # at the first token of each: all of a response hold the same
+    sums = torch.stack([weights.sum(), weights.square().sum(), weights.new_tensor(len(weights))])
+    total, squares, count = pooled(sums).tolist()
+    return total**2 / (squares * count) if count else math.nan
+
+
+def _largest(values: Tensor, mask: Tensor) -> float:
+    """Over the mask of all ranks, some of which may hold nothing; NaN where none holds anything."""
+    found = float(pooled_max(torch.cat([values[mask], values.new_full((1,), -math.inf)]).max()))
+    return found if found > -math.inf else math.nan

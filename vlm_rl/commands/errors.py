@@ -18,8 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
-from vlm_rl.commands.causes import innermost
-from vlm_rl.commands.job_log import is_of_jobs, told_of_failures
+from vlm_rl.commands.job_log import innermost, is_of_jobs, told_of_failures
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.swept_groups import told_of_sweep
 from vlm_rl.datasets.shown import lines_shortened, shortened

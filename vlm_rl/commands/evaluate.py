@@ -20,13 +20,12 @@ from rich.table import Table
 
 from vlm_rl import ranks
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
-from vlm_rl.callbacks.logger_setup import log_once
+from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.callbacks.pictures import keep_picture
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.check_algorithm import check_settings
-from vlm_rl.commands.evaluation_parts import Parts, RowCounter
-from vlm_rl.commands.evaluation_reuse import check_answers, files_of
+from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush

@@ -9,8 +9,8 @@ from typing import Any
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.commands import trust
 from vlm_rl.commands.build import arm_of
+from vlm_rl.commands.resolvers import says_where
 from vlm_rl.commands.searchpath import found
-from vlm_rl.commands.variant import says_where
 from vlm_rl.run_folder import RunFolder, check_links
 
 TRAIN = "train"  # the config of a run, unless a team has one of its own

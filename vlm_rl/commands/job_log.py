@@ -8,11 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from omegaconf.errors import InterpolationResolutionError
 
-from vlm_rl.commands.causes import innermost
 from vlm_rl.commands.storable import as_written, overrides_as_written
 from vlm_rl.run_folder import RunFolder, check_link
+
+WRAPPERS = (InstantiationException, InterpolationResolutionError)
+
+
+def innermost(error: Exception) -> Exception:
+    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped; one from another process has only text behind it."""
+    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception) and not _is_traceback(cause):
+        error = cause
+    return error
+
+
+def _is_traceback(cause: Exception) -> bool:
+    return type(cause).__name__ == "_RemoteTraceback"  # joblib's and the standard library's
+
 
 LOG = "train.log"
 PLAIN = (ValueError, RuntimeError, NotImplementedError)

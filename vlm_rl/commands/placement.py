@@ -19,9 +19,10 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from vlm_rl.commands.causes import innermost
+from vlm_rl.commands.job_log import innermost
+from vlm_rl.preflight.device import num_ranks
 
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "32-true")
@@ -205,3 +206,10 @@ def _unusable() -> Iterator[str]:
             "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
             "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
         )
+
+
+def ranks_of(trainer: DictConfig) -> int:
+    """Ranks that a run would have."""
+    plain = OmegaConf.to_container(trainer, resolve=True)
+    assert isinstance(plain, dict)
+    return num_ranks(devices=plain["devices"], num_nodes=plain["num_nodes"], accelerator=str(plain["accelerator"]))

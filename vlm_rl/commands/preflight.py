@@ -12,28 +12,26 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.check_algorithm import check_combinations, check_settings, checked_algorithm
-from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
-from vlm_rl.commands.placement import check_precision, check_strategy, trainer_of
+from vlm_rl.commands.placement import check_precision, check_strategy, ranks_of, trainer_of
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
-from vlm_rl.commands.trainer_ranks import ranks_of
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models import parts
-from vlm_rl.models.attention import as_model_attention
+from vlm_rl.models.config_keys import as_model_attention
 from vlm_rl.models.loading import check_weights, load_processor, resolve
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.part_table import part_table
+from vlm_rl.models.parts import part_table
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.preflight.blueprint import blueprint
 from vlm_rl.preflight.data_page import data_page
-from vlm_rl.preflight.prompt_shapes import longest, typical
-from vlm_rl.preflight.scan import DataCheck, RowScan
+from vlm_rl.preflight.scan import DataCheck, RowScan, keep
+from vlm_rl.preflight.shapes import longest, typical
 from vlm_rl.preflight.steps import Steps
 from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.rewards.reward import Reward

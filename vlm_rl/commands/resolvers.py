@@ -1,7 +1,9 @@
 """The resolvers that configs use, and the name of a study that was given none."""
 
+import hashlib
 import netrc
 import os
+import re
 import time
 from collections.abc import Sequence
 
@@ -9,7 +11,6 @@ from omegaconf import OmegaConf
 
 from vlm_rl.commands.own_gpus import own_gpus
 from vlm_rl.commands.storable import as_written, environment
-from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
 TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this process, which then shares the name of the study
@@ -59,3 +60,33 @@ def wandb_is_offline() -> bool:
 
 def _variant(overrides: Sequence[str]) -> str:
     return variant(as_written(overrides))
+
+
+MAX_LENGTH = 80
+NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
+ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
+WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
+
+
+def variant(overrides: Sequence[str]) -> str:
+    """`algorithm-grpo,lr-1e-5` from ['algorithm=grpo', 'lr=1e-5', 'seed=3']; `default` if nothing differs."""
+    parts = [override for override in overrides if _belongs(override)]
+    name = re.sub(r"[^A-Za-z0-9.,_-]", "-", ",".join(parts))
+    if len(name) > MAX_LENGTH:
+        name = f"{name[:MAX_LENGTH]}-{hashlib.sha256(','.join(parts).encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def says_where(override: str) -> bool:
+    """Whether it says on what a run runs, and nothing of what it is."""
+    return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
+
+
+def _belongs(override: str) -> bool:
+    key = _key(override)
+    return key not in ONLY_STOPS and not says_where(override) and key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
+
+
+def _key(override: str) -> str:
+    return re.split(r"[=@]", override.lstrip("+~"))[0].replace("/", ".")

@@ -21,7 +21,7 @@ from vlm_rl.callbacks.completion_tables import CompletionTables
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Agreement, Interruption
-from vlm_rl.callbacks.logger_setup import LoggerSetup
+from vlm_rl.callbacks.logger_sinks import LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.pictures import Pictures
 from vlm_rl.callbacks.recorder import Recorder

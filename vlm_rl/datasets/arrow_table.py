@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlm_rl.datasets.cells import path_of
 from vlm_rl.datasets.image_column import ImageColumn
 from vlm_rl.datasets.lazy_rows import BadRow
 from vlm_rl.datasets.picture import Picture
+from vlm_rl.datasets.row_text import path_of
 
 
 class ArrowTable:

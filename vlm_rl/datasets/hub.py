@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
-from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
-from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.row_file import check_regular
+from vlm_rl.datasets.row_text import cell, inside, path_of
 from vlm_rl.datasets.set_files import CARDS, check_card, check_files, files_of, tables_beside
 from vlm_rl.datasets.shown import listing, shortened
+from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlm_rl.datasets.picture import Picture
-from vlm_rl.datasets.picture_folder import REMEMBERED
-from vlm_rl.datasets.written_picture import LONGEST_NAME, Span, spans_of, written_picture
+from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

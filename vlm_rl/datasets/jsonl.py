@@ -11,8 +11,8 @@ from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import LineTable
 from vlm_rl.datasets.picture import LARGEST_IMAGE
-from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
 from vlm_rl.datasets.shown import listing
+from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 
 class JsonlSource:

@@ -5,9 +5,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.datasets.picture_folder import blobs_of
 from vlm_rl.datasets.row_file import check_regular
 from vlm_rl.datasets.shown import shortened
+from vlm_rl.datasets.written_picture import blobs_of
 
 CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
 LONGEST_HEAD = 2**22  # characters of a card that are looked at

@@ -5,8 +5,10 @@ to run code of its own, one that comes as a pickle, an adapter without its base,
 """
 
 import contextlib
+import difflib
+import inspect
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -18,17 +20,13 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.processing_utils import TextKwargs
 from transformers.utils import find_adapter_config_file
 
-from vlm_rl.models.adapter_file import ADAPTER_CONFIG, check_adapter
-from vlm_rl.models.attention import as_model_attention
 from vlm_rl.models.chat_templates import check_templates
-from vlm_rl.models.config_keys import check_keys
-from vlm_rl.models.dropout import without_dropout
-from vlm_rl.models.folder_files import check_files, read_object
-from vlm_rl.models.processor_settings import check_reach, check_settings
-from vlm_rl.models.weight_files import check_weight_files
-from vlm_rl.models.weight_fit import read_model
+from vlm_rl.models.config_keys import as_model_attention, check_keys, without_dropout
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
+from vlm_rl.models.weight_files import check_weight_files, read_model
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
@@ -158,3 +156,60 @@ def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> 
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )
     return model
+
+
+_COMPONENTS = {"self", "kwargs", "args", "image_processor", "tokenizer", "video_processor", "feature_extractor"}
+_OF_LOADING = {"use_fast", "backend", "subfolder"}  # AutoImageProcessor takes them out of its keyword arguments
+
+
+_BEYOND = {  # what from_pretrained takes beside settings: code, secrets, and places on this machine or the net
+    *("trust_remote_code", "code_revision", "token", "use_auth_token", "proxies", "endpoint", "config", "processor_class"),
+    *("cache_dir", "local_dir", "gguf_file", "tokenizer_type", "auto_map", "pretrained_model_name_or_path", "state_dict"),
+    *("vocab_file", "merges_file", "tokenizer_file", "tokenizer_object", "spm_file", "added_tokens_file", "chat_template_file"),
+}
+
+
+def check_reach(settings: Mapping[str, object]) -> None:
+    """Raises ValueError, before anything is loaded, for a key that does more than to set how the model's own files are used."""
+    for key, value in settings.items():
+        if key in _BEYOND or key.startswith("_"):
+            raise ValueError(
+                f"model.processor.{key}: not a setting of a processor, but of where code, files or secrets come from. Leave it out; the "
+                "hub's client reads HF_TOKEN, HF_HOME and HTTPS_PROXY from the environment."
+            )
+        if key == "subfolder" and (PurePath(str(value)).is_absolute() or ".." in PurePath(str(value)).parts):
+            raise ValueError(f"model.processor.subfolder={value} leads out of the model. Name a folder inside of it.")
+
+
+def check_settings(processor: ProcessorMixin, settings: Mapping[str, object]) -> None:
+    """Raises ValueError for a key that neither image processor, tokenizer nor processor takes."""
+    of_images = _of_images(processor)
+    known = of_images | _of_text(processor) | _of(type(processor)) | _of_loading()
+    for key in settings:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, sorted(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"For images it has {', '.join(sorted(of_images))}."
+        raise ValueError(
+            f"model.processor.{key}: {type(processor).__name__} with {type(processor.image_processor).__name__} has no such setting. {hint}"
+        )
+
+
+def _of_images(processor: ProcessorMixin) -> set[str]:
+    images = processor.image_processor
+    declared = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    return {*declared, *(key for key in vars(images) if not key.startswith("_"))} - {"image_processor_type"}
+
+
+def _of_text(processor: ProcessorMixin) -> set[str]:
+    special = getattr(processor.tokenizer, "SPECIAL_TOKENS_ATTRIBUTES", [])
+    return {"model_max_length", *special, *TextKwargs.__annotations__, *_of(type(processor.tokenizer))}
+
+
+def _of(kind: type) -> set[str]:
+    return set(inspect.signature(kind).parameters) - _COMPONENTS
+
+
+def _of_loading() -> set[str]:
+    named = inspect.signature(ProcessorMixin.from_pretrained).parameters
+    return {key for key in named if key != "pretrained_model_name_or_path"} - _COMPONENTS | _OF_LOADING

@@ -9,11 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from vlm_rl.models.adapter_file import ADAPTER_CONFIG
 from vlm_rl.models.adapters import ADAPTER
-from vlm_rl.models.folder_files import read_object
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, read_object
 from vlm_rl.models.loading import check_weights, load_config
-from vlm_rl.models.weight_fit import Misfit, check_finite, misfit, read_model
+from vlm_rl.models.weight_files import Misfit, check_finite, misfit, read_model
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SCALE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from vlm_rl.models.policy import Policy
 from vlm_rl.preflight import phases
 from vlm_rl.preflight.phases import Phase, Tracer
+from vlm_rl.preflight.shapes import Workload
 from vlm_rl.preflight.tracker import ACTIVATIONS
-from vlm_rl.preflight.workload import Workload
 
 FEWER = "fewer trained parts (model.freeze) or LoRA (model.lora)"
 FEWER_ADAPTERS = "a smaller model.lora.rank or fewer model.lora.targets"
