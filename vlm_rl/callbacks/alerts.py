@@ -22,7 +22,7 @@ class Alerts(lightning.Callback):
         self._history: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._history = train_lines(self._folder)
+        self._history = [line for line in self._folder.lines("metrics.jsonl") if line["event"] == "train"]
         if trainer.is_global_zero:  # an empty file says that somebody watched and saw nothing
             self._folder.path.mkdir(parents=True, exist_ok=True)
             (self._folder.path / "alerts.jsonl").touch()
@@ -47,8 +47,3 @@ class Alerts(lightning.Callback):
         print(f"ALERT at generation step {alert.generation_steps}, {alert.name}: {alert.message}", flush=True)
         for logger in trainer.loggers:
             send(logger, alert)
-
-
-def train_lines(folder: RunFolder) -> list[dict[str, Any]]:
-    """What was logged after each generation step so far."""
-    return [line for line in folder.lines("metrics.jsonl") if line["event"] == "train"]

@@ -22,7 +22,7 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, sync
 
-TEXT = """\
+NOTE = """\
 A checkpoint of a training run, as vlm-rl left it. The run's `manifest.json`, two folders up, says what was trained and how. This is no
 model card: nothing is said here of whether training helped.
 
@@ -30,11 +30,6 @@ model card: nothing is said here of whether training helped.
 
 makes a folder to share, whose model card carries the verdict of the study's report.
 """
-
-
-def write_note(folder: Path) -> None:
-    """Says what the files beside it are."""
-    (folder / "README.md").write_text(TEXT, encoding="utf-8")
 
 
 STATE_FILE = TRAINER_STATE
@@ -158,7 +153,7 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.mkdir(parents=True)
     policy.save(temporary)
-    write_note(temporary)
+    (temporary / "README.md").write_text(NOTE, encoding="utf-8")  # in place of PEFT's form to be filled in
     torch.save(state, temporary / STATE_FILE)
     for file in temporary.iterdir():
         sync(file)

@@ -1,7 +1,4 @@
-"""A few completions for the loggers to show: of the training batch every so many steps, of validation after each evaluation.
-
-Loggers show a sample; every completion is in the run's own Parquet files.
-"""
+"""A sample of completions for the loggers: of training every so many steps, of validation after each evaluation. Files hold all."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

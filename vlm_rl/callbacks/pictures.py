@@ -1,7 +1,4 @@
-"""Small copies of the figures that a study's rows show, `outputs/<study>/images/<key>.png`: a report shows what the model saw.
-
-All runs of a study share them. A copy is named by the content of its figure, so it is written once, whole, by whoever comes first.
-"""
+"""Small copies of a study's figures, `outputs/<study>/images/<key>.png`, named by content: the first run writes each one, whole."""
 
 from collections.abc import Iterable
 from pathlib import Path

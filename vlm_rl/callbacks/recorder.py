@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -23,7 +24,7 @@ from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.pipeline.batch_filling import SamplingCounts
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
-from vlm_rl.types import Mask, Tokens, Trajectory, UpdateStats
+from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 class Recorder(lightning.Callback):
@@ -50,7 +51,7 @@ class Recorder(lightning.Callback):
         step, progress = module.last_step, module.progress
         table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
         table = in_order(table, places=ranks.gathered(step.queries.indices), num_samples=step.responses.num_samples)
-        line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
+        line = {"event": "train", **progress.axes, **{f"policy/{name}": value for name, value in asdict(step.stats).items()}}
         line |= sampling_metrics(step.scored.counts)
         line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
@@ -122,31 +123,12 @@ def in_order(table: pa.Table, *, places: Sequence[Sequence[int]], num_samples: i
     return table.take([query * num_samples + sample for query in order for sample in range(num_samples)]).combine_chunks()
 
 
-def update_metrics(stats: UpdateStats) -> dict[str, float]:
-    """Step IV under the names that users know."""
-    return {
-        "policy/loss": stats.loss,
-        "policy/kl": stats.kl,
-        "policy/entropy": stats.entropy,
-        "policy/ratio": stats.ratio,
-        "policy/clip_fraction": stats.clip_fraction,
-        "policy/gradient_norm": stats.gradient_norm,
-        "policy/learning_rate": stats.learning_rate,
-        "policy/skipped_updates": stats.skipped_updates,
-    }
-
-
 def sampling_metrics(counts: SamplingCounts | None) -> dict[str, float]:
     """What became of the groups of a generation step; nothing without dynamic sampling, where every group is learned from."""
     if counts is None:
         return {}
-    return {
-        "sampling/kept_groups": counts.kept,
-        "sampling/dropped_groups": counts.dropped,
-        "sampling/surplus_groups": counts.surplus,
-        "sampling/waiting_groups": counts.waiting,
-        "sampling/steps_per_update": counts.steps_per_update,
-    }
+    groups = {f"sampling/{name}_groups": getattr(counts, name) for name in ("kept", "dropped", "surplus", "waiting")}
+    return groups | {"sampling/steps_per_update": counts.steps_per_update}
 
 
 def reward_metrics(scores: Sequence[float], *, group_size: int) -> dict[str, float]:
@@ -186,15 +168,11 @@ def engine_metrics(trajectory: Trajectory | None, *, correction: RolloutCorrecti
     if trajectory.rollout_weights is not None:
         metrics["rollout/weight_mean"] = pooled_mean(trajectory.rollout_weights, mask)
         raw = importance_ratio(log_ratio, mask, level=correction.level)
-        metrics["rollout/corrected_share"] = _corrected_share(trajectory.rollout_weights != raw, mask, level=correction.level)
+        corrected = trajectory.rollout_weights != raw
+        if correction.level != "token":  # else a share of the responses
+            corrected, mask = corrected.any(1), mask.any(1)
+        metrics["rollout/corrected_share"] = pooled_mean(corrected.double(), mask)
     return metrics
-
-
-def _corrected_share(is_corrected: Mask, mask: Mask, *, level: str) -> float:
-    """Share of the tokens, or of the responses, whose weight is not their ratio: truncated or masked."""
-    if level == "token":
-        return pooled_mean(is_corrected.double(), mask)
-    return pooled_mean(is_corrected.any(1).double(), mask.any(1))
 
 
 def _effective_share(ratio: Tokens, mask: Mask) -> float:

@@ -21,10 +21,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")  # weights, config
 
 
 def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
-    """Name -> hash of the content of each file that makes the model; none for a name on the hub, which is not looked up.
-
-    Content and not times: a folder that was copied to another machine holds the same model.
-    """
+    """Name -> hash of the content (a copied folder is the same model) of each file of the model; none for a name on the hub."""
     folders = {"model": Path(resolve(model)), "checkpoint": weights}
     return {
         f"{name}/{file.name}": _hash(file)

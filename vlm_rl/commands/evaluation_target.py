@@ -49,10 +49,7 @@ def run_of(checkpoint: str) -> Path:
 
 
 def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequence[str] = ()) -> list[str]:
-    """Where the configs of a run lay besides ours; nothing for a plain model.
-
-    Raises ValueError for a place that is not trusted; where places are `typed` on this command line, only leaves it out.
-    """
+    """Where a run's configs lay besides ours. Raises ValueError for an untrusted place; where places are `typed`, leaves it out."""
     run = run_of(checkpoint)
     told = (checkpoint and RunFolder(path=run).manifest) or {}
     file, stored = run / "manifest.json", told.get("searchpath", [])
@@ -70,10 +67,7 @@ def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequ
 
 
 def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
-    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model.
-
-    Raises ValueError where the manifest names code of packages that are not `trusted`.
-    """
+    """A run, a checkpoint in it, an untrained model's folder, or a model. Raises ValueError for code that is not `trusted`."""
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
@@ -83,28 +77,21 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
     if told is not None:
         check_links(run)
         trust.check_manifest(told, file=run / "manifest.json", trusted=trusted)
-    if told is not None and told["algorithm"] == EVALUATED:
-        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
-    if told is not None:
-        return _untrained_of(run, told) if told["algorithm"] == "vanilla" else _trained(path, run, told)
+        if told["algorithm"] == EVALUATED:
+            raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={told['checkpoint']}.")
+        if told["algorithm"] == "vanilla":
+            return _untrained(run / "evaluate" / "untrained", run=run, **_composition(told))
+        return _trained(path, run, told)
     if path.parts[:1] == ("outputs",):
         raise FileNotFoundError(
             f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
         )
-    return Target(
-        overrides=[f"model.name={checkpoint}"],
-        config_name=TRAIN,
-        weights=None,
-        generation_steps=0,
-        chosen="untrained",
-        run=None,
-        out=Path("outputs/evaluate") / "-".join(path.parts[-2:]),
-    )
+    out = Path("outputs/evaluate") / "-".join(path.parts[-2:])
+    return _untrained(out, run=None, overrides=[f"model.name={checkpoint}"], config_name=TRAIN)
 
 
-def _untrained_of(run: Path, told: dict[str, Any]) -> Target:
-    out = run / "evaluate" / "untrained"
-    return Target(**_composition(told), weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+def _untrained(out: Path, *, run: Path | None, **composition: Any) -> Target:
+    return Target(**composition, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
 
 
 def _composition(told: dict[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,11 @@ WRAPPERS = (InstantiationException, InterpolationResolutionError)
 
 def innermost(error: Exception) -> Exception:
     """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped; one from another process has only text behind it."""
-    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception) and not _is_traceback(cause):
+    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception):
+        if type(cause).__name__ == "_RemoteTraceback":  # joblib's and the standard library's
+            break
         error = cause
     return error
-
-
-def _is_traceback(cause: Exception) -> bool:
-    return type(cause).__name__ == "_RemoteTraceback"  # joblib's and the standard library's
 
 
 LOG = "train.log"
@@ -86,10 +84,7 @@ def is_of_jobs(error: BaseException) -> bool:
 
 
 def told_of_failures(error: BaseException, *, message_of: Callable[[Exception], str | None]) -> str:
-    """Every failed job of the sweep that an error comes from: number, overrides, reason, folder. Empty outside of a sweep.
-
-    Hydra raises the error of the first one only; all of them lie in the frame of its sweeper that raised it.
-    """
+    """Every failed job of a sweep; empty outside of one. Hydra raises the first error only: all lie in the frame of its sweeper."""
     jobs = _jobs(error)
     failed = [job for job in jobs if job.status == JobStatus.FAILED]
     if not failed:

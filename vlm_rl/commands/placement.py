@@ -142,27 +142,18 @@ def check_precision(settings: DictConfig) -> None:
 
 def _check_processes(num_ranks: int) -> None:
     """Processes that torchrun or SLURM started and the trainer does not know of would each train the whole run."""
-    started = _num_started()
-    if started is not None and started.number != num_ranks:
+    if TorchElasticEnvironment.detect():
+        by, started = "torchrun", int(os.environ["WORLD_SIZE"])
+    elif SLURMEnvironment.detect() and not _is_one_task_of_slurm():
+        by, started = "SLURM (SLURM_NTASKS)", int(os.environ["SLURM_NTASKS"])
+    else:
+        return
+    if started != num_ranks:
         raise ValueError(
-            f"{started.by} has {started.number} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
+            f"{by} has {started} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
             "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that "
             "(torchrun --nproc-per-node, srun --ntasks-per-node)."
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Started:
-    by: str
-    number: int
-
-
-def _num_started() -> _Started | None:
-    if TorchElasticEnvironment.detect():
-        return _Started(by="torchrun", number=int(os.environ["WORLD_SIZE"]))
-    if SLURMEnvironment.detect() and not _is_one_task_of_slurm():
-        return _Started(by="SLURM (SLURM_NTASKS)", number=int(os.environ["SLURM_NTASKS"]))
-    return None
 
 
 def _is_one_task_of_slurm() -> bool:

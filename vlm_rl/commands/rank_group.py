@@ -41,10 +41,7 @@ def again(command: str, *, own: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
-    """All ranks of this command as one group; on a single rank nothing happens.
-
-    `again`: words after `python` that run this very job. Raises RankLost where another rank died.
-    """
+    """All ranks as one group, none for a single rank; `again`: words after `python` for this job. Raises RankLost where one died."""
     if placement.num_ranks == 1:
         yield
     elif placement.are_started and PARENT not in os.environ:

@@ -19,7 +19,7 @@ TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this proces
 def register() -> None:
     """Before any config is composed. The time is taken once and inherited by the jobs of a sweep."""
     os.environ.setdefault(STUDY_VARIABLE, time.strftime("%Y-%m-%d_%H-%M-%S"))
-    OmegaConf.register_new_resolver("variant", _variant, replace=True)
+    OmegaConf.register_new_resolver("variant", lambda overrides: variant(as_written(overrides)), replace=True)
     OmegaConf.register_new_resolver("minibatches", minibatches, replace=True)
     OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
     OmegaConf.register_new_resolver("own_gpus", own_gpus, replace=True)
@@ -56,10 +56,6 @@ def wandb_is_offline() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is None
     except (FileNotFoundError, netrc.NetrcParseError):
         return True
-
-
-def _variant(overrides: Sequence[str]) -> str:
-    return variant(as_written(overrides))
 
 
 MAX_LENGTH = 80

@@ -49,10 +49,7 @@ def as_overrides(paths: Sequence[str]) -> list[str]:
 
 
 def with_kept(arguments: Sequence[str], *, kept: Sequence[str]) -> list[str]:
-    """A command line that also searches where a run was composed from; what was typed comes first.
-
-    A folder that is not there any more is an error, unless the command line names where the configs are now.
-    """
+    """A command line that also searches a run's places, after those typed. A place that is gone is an error unless others are typed."""
     here = [path for path in kept if _missing(path) is None] if typed(arguments) else kept
     check(here)
     others = [word for word in arguments if not word.startswith(KEY)]
@@ -81,7 +78,10 @@ def remembered(paths: Sequence[str], *, run: Path) -> list[str]:
 
 def found(remembered: Sequence[str], *, run: Path) -> list[str]:
     """Where they are, for a reader of the run's manifest in any working directory."""
-    return [_of_run(path, run=run.absolute()) for path in remembered]
+    return [
+        FOLDER + os.path.normpath(run.absolute() / path.removeprefix(FOLDER)) if path.startswith(FOLDER) else path
+        for path in remembered
+    ]
 
 
 def _from_run(path: str, *, run: Path) -> str:
@@ -89,12 +89,6 @@ def _from_run(path: str, *, run: Path) -> str:
     if path.startswith(FOLDER) and folder.is_relative_to(Path.cwd()) and run.is_relative_to(Path.cwd()):
         return FOLDER + Path(os.path.relpath(folder, run)).as_posix()
     return path
-
-
-def _of_run(path: str, *, run: Path) -> str:
-    if not path.startswith(FOLDER):
-        return path
-    return FOLDER + os.path.normpath(run / path.removeprefix(FOLDER))
 
 
 def _flagged(arguments: Sequence[str]) -> Iterator[str]:

@@ -19,13 +19,9 @@ def main() -> None:
         from submitit.slurm.slurm import SlurmExecutor
     except ModuleNotFoundError:
         sys.exit("Error: jobs for SLURM need an extra: python -m pip install -c constraints.txt -e '.[slurm]'")
-    SlurmExecutor.affinity = classmethod(_as_if_there_were_srun)  # type: ignore[method-assign, assignment]
+    SlurmExecutor.affinity = classmethod(lambda executor: 1)  # type: ignore[method-assign, assignment]  # as if there were srun
     SlurmExecutor._internal_process_submissions = _print_submission  # type: ignore[method-assign, assignment]
     train.main()
-
-
-def _as_if_there_were_srun(executor: type) -> int:
-    return 1
 
 
 def _print_submission(executor: Any, submissions: Sequence[Any]) -> list[Any]:

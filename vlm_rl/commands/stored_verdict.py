@@ -27,35 +27,28 @@ class StoredVerdict:
 
 
 def verdict_on(target: Target, *, told: Mapping[str, Any], report: Path | None) -> StoredVerdict:
-    """What the report says of the arm of this run; a report that was named and does not speak of it is an error.
-
-    `told` is the run's manifest; without `report` the study's own is taken, if it is there.
-    """
+    """What the report says of the arm of a run (manifest `told`); an error if a `report` is named and does not speak of it."""
     if target.chosen != "picked":
         why = f"a verdict speaks of the checkpoints that validation picks, and this is another one, {target.chosen}"
         return unjudged(why)
     assert target.run is not None
     path = target.run.absolute().parents[1] / "report.json" if report is None else report
     try:
-        return _read_or_say(path, run=target.run, told=told)
+        return _read(path, run=target.run, told=told)
     except (ValueError, FileNotFoundError) as reason:
         if report is not None:
             raise
         return unjudged(str(reason).split(". ")[0])
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        why = f"{path} or a manifest that it names is malformed ({type(error).__name__})"
+        if report is None:
+            return unjudged(why)
+        raise ValueError(f"{why}. report.py writes it again.") from error
 
 
 def unjudged(why: str) -> StoredVerdict:
     """No claim."""
     return StoredVerdict(outcome=NOT_JUDGED, said=f"Not judged: {why}.")
-
-
-def _read_or_say(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
-    try:
-        return _read(path, run=run, told=told)
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ValueError(
-            f"{path} or a manifest that it names is malformed ({type(error).__name__}). report.py writes it again."
-        ) from error
 
 
 def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
@@ -80,7 +73,7 @@ def _read(path: Path, *, run: Path, told: Mapping[str, Any]) -> StoredVerdict:
         said=mine["said"],
         question=decision["question"],
         basis=tuple(mine["more"]),
-        risks=tuple(_from_outside(risk) for risk in decision["risks"] if not risk.startswith(others)),
+        risks=tuple(r.replace("under “", "in the report under “") for r in decision["risks"] if not r.startswith(others)),
         scope=decision.get("scope", ""),
         command=report["command"],
     )
@@ -133,8 +126,3 @@ def _beside(names: Iterable[str], *, study: Path, told: Mapping[str, Any]) -> It
             raise ValueError(f"the report names a run outside of {outputs} ({name!r}), which is not looked at. Make it again")
         for manifest in sorted(folder.glob("seed-*/manifest.json")):
             yield f"{name}/{manifest.parent.name}", manifest
-
-
-def _from_outside(sentence: str) -> str:
-    """A sentence of a report that names a section of it, for those who have the report not before them."""
-    return sentence.replace("under “", "in the report under “")

@@ -221,7 +221,7 @@ def _is_as_shipped(target: object, node: Mapping[Any, Any], *, known: Sequence[s
 
 
 def _is_own(folder: Path, *, run: Path) -> bool:
-    """Whether a folder of configs lies in the working directory, or beside the `outputs` that a run is in."""
+    """In the working directory, or beside the `outputs` that a run is in."""
     above = next((parent.parent for parent in run.absolute().parents if parent.name == "outputs"), Path.cwd())
     return any(folder.resolve().is_relative_to(place.resolve()) for place in (Path.cwd(), above))
 

@@ -45,10 +45,7 @@ class ArrowTable:
         return f"{self._name}, row {index}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """One row; embedded pictures as `Picture`s, pictures in files by their names, numbered labels by theirs.
-
-        Raises BadRow.
-        """
+        """One row; embedded pictures as `Picture`s, files by their names, numbered labels by theirs. Raises BadRow."""
         item = {column: self._value(column, index) for column in self._columns}
         return item | {column: self._pictures(cells, index) for column, cells in self._images.items()}
 

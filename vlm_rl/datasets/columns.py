@@ -34,10 +34,7 @@ def pattern_of(marker: str) -> re.Pattern[str]:
 
 
 def marked(question: str, images: tuple[ImageSource, ...], *, marker: str, in_front: bool) -> Marked:
-    """A question without markers gets them in front. A numbered image may stand more than once, and in any order.
-
-    Images and markers that do not belong together are left for the check of the rows to count.
-    """
+    """A question without markers gets them in front; a numbered image may stand in any order. Whether they match, row_check counts."""
     pattern = pattern_of(marker)
     numbers = [int(found[1]) if pattern.groups else place for place, found in enumerate(pattern.finditer(question), start=1)]
     if not numbers:
@@ -69,10 +66,7 @@ class Table(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns, as the source has them; `a.b` is field b inside of column a.
-
-    Further short columns become fields for breakdowns and filters.
-    """
+    """Names of columns, as the source has them; `a.b` is field b inside of column a. Further short ones become fields."""
 
     question: str
     answer: str
@@ -164,7 +158,6 @@ class Columns:
         value = cell(item, column)
         if value is None:
             needed = ", ".join(filter(None, (self.question, self.answer, self.id)))
-            there = "" if path_of(item, column) else inside(item, column)
             there = "" if path_of(item, column) or not (found := inside(item, column)) else f"; {found}"
             with_figure = f" and, with a figure, {' or '.join(self.image_columns)}" if self.image_columns else ""
             raise BadRow(f"{where} has no {column!r}{there}. A row needs {needed}{with_figure}.")

@@ -1,7 +1,4 @@
-"""Sets of the Hugging Face hub, and Parquet and CSV files, by a mapping of their columns; read by the library `datasets`.
-
-The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it into memory from there; it runs no code of a set.
-"""
+"""Sets of the hub, and Parquet and CSV files, by their columns; the library `datasets` maps them into memory, and runs no code."""
 
 import csv
 import os

@@ -1,7 +1,4 @@
-"""Files with one JSON object a line: the authors' format, any other by its columns, and the metadata of image folders.
-
-Local files are read as they are; where there are none, they come from a dataset repository of the Hugging Face hub.
-"""
+"""Files with one JSON object a line, in the authors' format or any other, in a folder or a dataset repository of the hub."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +13,7 @@ from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 
 class JsonlSource:
-    """One file for each split; `folder` is what their names are relative to, pictures are relative to their file.
-
-    Where `folder` is not there and a `repository` is named, its `repository_folder` stands in for it.
-    """
+    """One file for each split in `folder`, pictures relative to it; where there is none, `repository_folder` of the `repository`."""
 
     def __init__(
         self,

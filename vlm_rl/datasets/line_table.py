@@ -29,7 +29,13 @@ class NotStrict(ValueError):
 
 def read_strictly(line: bytes) -> Any:
     """The value. Raises NotStrict, json.JSONDecodeError, or RecursionError where brackets are nested too deeply."""
-    return json.loads(line, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number)
+    return json.loads(
+        line,
+        object_pairs_hook=_object,
+        parse_constant=_constant,
+        parse_int=lambda digits: int(_bounded(digits)),
+        parse_float=_number,
+    )
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -43,10 +49,6 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(word: str) -> Any:
     raise NotStrict(f"holds {word}, which is no JSON. Write null, or a text in quotes.")
-
-
-def _integer(digits: str) -> int:
-    return int(_bounded(digits))
 
 
 def _number(digits: str) -> float | str:

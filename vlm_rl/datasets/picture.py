@@ -111,12 +111,11 @@ class Picture:
         except FileNotFoundError:
             raise
         except Exception as error:  # a decoder that is fed garbage may raise anything
-            reason = self._pointer() if isinstance(error, UnidentifiedImageError) else ""
-            raise BadPicture(f"{self.where} cannot be read: {reason or _reason(error)}.") from error
-
-    def _pointer(self) -> str:
-        with self.content.open() as file:
-            return pointer_told(file.read(LONGEST_MARK))
+            reason = _reason(error)
+            if isinstance(error, UnidentifiedImageError):
+                with self.content.open() as again:
+                    reason = pointer_told(again.read(LONGEST_MARK)) or reason
+            raise BadPicture(f"{self.where} cannot be read: {reason}.") from error
 
     @contextmanager
     def _image(self) -> Iterator[Image.Image]:

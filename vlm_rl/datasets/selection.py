@@ -28,10 +28,7 @@ class Selection:
 
 
 def select(rows: Sequence[Row], *, split: str, wanted: Wanted | None, size: int | None, seed: int) -> Selection:
-    """The rows whose fields have one of the wanted values, then `size` of them, drawn; in their order.
-
-    The same seed draws the same rows for every run, and a smaller subset is part of a larger one.
-    """
+    """The rows with wanted values, then `size` drawn by the seed, in order; a smaller subset is part of a larger one."""
     places = list(range(len(rows))) if not wanted else _matching(rows, split=split, wanted=wanted)
     if size is not None:
         if not 0 < size <= len(places):

@@ -126,10 +126,7 @@ class PictureFolder:
         self._picture = lru_cache(REMEMBERED)(self._made)
 
     def picture(self, name: str, *, where: str) -> Picture:
-        """The file of that name, or the picture that the text itself is in base64. Raises BadRow.
-
-        Whether a file exists is found when it is opened; but one that has the name of a picture in base64 comes first.
-        """
+        """The file of that name, which is opened later, or else the picture that the text is in base64. Raises BadRow."""
         picture = self._picture(name) if can_be_a_name(name) else self._written(name)
         if picture is None and can_be_a_name(name):
             raise BadRow(f"{where}: image {shown(name)} leaves the folder of the file; keep images beside or below it.")

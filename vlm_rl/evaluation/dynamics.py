@@ -51,12 +51,7 @@ class LengthBins:
 
     def __add__(self, other: "LengthBins") -> "LengthBins":
         """Pool two steps, each cut at its own quintiles."""
-        return LengthBins(
-            num_responses=self.num_responses + other.num_responses,
-            num_reflective=self.num_reflective + other.num_reflective,
-            num_correct=self.num_correct + other.num_correct,
-            num_reflective_correct=self.num_reflective_correct + other.num_reflective_correct,
-        )
+        return LengthBins(**{name: counts + vars(other)[name] for name, counts in vars(self).items()})
 
     def reflection_ratio(self) -> Quintiles:
         """N_ref / N of each quintile, NaN for an empty one."""
@@ -74,8 +69,7 @@ class LengthBins:
 
 def no_length_bins() -> LengthBins:
     """The counts of no response at all: where a sum starts."""
-    nothing = np.zeros(NUM_QUINTILES, dtype=np.int64)
-    return LengthBins(num_responses=nothing, num_reflective=nothing, num_correct=nothing, num_reflective_correct=nothing)
+    return LengthBins(**dict.fromkeys(LengthBins.__dataclass_fields__, np.zeros(NUM_QUINTILES, dtype=np.int64)))
 
 
 def bin_by_length(
@@ -109,7 +103,9 @@ def first_and_last_fifth(values: Steps, *, weights: Steps | None = None) -> Fift
     weights = np.where(np.isnan(values), 0.0, weights)
     fifth = max(1, values.size // 5)
     parts = (slice(None, fifth), slice(-fifth, None))
-    first, last = (_weighted_mean(np.nan_to_num(values[part]), weights=weights[part]) for part in parts)
+    totals = [float(weights[part].sum()) for part in parts]
+    sums = [float((np.nan_to_num(values[part]) * weights[part]).sum()) for part in parts]
+    first, last = (value / total if total > 0 else math.nan for value, total in zip(sums, totals, strict=True))
     return Fifths(first=first, last=last)
 
 
@@ -187,11 +183,6 @@ def _inside(rho: float, *, size: int) -> float:
         return rho
     most = 1 - 6 / (size * (size**2 - 1))
     return min(most, max(-most, rho))
-
-
-def _weighted_mean(values: Steps, *, weights: Steps) -> float:
-    total = float(weights.sum())
-    return float((values * weights).sum()) / total if total > 0 else math.nan
 
 
 EXPECTED_SPREAD = 0.05  # share: the largest standard deviation over seeds that passes for ordinary

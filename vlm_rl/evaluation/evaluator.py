@@ -64,11 +64,6 @@ Answer = Callable[[], pa.Table]
 Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
 
 
-def answered_anew(indices: Sequence[int], answer: Answer) -> pa.Table:
-    """Nothing is kept from an earlier attempt."""
-    return answer()
-
-
 class Evaluator:
     """Draws depend on (root seed, split, setting, row, sample): the same at every epoch and for every arm of a seed."""
 
@@ -101,7 +96,7 @@ class Evaluator:
         setting: GenerationSetting,
         epoch: float,
         generation_steps: int,
-        keep: Keep = answered_anew,
+        keep: Keep = lambda _, answer: answer(),
     ) -> pa.Table:
         """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
         rows = self.rows(split)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from vlm_rl.evaluation.response_length import ratio
+
 
 @dataclass(frozen=True, kw_only=True)
 class FormatCounts:
@@ -15,32 +17,27 @@ class FormatCounts:
 
     def __add__(self, other: "FormatCounts") -> "FormatCounts":
         """Pool two sets of responses."""
-        return FormatCounts(
-            num_responses=self.num_responses + other.num_responses,
-            num_well_formed=self.num_well_formed + other.num_well_formed,
-            num_correct=self.num_correct + other.num_correct,
-            num_well_formed_correct=self.num_well_formed_correct + other.num_well_formed_correct,
-        )
+        return FormatCounts(**{name: count + vars(other)[name] for name, count in vars(self).items()})
 
     @property
     def accuracy(self) -> float:
         """Share of responses that are right."""
-        return _ratio(self.num_correct, total=self.num_responses)
+        return ratio(self.num_correct, total=self.num_responses)
 
     @property
     def well_formed(self) -> float:
         """F: share of responses that are boxed and ended."""
-        return _ratio(self.num_well_formed, total=self.num_responses)
+        return ratio(self.num_well_formed, total=self.num_responses)
 
     @property
     def accuracy_if_well_formed(self) -> float:
         """q: share of right answers among the well-formed responses; NaN without any."""
-        return _ratio(self.num_well_formed_correct, total=self.num_well_formed)
+        return ratio(self.num_well_formed_correct, total=self.num_well_formed)
 
     @property
     def accuracy_outside(self) -> float:
         """r: share of all responses that are right and yet not well-formed (boxed an answer, then ran into the limit)."""
-        return _ratio(self.num_correct - self.num_well_formed_correct, total=self.num_responses)
+        return ratio(self.num_correct - self.num_well_formed_correct, total=self.num_responses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +68,3 @@ def split_gain(after: FormatCounts, *, before: FormatCounts) -> GainSplit:
 
 def _known(value: float, *, otherwise: float) -> float:
     return next((known for known in (value, otherwise) if not math.isnan(known)), 0.0)
-
-
-def _ratio(count: int, *, total: int) -> float:
-    return count / total if total else math.nan

@@ -79,14 +79,10 @@ def seeds_needed(difference: Difference, *, effect: float, questions: int | None
     asked = difference.num_questions if questions is None else questions
 
     def needed(variances: Variances) -> float:
-        sizes = range(FEWEST_SEEDS, MOST_SEEDS + 1)
-        arms = len(variances.seeds)
-        place = bisect.bisect_left(
-            sizes,
-            POWER,
-            key=lambda size: power(effect, variances=variances, seeds=(size,) * arms, questions=asked, level=level),
-        )
-        return float(sizes[place]) if place < len(sizes) else math.inf
+        def reached(size: int) -> float:
+            return power(effect, variances=variances, seeds=(size,) * len(variances.seeds), questions=asked, level=level)
+
+        return _smallest(range(FEWEST_SEEDS, MOST_SEEDS + 1), reached)
 
     return _over_seed_limits(needed, difference=difference)
 
@@ -96,13 +92,10 @@ def questions_needed(difference: Difference, *, effect: float, seeds: int | None
     runs = _seeds(difference, planned=seeds)
 
     def needed(variances: Variances) -> float:
-        sizes = range(2, MOST_QUESTIONS + 1)
-        place = bisect.bisect_left(
-            sizes,
-            POWER,
-            key=lambda size: power(effect, variances=variances, seeds=runs, questions=size, level=level),
-        )
-        return float(sizes[place]) if place < len(sizes) else math.inf
+        def reached(size: int) -> float:
+            return power(effect, variances=variances, seeds=runs, questions=size, level=level)
+
+        return _smallest(range(2, MOST_QUESTIONS + 1), reached)
 
     low, high = variance_limits(difference.num_questions - 1)
     factors = (1.0, low, high)
@@ -123,6 +116,11 @@ def detectable_effect(
         return float(optimize.brentq(gap, 0.0, 1.0, xtol=1e-6)) if gap(1.0) > 0 else math.inf
 
     return _over_seed_limits(detected, difference=difference)
+
+
+def _smallest(sizes: range, power_at: Callable[[int], float]) -> float:
+    place = bisect.bisect_left(sizes, POWER, key=power_at)
+    return float(sizes[place]) if place < len(sizes) else math.inf
 
 
 def _seeds(difference: Difference, *, planned: int | None) -> tuple[int, ...]:

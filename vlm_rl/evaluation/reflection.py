@@ -3,7 +3,6 @@
 A word list is about spellings, never about meaning: "not yet" counts "yet" under either rule, as it does in the paper.
 """
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vlm_rl.evaluation.response_length import ratio
 from vlm_rl.evaluation.word_search import HYPHENS, candidate_pattern, candidates
 
 # Ma et al. 2025, Sec. 4. "re-check" and "recheck" are two entries; "re check" is none.
@@ -134,26 +134,20 @@ class ReflectionCounts:
         """Pool two sets of responses that were counted with the same words."""
         if list(self.word_counts) != list(other.word_counts):
             raise ValueError("reflection counts made with different word lists cannot be pooled: count the responses again.")
-        mine, theirs = (dataclasses.asdict(counts) for counts in (self, other))
         words = {word: count + other.word_counts[word] for word, count in self.word_counts.items()}
-        return ReflectionCounts(
-            **{name: mine[name] + theirs[name] for name in mine if name != "word_counts"}, word_counts=words
-        )
+        counts = {name: count + vars(other)[name] for name, count in vars(self).items() if name != "word_counts"}
+        return ReflectionCounts(**counts, word_counts=words)
 
     def ratios(self) -> dict[str, float]:
         """The five ratios under the paper's names; NaN where nothing is there to divide by, or no word was looked for."""
         if not self.word_counts:
             return dict.fromkeys(REFLECTION_RATIOS, math.nan)
-        num_incorrect = self.num_responses - self.num_correct
-        num_plain = self.num_responses - self.num_reflective
-        num_reflective_incorrect = self.num_reflective - self.num_reflective_correct
-        num_plain_correct = self.num_correct - self.num_reflective_correct
         values = (
-            _ratio(self.num_reflective, total=self.num_responses),
-            _ratio(self.num_reflective_correct, total=self.num_correct),
-            _ratio(num_reflective_incorrect, total=num_incorrect),
-            _ratio(self.num_reflective_correct, total=self.num_reflective),
-            _ratio(num_plain_correct, total=num_plain),
+            ratio(self.num_reflective, total=self.num_responses),
+            ratio(self.num_reflective_correct, total=self.num_correct),
+            ratio(self.num_reflective - self.num_reflective_correct, total=self.num_responses - self.num_correct),
+            ratio(self.num_reflective_correct, total=self.num_reflective),
+            ratio(self.num_correct - self.num_reflective_correct, total=self.num_responses - self.num_reflective),
         )
         return dict(zip(REFLECTION_RATIOS, values, strict=True))
 
@@ -184,10 +178,7 @@ def count_reflection(
 
 
 def reflective_counts(responses: Sequence[str] | pa.ChunkedArray, *, rule: ReflectionRule) -> dict[int, dict[str, int]]:
-    """The responses that reflect: place among `responses` -> word -> occurrences, exactly as `rule.count` finds them.
-
-    Of an Arrow column, only what one pass of RE2 lets through is decoded and counted.
-    """
+    """Place among `responses` -> word -> occurrences; of an Arrow column, only what one pass of RE2 lets through is decoded."""
     if not isinstance(responses, pa.ChunkedArray):
         found = dict(enumerate(responses))
     elif isinstance(rule, SearchableRule):
@@ -213,7 +204,3 @@ def pool_reflection(
         num_reflective_correct=sum(bool(correct[place]) for place in reflective),
         word_counts=word_counts,
     )
-
-
-def _ratio(count: int, *, total: int) -> float:
-    return count / total if total else math.nan

@@ -31,12 +31,12 @@ class ResponseLengths:
         """Under the names of metrics.jsonl; NaN where there is no response to speak of."""
         num_responses = self.num_terminated + self.num_truncated
         return {
-            "response_length/mean": _ratio(self.tokens_terminated + self.tokens_truncated, total=num_responses),
+            "response_length/mean": ratio(self.tokens_terminated + self.tokens_truncated, total=num_responses),
             "response_length/min": math.nan if self.shortest is None else float(self.shortest),
             "response_length/max": math.nan if self.longest is None else float(self.longest),
-            "response_length/truncated": _ratio(self.num_truncated, total=num_responses),
-            "response_length/mean_terminated": _ratio(self.tokens_terminated, total=self.num_terminated),
-            "response_length/mean_truncated": _ratio(self.tokens_truncated, total=self.num_truncated),
+            "response_length/truncated": ratio(self.num_truncated, total=num_responses),
+            "response_length/mean_terminated": ratio(self.tokens_terminated, total=self.num_terminated),
+            "response_length/mean_truncated": ratio(self.tokens_truncated, total=self.num_truncated),
         }
 
 
@@ -54,5 +54,6 @@ def count_response_lengths(lengths: Sequence[int], *, truncated: Sequence[bool])
     )
 
 
-def _ratio(total_tokens: int, *, total: int) -> float:
-    return total_tokens / total if total else math.nan
+def ratio(count: int, *, total: int) -> float:
+    """NaN where there is nothing to divide by."""
+    return count / total if total else math.nan

@@ -32,10 +32,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two sets of runs differ on the same questions, with both sources of chance.
-
-    The tuples hold one entry where runs are paired by seed, and two, of the arm and of the reference, where they are not.
-    """
+    """How far two sets of runs differ on the same questions; tuples hold one entry for pairs, two for (arm, reference)."""
 
     estimate: float  # g
     seeds: tuple[int, ...]  # number of runs
@@ -203,10 +200,7 @@ def lucky_max(
 
 
 def welch_df(*arms: tuple[float, int]) -> float:
-    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for a single arm of pairs.
-
-    Without any spread the smaller arm decides, as it does in the limit.
-    """
+    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for pairs. Without any spread the smaller arm decides."""
     if min(size for _, size in arms) < 2:
         return math.nan
     squares = [variance / size for variance, size in arms]

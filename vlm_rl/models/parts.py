@@ -36,10 +36,7 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
 
 
 def anatomy(vlm: PreTrainedModel) -> Anatomy:
-    """Encoders carry the config of a sense (an audio tower counts as vision), the decoder carries the text config.
-
-    Raises ValueError for a model in which one of the two is not to be found.
-    """
+    """Encoders carry the config of a sense (audio too), the decoder the text config; raises ValueError where one is not found."""
     text = vlm.config.get_text_config()
     senses = [name for name in vlm.config.sub_configs if "vision" in name or "audio" in name]
     sense_configs = tuple(type(config) for name in senses if (config := getattr(vlm.config, name, None)) is not None)

@@ -12,7 +12,6 @@ from vlm_rl.datasets.dataset import SPLITS, Dataset, unused_sentence
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
 from vlm_rl.datasets.shown import shown
-from vlm_rl.preflight.pictures import Seen
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import DataCheck
 
@@ -102,17 +101,15 @@ def pictures_sentence(check: DataCheck, *, max_pixels: int | None) -> str:
     only_header = sum(not picture.decoded and not picture.problem for picture in pictures.values())
     if only_header:
         told += f" Of {only_header:,} only the header was read; preflight.decode=all decodes them too."
-    over = {name: picture for name, picture in pictures.items() if _is_shrunk(picture, max_pixels=max_pixels)}
+    over = {
+        name: picture for name, picture in pictures.items() if shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
+    }
     if over:
         width, height = max((picture.size for picture in over.values()), key=lambda size: size[0] * size[1])
         told += (
             f" {len(over):,} have more than dataset.max_pixels={max_pixels} and are shrunk; the largest has {width} x {height}."
         )
     return told
-
-
-def _is_shrunk(picture: Seen, *, max_pixels: int | None) -> bool:
-    return shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
 
 
 def tokens_table(check: DataCheck, *, limit: int) -> Table:
@@ -148,16 +145,9 @@ def bars(values: np.ndarray, *, title: str) -> str:
     most = max(member.count for member in bins)
     labels = [f"{member.low:,}" if member.low == member.high else f"{member.low:,} to {member.high:,}" for member in bins]
     width = max(map(len, labels))
-    lines = [
-        f"  {label:>{width}}  {_bar(member.count, most=most)} {member.count:,}"
-        for label, member in zip(labels, bins, strict=True)
-    ]
+    drawn = ["█" * round(WIDEST_BAR * member.count / most) or "▏" * (member.count > 0) for member in bins]
+    lines = [f"  {label:>{width}}  {bar} {b.count:,}" for label, bar, b in zip(labels, drawn, bins, strict=True)]
     return "\n".join([title, *lines])
-
-
-def _bar(count: int, *, most: int) -> str:
-    full = "█" * round(WIDEST_BAR * count / most)
-    return full or ("▏" if count else "")
 
 
 def truncation(check: DataCheck, dataset: Dataset) -> str:

@@ -102,10 +102,7 @@ class Traced:
 
 
 def trace(make: Callable[[], Policy], *, workload: Workload) -> Traced:
-    """Runs the phases of a generation step on shadows.
-
-    `make` builds the policy of the run with `untrained=True`: its config and processor are read, its weights neither read nor drawn.
-    """
+    """Runs the phases of a generation step on shadows; `make` builds the policy with `untrained=True`, no weights read or drawn."""
     tracer = Tracer(make=make, workload=workload)
     phases = tuple(tracer.trace())
     return Traced(policy=tracer.policy, phases=phases, waiting_bytes=tracer.waiting_bytes)

@@ -106,7 +106,7 @@ def look_at(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache) -
         known = _known(members, cache.read(place), chosen=chosen) if place else {}
         new = _read({name: image for name, image in members.items() if name not in known}, chosen=chosen)
         if place:
-            cache.add(place, {name: _entry(look) for name, look in new.items() if look.stamp is not None})
+            cache.add(place, {name: look.entry for name, look in new.items() if look.stamp is not None})
         seen |= known | {name: look.seen for name, look in new.items()}
         num_known += len(known)
     return Looked(by_name=seen, num_known=num_known)
@@ -145,6 +145,10 @@ class _Look:
     seen: Seen
     stamp: list[int] | None  # None: not to be remembered
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        return {"stamp": self.stamp} | {name: getattr(self.seen, name) for name in ("key", "size", "decoded", "problem")}
+
 
 def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, chosen: set[str]) -> dict[str, Seen]:
     known = {}
@@ -153,16 +157,9 @@ def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, cho
         if entry is None or entry["stamp"] != _stamp(image):
             continue
         if entry["decoded"] or entry["problem"] or name not in chosen:
-            width, height = entry["size"]
-            known[name] = Seen(
-                source=image, key=entry["key"], size=(width, height), decoded=entry["decoded"], problem=entry["problem"]
-            )
+            of_file = {key: value for key, value in entry.items() if key != "stamp"}
+            known[name] = Seen(source=image, **of_file | {"size": tuple(entry["size"])})
     return known
-
-
-def _entry(look: _Look) -> dict[str, Any]:
-    seen = look.seen
-    return {"stamp": look.stamp, "key": seen.key, "size": seen.size, "decoded": seen.decoded, "problem": seen.problem}
 
 
 def _read(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, _Look]:

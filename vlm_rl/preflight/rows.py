@@ -110,9 +110,14 @@ class _Look:
 
 def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
     seen = [replace(row, images=tuple(map(rules.looked.at, row.images))) for row in rows]
-    fit = {i: row for i, row in enumerate(seen) if _can_be_measured(row)}
-    prompts = _one_by_one_if_need_be(fit, _prompts(rules))
-    solutions = _solution_lengths(rows, rules)
+    # The processor takes a row with a marker for each image, each of which has a size.
+    fit = {i: row for i, row in enumerate(seen) if row.question.count(IMAGE_MARKER) == len(row.images)}
+    fit = {i: row for i, row in fit.items() if all(image.size != (0, 0) for image in row.images)}
+    prompts = _one_by_one_if_need_be(fit, lambda of: list(zip(map(_key, of), rules.prompts.lengths(of), strict=True)))
+    solutions: dict[int, int | Exception] = {}
+    if (count := rules.solution_tokens) is not None:
+        solved = {i: row for i, row in enumerate(rows) if row.solution}
+        solutions = _one_by_one_if_need_be(solved, lambda chosen: count([row.solution or "" for row in chosen]))
     looks = []
     for i, row in enumerate(seen):
         found, solution = prompts.get(i), solutions.get(i)
@@ -124,10 +129,6 @@ def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
         tokens = solution if isinstance(solution, int) else None
         looks.append(_Look(row_id=row.id, key=key, problems=tuple(problems), length=length, solution=tokens))
     return looks
-
-
-def _prompts(rules: Rules) -> Callable[[list[Row]], list[tuple[bytes, PromptLength]]]:
-    return lambda rows: list(zip(map(_key, rows), rules.prompts.lengths(rows), strict=True))
 
 
 def _one_by_one_if_need_be(
@@ -161,19 +162,6 @@ def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[R
         yield long_prompt(row, length=length.total, max_prompt_tokens=rules.max_prompt_tokens)
     if row.answer in rules.unfit_golds:
         yield unfit_gold(row)
-
-
-def _solution_lengths(rows: list[Row], rules: Rules) -> dict[int, int | Exception]:
-    count = rules.solution_tokens
-    if count is None:
-        return {}
-    solved = {i: row for i, row in enumerate(rows) if row.solution}
-    return _one_by_one_if_need_be(solved, lambda chosen: count([row.solution or "" for row in chosen]))
-
-
-def _can_be_measured(row: Row) -> bool:
-    """Whether the processor would take it: a marker for each image, each of which has a size."""
-    return row.question.count(IMAGE_MARKER) == len(row.images) and all(image.size != (0, 0) for image in row.images)
 
 
 def _key(row: Row) -> bytes:

@@ -38,11 +38,6 @@ class JudgedGolds:
             )
 
 
-def unfit_golds(golds: Iterable[str], *, judge: Judge, dataset: str, cache: Cache) -> set[str]:
-    """The golds that cannot be trained on; `dataset` names the file of the cache."""
-    return set(judged_golds(golds, judge=judge, dataset=dataset, cache=cache).unfit)
-
-
 def judged_golds(golds: Iterable[str], *, judge: Judge, dataset: str, cache: Cache) -> JudgedGolds:
     """What `check_golds` says of each distinct gold; `dataset` names the file of the cache."""
     place = f"golds of {dataset}, judge {JUDGE_VERSION}"
@@ -58,9 +53,8 @@ def judged_golds(golds: Iterable[str], *, judge: Judge, dataset: str, cache: Cac
         fit |= {digest: i not in failing for i, (digest, _) in enumerate(chunk)}
         not_reached += [chunk[i][1] for i in check.not_reached]
     said = {_digest(gold) for gold in not_reached}  # again each time
-    cache.add(
-        place, {digest: True for digest, _ in new if fit[digest] and digest not in said}
-    )  # what failed may have met a busy judge
+    # What failed may have met a busy judge.
+    cache.add(place, {digest: True for digest, _ in new if fit[digest] and digest not in said})
     unfit = frozenset(gold for digest, gold in distinct.items() if not fit[digest])
     return JudgedGolds(unfit=unfit, not_reached=tuple(not_reached))
 

@@ -1,7 +1,4 @@
-"""Batches of a stated size: prompts of so many tokens with pictures of such sizes, as the model's own processor makes them.
-
-What the texts say does not matter here; how long they are, and what the processor makes of a picture, does.
-"""
+"""Batches of a stated size: prompts of so many tokens with pictures of such sizes, as the model's own processor makes them."""
 
 from dataclasses import dataclass, replace
 

@@ -1,6 +1,7 @@
 """`dataset=micro_geometry`: procedural geometry problems, endless, each a pure function of (root seed, split, index)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import overload
 
 from vlm_rl.datasets.micro_geometry.figures import Figure
@@ -11,11 +12,7 @@ from vlm_rl.randomness import stream
 
 
 class MicroGeometry(Sequence[Row]):
-    """One split, drawn row by row when asked for.
-
-    Kinds take turns, and so do the two modalities, so that every split is balanced. `reserved` holds content keys that this
-    split must not contain: training never yields a problem of validation or test.
-    """
+    """One split, drawn row by row, kinds and modalities in turn; `reserved`: content keys that it must not contain."""
 
     def __init__(
         self,
@@ -87,28 +84,12 @@ class MicroGeometrySource:
     """The three splits; training problems are never those of validation or test."""
 
     def __init__(
-        self,
-        *,
-        train_rows: int,
-        val_rows: int,
-        test_rows: int,
-        data_seed: int,
-        solutions: SolutionStyle,
-        carry_share: float,
+        self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle, carry_share: float
     ) -> None:
-        def split(name: str, *, num_rows: int, reserved: frozenset[str] = frozenset()) -> MicroGeometry:
-            return MicroGeometry(
-                split=name,
-                num_rows=num_rows,
-                data_seed=data_seed,
-                solutions=solutions,
-                carry_share=carry_share,
-                reserved=reserved,
-            )
-
-        val, test = split("val", num_rows=val_rows), split("test", num_rows=test_rows)
+        made = partial(MicroGeometry, data_seed=data_seed, solutions=solutions, carry_share=carry_share)
+        val, test = made(split="val", num_rows=val_rows), made(split="test", num_rows=test_rows)
         reserved = val.content_keys() | test.content_keys()
-        self._splits = {"train": split("train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
+        self._splits = {"train": made(split="train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
 
     def rows(self, split: str) -> Sequence[Row]:
         """The rows of a split, drawn when they are asked for."""

@@ -1,7 +1,4 @@
-"""How the tiny VLM's folder is made, but for its weights: config, tokenizer, chat template and processor in Qwen2.5-VL's formats.
-
-`python -m vlm_rl.models.tiny.build FOLDER` writes them; the weights come from `python train.py experiment=tiny_pretrain`.
-"""
+"""The tiny VLM's folder but for its weights (`experiment=tiny_pretrain`): `python -m vlm_rl.models.tiny.build FOLDER`."""
 
 import json
 import sys
