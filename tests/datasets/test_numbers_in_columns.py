@@ -17,8 +17,8 @@ from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
-from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import read_strictly
+from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.selection import select
 from vlm_rl.rewards.judge import Judge, Verdict
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vlm_rl.preflight import phases
-from vlm_rl.preflight.machine import Machine, measured
+from vlm_rl.preflight.device import Machine, measured
 from vlm_rl.preflight.phases import Phase
 from vlm_rl.preflight.shapes import PromptShape, Workload
 from vlm_rl.preflight.time_estimate import CASES, Range, RunLength, TimeEstimate, duration

@@ -34,6 +34,7 @@ makes a folder to share, whose model card carries the verdict of the study's rep
 
 STATE_FILE = TRAINER_STATE
 COUNTS = ("generation_steps", "gradient_steps")
+_PARTS = {"state": Mapping, "param_groups": list}  # of an optimizer's state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +70,12 @@ class Checkpoint(lightning.Callback):
         module.progress.gradient_steps = state["gradient_steps"]
         module.progress.waiting_since = state.get("waiting_since", state["generation_steps"])  # an old one: nothing waits
         try:
-            self._restore(trainer, state)
+            trainer.optimizers[0].load_state_dict(state["optimizer"])
+            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+            for name, callback in self._stateful(trainer).items():
+                callback.load_state_dict(state["callbacks"][name])
         except (KeyError, TypeError, AttributeError):
             raise ValueError(_damaged(file)) from None
-
-    def _restore(self, trainer: lightning.Trainer, state: dict[str, Any]) -> None:
-        trainer.optimizers[0].load_state_dict(state["optimizer"])
-        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
-        for name, callback in self._stateful(trainer).items():
-            callback.load_state_dict(state["callbacks"][name])
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -161,9 +159,6 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
         shutil.rmtree(path)
     temporary.replace(path)
     sync(path.parent)
-
-
-_PARTS = {"state": Mapping, "param_groups": list}  # of an optimizer's state
 
 
 def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:

@@ -1,6 +1,7 @@
 """A sample of completions for the loggers: of training every so many steps, of validation after each evaluation. Files hold all."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -12,10 +13,11 @@ from PIL import Image
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule, evaluation_file
 from vlm_rl.callbacks.logger_sinks import Sheet, show
 from vlm_rl.callbacks.recorder import step_records
+from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import ImageSource, Row
 from vlm_rl.evaluation.evaluator import Evaluator
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import RunFolder, write_whole
 
 MAX_SIDE = 384  # pixels of a picture
 SHOWN = ("question", "response", "answer", "verdict", "finish_reason", "response_length")
@@ -101,3 +103,40 @@ def picture(images: Sequence[ImageSource]) -> Image.Image | None:
         canvas.paste(image, (left, 0))
         left += image.width
     return canvas
+
+
+class Pictures(lightning.Callback):
+    """Keeps the figures of the evaluated splits at once, those of training rows when they are first sampled from."""
+
+    def __init__(self, *, folder: Path, dataset: Dataset, splits: Iterable[str], max_side: int | None) -> None:
+        self._folder, self._dataset, self._splits, self._max_side = folder, dataset, tuple(splits), max_side
+        self._kept: set[str] = set()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for split in self._splits:
+                self._keep(self._dataset.split(split))
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = reinforcement(pl_module).last_step
+        assert step is not None
+        self._keep(step.queries.rows)
+
+    def _keep(self, rows: Iterable[Row]) -> None:
+        if self._max_side is None:
+            return
+        for image in (image for row in rows for image in row.images if image.key not in self._kept):
+            self._kept.add(image.key)
+            keep_picture(image, folder=self._folder, max_side=self._max_side)
+
+
+def keep_picture(image: ImageSource, *, folder: Path, max_side: int) -> Path:
+    """A PNG whose longer side has at most `max_side` pixels; one that is there already is left as it is."""
+    path = folder / f"{image.key}.png"
+    if not path.exists():
+        picture = image.load()
+        picture.thumbnail((max_side, max_side))
+        write_whole(path, lambda file: picture.save(file, format="PNG"))
+    return path

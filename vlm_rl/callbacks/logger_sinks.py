@@ -15,6 +15,8 @@ from vlm_rl.evaluation.alert_watch import Alert
 from vlm_rl.module import reinforcement
 from vlm_rl.run_folder import RunFolder
 
+EPOCH_METRICS = ("val/*", "test/*", "train/accuracy_in_epoch")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
@@ -73,9 +75,6 @@ def as_markdown(sheet: Sheet) -> str:
                 lines = str(cell).splitlines() or [""]
                 parts.append(f"{column}:\n\n" + "\n".join(f"    {line}" for line in lines) + "\n")
     return "\n".join(parts)
-
-
-EPOCH_METRICS = ("val/*", "test/*", "train/accuracy_in_epoch")
 
 
 class LoggerSetup(lightning.Callback):

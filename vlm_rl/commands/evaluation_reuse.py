@@ -18,6 +18,7 @@ from vlm_rl.rewards.judge import JUDGE_VERSION
 from vlm_rl.run_folder import RunFolder, write_table
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")  # weights, configs, tokenizer, chat template
+SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
 
 
 def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
@@ -66,9 +67,6 @@ def _other_judges(files: Sequence[Path]) -> Iterator[str]:
 def _hash(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16]
-
-
-SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
 
 
 class Parts:

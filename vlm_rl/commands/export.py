@@ -29,8 +29,7 @@ from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.folder_files import ADAPTER_CONFIG
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
-from vlm_rl.models.merging import MergeDifference, merge
-from vlm_rl.models.trained_weights import check_adapter_of, check_scale
+from vlm_rl.models.trained_weights import MergeDifference, check_adapter_of, check_scale, merge
 from vlm_rl.run_folder import RunFolder
 
 SHARED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")  # of a checkpoint; no pickles

@@ -16,6 +16,9 @@ from vlm_rl.commands.storable import as_written, overrides_as_written
 from vlm_rl.run_folder import RunFolder, check_link
 
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
+LOG = "train.log"
+PLAIN = (ValueError, RuntimeError, NotImplementedError)
+LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 def innermost(error: Exception) -> Exception:
@@ -25,11 +28,6 @@ def innermost(error: Exception) -> Exception:
             break
         error = cause
     return error
-
-
-LOG = "train.log"
-PLAIN = (ValueError, RuntimeError, NotImplementedError)
-LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 @contextlib.contextmanager

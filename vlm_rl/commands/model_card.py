@@ -13,8 +13,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from vlm_rl.commands.export_folder import RECORD
 from vlm_rl.commands.stored_verdict import NOT_JUDGED, StoredVerdict
 from vlm_rl.models.loading import resolve
-from vlm_rl.models.merging import MergeDifference
+from vlm_rl.models.trained_weights import MergeDifference
 from vlm_rl.run_folder import RunFolder
+
+PACKAGED = "vlm_rl/models/tiny/weights"  # where the base model lies that vlm-rl ships
+LOADED_ALONE = 'model = AutoModelForImageTextToText.from_pretrained({folder}, dtype="auto")'
+LOADED_ON_BASE = (
+    'model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained({base}, dtype="auto"), {folder})'
+)
+USE = """\
+{imports}
+
+processor = AutoProcessor.from_pretrained({folder})
+{loaded}
+messages = [{{"role": "user", "content": [{{"type": "image", "image": Image.open("figure.png")}}, {{"type": "text", "text": {text}}}]}}]
+inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
 def line(value: object) -> str:
@@ -44,21 +58,6 @@ def prose(value: object) -> str:
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it means itself
     text = re.sub(r"^([#+=-])", r"\\\1", text)  # begins a heading or a list
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
-
-
-PACKAGED = "vlm_rl/models/tiny/weights"  # where the base model lies that vlm-rl ships
-LOADED_ALONE = 'model = AutoModelForImageTextToText.from_pretrained({folder}, dtype="auto")'
-LOADED_ON_BASE = (
-    'model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained({base}, dtype="auto"), {folder})'
-)
-USE = """\
-{imports}
-
-processor = AutoProcessor.from_pretrained({folder})
-{loaded}
-messages = [{{"role": "user", "content": [{{"type": "image", "image": Image.open("figure.png")}}, {{"type": "text", "text": {text}}}]}}]
-inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
-print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,11 +29,10 @@ from vlm_rl.models.parts import part_table
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
-from vlm_rl.preflight.data_page import data_page
+from vlm_rl.preflight.data_page import Verdict, data_page
 from vlm_rl.preflight.scan import DataCheck, RowScan, keep
 from vlm_rl.preflight.shapes import longest, typical
 from vlm_rl.preflight.steps import Steps
-from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 

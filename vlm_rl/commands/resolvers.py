@@ -14,6 +14,11 @@ from vlm_rl.commands.storable import as_written, environment
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
 TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this process, which then shares the name of the study
+MAX_LENGTH = 80
+NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
+ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
+WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
 def register() -> None:
@@ -56,13 +61,6 @@ def wandb_is_offline() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is None
     except (FileNotFoundError, netrc.NetrcParseError):
         return True
-
-
-MAX_LENGTH = 80
-NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
-ONLY_STOPS = ("algorithm.dynamic_sampling.patience",)  # may be raised, and the run goes on in its folder
-WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
-NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
 def variant(overrides: Sequence[str]) -> str:

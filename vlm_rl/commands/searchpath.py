@@ -73,7 +73,12 @@ def check(paths: Sequence[str]) -> None:
 
 def remembered(paths: Sequence[str], *, run: Path) -> list[str]:
     """What a manifest says of them."""
-    return [_from_run(path, run=run.absolute()) for path in paths]
+    here, said = Path.cwd(), []
+    for path in paths:
+        folder = Path(path.removeprefix(FOLDER))
+        both_here = path.startswith(FOLDER) and folder.is_relative_to(here) and run.absolute().is_relative_to(here)
+        said.append(FOLDER + Path(os.path.relpath(folder, run.absolute())).as_posix() if both_here else path)
+    return said
 
 
 def found(remembered: Sequence[str], *, run: Path) -> list[str]:
@@ -82,13 +87,6 @@ def found(remembered: Sequence[str], *, run: Path) -> list[str]:
         FOLDER + os.path.normpath(run.absolute() / path.removeprefix(FOLDER)) if path.startswith(FOLDER) else path
         for path in remembered
     ]
-
-
-def _from_run(path: str, *, run: Path) -> str:
-    folder = Path(path.removeprefix(FOLDER))
-    if path.startswith(FOLDER) and folder.is_relative_to(Path.cwd()) and run.is_relative_to(Path.cwd()):
-        return FOLDER + Path(os.path.relpath(folder, run)).as_posix()
-    return path
 
 
 def _flagged(arguments: Sequence[str]) -> Iterator[str]:

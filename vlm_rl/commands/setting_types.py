@@ -139,13 +139,8 @@ def _check(node: DictConfig, name: str, hint: Hint, *, key: str) -> None:
     except ValidationError as error:
         path = max((_path(value, found["loc"]) for found in error.errors(include_url=False, include_input=False)), key=len)
         refers = OmegaConf.is_interpolation(node, name)  # perhaps to an environment, whose values are not shown
-        raw: Any = _as_written(node)[name] if refers else functools.reduce(operator.getitem, path, value)
+        raw = node._get_node(name)._value() if refers else functools.reduce(operator.getitem, path, value)  # type: ignore[union-attr]
         raise ValueError(told(_key(key, path), raw, _inner(hint, path), is_written=refers)) from None
-
-
-def _as_written(node: DictConfig) -> dict[Any, Any]:
-    whole: dict[Any, Any] = OmegaConf.to_container(node, resolve=False)  # type: ignore[assignment]
-    return whole
 
 
 _UNKNOWN = object()

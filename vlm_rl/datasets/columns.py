@@ -8,15 +8,18 @@ from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
-from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
 from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
-from vlm_rl.datasets.row import IMAGE_MARKER, ImageSource, Row
+from vlm_rl.datasets.row import IMAGE_MARKER, BadRow, ImageSource, LazyRows, Row
 from vlm_rl.datasets.row_text import cell, inside, is_missing, is_short, path_of, plain, text_of
 from vlm_rl.datasets.shown import shown
 from vlm_rl.datasets.written_picture import PictureFolder, names_in
 
 NUMBER = "{n}"  # in a marker: `<image {n}>` is `<image 1>` for the first image, `<image 2>` for the second
+USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
+LONGEST_FIELD = 80  # characters; a longer text is no category
+OPTIONS_KEY = "dataset.source.columns.options"
+NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +46,6 @@ def marked(question: str, images: tuple[ImageSource, ...], *, marker: str, in_fr
         unnamed = tuple(image for place, image in enumerate(images, start=1) if place not in numbers)
         images = tuple(images[number - 1] for number in numbers if 0 < number <= len(images)) + unnamed
     return Marked(question=pattern.sub(IMAGE_MARKER, question), images=images)
-
-
-USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
-LONGEST_FIELD = 80  # characters; a longer text is no category
-OPTIONS_KEY = "dataset.source.columns.options"
-NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
 
 
 @runtime_checkable

@@ -6,9 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.picture import shrunk, shrunk_size
-from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.row import LazyRows, Row
 from vlm_rl.datasets.selection import Selection, Wanted, select
 from vlm_rl.datasets.shown import listing, shortened, shown
 

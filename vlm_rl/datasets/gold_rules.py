@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import regex  # `re` cannot be stopped: one pattern of seven characters may take years
 
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_text import is_missing
 
 KEY = "dataset.source.answer_pattern"
@@ -14,6 +14,12 @@ SEARCHED = 1_000  # characters at the end of the column
 SHOWN = 60  # characters of a text in a message
 LIMIT_S = 1.0  # of CPU time, so that a busy machine changes nothing; a pattern needs a thousandth of it
 PROBE = 50  # characters: enough for a pattern whose time doubles with each of them
+_SIGN = re.compile(
+    r"(?P<open>\\l(?:angle|brace|brack)\b|\\?[(\[{])|(?P<close>\\r(?:angle|brace|brack)\b|\\?[)\]}])|(?P<cut>[,;])|\\.",
+    re.DOTALL,
+)
+_INLINE = re.compile(r"\\[()\[\]]|(?<!\\)\$")  # delimiters of mathematics, no brackets
+_THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)  # the judge's: 1,000 is one number
 
 
 class AnswerPattern:
@@ -64,14 +70,6 @@ def _probes(pattern: str) -> Iterator[str]:
             yield from (text, text + "\x00")
 
 
-_SIGN = re.compile(
-    r"(?P<open>\\l(?:angle|brace|brack)\b|\\?[(\[{])|(?P<close>\\r(?:angle|brace|brack)\b|\\?[)\]}])|(?P<cut>[,;])|\\.",
-    re.DOTALL,
-)
-_INLINE = re.compile(r"\\[()\[\]]|(?<!\\)\$")  # delimiters of mathematics, no brackets
-_THOUSANDS = re.compile(r"(?<![\d.,(\[])\d{1,3}(?:,\d{3})+(?!\d|,\d)", re.ASCII)  # the judge's: 1,000 is one number
-
-
 @dataclass(frozen=True, kw_only=True)
 class GoldRules:
     """Settings of a source that its columns do not have."""
@@ -100,16 +98,12 @@ class GoldRules:
 
     def ordered(self, answer: str) -> str:
         r"""`\ordered{3, 1, 2}` for the list `3, 1, 2` where the order of lists counts; anything else as it is."""
-        return _ordered(answer) if self.ordered_lists else answer
+        inner = _INLINE.sub("", answer).strip()
+        parts = _parts(_THOUSANDS.sub(lambda number: number[0].replace(",", " "), inner)) if self.ordered_lists else []
+        return rf"\ordered{{{inner}}}" if len(parts) > 1 and all(map(str.strip, parts)) else answer
 
 
 AS_WRITTEN = GoldRules()
-
-
-def _ordered(answer: str) -> str:
-    inner = _INLINE.sub("", answer).strip()
-    parts = _parts(_THOUSANDS.sub(lambda number: number[0].replace(",", " "), inner))
-    return rf"\ordered{{{inner}}}" if len(parts) > 1 and all(map(str.strip, parts)) else answer
 
 
 def _parts(text: str) -> list[str]:

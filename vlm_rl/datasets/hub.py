@@ -2,26 +2,28 @@
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.gold_rules import GoldRules
-from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.picture import LARGEST_IMAGE
+from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.row_file import check_regular
 from vlm_rl.datasets.row_text import cell, inside, path_of
-from vlm_rl.datasets.set_files import CARDS, check_card, check_files, files_of, tables_beside
 from vlm_rl.datasets.shown import listing, shortened
 from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
+CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
+LONGEST_HEAD = 2**22  # characters of a card that are looked at
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
 class HubSource:
@@ -61,21 +63,22 @@ class HubSource:
             made.download_and_prepare()
             return made.as_dataset(split=theirs)
 
-        told = Told(
+        opened = partial(
+            _opened,
             what=f"{self._path} (split {theirs!r})",
             absent=f"Where there is internet: hf download {self._path} --repo-type dataset --local-dir COPY. "
             "Then set dataset.source.path=COPY.",
             wrong=f"dataset.source.splits.{split} must name one of its splits, or a part of one such as 'train[90%:]'; "
             "dataset.source.name its configuration, where it has several.",
         )
-        made = _opened(builder, told)
+        made = opened(builder)
         check_files(files_of(made), folder=folder, name=self._path)
-        if tables := _opened(partial(tables_beside, files_of(made), folder=folder), told):
-            made = _opened(partial(builder, data_files=tables), told)
+        if tables := opened(partial(tables_beside, files_of(made), folder=folder)):
+            made = opened(partial(builder, data_files=tables))
             check_files(files_of(made), folder=folder, name=self._path)
         pictures = self._pictures(folder)
         table = _table(
-            _opened(load, told),
+            opened(load),
             name=f"{self._path}, split {theirs}",
             columns=self._columns,
             largest=pictures.largest,
@@ -134,7 +137,7 @@ class TableSource:
             options = _all_text(paths, separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
             return load_dataset(kind, data_files=paths, split="train", **options)
 
-        dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
+        dataset = _opened(load, what=str(pattern), absent="It must be readable.", wrong="Write the file again.")
         pictures = PictureFolder(pattern.parent, largest=self._largest_image)
         table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
         return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
@@ -161,23 +164,14 @@ def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
     return {"chunksize": max(1, min(10_000, LARGEST_PART * lines // size))}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What is said where a set cannot be opened."""
-
-    what: str
-    absent: str  # advice where something is not there
-    wrong: str  # any other
-
-
-def _opened(load: Callable[[], Any], told: Told) -> Any:
-    """A set of the library; whatever stops it is told with what to do."""
+def _opened(load: Callable[[], Any], *, what: str, absent: str, wrong: str) -> Any:
+    """A set of the library; whatever stops it is told with what to do: `absent` where something is not there."""
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
         reason = shortened(str(error.__cause__ or error).strip().split("\n")[0].rstrip("."), most=250)
-        advice = told.absent if isinstance(error, OSError) else told.wrong
-        raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
+        advice = absent if isinstance(error, OSError) else wrong
+        raise ValueError(f"{what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
 def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives: Sequence[str] = ()) -> ArrowTable:
@@ -203,3 +197,53 @@ def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives:
         labels=labels,
         largest=largest,
     )
+
+
+def check_card(card: Path, *, name: str) -> None:
+    """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
+    check_regular(card)
+    if not card.exists():
+        return
+    with card.open(encoding="utf-8", errors="replace") as text:
+        named = text.read(LONGEST_HEAD).split("\n---", 1)[0]
+    if "data_files" in named and "::" in named:
+        raise ValueError(
+            f"{name}: its card ({card.name}) names files inside of other files by '::', which are not read. "
+            "Correct data_files there: unpack them and name the files themselves."
+        )
+
+
+def check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:
+    """The card of a set says which files it consists of. Raises ValueError for others than its own, before they are read."""
+    allowed = [path.resolve() for path in (folder, *blobs_of(folder.absolute()))] if folder else []
+    for file in files:
+        own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
+        if not own or "::" in file:
+            raise ValueError(
+                f"{name}: its card (README.md) names {shortened(file, most=200)} as one of its files, which it is not. "
+                "Only files of the set itself are read; correct data_files there if you trust it."
+            )
+        if folder:
+            check_regular(Path(file))
+
+
+def files_of(builder: Any) -> list[str]:
+    """All files of a builder of the library `datasets`."""
+    return [*chain.from_iterable((builder.config.data_files or {}).values())]
+
+
+def tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
+    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    names = [Path(file).name.lower() for file in files]
+    if folder is None or not names or all(name.endswith(TABLES) for name in names):
+        return {}
+    if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
+        return {}
+    everything = DataFilesDict.from_patterns(get_data_patterns(str(folder)), base_path=str(folder))
+    for kind in TABLES:
+        found = {str(split): [file for file in members if file.lower().endswith(kind)] for split, members in everything.items()}
+        if any(found.values()):
+            return {split: members for split, members in found.items() if members}
+    return {}

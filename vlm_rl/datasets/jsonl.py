@@ -5,9 +5,9 @@ from pathlib import Path
 
 from vlm_rl.datasets.columns import AUTHORS, Columns
 from vlm_rl.datasets.gold_rules import GoldRules
-from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.line_table import LineTable
 from vlm_rl.datasets.picture import LARGEST_IMAGE
+from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.shown import listing
 from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 

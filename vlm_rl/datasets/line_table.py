@@ -14,13 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rl.datasets.lazy_rows import BadRow
 from vlm_rl.datasets.picture import LARGEST_IMAGE, Picture
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_file import open_rows
 from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
 
 LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
 SHOWN = 40  # characters of a key or a number in a message
+LOOKED_AT = 100  # lines, before rows are asked for
+LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
+COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
 
 
 class NotStrict(ValueError):
@@ -73,13 +78,6 @@ def _bounded(digits: str) -> str:
 
 def _short(text: str) -> str:
     return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")
-
-
-LOOKED_AT = 100  # lines, before rows are asked for
-LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
-COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
 
 
 class LineTable:

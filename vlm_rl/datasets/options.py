@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, Literal, get_args
 
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_text import is_missing, text_of
 
 LETTERS = ascii_uppercase

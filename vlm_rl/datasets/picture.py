@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from vlm_rl.datasets.row_file import LONGEST_MARK, pointer_told
+from vlm_rl.datasets.row_file import LONGEST_MARK, at_once, pointer_told
 from vlm_rl.datasets.shown import shortened
 
 # Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
@@ -62,7 +62,7 @@ class FileBytes:
     folder: Path | None = None  # of the data, in which a file of another name may be meant
 
     def open(self) -> Opened:
-        file = open(self.path, "rb", opener=_at_once)  # noqa: SIM115  its reader closes it
+        file = open(self.path, "rb", opener=at_once)  # noqa: SIM115  its reader closes it
         told = os.fstat(file.fileno())
         if stat.S_ISREG(told.st_mode) and told.st_size <= LARGEST_FILE:
             return file
@@ -134,10 +134,6 @@ class Picture:
 def picture_file(path: Path, *, largest: int = LARGEST_IMAGE, folder: Path | None = None) -> Picture:
     """The picture in a file."""
     return Picture(content=FileBytes(path=path, folder=folder), where=shortened(str(path), most=250), largest=largest)
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 
 # Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
@@ -14,6 +14,7 @@ LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \b
 
 # What pandas and NumPy write into a text where there is no value. None, null and N/A stay: people write them as answers.
 MISSING_TEXTS = frozenset({"nan", "NaN", "NAN", "-nan", "<NA>", "NaT"})
+Item = Mapping[str, Any]
 
 
 def is_missing(value: Any) -> bool:
@@ -53,9 +54,6 @@ def _advice(character: str) -> str:
     if (written := LOST_BACKSLASH.get(character)) is None:
         return "Take it out, or drop the row."
     return rf"Write a backslash of LaTeX twice in JSON (\\{written}), or take it out."
-
-
-Item = Mapping[str, Any]
 
 
 def path_of(item: Item, column: str) -> tuple[str, ...] | None:

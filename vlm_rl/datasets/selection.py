@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rl.datasets.lazy_rows import LazyRows
-from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.row import LazyRows, Row
 from vlm_rl.datasets.shown import listing, shown
 from vlm_rl.randomness import stream
 

@@ -13,8 +13,8 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.datasets.lazy_rows import BadRow
 from vlm_rl.datasets.picture import FORMATS, LARGEST_FILE, LARGEST_IMAGE, Picture, picture_file
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.shown import shown
 
 Text = bytes | memoryview
@@ -33,6 +33,7 @@ SIGNATURE = re.compile(
 )
 BLANK = b" \t\r\n\v\f"
 USUAL = bytes.maketrans(b"-_", b"+/")  # the alphabet for addresses has these two in place of the usual ones
+REMEMBERED = 10_000  # pictures made last; with their hashes and sizes they take 1.5 kB each
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,9 +109,6 @@ def _decoded(text: Text) -> bytes:
         return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4), strict_mode=True)
     except binascii.Error as error:
         raise ValueError(f"its base64 is damaged ({error})") from error
-
-
-REMEMBERED = 10_000  # pictures made last; with their hashes and sizes they take 1.5 kB each
 
 
 class PictureFolder:

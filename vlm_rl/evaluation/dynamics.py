@@ -17,6 +17,8 @@ from vlm_rl.evaluation.statistics import Interval, Matrix, mean_interval, residu
 NUM_QUINTILES = 5
 Quintiles = Float[np.ndarray, " quintiles"]
 Steps = Float[np.ndarray, " steps"]  # one value for each generation step (or epoch) of one run, NaN where it has none
+EXPECTED_SPREAD = 0.05  # share: the largest standard deviation over seeds that passes for ordinary
+FAR = 3.0  # standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +185,6 @@ def _inside(rho: float, *, size: int) -> float:
         return rho
     most = 1 - 6 / (size * (size**2 - 1))
     return min(most, max(-most, rho))
-
-
-EXPECTED_SPREAD = 0.05  # share: the largest standard deviation over seeds that passes for ordinary
-FAR = 3.0  # standard deviations
 
 
 def far_from_siblings(scores: Matrix) -> Bool[np.ndarray, " seeds"]:

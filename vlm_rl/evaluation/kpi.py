@@ -32,21 +32,17 @@ class Kpi(Protocol):
     @property
     def name(self) -> str:
         """As the report shows it."""
-        ...
 
     @property
     def unit(self) -> str:
         """As the report shows it."""
-        ...
 
     @property
     def higher_is_better(self) -> bool:
         """Which way is good."""
-        ...
 
     def __call__(self, records: pa.Table) -> float:
         """From one row for each sample, the columns of vlm_rl/evaluation/records.py; NaN where it is not defined."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

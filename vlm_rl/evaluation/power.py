@@ -6,7 +6,7 @@ three seeds matters more than anything else. How far the formula may be trusted 
 
 import bisect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,8 +98,8 @@ def questions_needed(difference: Difference, *, effect: float, seeds: int | None
         return _smallest(range(2, MOST_QUESTIONS + 1), reached)
 
     low, high = variance_limits(difference.num_questions - 1)
-    factors = (1.0, low, high)
-    return Range(**_named(needed(variances_of(difference, question_factor=factor)) for factor in factors))
+    found = [needed(variances_of(difference, question_factor=factor)) for factor in (1.0, low, high)]
+    return Range(estimate=found[0], low=found[1], high=found[2])
 
 
 def detectable_effect(
@@ -134,11 +134,8 @@ def seeds_dominate(difference: Difference) -> bool:
 
 def _over_seed_limits(figure: Callable[[Variances], float], *, difference: Difference) -> Range:
     low, high = variance_limits(difference.df_seeds)
-    return Range(**_named(figure(variances_of(difference, seed_factor=factor)) for factor in (1.0, low, high)))
-
-
-def _named(figures: Iterable[float]) -> dict[str, float]:
-    return dict(zip(("estimate", "low", "high"), figures, strict=True))
+    found = [figure(variances_of(difference, seed_factor=factor)) for factor in (1.0, low, high)]
+    return Range(estimate=found[0], low=found[1], high=found[2])
 
 
 def _seed_widths(scales: list[float], *, seeds: tuple[int, ...], level: float) -> NDArray[np.float64]:

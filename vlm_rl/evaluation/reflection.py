@@ -5,35 +5,23 @@ A word list is about spellings, never about meaning: "not yet" counts "yet" unde
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlm_rl.evaluation.response_length import ratio
-from vlm_rl.evaluation.word_search import HYPHENS, candidate_pattern, candidates
 
 # Ma et al. 2025, Sec. 4. "re-check" and "recheck" are two entries; "re check" is none.
 PAPER_REFLECTION_WORDS: tuple[str, ...] = (
-    "re-check",
-    "re-evaluate",
-    "re-examine",
-    "re-think",
-    "recheck",
-    "reevaluate",
-    "reexamine",
-    "reevaluation",
-    "rethink",
-    "check again",
-    "think again",
-    "try again",
-    "verify",
-    "wait",
-    "yet",
+    *("re-check", "re-evaluate", "re-examine", "re-think", "recheck", "reevaluate", "reexamine", "reevaluation", "rethink"),
+    *("check again", "think again", "try again", "verify", "wait", "yet"),
 )
 
 REFLECTION_RATIOS: tuple[str, ...] = (
@@ -43,6 +31,7 @@ REFLECTION_RATIOS: tuple[str, ...] = (
     "correct_ratio_in_reflection_texts",
     "correct_ratio_in_no_reflection_texts",
 )
+HYPHENS = "-\u2010\u2011"  # hyphen-minus, hyphen and non-breaking hyphen, as models write them
 
 
 @runtime_checkable
@@ -52,11 +41,9 @@ class ReflectionRule(Protocol):
     @property
     def words(self) -> Sequence[str]:
         """The words that are looked for, in the order in which they are shown."""
-        ...
 
     def count(self, text: str) -> dict[str, int]:
         """How often each word occurs in one response; words that do not occur are left out."""
-        ...
 
 
 @runtime_checkable
@@ -66,7 +53,6 @@ class SearchableRule(ReflectionRule, Protocol):
     @property
     def candidate_pattern(self) -> str:
         """An RE2 pattern that matches every text in which `count` finds a word, and perhaps others."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,3 +190,49 @@ def pool_reflection(
         num_reflective_correct=sum(bool(correct[place]) for place in reflective),
         word_counts=word_counts,
     )
+
+
+def candidate_pattern(words: Iterable[str]) -> str:
+    """An RE2 pattern that matches every text whose `lower()`, with one kind of white space and of hyphen, holds a word."""
+    return "|".join("".join(map(_any_spelling, word.lower())) for word in words)
+
+
+def candidates(texts: pa.ChunkedArray, *, pattern: str) -> dict[int, str]:
+    """The texts that match, by their place; broken UTF-8 is read as U+FFFD, a missing text as none."""
+    matches = pc.fill_null(pc.match_substring_regex(texts, pattern=pattern), False)
+    places = pc.indices_nonzero(matches)
+    found = pc.take(texts, places).cast(pa.binary())
+    return {place: text.decode(errors="replace") for place, text in zip(places.to_pylist(), found.to_pylist(), strict=True)}
+
+
+def _any_spelling(character: str) -> str:
+    """A character class of all that can stand for one character of a lower-cased word."""
+    if character.isspace():
+        return _class(_white_space()) + "+"
+    if character in HYPHENS:
+        return _class(HYPHENS)
+    capitals, is_part = _capitals().get(character, ("", False))
+    return _class(character + capitals) + "?" * is_part
+
+
+def _class(characters: Sequence[str]) -> str:
+    return "[" + "".join(f"\\x{{{ord(character):x}}}" for character in characters) + "]"
+
+
+@cache
+def _white_space() -> str:
+    return "".join(character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace())
+
+
+@cache
+def _capitals() -> dict[str, tuple[str, bool]]:
+    """Lower-case character -> what becomes it by `lower()`, and whether it may come as part of another, as the dot of U+0130."""
+    found: dict[str, tuple[str, bool]] = {}
+    for capital in map(chr, range(sys.maxunicode + 1)):
+        lowered = capital.lower()
+        if lowered == capital:
+            continue
+        for place, character in enumerate(lowered):
+            capitals, is_part = found.get(character, ("", False))
+            found[character] = (capitals + capital, is_part or place > 0)
+    return found | {"\u03c2": ("\u03a3", False)}  # the final sigma, which depends on what follows

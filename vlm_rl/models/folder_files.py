@@ -25,6 +25,11 @@ _OBJECTS = (
     "added_tokens.json",
     "chat_template.json",
 )
+ADAPTER_CONFIG = "adapter_config.json"
+MAX_RANK = 4096
+MAX_CHARS = 100_000  # of a regular expression or a list of layers
+_FREE = ("base_model_name_or_path", "revision", "peft_version", "peft_type", "task_type", "inference_mode")
+_OWN = ("r", "lora_alpha", "target_modules", "modules_to_save", "rank_pattern", "alpha_pattern")
 
 
 def check_files(folder: Path) -> None:
@@ -103,13 +108,6 @@ def _is_deep(value: object) -> bool:
     return False
 
 
-ADAPTER_CONFIG = "adapter_config.json"
-MAX_RANK = 4096
-MAX_CHARS = 100_000  # of a regular expression or a list of layers
-_FREE = ("base_model_name_or_path", "revision", "peft_version", "peft_type", "task_type", "inference_mode")
-_OWN = ("r", "lora_alpha", "target_modules", "modules_to_save", "rank_pattern", "alpha_pattern")
-
-
 def check_adapter(file: Path) -> None:
     """Raises ValueError for what no run of this package saves, with the file and the key."""
     settings = read_object(file)
@@ -123,16 +121,13 @@ def check_adapter(file: Path) -> None:
         elif key in _OWN:
             wrong = not _is_sane(key, value)
         else:
-            wrong = bool(value) and not (key in usual and value == _plain(usual[key]))
+            wrong = bool(value) and not (
+                key in usual and value == (sorted(usual[key]) if isinstance(usual[key], set) else usual[key])
+            )
         if wrong:
             raise ValueError(f"{file}: {key}={str(value)[:200]!r} is nothing that a run of vlm-rl saves. {way_out}")
     if settings.get("peft_type") != "LORA":
         raise ValueError(f"{file} does not say peft_type=LORA. {way_out}")
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    return sorted(value) if isinstance(value, set) else value
 
 
 def _is_sane(key: str, value: object) -> bool:

@@ -15,6 +15,9 @@ from vlm_rl.randomness import forked_generator, stream_seed
 
 PARTS = ("vision", "connector", "language")
 _CONNECTOR_IN_TOWER = re.compile(r"\.(?:(?:deepstack_)?merger(?:_list)?|connector|multi_modal_projector)(?:\.|$)")
+_UNTRAINED_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
+_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_NUMBERS = ("parameters", "trainable", "learning rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +60,6 @@ def anatomy(vlm: PreTrainedModel) -> Anatomy:
 
 def _outermost(paths: list[str]) -> tuple[str, ...]:
     return tuple(path for path in paths if not any(path.startswith(other + ".") for other in paths))
-
-
-_UNTRAINED_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
 
 
 def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, seed: int) -> PeftModel | None:
@@ -159,10 +159,6 @@ def check_engine(vlm: PreTrainedModel, *, engine: str, carries: Collection[str])
             f"Freeze the rest (model.freeze=[{','.join(p for p in PARTS if p not in carries)}], and no model.lora.targets for it), "
             "or sample with rollout=huggingface."
         )
-
-
-_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_NUMBERS = ("parameters", "trainable", "learning rate")
 
 
 def part_table(rows: Sequence[PartSize], *, rates: Mapping[str, float]) -> Table:

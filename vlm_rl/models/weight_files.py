@@ -22,6 +22,11 @@ INDEX = "*.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 WEIGHTS = (".weight", ".bias")
 AGAIN = "Copy or download that file again."
+MODEL_WAY_OUT = (
+    "Copy or download the whole model again. If it is whole, its config.json is of another model, or another version of Transformers "
+    "saved it: load it there, and save it again (save_pretrained)."
+)
+_SHOWN = 3  # names of tensors in a message
 
 
 def check_weight_files(folder: Path) -> None:
@@ -100,13 +105,6 @@ def _end(entry: dict[str, Any]) -> int:
     return end
 
 
-MODEL_WAY_OUT = (
-    "Copy or download the whole model again. If it is whole, its config.json is of another model, or another version of Transformers "
-    "saved it: load it there, and save it again (save_pretrained)."
-)
-_SHOWN = 3  # names of tensors in a message
-
-
 @dataclass(frozen=True, kw_only=True)
 class Misfit:
     """What a library says of a file and a model; all empty: they fit."""
@@ -162,7 +160,9 @@ def read_model(
             **({} if config is None else {"config": config}),
             **more,
         )
-    where = _where(name, Path(folder))
+    place = Path(folder)
+    files = [*sorted(place.glob(INDEX)), *sorted(place.glob("*.safetensors"))] if place.is_dir() else []
+    where = str(files[0]) if files else name  # what says which weights there are
     shapes = {key: (found, needed) for key, found, needed in told["mismatched_keys"]}
     fit = Misfit(missing=told["missing_keys"], unexpected=told["unexpected_keys"], mismatched=shapes)
     fit.check(where, way_out=MODEL_WAY_OUT)
@@ -170,12 +170,6 @@ def read_model(
     check_finite(where, model.state_dict(), way_out=MODEL_WAY_OUT + (too_large if dtype == torch.float16 else ""))
     read: PreTrainedModel = model
     return read
-
-
-def _where(name: str, folder: Path) -> str:
-    """The file that says which weights there are."""
-    files = [*sorted(folder.glob(INDEX)), *sorted(folder.glob("*.safetensors"))] if folder.is_dir() else []
-    return str(files[0]) if files else name
 
 
 def _is_finite(tensor: Tensor) -> bool:

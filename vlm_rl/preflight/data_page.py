@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import RenderableType
@@ -17,6 +17,8 @@ from vlm_rl.preflight.scan import DataCheck
 
 SHARES = (0.0, 0.5, 0.9, 0.99, 1.0)  # of the rows
 NUM_BINS = 10
+WIDEST_BAR = 40  # characters
+LARGEST = 5  # rows and pictures named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,6 @@ def largest(values: np.ndarray, ids: Sequence[str], *, count: int) -> list[tuple
     """The rows with the largest values, largest first; of equal ones the earlier row."""
     order = np.argsort(-values, kind="stable")[:count]
     return [(ids[i], int(values[i])) for i in order]
-
-
-WIDEST_BAR = 40  # characters
-LARGEST = 5  # rows and pictures named
 
 
 def titled(title: str, *columns: str, words_last: bool = False) -> Table:
@@ -161,3 +159,20 @@ def truncation(check: DataCheck, dataset: Dataset) -> str:
             f"; {cut:,} of {len(solutions):,} solutions over dataset.max_new_tokens={dataset.max_new_tokens}, which cuts them"
         )
     return f"{told}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Filled in reading order."""
+
+    problems: list[str] = field(default_factory=list)  # whole sentences: training would not start
+    reservations: list[str] = field(default_factory=list)  # half sentences: it would start, but
+
+    @property
+    def sentence(self) -> str:
+        """The last words of the page."""
+        if self.problems:
+            return "\n".join(["Training could not start:", *self.problems])
+        if self.reservations:
+            return f"Training could start, as far as was checked; {'; '.join(self.reservations)}."
+        return "Training could start."

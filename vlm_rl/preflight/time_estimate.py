@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.preflight import phases
-from vlm_rl.preflight.machine import Machine
+from vlm_rl.preflight.device import Machine
 from vlm_rl.preflight.phases import TRACED_TOKENS, Phase
 from vlm_rl.preflight.shapes import Workload
 
