@@ -172,7 +172,9 @@ def composition_message(error: BaseException) -> str:
     if match is None:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
-    asked = _asked_key(match[1] or match[2])
+    asked = match[1] or match[2]
+    typed = (argument.split("=")[0].lstrip("+~") for argument in sys.argv[1:])
+    asked = next((key for key in typed if key == asked or key.endswith(f".{asked}")), asked)
     if told := told_of_sweep(asked, words=sys.argv[1:]):
         return told
     if owners := _owners(asked):
@@ -196,14 +198,6 @@ def _own_keys(file: Path) -> set[str]:
     assert isinstance(node, dict)
     chosen = [choice for choice in node.get("defaults", ()) if isinstance(choice, dict)]
     return {*map(str, node), *(str(group) for choice in chosen for group in choice)} - {"defaults"}
-
-
-def _asked_key(fallback: str) -> str:
-    for argument in sys.argv[1:]:
-        key = argument.split("=")[0].lstrip("+~")
-        if key == fallback or key.endswith(f".{fallback}"):
-            return key
-    return fallback
 
 
 def _known_keys() -> Iterator[str]:

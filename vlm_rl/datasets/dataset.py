@@ -101,7 +101,10 @@ class Dataset:
     def _made(self, name: str) -> Sequence[Row]:
         """The rows of the source that can be made; whether any may be lost is for `on_bad_row` to say."""
         rows = self.source.rows(name)
-        self._tell_unused(rows.unused_lists if isinstance(rows, LazyRows) else ())
+        lists = rows.unused_lists if isinstance(rows, LazyRows) else ()
+        if new := [column for column in lists if column not in self._unused_lists]:  # said once
+            self._unused_lists |= dict.fromkeys(new)
+            print(f"{self.name}: {unused_sentence(new)}", flush=True)
         survey = rows.survey() if isinstance(rows, LazyRows) else None
         if survey is None or not survey.problems:
             return rows
@@ -113,12 +116,6 @@ class Dataset:
             raise ValueError("\n".join([f"{count} cannot be read:", *lines, advice]))
         print("\n".join([f"{count} cannot be read and are left out:", *lines]), flush=True)
         return survey.rows
-
-    def _tell_unused(self, names: Sequence[str]) -> None:
-        """Says once of a column that nothing is made of its lists."""
-        if new := [name for name in names if name not in self._unused_lists]:
-            self._unused_lists |= dict.fromkeys(new)
-            print(f"{self.name}: {unused_sentence(new)}", flush=True)
 
     @property
     def unused_lists(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -10,9 +11,8 @@ from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.gold_rules import GoldRules
+from vlm_rl.datasets.jsonl import ColumnSource
 from vlm_rl.datasets.missing import is_archive
-from vlm_rl.datasets.picture import LARGEST_IMAGE
 from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.row_file import check_regular
 from vlm_rl.datasets.row_text import cell, inside, path_of
@@ -26,38 +26,28 @@ LONGEST_HEAD = 2**22  # characters of a card that are looked at
 TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
-class HubSource:
+@dataclass(kw_only=True, eq=False)
+class HubSource(ColumnSource):
     """A set by its name on the hub, or a folder with a copy of it. `splits` says which of its splits is train, val and test."""
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        splits: Mapping[str, str],  # a part of a split is one, too: train[:90%]
-        columns: Columns,
-        name: str | None = None,  # which of its configurations, where it has several
-        revision: str | None = None,
-        largest_image: int = LARGEST_IMAGE,
-        answer_pattern: str | None = None,  # what cuts the gold out of the answer column
-        ordered_lists: bool = False,  # the gold `3, 1, 2` is right in that order only
-    ) -> None:
-        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
-        self._path, self._splits, self._columns = path, dict(splits), columns
-        self._name, self._revision, self._largest_image = name, revision, largest_image
+    path: str
+    splits: Mapping[str, str]  # a part of a split is one, too: train[:90%]
+    name: str | None = None  # which of its configurations, where it has several
+    revision: str | None = None
 
     def rows(self, split: str) -> LazyRows:
         """The rows of a split, made when they are asked for; then a bad one raises BadRow."""
-        if split not in self._splits:
-            raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
-        theirs = self._splits[split]
-        folder = Path(self._path) if Path(self._path).is_dir() else None
+        if split not in self.splits:
+            raise ValueError(f"dataset.source.splits does not say which split of {self.path} is {split!r}.")
+        theirs = self.splits[split]
+        folder = Path(self.path) if Path(self.path).is_dir() else None
         for card in map(folder.joinpath, CARDS) if folder is not None else ():
-            check_card(card, name=self._path)
+            check_card(card, name=self.path)
 
         def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
 
-            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision, **more)
+            return load_dataset_builder(self.path, self.name, revision=None if folder else self.revision, **more)
 
         def load() -> Any:
             made.download_and_prepare()
@@ -65,26 +55,26 @@ class HubSource:
 
         opened = partial(
             _opened,
-            what=f"{self._path} (split {theirs!r})",
-            absent=f"Where there is internet: hf download {self._path} --repo-type dataset --local-dir COPY. "
+            what=f"{self.path} (split {theirs!r})",
+            absent=f"Where there is internet: hf download {self.path} --repo-type dataset --local-dir COPY. "
             "Then set dataset.source.path=COPY.",
             wrong=f"dataset.source.splits.{split} must name one of its splits, or a part of one such as 'train[90%:]'; "
             "dataset.source.name its configuration, where it has several.",
         )
         made = opened(builder)
-        check_files(files_of(made), folder=folder, name=self._path)
+        check_files(files_of(made), folder=folder, name=self.path)
         if tables := opened(partial(tables_beside, files_of(made), folder=folder)):
             made = opened(partial(builder, data_files=tables))
-            check_files(files_of(made), folder=folder, name=self._path)
+            check_files(files_of(made), folder=folder, name=self.path)
         pictures = self._pictures(folder)
         table = _table(
             opened(load),
-            name=f"{self._path}, split {theirs}",
-            columns=self._columns,
+            name=f"{self.path}, split {theirs}",
+            columns=self.columns,
             largest=pictures.largest,
             archives=[*filter(is_archive, map(os.path.basename, files_of(made)))],
         )
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -92,39 +82,30 @@ class HubSource:
         from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.file_download import repo_folder_name
 
-        own = folder or Path(HF_HUB_CACHE) / repo_folder_name(repo_id=self._path, repo_type="dataset")
+        own = folder or Path(HF_HUB_CACHE) / repo_folder_name(repo_id=self.path, repo_type="dataset")
         stores = (Path(HF_DATASETS_CACHE), *blobs_of(own.absolute()))
-        return PictureFolder(own, largest=self._largest_image, stores=stores)
+        return PictureFolder(own, largest=self.largest_image, stores=stores)
 
 
-class TableSource:
+@dataclass(kw_only=True, eq=False)
+class TableSource(ColumnSource):
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
-    def __init__(
-        self,
-        *,
-        folder: str,
-        files: Mapping[str, str],
-        columns: Columns,
-        largest_image: int = LARGEST_IMAGE,
-        answer_pattern: str | None = None,  # as for HubSource
-        ordered_lists: bool = False,
-    ) -> None:
-        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
-        self._folder, self._files, self._columns, self._largest_image = Path(folder), dict(files), columns, largest_image
+    folder: str
+    files: Mapping[str, str]
 
     def rows(self, split: str) -> LazyRows:
         """The rows of a split, made when they are asked for; then a bad one raises BadRow. Pictures are relative to the files."""
-        if split not in self._files:
-            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self._files)}.")
-        pattern = self._folder / self._files[split]
+        if split not in self.files:
+            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
+        pattern = Path(self.folder) / self.files[split]
         if pattern.suffix not in BUILDERS:
             raise ValueError(f"{pattern}: dataset=parquet reads {', '.join(BUILDERS)} files; dataset=jsonl reads JSONL.")
-        paths = sorted(map(str, self._folder.glob(self._files[split])))
+        paths = sorted(map(str, Path(self.folder).glob(self.files[split])))
         if not paths:
             raise FileNotFoundError(
                 f"{pattern} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
-                f"{', '.join(self._files.values())}."
+                f"{', '.join(self.files.values())}."
             )
 
         for path in paths:
@@ -138,9 +119,9 @@ class TableSource:
             return load_dataset(kind, data_files=paths, split="train", **options)
 
         dataset = _opened(load, what=str(pattern), absent="It must be readable.", wrong="Write the file again.")
-        pictures = PictureFolder(pattern.parent, largest=self._largest_image)
-        table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
+        pictures = PictureFolder(pattern.parent, largest=self.largest_image)
+        table = _table(dataset, name=str(pattern), columns=self.columns, largest=self.largest_image)
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
 
 
 def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
         problems = list(_problems(row, length, rules))
         if not problems:  # else it is known already why
             errors = [each for each in (found, solution) if isinstance(each, Exception)]
-            problems = [_unreadable(row, error) for error in errors[:1]]
+            told = [f"{type(error).__name__}: {shortened(str(error), most=250)}" for error in errors[:1]]
+            message = f"the model's tokenizer or processor refuses it ({''.join(told)}). Mend the row or drop it."
+            problems = [RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor") for _ in told]
         tokens = solution if isinstance(solution, int) else None
         looks.append(_Look(row_id=row.id, key=key, problems=tuple(problems), length=length, solution=tokens))
     return looks
@@ -145,12 +147,6 @@ def _one_by_one_if_need_be(
             except Exception as error:
                 found[place] = error
     return found
-
-
-def _unreadable(row: Row, error: Exception) -> RowProblem:
-    told = f"{type(error).__name__}: {shortened(str(error), most=250)}"
-    message = f"the model's tokenizer or processor refuses it ({told}). Mend the row or drop it."
-    return RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor")
 
 
 def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[RowProblem]:

@@ -1,6 +1,7 @@
 """`dataset=micro_geometry`: procedural geometry problems, endless, each a pure function of (root seed, split, index)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import overload
 
@@ -11,21 +12,16 @@ from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.randomness import stream
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MicroGeometry(Sequence[Row]):
     """One split, drawn row by row, kinds and modalities in turn; `reserved`: content keys that it must not contain."""
 
-    def __init__(
-        self,
-        *,
-        split: str,
-        num_rows: int,
-        data_seed: int,
-        solutions: SolutionStyle,
-        carry_share: float,
-        reserved: frozenset[str] = frozenset(),
-    ) -> None:
-        self.split, self.num_rows, self.data_seed = split, num_rows, data_seed
-        self._solutions, self._carry_share, self._reserved = solutions, carry_share, reserved
+    split: str
+    num_rows: int
+    data_seed: int
+    solutions: SolutionStyle
+    carry_share: float
+    reserved: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return self.num_rows
@@ -45,7 +41,7 @@ class MicroGeometry(Sequence[Row]):
 
     def _row(self, index: int) -> Row:
         attempt = 0
-        while (row := self._draw(index, attempt)).content_key in self._reserved:
+        while (row := self._draw(index, attempt)).content_key in self.reserved:
             attempt += 1
         return row
 
@@ -54,13 +50,13 @@ class MicroGeometry(Sequence[Row]):
         kind = KINDS[index % len(KINDS)]
         modality = ("text", "vision")[index // len(KINDS) % 2]
         out_of_distribution = self.split == "test"
-        carry = out_of_distribution or bool(rng.random() < self._carry_share)
+        carry = out_of_distribution or bool(rng.random() < self.carry_share)
         first, second = draw_numbers(kind, rng, carry=carry)
         points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
         wordings = kind.wordings(test=out_of_distribution)
         wording = wordings[rng.integers(len(wordings))]
         question = getattr(wording, modality).format(*points, a=first, b=second)
-        care = self._solutions.draw(rng)
+        care = self.solutions.draw(rng)
         reflection = REFLECTIONS[rng.integers(len(REFLECTIONS))]
         steps = kind.steps(first, second, points)
         answer = 0
