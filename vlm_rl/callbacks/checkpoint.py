@@ -1,8 +1,4 @@
-"""Checkpoints that a run resumes from exactly, and that plain PEFT (or Transformers) loads.
-
-Lightning's ModelCheckpoint is off: it counts optimizer steps, and saves weights that are frozen. A checkpoint is written
-beside its name, synced and renamed, so a folder with a final name is whole.
-"""
+"""Checkpoints that a run resumes from exactly and plain PEFT or Transformers loads; written beside their name, synced, renamed."""
 
 import pickle
 import shutil

@@ -1,4 +1,4 @@
-"""A sample of completions for the loggers: of training every so many steps, of validation after each evaluation. Files hold all."""
+"""A few completions for the loggers, and small copies of the figures that rows show, by content, which all runs of a study share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

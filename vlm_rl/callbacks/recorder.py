@@ -1,4 +1,4 @@
-"""After each generation step: every completion, one line of dynamics, one line of cost."""
+"""After each generation step: every completion, one line of dynamics (docs/rollout_correction.md: the engine's), one of cost."""
 
 import math
 import statistics
@@ -56,10 +56,8 @@ class Recorder(lightning.Callback):
         line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
-        cost: dict[str, Any] = {
-            "generation_steps": progress.generation_steps,
-            "memory/peak_bytes": peak_bytes(module.policy.device),
-        }
+        cost: dict[str, Any] = {"event": "train", "generation_steps": progress.generation_steps}
+        cost["memory/peak_bytes"] = peak_bytes(module.policy.device)
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
         if step.scored.counts is not None:
@@ -67,7 +65,7 @@ class Recorder(lightning.Callback):
         if trainer.is_global_zero:
             write_table(self._folder.path / "completions" / f"step-{progress.generation_steps:06d}.parquet", table)
             self._folder.append("metrics.jsonl", line)
-            self._folder.append("cost.jsonl", {"event": "train", **cost})
+            self._folder.append("cost.jsonl", cost)
             log(trainer.loggers, {**line, **cost}, step=progress.generation_steps)
 
     def _own_responses(self, table: pa.Table, step: int, steps_per_epoch: int, module: VLMReinforcement) -> dict[str, float]:
@@ -100,16 +98,9 @@ def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -
     """The completions of this rank with the score and each reward term."""
     responses, scores = step.responses, step.scored.scores
     rows = [row for row in step.queries.rows for _ in range(responses.num_samples)]
-    table = records(
-        rows,
-        responses.responses,
-        scores.verdicts,
-        samples=list(range(responses.num_samples)) * len(step.queries.rows),
-        split="train",
-        setting="rollout",
-        epoch=epoch,
-        generation_steps=generation_steps,
-    )
+    samples = list(range(responses.num_samples)) * len(step.queries.rows)
+    where: dict[str, Any] = {"split": "train", "setting": "rollout", "epoch": epoch, "generation_steps": generation_steps}
+    table = records(rows, responses.responses, scores.verdicts, samples=samples, **where)
     table = table.append_column("score", pa.array(scores.total, pa.float32()))
     for name, values in scores.terms.items():
         table = table.append_column(f"reward_{name}", pa.array(values, pa.float32()))

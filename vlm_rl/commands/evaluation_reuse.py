@@ -1,4 +1,4 @@
-"""What an evaluation may take from the disk: only what this model answered to these questions, judged by this judge."""
+"""What an evaluation may take from the disk: this model's answers to these questions by this judge, kept in parts as it goes on."""
 
 import hashlib
 import shutil
@@ -70,9 +70,7 @@ def _hash(file: Path) -> str:
 
 
 class Parts:
-    """A `Keep` of the evaluator: one file for each batch of rows, whole or absent. It is read back even if just written, so
-    that an evaluation which was killed and went on is put together from the very same bytes as one that was not.
-    """
+    """A `Keep` of the evaluator: a file for each batch of rows, read back even if just written, so that resuming changes no byte."""
 
     def __init__(self, *, folder: Path, counter: "RowCounter") -> None:
         self._folder, self._counter = folder, counter

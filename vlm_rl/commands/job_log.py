@@ -1,4 +1,4 @@
-"""What becomes of the jobs of a sweep: a log in the folder of each, and at the end every one that failed."""
+"""The error below Hydra's wrappers, and what becomes of the jobs of a sweep: a log in the folder of each, and all that failed."""
 
 import contextlib
 import logging

@@ -171,8 +171,15 @@ def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
         )
     if placement.device.type == "cpu" and visible:
         yield f"trainer.accelerator={settings.accelerator}: the CPU computes, and none of the {visible} visible GPUs."
-    if placement.device.type == "cpu" and not visible and settings.accelerator == "auto":
-        yield from _unusable()
+    if placement.device.type != "cpu" or visible or settings.accelerator != "auto":
+        return
+    if torch.backends.mps.is_available():
+        yield "The CPU computes: the Apple GPU of this machine has no float64, which draws and means over ranks need."
+    elif DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        yield (
+            "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
+            "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
+        )
 
 
 def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
@@ -187,16 +194,6 @@ def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
         f"The CPU computes: {num_bytes / 2**30:.1f} GiB of weights do not fit in the {free / 2**30:.1f} GiB that are free on the GPU."
     )
     return torch.device("cpu")
-
-
-def _unusable() -> Iterator[str]:
-    if torch.backends.mps.is_available():
-        yield "The CPU computes: the Apple GPU of this machine has no float64, which draws and means over ranks need."
-    elif DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
-        yield (
-            "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
-            "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
-        )
 
 
 def ranks_of(trainer: DictConfig) -> int:

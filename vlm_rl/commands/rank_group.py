@@ -62,10 +62,7 @@ def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _among_others(placement: Placement) -> Iterator[None]:
-    """Ranks of torchrun or SLURM stay together over the jobs of a sweep.
-
-    An error ends the whole process: Hydra would go on to the next job, and the ranks would be in different ones.
-    """
+    """Ranks of torchrun or SLURM stay together over a sweep; an error ends the process, or ranks would be in different jobs."""
     if not dist.is_initialized():
         _join(placement, store=None)
     try:

@@ -1,4 +1,4 @@
-"""The resolvers that configs use, and the name of a study that was given none."""
+"""The resolvers that configs use, and the names of a study that was given none and of a variant, fit for a folder."""
 
 import hashlib
 import netrc
@@ -65,7 +65,8 @@ def wandb_is_offline() -> bool:
 
 def variant(overrides: Sequence[str]) -> str:
     """`algorithm-grpo,lr-1e-5` from ['algorithm=grpo', 'lr=1e-5', 'seed=3']; `default` if nothing differs."""
-    parts = [override for override in overrides if _belongs(override)]
+    own = [o for o in overrides if _key(o) not in ONLY_STOPS and not says_where(o)]
+    parts = [o for o in own if _key(o).split(".")[0] not in ("hydra", *NOT_PART_OF_IT)]
     name = re.sub(r"[^A-Za-z0-9.,_-]", "-", ",".join(parts))
     if len(name) > MAX_LENGTH:
         name = f"{name[:MAX_LENGTH]}-{hashlib.sha256(','.join(parts).encode()).hexdigest()[:8]}"
@@ -75,11 +76,6 @@ def variant(overrides: Sequence[str]) -> str:
 def says_where(override: str) -> bool:
     """Whether it says on what a run runs, and nothing of what it is."""
     return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
-
-
-def _belongs(override: str) -> bool:
-    key = _key(override)
-    return key not in ONLY_STOPS and not says_where(override) and key.split(".")[0] not in ("hydra", *NOT_PART_OF_IT)
 
 
 def _key(override: str) -> str:

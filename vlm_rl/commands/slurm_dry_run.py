@@ -1,8 +1,4 @@
-"""What `DRY_RUN=1 launchers/slurm.sh ...` prints: the file that sbatch would get, and the runs. Needs no SLURM.
-
-Hydra composes and sweeps, its launcher asks submitit, submitit writes the text, all as ever; it is only not sent. The folder
-of the study is made, with Hydra's multirun.yaml in it.
-"""
+"""What `DRY_RUN=1 launchers/slurm.sh ...` prints: what sbatch would get, and the runs. All as ever, only not sent."""
 
 import sys
 from collections.abc import Sequence

@@ -99,10 +99,7 @@ def _arm(report: Mapping[str, Any], *, told: Mapping[str, Any]) -> str | None:
 
 
 def _left_out(path: Path, *, run: Path, told: Mapping[str, Any], report: Mapping[str, Any]) -> str | None:
-    """What makes the report out of date, in words: a run of any arm in it, as each verdict is corrected for the others.
-
-    By the time of each manifest, and by its arm where times were lost in copying. Runs elsewhere cannot be looked at.
-    """
+    """What makes the report out of date, in words: a run of any arm in it that its manifest shows to be newer or another one."""
     written = path.stat().st_mtime
     listed = {row["run"]: row["hash"] for row in report["tables"]["runs"]}
     for name, manifest in _beside(listed, study=run.absolute().parents[1], told=told):

@@ -15,13 +15,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from vlm_rl import ranks
-from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
 from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Agreement, Interruption
-from vlm_rl.callbacks.logger_sinks import LoggerSetup
+from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.own_forward import OwnForward
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups

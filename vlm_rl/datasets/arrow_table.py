@@ -1,4 +1,4 @@
-"""A table of the library `datasets`, memory-mapped: its texts become Python objects one row at a time."""
+"""A table of the library `datasets`, memory-mapped: texts become objects one row at a time, pictures when they are opened."""
 
 import bisect
 import io

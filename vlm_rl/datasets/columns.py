@@ -1,4 +1,4 @@
-"""Which column of a source is which part of a row."""
+"""Which column of a source is which part of a row, and where its images stand in the question."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A JSONL file as a table: where its lines begin is kept, the lines are not."""
+"""A JSONL file as a table: where its lines begin is kept, the lines are not. Each is JSON with one meaning, or refused in words."""
 
 import contextlib
 import json

@@ -14,9 +14,7 @@ MOST_ENTRIES = 200_000  # of a folder that are looked at
 MOST_FOLDERS = 100  # in which a name is looked for that lacks its folder
 UNPACK = {
     ".zip": "python -m zipfile -e {archive} {folder}",
-    ".tar": "tar -xf {archive} -C {folder}",
-    ".tar.gz": "tar -xf {archive} -C {folder}",
-    ".tgz": "tar -xf {archive} -C {folder}",
+    **dict.fromkeys((".tar", ".tar.gz", ".tgz"), "tar -xf {archive} -C {folder}"),
 }
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 

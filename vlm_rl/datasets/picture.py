@@ -29,15 +29,9 @@ STRIP = 2**20  # pixels converted at a time, where that takes more than one step
 PAPER = (255, 255, 255)
 LEVELS = {"L;2": 4, "L;4": 16}  # greys of PNG that Pillow decodes to 8 bit, without the transparent one among them
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
-ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURN = Image.Transpose
+_TURNS = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM, _TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE)
+ORIENTATIONS = dict(enumerate((*_TURNS, _TURN.ROTATE_90), start=2))  # by EXIF's number
 Opened = BufferedReader | BytesIO
 TURNED = {5, 6, 7, 8}  # width and height change places
 

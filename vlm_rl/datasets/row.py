@@ -1,4 +1,4 @@
-"""One problem as every dataset delivers it."""
+"""One problem as every dataset delivers it, and rows that are made when they are asked for."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A value of a column as text: what is missing, cannot be read or only seems to be a text is refused."""
+"""A cell by the name of its column, and its value as text: what is missing, cannot be read or only seems to be one is refused."""
 
 import math
 import re

@@ -1,7 +1,4 @@
-"""Pictures that are written as text: base64, as VLMEvalKit's TSV files have it, `data:` addresses, and lists of them in one cell.
-
-A text is a picture if it begins with the base64 of what picture files begin with. The rest is decoded when the picture is opened.
-"""
+"""Pictures as text (base64, `data:` addresses, lists), known by how they begin and decoded when opened, and those in a folder."""
 
 import binascii
 import re

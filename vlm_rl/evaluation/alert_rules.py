@@ -1,7 +1,4 @@
-"""What should not happen in a healthy run, as pure functions of the lines that training logs. Thresholds: conf/alerts.
-
-A rule is about a mean over the last `window` steps, so that one odd batch is no alert. Lines without its metric say nothing.
-"""
+"""What a healthy run never shows, as functions of what training logs: means over `window` steps, so that one odd batch is none."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The evaluation scheme (Sec. 4): each split under each generation setting, shared out over the ranks, every sample kept."""
+"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks; and what one evaluation says by itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,4 @@
-"""Reflection words and the five ratios of the paper's Table 2. Counts are pooled, then divided; an empty group is missing.
-
-A word list is about spellings, never about meaning: "not yet" counts "yet" under either rule, as it does in the paper.
-"""
+"""Reflection words, by spelling and never by meaning, and the five ratios of Table 2: counts pooled, then divided."""
 
 import math
 import re

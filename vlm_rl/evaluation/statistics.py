@@ -118,10 +118,7 @@ def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confi
 
 
 def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
-    """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
-
-    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
-    """
+    """Trained runs against the untrained models of the same seeds, rows and columns alike: a = var(seed means) / n, df = n - 1."""
     _check_matrices(after, before)
     difference = after - before
     is_share = not before.any() and after.min() >= 0 and after.max() <= 1

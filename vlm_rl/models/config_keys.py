@@ -1,4 +1,4 @@
-"""Keys of a model's config that make Transformers fetch or import code, or that read other files: refused by name."""
+"""What a model's config may say: no key that fetches or runs code, an attention that is here, and no dropout, which is set to 0."""
 
 import contextlib
 import re

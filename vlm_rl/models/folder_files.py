@@ -1,4 +1,4 @@
-"""The files of a model's folder that we or Transformers read: in the folder, not too large, and JSON where they should be."""
+"""The files of a model's folder that are read: in the folder, not too large, JSON where they should be, adapters as we save them."""
 
 import json
 import stat
@@ -15,14 +15,8 @@ _MEBIBYTE = 2**20
 _LARGE = ("tokenizer.json", "vocab.json")
 _MAX_BYTES = {".jinja": _MEBIBYTE, ".json": 16 * _MEBIBYTE, ".txt": 256 * _MEBIBYTE, ".model": 256 * _MEBIBYTE}
 _OBJECTS = (
-    "config.json",
-    "generation_config.json",
-    "processor_config.json",
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+    *("config.json", "generation_config.json", "processor_config.json", "preprocessor_config.json"),
+    *("video_preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     "chat_template.json",
 )
 ADAPTER_CONFIG = "adapter_config.json"

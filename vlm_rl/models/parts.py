@@ -1,4 +1,4 @@
-"""What of a model is trained: each of its three parts is frozen, has LoRA adapters or is trained in full."""
+"""Where vision, connector and language lie, read from a model's classes, and what of each is trained: nothing, LoRA adapters, all."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -63,10 +63,7 @@ def _outermost(paths: list[str]) -> tuple[str, ...]:
 
 
 def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, seed: int) -> PeftModel | None:
-    """Freezes, adds adapters and makes all that is trained float32, in place; the adapter where there is LoRA.
-
-    What is in neither `freeze` nor `lora.targets` is trained in full. Raises ValueError for a choice that makes no sense.
-    """
+    """Freezes, adds adapters, makes all that is trained float32, in place; raises ValueError for a choice that makes no sense."""
     adapted = tuple(lora.patterns) if lora else ()
     full = _trained_in_full(freeze, adapted)
     if lora is not None and not adapted:

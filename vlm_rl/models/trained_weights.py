@@ -1,4 +1,4 @@
-"""What a checkpoint holds, an adapter or a whole model, put into the model that it was trained from; nothing else is taken for it."""
+"""What a checkpoint holds, put into the model that it was trained from, and an adapter merged into its base; nothing else is taken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Weights on the disk, looked at before anybody reads a tensor: headers of safetensors, and the index of a model in pieces."""
+"""Weights on the disk: headers and index before anybody reads a tensor; then all those of the model, no others, and numbers."""
 
 import contextlib
 import json

@@ -1,8 +1,4 @@
-"""What earlier checks found, so that it is not found out again: small JSON files in a folder that processes and runs share.
-
-A file is replaced whole or not at all, and what others wrote meanwhile is kept; two that write at the same moment lose at most
-some of what one of them found, which is then found again. Nothing here is needed: a file that cannot be read counts as empty.
-"""
+"""What earlier checks found, in JSON files that processes and runs share, replaced whole; one that cannot be read is empty."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""What `preflight=true` says of the data: rows, problems, pictures, tokens. Tables of rich, nothing is computed twice."""
+"""What `preflight=true` says of the data (rows, problems, pictures, tokens), and how it ends. Nothing is computed twice."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

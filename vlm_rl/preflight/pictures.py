@@ -157,8 +157,9 @@ def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, cho
         if entry is None or entry["stamp"] != _stamp(image):
             continue
         if entry["decoded"] or entry["problem"] or name not in chosen:
-            of_file = {key: value for key, value in entry.items() if key != "stamp"}
-            known[name] = Seen(source=image, **of_file | {"size": tuple(entry["size"])})
+            width, height = entry["size"]
+            parts = {part: entry[part] for part in ("key", "decoded", "problem")}
+            known[name] = Seen(source=image, size=(width, height), **parts)
     return known
 
 

@@ -1,4 +1,4 @@
-"""All rows of a data set looked at before training: the same way by `preflight=true` and by every run that trains."""
+"""All rows looked at before training, alike by `preflight=true` and by every run: golds, overlap of splits, what is left."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Batches of a stated size: prompts of so many tokens with pictures of such sizes, as the model's own processor makes them."""
+"""Batches of a stated size, as the model's own processor makes them, and the numbers of a run that memory and time depend on."""
 
 from dataclasses import dataclass, replace
 

@@ -23,14 +23,8 @@ NUM_MERGED_TOKENS = 512  # bytes and merges, special tokens not counted
 PAPER_WHITE = 0.98  # mean of the pixels: paper is 0, so that strokes and not the sheet drive the first layers
 PROMPT_TEXTS = ("Reason step by step. Put the final answer in \\boxed{}.", "user", "assistant", "system")
 SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
 )
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}<|im_start|>{{ message.role }}\n"
