@@ -14,7 +14,6 @@ from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.row_check import RowProblem
-from vlm_rl.preflight.cache import Cache
 from vlm_rl.preflight.data_page import Verdict, rows_table
 from vlm_rl.preflight.device import Device, device_of, num_bytes, num_ranks
 from vlm_rl.preflight.estimate_page import (
@@ -28,7 +27,7 @@ from vlm_rl.preflight.estimate_page import (
     while_waiting,
 )
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import DataCheck, overlap
 from vlm_rl.preflight.shapes import PromptShape, longest, typical

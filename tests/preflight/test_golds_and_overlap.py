@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vlm_rl.preflight import scan
-from vlm_rl.preflight.cache import Cache
+from vlm_rl.preflight.pictures import Cache
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import judged_golds, overlap
 from vlm_rl.rewards.gold_check import GoldCheck, check_golds

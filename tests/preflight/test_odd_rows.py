@@ -15,8 +15,7 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.models import prompts
 from vlm_rl.models.loading import load_processor
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
 
 

@@ -9,8 +9,7 @@ from PIL import Image
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.prompts import PromptLength
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
 from vlm_rl.preflight.scan import judged_golds
 from vlm_rl.rewards.judge import Judge

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -128,14 +128,10 @@ def _of_model_name(text: str) -> str | None:
 
 def _switched_off(words: list[str]) -> str:
     """Where null was to choose a file: what to type instead of each word."""
-    chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word) and _is_group(word)]
+    chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word)]
+    chosen = [word for word in chosen if "/" in (group := re.split("[@=]", word)[0]) or Path(CONF_DIR, group).is_dir()]
     told = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
     return " ".join(told) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
-
-
-def _is_group(word: str) -> bool:
-    group = re.split("[@=]", word)[0]
-    return "/" in group or Path(CONF_DIR, group).is_dir()
 
 
 def _instead(choice: str) -> str:
@@ -179,7 +175,10 @@ def composition_message(error: BaseException) -> str:
         return told
     if owners := _owners(asked):
         return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
-    known = list(_known_keys())
+    from vlm_rl.commands.build import composed
+
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", word)]
+    known = flat(OmegaConf.to_container(composed(groups, searchpath=searchpath.typed(sys.argv[1:])), resolve=False))
     nearest = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "`--cfg job` prints every key."
     return f"There is no config key {asked!r}. {hint}\nTo add a key that no config has, write +{asked}=... ."
@@ -198,16 +197,6 @@ def _own_keys(file: Path) -> set[str]:
     assert isinstance(node, dict)
     chosen = [choice for choice in node.get("defaults", ()) if isinstance(choice, dict)]
     return {*map(str, node), *(str(group) for choice in chosen for group in choice)} - {"defaults"}
-
-
-def _known_keys() -> Iterator[str]:
-    from vlm_rl.commands.build import composed
-
-    groups = [
-        argument for argument in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", argument)
-    ]
-    cfg = composed(groups, searchpath=searchpath.typed(sys.argv[1:]))
-    yield from flat(OmegaConf.to_container(cfg, resolve=False))
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -174,21 +174,16 @@ def _is_our_class(target: str) -> bool:
     """Whether it is a class written in that very module of ours, no function and no import; looked up in the text, not imported."""
     _, _, inside = target.partition("vlm_rl.")
     module, _, name = inside.rpartition(".")
-    file = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    if not target.startswith("vlm_rl.") or not _is_file_of_builders(module):
+    first, *rest = module.split(".")
+    file = ROOT.joinpath(first, *rest).with_suffix(".py")
+    above = [ROOT.joinpath(first, *rest[:end]).with_suffix(".py") for end in range(len(rest))]  # folders, no modules
+    if not target.startswith("vlm_rl.") or first not in BUILT_FROM or any(place.is_file() for place in above):
         return False
     if not file.is_file():
         return True  # of another version; there is nothing to import
     return any(
         isinstance(part, ast.ClassDef) and part.name == name for part in ast.parse(file.read_text(encoding="utf-8")).body
     )
-
-
-def _is_file_of_builders(module: str) -> bool:
-    """Whether a dotted name leads through folders only, into one of those whose classes configs build."""
-    first, *rest = module.split(".")
-    inside = [ROOT.joinpath(first, *rest[:end]).with_suffix(".py") for end in range(len(rest))]
-    return first in BUILT_FROM and not any(file.is_file() for file in inside)
 
 
 @cache

@@ -10,8 +10,7 @@ from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.row import ImageSource
 from vlm_rl.datasets.row_check import picked, report, without
 from vlm_rl.datasets.shown import shown
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import DECODE, Looked, look_at, named
+from vlm_rl.preflight.pictures import DECODE, Cache, Looked, look_at, named
 from vlm_rl.preflight.rows import Lengths, Rules, SplitCheck, check_split, chunks
 from vlm_rl.rewards.gold_check import check_golds
 from vlm_rl.rewards.judge import JUDGE_VERSION, Judge
