@@ -81,11 +81,8 @@ def _judge(name: str) -> Iterator[Judging | None]:
     if name == "stored":
         yield None
         return
-    judge = Judge()
-    try:
+    with Judge() as judge:
         yield judge.judge
-    finally:
-        judge.close()
 
 
 def _number(report: DictConfig, *, key: str) -> float:
