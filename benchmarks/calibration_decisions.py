@@ -7,7 +7,7 @@ from calibration_world import Answers, Shares
 from numpy.typing import NDArray
 from scipy import special
 
-from vlm_rl.evaluation.siblings import far_from_median
+from vlm_rl.evaluation.dynamics import far_from_median
 from vlm_rl.evaluation.verdict import EQUIVALENCE_CONFIDENCE, LEVEL, ROUNDING
 
 

@@ -20,7 +20,7 @@ from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import loading, policy
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.workload import Workload
+from vlm_rl.preflight.shapes import Workload
 
 STEP = 1  # generation step 0 would compare engine and trainer inside Step III; here that is measured beside it
 TREMBLE = 0.01  # LoRA begins as no change at all; trained weights get so much noise, or gradients and KL would be 0

@@ -15,8 +15,7 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.loading import resolve
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.shapes import PromptShape
-from vlm_rl.preflight.workload import Workload
+from vlm_rl.preflight.shapes import PromptShape, Workload
 
 FULL = ("model.lora=null", "model.optimization.learning_rate=1e-5")
 SEEING = (*FULL, "model.freeze=[]")

@@ -37,7 +37,7 @@ from vlm_rl.device import peak_bytes
 from vlm_rl.models import parts
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight import phases
-from vlm_rl.preflight.machine import measured
+from vlm_rl.preflight.device import measured
 from vlm_rl.preflight.memory import Traced, trace
 from vlm_rl.preflight.time_estimate import SLOWER, RunLength, duration
 from vlm_rl.preflight.tracker import Ledger, Watch

@@ -6,8 +6,7 @@ from pathlib import Path
 from watched import watched
 
 from vlm_rl.datasets.dataset import Source
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 
 SECRET = "canary: this text must never be shown"
 

@@ -134,7 +134,6 @@ def test_wandb_is_known_to_the_workspace_and_to_the_sink_of_tables_alone() -> No
         "vlm_rl.reports.wandb_workspace",
         "vlm_rl.callbacks.logger_sinks",
     }
-    assert importers("trackio") <= {"vlm_rl.callbacks.trackio_logger"}
 
 
 def test_the_package_itself_is_empty() -> None:

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from trajectories import bare
 
 from vlm_rl.algorithms.rollout_correction import NoCorrection, RatioMask, RolloutCorrection, TruncatedImportanceSampling
-from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.callbacks.recorder import engine_metrics
 from vlm_rl.types import Trajectory, select
 
 RATIOS = [[0.4, 3.0, 1.5], [0.5, 0.8, 1.0], [1.0, 1.0, 1.0]]  # trainer / engine; the responses have 3, 2 and 0 tokens

@@ -6,10 +6,8 @@ from typing import Any
 import lightning
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from vlm_rl.pipeline.batch_filling import NothingToLearn
 
-from vlm_rl.callbacks.alerts import Alerts
-from vlm_rl.callbacks.logger_setup import LoggerSetup
+from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder, reward_metrics
 from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
 from vlm_rl.evaluation.alert_watch import Watch

@@ -16,7 +16,7 @@ from known_ratios import NONE, SEQUENCE, TOKEN, known
 from trajectories import bare
 
 from vlm_rl.algorithms.rollout_correction import RolloutCorrection
-from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.callbacks.recorder import engine_metrics
 from vlm_rl.types import select
 
 

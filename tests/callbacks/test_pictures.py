@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 from tiny_runs import Sheet
 
-from vlm_rl.callbacks.pictures import keep_picture
+from vlm_rl.callbacks.completion_tables import keep_picture
 
 
 def test_a_large_figure_is_kept_small_and_in_shape(tmp_path: Path) -> None:

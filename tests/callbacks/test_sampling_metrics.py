@@ -1,8 +1,8 @@
 """What a generation step reports of the groups that it chose from."""
 
 import pytest
-from vlm_rl.algorithms.dynamic_sampling import SelectionCounts
 
+from vlm_rl.algorithms.dynamic_sampling import SelectionCounts
 from vlm_rl.callbacks.recorder import sampling_metrics
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tiny_commands import content, only_run, train, trained_steps
 
 from vlm_rl.commands.build import arm_of, composed, plain
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.run_folder import RunFolder
 
 # 16 rows in 2 epochs of 2 generation steps: each samples 6 groups of 2 and learns from 4. The reward is a coin for each text.

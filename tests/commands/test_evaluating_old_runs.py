@@ -43,18 +43,3 @@ def test_a_reward_that_training_would_refuse_today(forking: Forking, run: RunFol
     refused = forking.run("train.py", [*find(str(old.path)).overrides, "study=again"], cwd=tmp_path)
     assert (refused.code, "reward.terms.cut is against long responses" in refused.err) == (2, True)
     assert_as_in_training(forking.run("evaluate.py", [f"checkpoint={old.path}"], cwd=tmp_path), old)
-
-
-def test_a_key_that_has_another_name_today_is_told_with_it_and_where_it_stands(
-    forking: Forking, run: RunFolder, tmp_path: Path
-) -> None:
-    old = of_old(run, tmp_path, "algorithm=grpo", "algorithm.scale_by_std=false")
-    refused = forking.run("evaluate.py", [f"checkpoint={old.path}"], cwd=tmp_path)
-    assert refused.code == 2
-    last = refused.err[refused.err.rindex("\nError: ") :]
-    assert "algorithm.scale_by_std is now algorithm.scale_by: group (was true) or none (was false)." in last
-    assert "in the `overrides` of the run's manifest.json: change it there" in last
-    assert old.manifest is not None
-    mended = [word.replace("scale_by_std=false", "scale_by=none") for word in old.manifest["overrides"]]
-    old.write_manifest(old.manifest | {"overrides": mended})
-    assert_as_in_training(forking.run("evaluate.py", [f"checkpoint={old.path}"], cwd=tmp_path), old)

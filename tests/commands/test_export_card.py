@@ -9,8 +9,7 @@ from markdown_it.token import Token
 
 from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.manifest import versions
-from vlm_rl.commands.markdown import code, code_cell, prose
-from vlm_rl.commands.model_card import Card
+from vlm_rl.commands.model_card import Card, code, code_cell, prose
 from vlm_rl.commands.stored_verdict import StoredVerdict
 from vlm_rl.run_folder import RunFolder
 

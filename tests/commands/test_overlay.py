@@ -11,7 +11,7 @@ import pytest
 from forking import ROOT, Finished, Forking
 from tiny_commands import only_run
 
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.run_folder import RunFolder
 

@@ -12,11 +12,10 @@ from rich.table import Table
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, length_of, not_estimated, workload_of
-from vlm_rl.preflight.device import Device
-from vlm_rl.preflight.machine import Machine
+from vlm_rl.preflight.data_page import Verdict
+from vlm_rl.preflight.device import Device, Machine
 from vlm_rl.preflight.memory import PhaseMemory, trace
 from vlm_rl.preflight.shapes import PromptShape
-from vlm_rl.preflight.verdict import Verdict
 
 PROMPTED = Prompted(longest=PromptShape(tokens=90, pictures=()), typical=PromptShape(tokens=60, pictures=()), image_tokens=100)
 

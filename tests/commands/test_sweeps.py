@@ -9,9 +9,8 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from tiny_commands import BRIEF
 
-from vlm_rl.commands.causes import innermost
 from vlm_rl.commands.errors import message_of
-from vlm_rl.commands.job_log import LOG, portable
+from vlm_rl.commands.job_log import LOG, innermost, portable
 from vlm_rl.commands.preflight_jobs import Job, jobs
 from vlm_rl.commands.swept_groups import left_to_jobs
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 
 
 def test_a_study_keeps_its_folder_whatever_machine_it_goes_on_on() -> None:

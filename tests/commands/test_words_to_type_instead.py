@@ -1,4 +1,4 @@
-"""Null where a file is chosen, keys of old, and values of another type: what is told is what to type, and that works."""
+"""Null where a file is chosen, and values of another type: what is told is what to type, and that works."""
 
 import re
 import sys
@@ -69,41 +69,6 @@ def test_each_of_two_nulls_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     message = told(["logger=null", "algorithm/rollout_correction=null"], monkeypatch)
     assert "logger=none" in message
     assert "algorithm/rollout_correction=none" in message
-
-
-@pytest.mark.parametrize(
-    ("typed", "said", "instead"),
-    [
-        (
-            "algorithm=grpo algorithm.scale_by_std=false",
-            "algorithm.scale_by_std is now algorithm.scale_by:",
-            "algorithm.scale_by=none",
-        ),
-        (
-            "algorithm=grpo +algorithm.scale_by_std=true",
-            "algorithm.scale_by_std is now algorithm.scale_by:",
-            "algorithm.scale_by=group",
-        ),
-        (
-            "algorithm=dapo reward.terms.length.term.buffer_length=16",
-            "reward.terms.length.term.buffer_length is now reward.terms.length.term.buffer_share:",
-            "reward.terms.length.term.buffer_share=0.2",
-        ),
-        (
-            "algorithm=dapo +reward.terms.length.term.buffer_length=16",
-            "reward.terms.length.term.buffer_length is now reward.terms.length.term.buffer_share:",
-            "reward.terms.length.term.buffer_share=0.2",
-        ),
-    ],
-)
-def test_a_key_of_old_is_answered_with_the_one_that_is(
-    typed: str, said: str, instead: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = told(typed.split(), monkeypatch)
-    assert message.startswith(said)
-    assert "manifest.json" not in message
-    assert instead.split("=")[1] in message
-    tried([typed.split()[0], instead])
 
 
 @pytest.mark.parametrize(

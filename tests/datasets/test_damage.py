@@ -11,7 +11,7 @@ from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.dataset import Source
 from vlm_rl.datasets.hub import HubSource
 from vlm_rl.datasets.jsonl import JsonlSource
-from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.row import LazyRows
 
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 PICTURES = {

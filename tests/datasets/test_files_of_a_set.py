@@ -10,7 +10,7 @@ from own_files import png
 
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import HubSource
-from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
+from vlm_rl.datasets.row import BadRow, LazyRows
 
 COLUMNS = Columns(question="question", answer="answer", images=None)
 

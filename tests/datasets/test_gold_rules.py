@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from row_files import KINDS, OWN, TYPED, source_of
 
-from vlm_rl.datasets.answer_pattern import AnswerPattern
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.gold_rules import GoldRules
+from vlm_rl.datasets.gold_rules import AnswerPattern, GoldRules
 from vlm_rl.datasets.hub import HubSource, TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 
 GSM8K = r"####\s*(.+)"
 TAGS = r"<answer>\s*(.*?)\s*</answer>"

@@ -11,10 +11,10 @@ import pytest
 from own_files import embedded, png, write_pictures
 from row_files import TYPED, source_of
 
-from vlm_rl.datasets.cells import cell, path_of
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import HubSource, TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
+from vlm_rl.datasets.row_text import cell, path_of
 
 VERL = Columns(
     question="extra_info.question", answer="reward_model.ground_truth", images=None, id="extra_info.index", kind="data.of.kind"

@@ -12,9 +12,8 @@ from row_files import KINDS, TYPED, source_of
 
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import TableSource
-from vlm_rl.datasets.lazy_rows import LazyRows
 from vlm_rl.datasets.options import ANSWER_IS, options_of
-from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.row import LazyRows, Row
 
 
 def columns(answer_is: Any = None, *, options: Any = "choices", images: Any = None, **more: Any) -> Columns:

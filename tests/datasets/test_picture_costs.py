@@ -13,10 +13,10 @@ import pytest
 from own_files import png
 from PIL import Image
 
-from vlm_rl.datasets import image_column, picture, picture_folder
-from vlm_rl.datasets.image_column import ImageColumn
+from vlm_rl.datasets import arrow_table, picture, written_picture
+from vlm_rl.datasets.arrow_table import ImageColumn
 from vlm_rl.datasets.picture import BadPicture, Picture, picture_file
-from vlm_rl.datasets.picture_folder import PictureFolder
+from vlm_rl.datasets.written_picture import PictureFolder
 
 
 def refused(source: Picture, told: str) -> None:
@@ -88,7 +88,7 @@ def test_decoding_takes_a_few_bytes_a_pixel(tmp_path: Path, kind: str) -> None:
 
 
 def test_of_many_files_only_the_last_ones_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_folder, "REMEMBERED", 2)
+    monkeypatch.setattr(written_picture, "REMEMBERED", 2)
     folder = PictureFolder(tmp_path)
     first = folder.picture("0.png", where="")
     assert folder.picture("0.png", where="") is first
@@ -101,7 +101,7 @@ def test_of_many_files_only_the_last_ones_are_remembered(tmp_path: Path, monkeyp
 
 
 def test_of_many_pictures_in_a_table_only_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_column, "REMEMBERED", 2)
+    monkeypatch.setattr(arrow_table, "REMEMBERED", 2)
     column = ImageColumn(pa.chunked_array([pa.array([png(i) for i in range(3)])]), table="t", name="image", largest=10_000)
     (first,) = column.cell(0)
     assert isinstance(first, Picture)

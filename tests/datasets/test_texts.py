@@ -12,8 +12,7 @@ from own_files import png
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
-from vlm_rl.datasets.lazy_rows import LazyRows
-from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.row import LazyRows, Row
 
 OWN = Columns(question="question", answer="answer", images=None)
 FILES = {"train": "train.jsonl"}

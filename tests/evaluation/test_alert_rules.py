@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 
 from vlm_rl.commands.build import arm_of, composed, plain
 from vlm_rl.commands.check_algorithm import check_training
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.evaluation import alert_rules as rules
 from vlm_rl.evaluation.alert_watch import AlertRule, Watch
 

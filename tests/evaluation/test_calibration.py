@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rl.evaluation.siblings import far_from_siblings
+from vlm_rl.evaluation.dynamics import far_from_siblings
 from vlm_rl.evaluation.statistics import paired_difference, unpaired_difference
 from vlm_rl.evaluation.verdict import Outcome, decide, p_value
 

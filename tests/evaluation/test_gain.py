@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_rl.evaluation.gain import FormatCounts, split_gain
+from vlm_rl.evaluation.response_length import FormatCounts, split_gain
 
 
 @st.composite

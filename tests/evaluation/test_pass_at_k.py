@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from vlm_rl.evaluation.pass_at_k import pass_at_k, pass_at_k_by_question, pass_at_k_curve
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k, pass_at_k_by_question
 
 
 def brute_force(*, num_samples: int, num_correct: int, k: int) -> float:
@@ -39,7 +39,7 @@ def test_thousands_of_samples_do_not_overflow() -> None:
 
 
 def test_the_curve_is_every_k_averaged_over_questions_and_never_falls() -> None:
-    curve = pass_at_k_curve([0, 1, 4], num_samples=4)
+    curve = pass_at_1_to_k([0, 1, 4], num_samples=4, k=4).mean(axis=0)
     np.testing.assert_allclose(curve, [5 / 12, (0 + 1 / 2 + 1) / 3, (0 + 3 / 4 + 1) / 3, 2 / 3])
     assert (np.diff(curve) >= 0).all()
 

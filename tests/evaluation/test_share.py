@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from vlm_rl.evaluation.description import describe
+from vlm_rl.evaluation.evaluator import describe
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.evaluation.share import share_of
 from vlm_rl.evaluation.statistics import Interval, paired_difference, share_interval

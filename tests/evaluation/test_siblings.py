@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlm_rl.evaluation.siblings import far_from_siblings
+from vlm_rl.evaluation.dynamics import far_from_siblings
 
 
 def runs(*means: float, questions: int = 100) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm_rl.evaluation.statistics import lucky_max, mean_interval, paired_difference, seed_interval, unpaired_difference
+from vlm_rl.evaluation.statistics import lucky_max, mean_interval, paired_difference, unpaired_difference
 
 # Three seeds, four questions. Seed means 0.2, 0.2, 0.3; question means 0.2, 0.1, 0.3, 1/3; grand mean 0.7/3.
 D = np.array([[0.1, 0.2, 0.3, 0.2], [0.3, 0.1, 0.2, 0.2], [0.2, 0.0, 0.4, 0.6]])
@@ -31,11 +31,6 @@ def test_one_seed_has_a_mean_and_no_interval() -> None:
 
 def test_a_missing_value_is_left_out_and_n_says_so() -> None:
     assert mean_interval([0.5, math.nan, 0.7]) == mean_interval([0.5, 0.7])
-
-
-def test_an_interval_over_seeds_sees_only_the_seed_means() -> None:
-    over_matrix, over_means = seed_interval(D), mean_interval([0.2, 0.2, 0.3])
-    assert (over_matrix.low, over_matrix.high) == pytest.approx((over_means.low, over_means.high))
 
 
 def test_the_paired_difference_by_hand() -> None:

@@ -2,14 +2,14 @@
 
 # Functions of the package, as "file:function".
 ALLOWED = {
-    "callbacks/engine_metrics.py:_effective_share": "metrics of a step are written down: one look for each",
-    "callbacks/engine_metrics.py:_largest": "metrics of a step are written down: one look for each",
+    "callbacks/recorder.py:_effective_share": "metrics of a step are written down: one look for each",
+    "callbacks/recorder.py:_largest": "metrics of a step are written down: one look for each",
     "callbacks/forward_parity.py:forward_difference": "the check before the first step ends in one number",
     "device.py:synchronise": "a stretch of time is over when the GPU has finished; five for each generation step",
     "masking.py:masked_whiten": "once for each generation step: the tokens under the mask",
     "masking.py:pooled_mean": "means over ranks are written down or compared with a tolerance; never for each micro-batch",
-    "models/merging.py:_check": "export.py compares numbers",
-    "models/merging.py:merge": "export.py tells the differences",
+    "models/trained_weights.py:_check": "export.py compares numbers",
+    "models/trained_weights.py:merge": "export.py tells the differences",
     "models/policy.py:Policy.statistics": "only response tokens go through the LM head; how many there are, the host must know",
     "algorithms/groups.py:_sums": "once for each generation step: how many groups there are",
     "algorithms/dynamic_sampling.py:GroupSelection.select": "once for each generation step: the rows that are selected, and counts",

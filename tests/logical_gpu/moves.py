@@ -41,8 +41,8 @@ CAUGHT_BY: dict[str, tuple[str, ...]] = {
     ),
     "evaluate.py and export.py after training": (
         "commands/export.py:base_of: base.to(device)",
-        "models/merging.py:merge: load_pretrained(str(folder), d ... .eval().to(told.merged.device)",
-        "models/merging.py:_probe: processor.apply_chat_template( ... tensors='pt').to(model.device)",
+        "models/trained_weights.py:merge: load_pretrained(str(folder), d ... pa').eval().to(rounded.device)",
+        "models/trained_weights.py:_probe: processor.apply_chat_template( ... tensors='pt').to(model.device)",
     ),
     "algorithm dr_grpo": ("masking.py:constant_length_weights: torch.tensor(len(mask), device=mask.device)",),
     "algorithm reinforce_pp": ("models/policy.py:Policy.encode_images: vision.features_of(self.vlm, images).to('cpu')",),

@@ -13,8 +13,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vlm_rl.models.adapters import Lora, layer_name
-from vlm_rl.models.anatomy import anatomy, is_tied
-from vlm_rl.models.parts import prepare, sizes
+from vlm_rl.models.parts import anatomy, is_tied, prepare, sizes
 
 
 def lora(**targets: str) -> Lora:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
-from vlm_rl.models.anatomy import anatomy, is_tied
+from vlm_rl.models.parts import anatomy, is_tied
 
 TOWER, LANGUAGE = {"model.vision_tower.": "vision"}, {"model.language_model.": "language", "lm_head.": "language"}
 PROJECTOR = {"model.multi_modal_projector.": "connector"}

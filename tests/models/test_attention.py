@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vlm_rl.models.attention import as_model_attention
+from vlm_rl.models.config_keys import as_model_attention
 from vlm_rl.models.loading import load_pretrained
 
 

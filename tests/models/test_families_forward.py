@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.anatomy import PARTS, anatomy
+from vlm_rl.models.parts import PARTS, anatomy
 from vlm_rl.models.vision import VisionCache
 from vlm_rl.types import Samples
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import parts
-from vlm_rl.models.anatomy import anatomy
+from vlm_rl.models.parts import anatomy
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine

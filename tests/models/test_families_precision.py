@@ -9,7 +9,7 @@ from tiny_runs import Hand, roll_out, trained
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.anatomy import anatomy
+from vlm_rl.models.parts import anatomy
 from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlm_rl.callbacks.checkpoint import _state
-from vlm_rl.models.adapter_file import check_adapter
+from vlm_rl.models.folder_files import check_adapter
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor
 
 ADAPTER = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "q_proj", "megatron_core": "megatron.core"}

@@ -12,9 +12,7 @@ from sight import LORA_LAYERS, adapters, learn, logits, tiny
 from tiny_runs import Build, Hand, gradients, largest_difference, roll_out
 from transformers import PreTrainedModel
 
-from vlm_rl.models.anatomy import anatomy
-from vlm_rl.models.part_table import part_table
-from vlm_rl.models.parts import PARTS, Lora, check_engine, prepare, sizes, trained
+from vlm_rl.models.parts import PARTS, Lora, anatomy, check_engine, part_table, prepare, sizes, trained
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 
 COMBINATIONS = [dict(zip(PARTS, states, strict=True)) for states in itertools.product(("frozen", "LoRA", "full"), repeat=3)]

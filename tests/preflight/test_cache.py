@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vlm_rl.preflight import cache as module
-from vlm_rl.preflight.cache import Cache
+from vlm_rl.preflight import pictures as module
+from vlm_rl.preflight.pictures import Cache
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def test_another_format_is_another_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 WRITER = """
 import sys
-from vlm_rl.preflight.cache import Cache
+from vlm_rl.preflight.pictures import Cache
 for i in range(50):
     Cache(folder=sys.argv[1]).add("here", {f"{sys.argv[2]}-{i}": i})
 """

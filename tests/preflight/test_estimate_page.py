@@ -14,8 +14,7 @@ from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.row_check import RowProblem
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.data_page import rows_table
+from vlm_rl.preflight.data_page import Verdict, rows_table
 from vlm_rl.preflight.device import Device, device_of, num_bytes, num_ranks
 from vlm_rl.preflight.estimate_page import (
     in_words,
@@ -27,14 +26,11 @@ from vlm_rl.preflight.estimate_page import (
     too_large,
 )
 from vlm_rl.preflight.memory import MemoryEstimate, PhaseMemory
-from vlm_rl.preflight.overlap import overlap
-from vlm_rl.preflight.pictures import look_at, named
-from vlm_rl.preflight.prompt_shapes import longest, typical
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import SplitCheck
-from vlm_rl.preflight.scan import DataCheck
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.scan import DataCheck, overlap
+from vlm_rl.preflight.shapes import PromptShape, longest, typical
 from vlm_rl.preflight.time_estimate import Range, TimeEstimate
-from vlm_rl.preflight.verdict import Verdict
 
 GIB = 2**30
 ESTIMATE = MemoryEstimate(

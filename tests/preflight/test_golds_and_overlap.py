@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vlm_rl.preflight import golds
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.golds import judged_golds, unfit_golds
-from vlm_rl.preflight.overlap import overlap
+from vlm_rl.preflight import scan
+from vlm_rl.preflight.pictures import Cache
 from vlm_rl.preflight.rows import SplitCheck
+from vlm_rl.preflight.scan import judged_golds, overlap
 from vlm_rl.rewards.gold_check import GoldCheck, check_golds
 from vlm_rl.rewards.judge import Judge
 
@@ -27,16 +26,16 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.extend(texts)
         return check_golds(judge, texts)
 
-    monkeypatch.setattr(golds, "check_golds", counted)
+    monkeypatch.setattr(scan, "check_golds", counted)
     return seen
 
 
 def test_each_fit_gold_is_judged_once_in_a_lifetime(judge: Judge, judged: list[str], tmp_path: Path) -> None:
     texts = ["7", "", "1/2", "7", "7", ""]
-    first = unfit_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
+    first = judged_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path))).unfit
     assert (first, sorted(judged)) == ({""}, ["", "1/2", "7"])
     judged.clear()
-    again = unfit_golds([*texts, "8"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
+    again = judged_golds([*texts, "8"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path))).unfit
     assert (again, judged) == ({""}, ["", "8"])  # what failed is asked again: the judge may have been out of time
 
 
@@ -44,9 +43,9 @@ def test_another_version_of_the_judge_judges_anew(
     judge: Judge, judged: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Cache(folder=str(tmp_path))
-    unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
-    monkeypatch.setattr(golds, "JUDGE_VERSION", "another")
-    unfit_golds(["7"], judge=judge, dataset="d", cache=cache)
+    judged_golds(["7"], judge=judge, dataset="d", cache=cache)
+    monkeypatch.setattr(scan, "JUDGE_VERSION", "another")
+    judged_golds(["7"], judge=judge, dataset="d", cache=cache)
     assert judged == ["7", "7"]
 
 

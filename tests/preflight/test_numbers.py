@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from vlm_rl.preflight.data_page import bars
-from vlm_rl.preflight.numbers import Bin, histogram, largest, quantiles
+from vlm_rl.preflight.data_page import Bin, bars, histogram, largest, quantiles
 
 TEN = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 35])  # sorted: 1 1 2 3 4 5 5 6 9 35
 

@@ -15,8 +15,7 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.models import prompts
 from vlm_rl.models.loading import load_processor
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
 
 
@@ -98,11 +97,14 @@ def test_what_is_remembered_of_sizes_has_a_bound_and_no_long_runs(
 ) -> None:
     """28 to 140 pixels in each direction: 1 to 5 tokens each way; of those used last four are kept, a token for each run."""
     monkeypatch.setattr(prompts, "KEPT", 4)
+    measure = Prompts(processor=measure._processor, dataset=measure._dataset)
     rows = []
     for i in range(6):
         Image.new("L", (56 + 28 * i, 140)).save(tmp_path / f"{i}.png")
         rows.append(row(str(i), image=tmp_path / f"{i}.png"))
     lengths = measure.lengths([*rows, rows[3], *rows[:2]])
     assert [length.image for length in lengths] == [5 * wide for wide in (2, 3, 4, 5, 6, 7, 5, 2, 3)]
-    assert list(measure._expansions) == [(image.size,) for image in (rows[i].images[0] for i in (5, 3, 0, 1))]
-    assert {image.text.count("<|image_pad|>") for images in measure._expansions.values() for image in images} == {1}
+    assert measure._expanded.cache_info()[:4] == (1, 8, 4, 4)  # hits, misses, at most, kept
+    kept = [measure._expanded((rows[i].images[0].size,)) for i in (5, 3, 0, 1)]
+    assert measure._expanded.cache_info().hits == 5
+    assert {image.text.count("<|image_pad|>") for images in kept for image in images} == {1}

@@ -13,8 +13,7 @@ from PIL import Image
 
 from vlm_rl.datasets.picture import FileBytes, Picture, picture_file
 from vlm_rl.preflight import pictures
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.pictures import Looked, drawn, look_at, named
+from vlm_rl.preflight.pictures import Cache, Looked, drawn, look_at, named
 
 Loads = list[str]
 

@@ -9,10 +9,9 @@ from PIL import Image
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.prompts import PromptLength
-from vlm_rl.preflight.cache import Cache
-from vlm_rl.preflight.golds import unfit_golds
-from vlm_rl.preflight.pictures import look_at, named
+from vlm_rl.preflight.pictures import Cache, look_at, named
 from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
+from vlm_rl.preflight.scan import judged_golds
 from vlm_rl.rewards.judge import Judge
 
 
@@ -50,7 +49,7 @@ def check(judge: Judge, *rows: Row, num_checked: int | None = None, needs_soluti
     cache = Cache(folder=None)
     rules = Rules(
         looked=look_at(named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache),
-        unfit_golds=frozenset(unfit_golds({row.answer for row in rows}, judge=judge, dataset="d", cache=cache)),
+        unfit_golds=judged_golds({row.answer for row in rows}, judge=judge, dataset="d", cache=cache).unfit,
         special_tokens=Words.special_tokens,
         prompts=Words(),
         max_prompt_tokens=20,

@@ -10,8 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from vlm_rl.commands.build import composed
 from vlm_rl.preflight.memory import Traced, trace
 from vlm_rl.preflight.shadows import LARGEST_REAL, Shadows
-from vlm_rl.preflight.shapes import PromptShape
-from vlm_rl.preflight.workload import Workload
+from vlm_rl.preflight.shapes import PromptShape, Workload
 
 
 def traced(batch_size: int) -> Traced:

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from vlm_rl.preflight import phases
-from vlm_rl.preflight.machine import Machine, measured
+from vlm_rl.preflight.device import Machine, measured
 from vlm_rl.preflight.phases import Phase
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.shapes import PromptShape, Workload
 from vlm_rl.preflight.time_estimate import CASES, Range, RunLength, TimeEstimate, duration
 from vlm_rl.preflight.tracker import VIEW, Operation, Peak
-from vlm_rl.preflight.workload import Workload
 
 MACHINE = Machine(flops={"float32": 100.0, "bfloat16": 200.0}, bandwidth=10.0, start=0.5)
 PROMPT = PromptShape(tokens=60, pictures=((10, 20),))

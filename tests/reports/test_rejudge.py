@@ -69,7 +69,7 @@ def test_the_judge_of_today_finds_what_was_stored(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     with Judge() as judge:
         again, stored = (read(study, judge=each).arms[0].runs[0] for each in (judge.judge, None))
-        assert not judge.has_workers
+        assert not judge._pool.is_started
     np.testing.assert_array_equal(*(run.evaluations[1, "val", SETTING].num_correct for run in (again, stored)))
     assert again.training == stored.training
 

@@ -204,7 +204,7 @@ def test_order_is_kept_when_some_answers_need_a_worker_and_others_do_not(judge: 
 def test_plain_numbers_start_no_process() -> None:
     judge = Judge(num_workers=1, timeout_s=1.0)
     assert judge.judge([r"\boxed{x = 0.50 \text{ cm}}"], [r"\frac{1}{2}"]) == [C]
-    assert not judge.has_workers
+    assert not judge._pool.is_started
 
 
 def test_responses_and_golds_must_be_as_many() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vlm_rl.rewards import judge_pool, judge_worker
+from vlm_rl.rewards import judge_pool
 from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rewards.judge_pool import WorkerPool
 
@@ -116,7 +116,7 @@ def test_time_is_counted_by_the_worker_s_cpu_and_not_by_the_clock(judge: Judge) 
 
 def test_a_worker_imports_neither_torch_nor_transformers(judge: Judge) -> None:
     judge.judge([r"\boxed{\sqrt{9}}"], ["3"])
-    (modules,) = judge._pool.map(judge_worker.loaded_modules, [()])
+    (modules,) = judge._pool.map(eval, [("list(__import__('sys').modules)",)])
     assert modules is not None
     assert "sympy" in modules
     assert not {"torch", "transformers", "lightning", "hydra", "numpy"} & set(modules)
@@ -128,7 +128,7 @@ def test_a_closed_judge_has_no_workers_and_starts_new_ones_when_asked() -> None:
     (worker,) = judge._pool.map(os.getpid, [()])
     assert worker is not None
     judge.close()
-    assert not judge.has_workers
+    assert not judge._pool.is_started
     assert _is_gone(worker)
     assert judge.judge([r"\boxed{\sqrt{16}}"], ["4"]) == [C]
     judge.close()
@@ -137,12 +137,11 @@ def test_a_closed_judge_has_no_workers_and_starts_new_ones_when_asked() -> None:
 PROGRAM = """
     import heavy  # stands for torch
     import os, sys, time
-    from vlm_rl.rewards import judge_worker
     from vlm_rl.rewards.judge import Judge
 
     judge = Judge(num_workers=1, timeout_s=5.0)
     print(judge.judge([r"\\boxed{\\sqrt{9}}"], ["3"])[0].value)
-    print("heavy" in judge._pool.map(judge_worker.loaded_modules, [()])[0])
+    print("heavy" in judge._pool.map(eval, [("list(__import__('sys').modules)",)])[0])
     print(judge._pool.map(os.getpid, [()])[0], flush=True)
 """
 

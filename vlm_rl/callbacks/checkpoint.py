@@ -1,29 +1,36 @@
-"""Checkpoints that a run resumes from exactly, and that plain PEFT (or Transformers) loads.
-
-Lightning's ModelCheckpoint is off: it counts optimizer steps, and saves weights that are frozen. A checkpoint is written
-beside its name, synced and renamed, so a folder with a final name is whole.
-"""
+"""Checkpoints that a run resumes from exactly and plain PEFT or Transformers loads; written beside their name, synced, renamed."""
 
 import pickle
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
 
 from vlm_rl import ranks
-from vlm_rl.callbacks.checkpoint_note import write_note
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
-from vlm_rl.callbacks.trainer_state import check_optimizer
 from vlm_rl.models.loading import TRAINER_STATE
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, sync
 
+NOTE = """\
+A checkpoint of a training run, as vlm-rl left it. The run's `manifest.json`, two folders up, says what was trained and how. This is no
+model card: nothing is said here of whether training helped.
+
+    python export.py checkpoint=<this folder> folder=my-adapter
+
+makes a folder to share, whose model card carries the verdict of the study's report.
+"""
+
+
 STATE_FILE = TRAINER_STATE
 COUNTS = ("generation_steps", "gradient_steps")
+_PARTS = {"state": Mapping, "param_groups": list}  # of an optimizer's state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +65,12 @@ class Checkpoint(lightning.Callback):
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
         try:
-            self._restore(trainer, state)
+            trainer.optimizers[0].load_state_dict(state["optimizer"])
+            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+            for name, callback in self._stateful(trainer).items():
+                callback.load_state_dict(state["callbacks"][name])
         except (KeyError, TypeError, AttributeError):
             raise ValueError(_damaged(file)) from None
-
-    def _restore(self, trainer: lightning.Trainer, state: dict[str, Any]) -> None:
-        trainer.optimizers[0].load_state_dict(state["optimizer"])
-        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
-        for name, callback in self._stateful(trainer).items():
-            callback.load_state_dict(state["callbacks"][name])
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -141,7 +145,7 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.mkdir(parents=True)
     policy.save(temporary)
-    write_note(temporary)
+    (temporary / "README.md").write_text(NOTE, encoding="utf-8")  # in place of PEFT's form to be filled in
     torch.save(state, temporary / STATE_FILE)
     for file in temporary.iterdir():
         sync(file)
@@ -149,3 +153,42 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
         shutil.rmtree(path)
     temporary.replace(path)
     sync(path.parent)
+
+
+def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:
+    """Raises ValueError where the moments in the file are not those of what is trained: torch looks at how many there are alone."""
+    why = _misfit(saved, optimizer)
+    if why:
+        raise ValueError(
+            f"{file} does not fit what is trained: {why}. It was saved with another model.name, model.lora or model.freeze, or was "
+            f"changed since. Take those that it was saved with, or remove the folder {file.parent}: the same command then goes on "
+            "from the checkpoint before it."
+        )
+
+
+def _misfit(saved: Any, optimizer: torch.optim.Optimizer) -> str | None:
+    if not isinstance(saved, Mapping) or not all(isinstance(saved.get(key), kind) for key, kind in _PARTS.items()):
+        return "there is no state of an optimizer in it"
+    try:
+        kept = [len(group["params"]) for group in saved["param_groups"]]
+    except (TypeError, KeyError):
+        return "its groups of parameters cannot be read"
+    groups = [group["params"] for group in optimizer.param_groups]
+    needed = [len(group) for group in groups]
+    if kept != needed:
+        return f"it has groups of {kept} tensors, and {needed} are trained"
+    parameters = [parameter for group in groups for parameter in group]
+    return next(_wrong_moments(saved["state"], parameters), None)
+
+
+def _wrong_moments(state: Mapping[Any, Any], parameters: list[Tensor]) -> Iterator[str]:
+    for place, moments in state.items():
+        if not isinstance(place, int) or not 0 <= place < len(parameters) or not isinstance(moments, Mapping):
+            yield f"it has a state for tensor {place}, which is none of those"
+            continue
+        shape = parameters[place].shape
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != shape:
+                yield f"{name} of tensor {place} has the shape {list(value.shape)}, and what is trained {list(shape)}"
+            elif isinstance(value, Tensor) and not torch.isfinite(value).all():
+                yield f"{name} of tensor {place} holds NaN or infinite numbers"

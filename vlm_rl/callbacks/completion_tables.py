@@ -1,9 +1,8 @@
-"""A few completions for the loggers to show: of the training batch every so many steps, of validation after each evaluation.
-
-Loggers show a sample; every completion is in the run's own Parquet files.
-"""
+"""A few completions for the loggers, and small copies of the figures that rows show, by content, which all runs of a study share."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -15,47 +14,43 @@ from PIL import Image
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule, evaluation_file
 from vlm_rl.callbacks.logger_sinks import Sheet, show
 from vlm_rl.callbacks.recorder import step_records
+from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import ImageSource, Row
 from vlm_rl.evaluation.evaluator import Evaluator
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import RunFolder, write_whole
 
 MAX_SIDE = 384  # pixels of a picture
 SHOWN = ("question", "response", "answer", "verdict", "finish_reason", "response_length")
 
 
+@dataclass(kw_only=True, eq=False)
 class CompletionTables(lightning.Callback):
     """After the evaluation schedule. Validation shows the same questions at each epoch, so that one sees the model change."""
 
-    def __init__(
-        self,
-        *,
-        folder: RunFolder,
-        vanilla: RunFolder,
-        schedule: EvaluationSchedule,
-        evaluator: Evaluator,
-        rows: int,
-        every: int,
-    ) -> None:
-        self._folder, self._vanilla, self._schedule, self._evaluator = folder, vanilla, schedule, evaluator
-        self._rows, self._every = rows, every
+    folder: RunFolder
+    vanilla: RunFolder
+    schedule: EvaluationSchedule
+    evaluator: Evaluator
+    rows: int
+    every: int
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            self._show(trainer, lambda: self._of_validation(module, self._vanilla))
+            self._show(trainer, lambda: self._of_validation(module, self.vanilla))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module = reinforcement(pl_module)
-        if module.progress.generation_steps % self._every == 0:
+        if module.progress.generation_steps % self.every == 0:
             self._show(trainer, lambda: self._of_training(module))
-        if self._schedule.is_due(module):
-            self._show(trainer, lambda: self._of_validation(module, self._folder))
+        if self.schedule.is_due(module):
+            self._show(trainer, lambda: self._of_validation(module, self.folder))
 
     def _show(self, trainer: lightning.Trainer, make: Callable[[], Sheet]) -> None:
-        if trainer.loggers and trainer.is_global_zero and self._rows:
+        if trainer.loggers and trainer.is_global_zero and self.rows:
             made = make()
             for logger in trainer.loggers:
                 show(logger, made)
@@ -65,15 +60,15 @@ class CompletionTables(lightning.Callback):
         step, progress = module.last_step, module.progress
         assert step is not None
         table = step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps)
-        return sheet("completions/train", table.slice(0, self._rows), rows=step.queries.rows, progress=progress)
+        return sheet("completions/train", table.slice(0, self.rows), rows=step.queries.rows, progress=progress)
 
     def _of_validation(self, module: VLMReinforcement, folder: RunFolder) -> Sheet:
         """The first sample of the first questions that validation asks at the endpoint's setting."""
-        scheme = self._evaluator.scheme
+        scheme = self.evaluator.scheme
         split, setting = scheme.endpoint.picked_by, scheme.endpoint.setting
         table = pq.read_table(folder.path / evaluation_file(round(module.progress.epoch), split, setting))
-        table = table.filter(pc.equal(table["sample"], 0)).slice(0, self._rows)
-        return sheet(f"completions/{split}", table, rows=self._evaluator.rows(split), progress=module.progress)
+        table = table.filter(pc.equal(table["sample"], 0)).slice(0, self.rows)
+        return sheet(f"completions/{split}", table, rows=self.evaluator.rows(split), progress=module.progress)
 
 
 def sheet(key: str, table: pa.Table, *, rows: Iterable[Row], progress: Progress) -> Sheet:
@@ -104,3 +99,40 @@ def picture(images: Sequence[ImageSource]) -> Image.Image | None:
         canvas.paste(image, (left, 0))
         left += image.width
     return canvas
+
+
+class Pictures(lightning.Callback):
+    """Keeps the figures of the evaluated splits at once, those of training rows when they are first sampled from."""
+
+    def __init__(self, *, folder: Path, dataset: Dataset, splits: Iterable[str], max_side: int | None) -> None:
+        self._folder, self._dataset, self._splits, self._max_side = folder, dataset, tuple(splits), max_side
+        self._kept: set[str] = set()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for split in self._splits:
+                self._keep(self._dataset.split(split))
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = reinforcement(pl_module).last_step
+        assert step is not None
+        self._keep(step.queries.rows)
+
+    def _keep(self, rows: Iterable[Row]) -> None:
+        if self._max_side is None:
+            return
+        for image in (image for row in rows for image in row.images if image.key not in self._kept):
+            self._kept.add(image.key)
+            keep_picture(image, folder=self._folder, max_side=self._max_side)
+
+
+def keep_picture(image: ImageSource, *, folder: Path, max_side: int) -> Path:
+    """A PNG whose longer side has at most `max_side` pixels; one that is there already is left as it is."""
+    path = folder / f"{image.key}.png"
+    if not path.exists():
+        picture = image.load()
+        picture.thumbnail((max_side, max_side))
+        write_whole(path, lambda file: picture.save(file, format="PNG"))
+    return path

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlm_rl.models import parts
-from vlm_rl.models.part_table import part_table
+from vlm_rl.models.parts import part_table
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
 

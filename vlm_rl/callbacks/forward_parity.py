@@ -1,8 +1,4 @@
-"""Before the first step: the forward that is trained is the model's own.
-
-The loop hands features and positions in, so that sampling and training share them. For a family that nobody has tried, this
-is where it would go wrong in silence; one prompt of each kind through Transformers' own forward shows it.
-"""
+"""Before the first step: the forward that is trained is Transformers' own, or a family nobody has tried would go wrong in silence."""
 
 import itertools
 from collections.abc import Sequence

@@ -14,10 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(lightning.Callback):
-    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal (commands/placement.py).
-
-    Whichever rank hears the signal, `Agreement` stops all of them.
-    """
+    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal; `Agreement` stops all ranks."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,15 +1,23 @@
-"""What goes to Lightning's loggers besides numbers, in the form that each of them can show. Unknown loggers get nothing."""
+"""What Lightning's loggers are told besides numbers: config and x-axes, completions, and alerts, which also go to alerts.jsonl."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
+import lightning
 import torch
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from vlm_rl.callbacks.trackio_logger import TrackioLogger
-from vlm_rl.evaluation.alert_watch import Alert
+from vlm_rl.callbacks.recorder import Recorder, log
+from vlm_rl.evaluation.alert_watch import Alert, Watch
+from vlm_rl.module import reinforcement
+from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
+from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
+from vlm_rl.run_folder import RunFolder
+
+EPOCH_METRICS = ("val/*", "test/*", "train/accuracy_in_epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +47,6 @@ def _(logger: WandbLogger, sheet: Sheet) -> None:
 
 
 @show.register
-def _(logger: TrackioLogger, sheet: Sheet) -> None:
-    logger.log_table(sheet.key, columns=sheet.columns, data=sheet.rows, step=sheet.generation_steps)
-
-
-@show.register
 def _(logger: TensorBoardLogger, sheet: Sheet) -> None:
     logger.experiment.add_text(sheet.key, as_markdown(sheet), sheet.generation_steps)
     for number, row in enumerate(sheet.rows):
@@ -64,11 +67,6 @@ def _(logger: WandbLogger, alert: Alert) -> None:
     logger.experiment.alert(title=alert.name, text=text, level="WARN")
 
 
-@send.register
-def _(logger: TrackioLogger, alert: Alert) -> None:
-    logger.experiment.alert(title=alert.name, text=alert.message, step=alert.generation_steps)
-
-
 def as_markdown(sheet: Sheet) -> str:
     """A list: responses have line breaks and bars, which a Markdown table cannot hold. Text is indented, so nothing in it is markup."""
     parts = []
@@ -79,3 +77,93 @@ def as_markdown(sheet: Sheet) -> str:
                 lines = str(cell).splitlines() or [""]
                 parts.append(f"{column}:\n\n" + "\n".join(f"    {line}" for line in lines) + "\n")
     return "\n".join(parts)
+
+
+class LoggerSetup(lightning.Callback):
+    """First among those that log. A run is ended with its job: WandbLogger would take a live one for the next."""
+
+    def __init__(self, *, folder: RunFolder, config: Mapping[str, Any]) -> None:
+        self._folder, self._config = folder, config
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(dict(self._config))
+        for run in wandb_runs(trainer):
+            name_axes(run)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A resumed CSVLogger begins its file anew: it gets the lines up to the checkpoint again."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+        if loggers and reinforcement(pl_module).progress.generation_steps:
+            cost = {line["generation_steps"]: line for line in self._folder.lines("cost.jsonl") if line["event"] == "train"}
+            for line in self._folder.lines("metrics.jsonl"):
+                step = line["generation_steps"]
+                log(loggers, line | cost.get(step, {}) if line["event"] == "train" else line, step=step)
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        for run in wandb_runs(trainer):
+            run.finish()
+
+
+def name_axes(run: Any) -> None:
+    """Tells a live W&B run which quantity each curve is drawn over."""
+    for axis in ("generation_steps", "gradient_steps", "epoch"):
+        run.define_metric(axis)
+    run.define_metric("*", step_metric="generation_steps")
+    for name in EPOCH_METRICS:
+        run.define_metric(name, step_metric="epoch")
+
+
+def log_once(
+    logger: Logger, metrics: Mapping[str, float], *, config: Mapping[str, Any], generation_steps: int, epoch: float
+) -> None:
+    """One evaluation as a run of its own, begun and ended here."""
+    logger.log_hyperparams(dict(config))
+    if isinstance(logger, WandbLogger):
+        name_axes(logger.experiment)
+    logger.log_metrics({**metrics, "generation_steps": generation_steps, "epoch": epoch}, step=generation_steps)
+    logger.save()
+    logger.finalize("success")
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()
+
+
+def wandb_runs(trainer: lightning.Trainer) -> list[Any]:
+    """The live W&B runs, on the first rank; none without a WandbLogger."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
+
+
+class Alerts(lightning.Callback):
+    """Goes by what the recorder has written, so that a resumed run, cut back to its checkpoint, tells the same as a whole one."""
+
+    def __init__(self, *, folder: RunFolder, recorder: Recorder, watch: Watch) -> None:
+        self._folder, self._recorder, self._watch = folder, recorder, watch
+        self._history: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._history = [line for line in self._folder.lines("metrics.jsonl") if line["event"] == "train"]
+        if trainer.is_global_zero:  # an empty file says that somebody watched and saw nothing
+            self._folder.path.mkdir(parents=True, exist_ok=True)
+            (self._folder.path / "alerts.jsonl").touch()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero:
+            self._history.append(self._recorder.last_line)
+            for alert in self._watch.alerts(self._history, first=len(self._history) - 1):
+                self._tell(alert, trainer)
+
+    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
+        """A run that stops itself says so; the step that it stopped in is not finished, so that a resumed run forgets it."""
+        if trainer.is_global_zero and isinstance(exception, EngineMismatch | NonFiniteUpdates):
+            step = reinforcement(pl_module).progress.generation_steps + 1
+            self._tell(Alert(generation_steps=step, name="run_stopped", message=str(exception)), trainer)
+
+    def _tell(self, alert: Alert, trainer: lightning.Trainer) -> None:
+        line = {"generation_steps": alert.generation_steps, "alert": alert.name, "message": alert.message}
+        self._folder.append("alerts.jsonl", line)
+        print(f"ALERT at generation step {alert.generation_steps}, {alert.name}: {alert.message}", flush=True)
+        for logger in trainer.loggers:
+            send(logger, alert)

@@ -1,24 +1,30 @@
-"""After each generation step: every completion, one line of dynamics, one line of cost."""
+"""After each generation step: every completion, one line of dynamics (docs/rollout_correction.md: the engine's), one of cost."""
 
+import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import lightning
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from torch import Tensor
 
 from vlm_rl import ranks
 from vlm_rl.algorithms.dynamic_sampling import SelectionCounts
-from vlm_rl.callbacks.engine_metrics import engine_metrics
+from vlm_rl.algorithms.kl import k3
+from vlm_rl.algorithms.rollout_correction import RolloutCorrection, importance_ratio
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.records import records
 from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
 from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
 from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
-from vlm_rl.types import UpdateStats
+from vlm_rl.types import Mask, Tokens, Trajectory
 
 
 class Recorder(lightning.Callback):
@@ -45,16 +51,14 @@ class Recorder(lightning.Callback):
         step, progress = module.last_step, module.progress
         table = ranks.gather_table(step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps))
         table = in_order(table, places=ranks.gathered(step.queries.indices), num_samples=step.responses.num_samples)
-        line = {"event": "train", **progress.axes, **update_metrics(step.stats)}
+        line = {"event": "train", **progress.axes, **{f"policy/{name}": value for name, value in asdict(step.stats).items()}}
         line |= sampling_metrics(step.scored.counts)
         if module.algorithm.learns_from_own_responses:  # nobody knows how likely its texts were to a teacher
             line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
-        cost: dict[str, Any] = {
-            "generation_steps": progress.generation_steps,
-            "memory/peak_bytes": peak_bytes(module.policy.device),
-        }
+        cost: dict[str, Any] = {"event": "train", "generation_steps": progress.generation_steps}
+        cost["memory/peak_bytes"] = peak_bytes(module.policy.device)
         cost |= {f"time/{name}": seconds for name, seconds in module.stopwatch.read().items()}
         cost["tokens/response"] = pc.sum(table["response_length"]).as_py()
         if step.scored.counts is not None:
@@ -62,7 +66,7 @@ class Recorder(lightning.Callback):
         if trainer.is_global_zero:
             write_table(self._folder.path / "completions" / f"step-{progress.generation_steps:06d}.parquet", table)
             self._folder.append("metrics.jsonl", line)
-            self._folder.append("cost.jsonl", {"event": "train", **cost})
+            self._folder.append("cost.jsonl", cost)
             log(trainer.loggers, {**line, **cost}, step=progress.generation_steps)
 
     def _own_responses(self, table: pa.Table, step: int, steps_per_epoch: int, module: VLMReinforcement) -> dict[str, float]:
@@ -95,16 +99,9 @@ def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -
     """The completions of this rank with the score and each reward term."""
     responses, scores = step.responses, step.scored.scores
     rows = [row for row in step.queries.rows for _ in range(responses.num_samples)]
-    table = records(
-        rows,
-        responses.responses,
-        scores.verdicts,
-        samples=list(range(responses.num_samples)) * len(step.queries.rows),
-        split="train",
-        setting="rollout",
-        epoch=epoch,
-        generation_steps=generation_steps,
-    )
+    samples = list(range(responses.num_samples)) * len(step.queries.rows)
+    where: dict[str, Any] = {"split": "train", "setting": "rollout", "epoch": epoch, "generation_steps": generation_steps}
+    table = records(rows, responses.responses, scores.verdicts, samples=samples, **where)
     table = table.append_column("score", pa.array(scores.total, pa.float32()))
     for name, values in scores.terms.items():
         table = table.append_column(f"reward_{name}", pa.array(values, pa.float32()))
@@ -116,20 +113,6 @@ def in_order(table: pa.Table, *, places: Sequence[Sequence[int]], num_samples: i
     flat = [place for of_rank in places for place in of_rank]
     order = sorted(range(len(flat)), key=flat.__getitem__)
     return table.take([query * num_samples + sample for query in order for sample in range(num_samples)]).combine_chunks()
-
-
-def update_metrics(stats: UpdateStats) -> dict[str, float]:
-    """Step IV under the names that users know."""
-    return {
-        "policy/loss": stats.loss,
-        "policy/kl": stats.kl,
-        "policy/entropy": stats.entropy,
-        "policy/ratio": stats.ratio,
-        "policy/clip_fraction": stats.clip_fraction,
-        "policy/gradient_norm": stats.gradient_norm,
-        "policy/learning_rate": stats.learning_rate,
-        "policy/skipped_updates": stats.skipped_updates,
-    }
 
 
 def sampling_metrics(counts: SelectionCounts | None) -> dict[str, float]:
@@ -160,3 +143,43 @@ def log(loggers: Sequence[Any], line: dict[str, Any], *, step: int) -> None:
     numbers = {key: value for key, value in line.items() if isinstance(value, int | float)}
     for logger in loggers:
         logger.log_metrics(numbers, step=step)
+
+
+def engine_metrics(trajectory: Trajectory, *, correction: RolloutCorrection) -> dict[str, float]:
+    """Over all tokens of all ranks; nothing where the trainer's own log-probabilities were not asked for."""
+    if trajectory.old_logprobs is None:
+        return {}
+    engine, trainer, mask = trajectory.engine_logprobs, trajectory.old_logprobs, trajectory.response_mask
+    log_ratio = trainer - engine
+    ratio = importance_ratio(log_ratio, mask, level="token")
+    metrics = {
+        "rollout/logprob_difference_mean": pooled_mean(log_ratio.abs(), mask),
+        "rollout/logprob_difference_max": _largest(log_ratio.abs(), mask),
+        "rollout/importance_ratio_mean": pooled_mean(ratio, mask),
+        "rollout/importance_ratio_min": -_largest(-ratio, mask),
+        "rollout/importance_ratio_max": _largest(ratio, mask),
+        "rollout/kl": pooled_mean(k3(engine.double(), trainer.double()), mask),  # KL(engine || trainer): the engine drew
+        "rollout/effective_sample_share": _effective_share(importance_ratio(log_ratio, mask, level="sequence"), mask),
+    }
+    weights, level = trajectory.rollout_weights, correction.level
+    if weights is not None and level != "none":
+        metrics["rollout/weight_mean"] = pooled_mean(weights, mask)
+        corrected = weights != importance_ratio(log_ratio, mask, level=level)
+        if level != "token":  # else a share of the responses
+            corrected, mask = corrected.any(1), mask.any(1)
+        metrics["rollout/corrected_share"] = pooled_mean(corrected.double(), mask)
+    return metrics
+
+
+def _effective_share(ratio: Tokens, mask: Mask) -> float:
+    """Kish's effective sample size, (sum w)^2 / sum w^2 over the one weight of each response, as a share of the responses."""
+    weights = ratio.double()[mask & (mask.cumsum(1) == 1)]  # at the first token of each: all of a response hold the same
+    sums = torch.stack([weights.sum(), weights.square().sum(), weights.new_tensor(len(weights))])
+    total, squares, count = pooled(sums).tolist()
+    return total**2 / (squares * count) if count else math.nan
+
+
+def _largest(values: Tensor, mask: Tensor) -> float:
+    """Over the mask of all ranks, some of which may hold nothing; NaN where none holds anything."""
+    found = float(pooled_max(torch.cat([values[mask], values.new_full((1,), -math.inf)]).max()))
+    return found if found > -math.inf else math.nan

@@ -18,7 +18,6 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.dynamic_sampling import GroupSelection
 from vlm_rl.commands import resolvers
 from vlm_rl.commands.check_algorithm import checked_algorithm
-from vlm_rl.commands.check_rows import check_rows
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place
 from vlm_rl.commands.searchpath import as_overrides
@@ -35,7 +34,7 @@ from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
-from vlm_rl.preflight.scan import RowScan
+from vlm_rl.preflight.scan import RowScan, check_rows
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.stopwatch import Stopwatch

@@ -8,8 +8,8 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands.placement import ranks_of
 from vlm_rl.commands.setting_types import check_types
-from vlm_rl.commands.trainer_ranks import ranks_of
 from vlm_rl.datasets.dataset import check_shares
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm

@@ -1,7 +1,6 @@
 """`dry_run=rollouts`: what the untrained model answers and what each reward term says, before an hour is spent on it."""
 
 import math
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -13,13 +12,6 @@ from vlm_rl.pipeline.step3_trajectory_generation import ScoredTrajectory
 from vlm_rl.types import QueryBatch, ResponseBatch, select
 
 NUM_RESPONSES = 32
-
-
-class Shown(NamedTuple):
-    """A line of the table, and where it stands."""
-
-    place: int  # in the batch of all ranks
-    cells: tuple[str, ...]
 
 
 def show_rollouts(experiment: Experiment) -> None:
@@ -34,20 +26,20 @@ def show_rollouts(experiment: Experiment) -> None:
     table = Table(show_lines=True)
     for title in ("question", "gold", "response", "verdict", *scored.scores.terms, "reward"):
         table.add_column(title, overflow="fold")
-    for line in shown[:NUM_RESPONSES]:
-        table.add_row(*line.cells)
+    for _, cells in shown[:NUM_RESPONSES]:
+        table.add_row(*cells)
     console = Console(markup=False)  # responses may hold anything, square brackets too
     console.print("The first prompt, as the model reads it:", experiment.encoder.prompts.render(queries.rows[0]), sep="\n")
     console.print(table)
 
 
-def _lines(queries: QueryBatch, responses: ResponseBatch, scored: ScoredTrajectory) -> list[Shown]:
-    """Of this rank."""
+def _lines(queries: QueryBatch, responses: ResponseBatch, scored: ScoredTrajectory) -> list[tuple[int, tuple[str, ...]]]:
+    """Of this rank: where a line stands in the batch of all ranks, and its cells."""
     lines, scores, size = [], scored.scores, responses.num_samples
     for i, response in enumerate(responses.responses):
         row = queries.rows[i // size]
         question = row.question.replace(IMAGE_MARKER, f"{IMAGE_MARKER} ")
         numbers = [f"{values[i]:g}" for values in (*scores.terms.values(), scores.total)]
         place = queries.indices[i // size] * size + i % size
-        lines.append(Shown(place, (question, row.answer, response.text, scores.verdicts[i].value, *numbers)))
+        lines.append((place, (question, row.answer, response.text, scores.verdicts[i].value, *numbers)))
     return lines

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,17 +18,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vlm_rl.commands import searchpath
-from vlm_rl.commands.causes import innermost
-from vlm_rl.commands.job_log import failed_jobs, is_of_jobs
+from vlm_rl.commands.job_log import failed_jobs, innermost, is_of_jobs
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.swept_groups import why_not_swept
 from vlm_rl.datasets.shown import lines_shortened, shortened
 
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
-RENAMED = {  # the last word of a key that was: the one that is, and its values
-    "scale_by_std": ("scale_by", "group (was true) or none (was false)"),
-    "buffer_length": ("buffer_share", "a share of max_length in place of a number of tokens, as 0.2"),
-}
 EXIT_CODE = 2
 TYPED = "VLM_RL_COMMAND"  # the variable that hands on what a person typed
 INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
@@ -101,8 +96,6 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, TypeError) and isinstance(outer, InstantiationException):  # an argument too many or too few
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown and (said := _renamed(f"{_key_of(outer)}.{unknown[1]}")):
-            return said
         advice = f". Leave {_key_of(outer)}.{unknown[1]} out." if unknown else ""
         return f"{error} (built from the config key {_key_of(outer)!r}){advice}"
     if isinstance(error, ImportError) and str(outer).startswith("Error locating target"):
@@ -135,14 +128,10 @@ def _of_model_name(text: str) -> str | None:
 
 def _switched_off(words: list[str]) -> str:
     """Where null was to choose a file: what to type instead of each word."""
-    chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word) and _is_group(word)]
+    chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word)]
+    chosen = [word for word in chosen if "/" in (group := re.split("[@=]", word)[0]) or Path(CONF_DIR, group).is_dir()]
     said = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
     return " ".join(said) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
-
-
-def _is_group(word: str) -> bool:
-    group = re.split("[@=]", word)[0]
-    return "/" in group or Path(CONF_DIR, group).is_dir()
 
 
 def _instead(choice: str) -> str:
@@ -157,18 +146,6 @@ def _instead(choice: str) -> str:
     if above and (not options or any(part in OmegaConf.load(file) for file in Path(CONF_DIR, *above).glob("*.yaml"))):
         return f"A part is switched off with dots: {group.replace('/', '.')}=null."
     return f"Choose one: {', '.join(f'{group}={option}' for option in options)}."
-
-
-def _renamed(key: str) -> str | None:
-    """What a key of old is called now. It may have been typed for a run that is only evaluated today."""
-    *place, name = key.split(".")
-    if name not in RENAMED:
-        return None
-    now, values = RENAMED[name]
-    said = f"{key} is now {'.'.join([*place, now])}: {values}."
-    if name in " ".join(sys.argv[1:]):
-        return said
-    return f"{said} It stands in a config of yours, or in the `overrides` of the run's manifest.json: change it there."
 
 
 def _key_of(error: Exception) -> str:
@@ -191,14 +168,17 @@ def composition_message(error: BaseException) -> str:
     if match is None:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
-    asked = _asked_key(match[1] or match[2])
-    if said := _renamed(asked):
-        return said
+    asked = match[1] or match[2]
+    typed = (argument.split("=")[0].lstrip("+~") for argument in sys.argv[1:])
+    asked = next((key for key in typed if key == asked or key.endswith(f".{asked}")), asked)
     if said := why_not_swept(asked, words=sys.argv[1:]):
         return said
     if owners := _owners(asked):
         return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
-    known = list(_known_keys())
+    from vlm_rl.commands.build import composed
+
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", word)]
+    known = flat(OmegaConf.to_container(composed(groups, searchpath=searchpath.typed(sys.argv[1:])), resolve=False))
     nearest = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "`--cfg job` prints every key."
     return f"There is no config key {asked!r}. {hint}\nTo add a key that no config has, write +{asked}=... ."
@@ -217,24 +197,6 @@ def _own_keys(file: Path) -> set[str]:
     assert isinstance(node, dict)
     chosen = [choice for choice in node.get("defaults", ()) if isinstance(choice, dict)]
     return {*map(str, node), *(str(group) for choice in chosen for group in choice)} - {"defaults"}
-
-
-def _asked_key(fallback: str) -> str:
-    for argument in sys.argv[1:]:
-        key = argument.split("=")[0].lstrip("+~")
-        if key == fallback or key.endswith(f".{fallback}"):
-            return key
-    return fallback
-
-
-def _known_keys() -> Iterator[str]:
-    from vlm_rl.commands.build import composed
-
-    groups = [
-        argument for argument in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", argument)
-    ]
-    cfg = composed(groups, searchpath=searchpath.typed(sys.argv[1:]))
-    yield from flat(OmegaConf.to_container(cfg, resolve=False))
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -19,14 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm_rl import ranks
+from vlm_rl.callbacks.completion_tables import keep_picture
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
-from vlm_rl.callbacks.logger_setup import log_once
-from vlm_rl.callbacks.pictures import keep_picture
+from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.check_algorithm import check_settings
-from vlm_rl.commands.evaluation_parts import Parts, RowCounter
-from vlm_rl.commands.evaluation_reuse import check_answers, files_of
+from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.noise import hush
@@ -35,8 +34,7 @@ from vlm_rl.commands.placement import Placement, place, remarks
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.device import peak_bytes
-from vlm_rl.evaluation.description import Description, describe
-from vlm_rl.evaluation.evaluator import metrics
+from vlm_rl.evaluation.evaluator import Description, describe, metrics
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.models.loading import check_weights
 from vlm_rl.run_folder import RunFolder, write_table, write_whole

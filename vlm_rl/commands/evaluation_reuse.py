@@ -1,24 +1,28 @@
-"""What an evaluation may take from the disk: only what this model answered to these questions, judged by this judge."""
+"""What an evaluation may take from the disk: this model's answers to these questions by this judge, kept in parts as it goes on."""
 
 import hashlib
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vlm_rl.evaluation.evaluator import Answer
 from vlm_rl.models.loading import resolve
 from vlm_rl.rewards.judge import JUDGE_VERSION
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import RunFolder, write_table
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")  # weights, configs, tokenizer, chat template
+SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
 
 
 def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
-    """Name -> hash of the content of each file that makes the model; none for a name on the hub, which is not looked up.
-
-    Content and not times: a folder that was copied to another machine holds the same model.
-    """
+    """Name -> hash of the content (a copied folder is the same model) of each file of the model; none for a name on the hub."""
     folders = {"model": Path(resolve(model)), "checkpoint": weights}
     return {
         f"{name}/{file.name}": _hash(file)
@@ -63,3 +67,63 @@ def _other_judges(files: Sequence[Path]) -> Iterator[str]:
 def _hash(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+
+
+class Parts:
+    """A `Keep` of the evaluator: a file for each batch of rows, read back even if just written, so that resuming changes no byte."""
+
+    def __init__(self, *, folder: Path, counter: "RowCounter") -> None:
+        self._folder, self._counter = folder, counter
+
+    def __call__(self, indices: Sequence[int], answer: Answer) -> pa.Table:
+        """The records of these rows, answered now or by an earlier attempt."""
+        file = self._folder / f"rows-{indices[0]:06d}.parquet"
+        is_known = file.exists()
+        if not is_known:
+            write_table(file, answer())
+        self._counter.count(len(indices), is_known=is_known)
+        return pq.read_table(file)
+
+    def remove(self) -> None:
+        """After the whole is on the disk."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class RowCounter:
+    """Rows answered of those asked, and the time that is left: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, *, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("questions"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._label, self._task, self._total, self._done, self._anew = "", self._bar.add_task("", visible=False), 0, 0, 0
+        self._begun = self._spoken = time.monotonic()
+
+    def __enter__(self) -> "RowCounter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, label: str, *, total: int) -> None:
+        """Another split and setting."""
+        self._label, self._total, self._done, self._anew = label, total, 0, 0
+        self._task, self._begun = self._bar.add_task(label, total=total), time.monotonic()
+
+    def count(self, rows: int, *, is_known: bool) -> None:
+        """So many more; the speed is that of rows answered now."""
+        self._done, self._anew = self._done + rows, self._anew + rows * (not is_known)
+        self._bar.update(self._task, completed=self._done)
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._spoken > SECONDS_BETWEEN_LINES or self._done == self._total):
+            self._spoken = now
+            left = (now - self._begun) / max(1, self._anew) * (self._total - self._done)
+            self._console.print(f"{self._label}: {self._done}/{self._total} questions, {left:.0f} s left", soft_wrap=True)

@@ -9,8 +9,8 @@ from typing import Any
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.commands import trust
 from vlm_rl.commands.build import arm_of
+from vlm_rl.commands.resolvers import says_where
 from vlm_rl.commands.searchpath import found
-from vlm_rl.commands.variant import says_where
 from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.run_folder import RunFolder, check_links
 
@@ -50,10 +50,7 @@ def run_of(checkpoint: str) -> Path:
 
 
 def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequence[str] = ()) -> list[str]:
-    """Where the configs of a run lay besides ours; nothing for a plain model.
-
-    Raises ValueError for a place that is not trusted; where places are `typed` on this command line, only leaves it out.
-    """
+    """Where a run's configs lay besides ours. Raises ValueError for an untrusted place; where places are `typed`, leaves it out."""
     run = run_of(checkpoint)
     manifest = (checkpoint and RunFolder(path=run).manifest) or {}
     file, stored = run / "manifest.json", manifest.get("searchpath", [])
@@ -71,10 +68,7 @@ def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequ
 
 
 def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
-    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model.
-
-    Raises ValueError where the manifest names code of packages that are not `trusted`.
-    """
+    """A run, a checkpoint in it, an untrained model's folder, or a model. Raises ValueError for code that is not `trusted`."""
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."
@@ -84,28 +78,21 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
     if manifest is not None:
         check_links(run)
         trust.check_manifest(manifest, file=run / "manifest.json", trusted=trusted)
-    if manifest is not None and role_of(manifest) == "evaluated":
-        raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={manifest['checkpoint']}.")
-    if manifest is not None:
-        return _untrained_of(run, manifest) if role_of(manifest) == "untrained" else _trained(path, run, manifest)
+        if role_of(manifest) == "evaluated":
+            raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={manifest['checkpoint']}.")
+        if role_of(manifest) == "untrained":
+            return _untrained(run / "evaluate" / "untrained", run=run, **_composition(manifest))
+        return _trained(path, run, manifest)
     if path.parts[:1] == ("outputs",):
         raise FileNotFoundError(
             f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
         )
-    return Target(
-        overrides=[f"model.name={checkpoint}"],
-        config_name=TRAIN,
-        weights=None,
-        generation_steps=0,
-        chosen="untrained",
-        run=None,
-        out=Path("outputs/evaluate") / "-".join(path.parts[-2:]),
-    )
+    out = Path("outputs/evaluate") / "-".join(path.parts[-2:])
+    return _untrained(out, run=None, overrides=[f"model.name={checkpoint}"], config_name=TRAIN)
 
 
-def _untrained_of(run: Path, manifest: dict[str, Any]) -> Target:
-    out = run / "evaluate" / "untrained"
-    return Target(**_composition(manifest), weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+def _untrained(out: Path, *, run: Path | None, **composition: Any) -> Target:
+    return Target(**composition, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
 
 
 def _composition(manifest: dict[str, Any]) -> dict[str, Any]:

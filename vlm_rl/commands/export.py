@@ -1,7 +1,4 @@
-"""`python export.py checkpoint=... folder=...`: trained weights as a folder that others load without vlm-rl, with a model card.
-
-The run's own folder is only read. A folder appears whole or not at all.
-"""
+"""`python export.py`: trained weights as a folder that others load without vlm-rl, with a model card. The run is only read."""
 
 import json
 import math
@@ -30,12 +27,11 @@ from vlm_rl.commands.placement import with_room
 from vlm_rl.commands.setting_types import check_arguments
 from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
+from vlm_rl.models.folder_files import ADAPTER_CONFIG
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
-from vlm_rl.models.merging import MergeDifference, merge
-from vlm_rl.models.trained_weights import check_adapter_of, check_scale
+from vlm_rl.models.trained_weights import MergeDifference, check_adapter_of, check_scale, merge
 from vlm_rl.run_folder import RunFolder
 
-ADAPTER_CONFIG = "adapter_config.json"
 SHARED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")  # of a checkpoint; no pickles
 
 
@@ -95,7 +91,9 @@ def export(target: Target, *, request: Request) -> Path:
     if card.is_adapter and is_local(card.base) and card.base != PACKAGED:
         print(f"The base model is a folder of this machine, {card.base}. base_model=OWNER/NAME says where others find it.")
     if api is not None and request.push is not None:
-        print(f"Pushed to {_push(api, folder=folder, name=request.push, private=request.private)}")
+        address = api.create_repo(request.push, private=request.private, exist_ok=True)
+        api.upload_folder(repo_id=request.push, folder_path=str(folder), commit_message="Exported by vlm-rl")
+        print(f"Pushed to {address}")
     return folder
 
 
@@ -186,7 +184,7 @@ def _numbers(file: Path) -> int:
 
 def _record(card: Card, *, target: Target) -> dict[str, Any]:
     """What a program may want to know of the card."""
-    kept = (
+    kept = [
         "study",
         "variant",
         "seed",
@@ -199,7 +197,7 @@ def _record(card: Card, *, target: Target) -> dict[str, Any]:
         "data",
         "status",
         "picked_step",
-    )
+    ]
     return {
         "run": {key: card.manifest.get(key) for key in kept},
         "checkpoint": {"generation_steps": target.generation_steps, "chosen": target.chosen},
@@ -217,27 +215,16 @@ def _api(name: str, *, private: bool) -> HfApi:
             "Without push=... the folder is made all the same."
         )
     api = HfApi()
-    if private and _is_public(api, name):
+    try:
+        is_public = private and not api.repo_info(name).private
+    except RepositoryNotFoundError:
+        is_public = False
+    if is_public:
         raise ValueError(
             f"push={name}: that repository is there and public, so that everybody would see what is pushed. "
             "private=false says that this is meant; or name another repository."
         )
     return api
-
-
-def _is_public(api: HfApi, name: str) -> bool:
-    """Whether there is such a repository and everybody sees it."""
-    try:
-        return not api.repo_info(name).private
-    except RepositoryNotFoundError:
-        return False
-
-
-def _push(api: HfApi, *, folder: Path, name: str, private: bool) -> str:
-    """Uploads the folder, into a repository that is made if there is none; its address."""
-    address = str(api.create_repo(name, private=private, exist_ok=True))
-    api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Exported by vlm-rl")
-    return address
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent

@@ -1,4 +1,4 @@
-"""What becomes of the jobs of a sweep: a log in the folder of each, and at the end every one that failed."""
+"""The error below Hydra's wrappers, and what becomes of the jobs of a sweep: a log in the folder of each, and all that failed."""
 
 import contextlib
 import logging
@@ -8,15 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from omegaconf.errors import InterpolationResolutionError
 
-from vlm_rl.commands.causes import innermost
 from vlm_rl.commands.storable import as_written, overrides_as_written
 from vlm_rl.run_folder import RunFolder, check_link
 
+WRAPPERS = (InstantiationException, InterpolationResolutionError)
 LOG = "train.log"
 PLAIN = (ValueError, RuntimeError, NotImplementedError)
 LINE = "%(asctime)s %(levelname)s %(message)s"
+
+
+def innermost(error: Exception) -> Exception:
+    """The error that Hydra's instantiate, or OmegaConf's resolver, wrapped; one from another process has only text behind it."""
+    while isinstance(error, WRAPPERS) and isinstance(cause := error.__cause__, Exception):
+        if type(cause).__name__ == "_RemoteTraceback":  # joblib's and the standard library's
+            break
+        error = cause
+    return error
 
 
 @contextlib.contextmanager
@@ -71,7 +82,7 @@ def is_of_jobs(error: BaseException) -> bool:
 
 
 def failed_jobs(error: BaseException, *, message_of: Callable[[Exception], str | None]) -> str:
-    """Every failed job of the sweep that an error comes from: number, overrides, reason, folder. Empty outside of a sweep.
+    """Every failed job of a sweep: number, overrides, reason, folder; empty outside of one.
 
     Hydra raises the error of the first one only; all of them lie in the frame of its sweeper that raised it.
     """

@@ -11,10 +11,9 @@ from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vlm_rl.commands.export_folder import RECORD
-from vlm_rl.commands.markdown import code, code_cell, line, prose
 from vlm_rl.commands.stored_verdict import NOT_JUDGED, StoredVerdict
 from vlm_rl.models.loading import resolve
-from vlm_rl.models.merging import MergeDifference
+from vlm_rl.models.trained_weights import MergeDifference
 from vlm_rl.run_folder import RunFolder
 
 PACKAGED = "vlm_rl/models/tiny/weights"  # where the base model lies that vlm-rl ships
@@ -30,6 +29,35 @@ processor = AutoProcessor.from_pretrained({folder})
 messages = [{{"role": "user", "content": [{{"type": "image", "image": Image.open("figure.png")}}, {{"type": "text", "text": {text}}}]}}]
 inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
 print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
+
+
+def line(value: object) -> str:
+    """On one line, without what cannot be seen."""
+    seen = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return " ".join(seen.split())
+
+
+def code(value: object) -> str:
+    """A code span, its fence longer than any row of backticks within."""
+    text = line(value)
+    fence = "`" * (1 + max((len(row) for row in re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}" if text else "none"
+
+
+def code_cell(value: object) -> str:
+    """The same for a cell of a table, which a bar would end; what is no text is shown as JSON."""
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return "none" if shown == "null" else code(shown).replace("|", "\\|")
+
+
+def prose(value: object) -> str:
+    """A sentence or a title, in a cell or outside."""
+    text = re.sub(r"([\\`*\[\]<>|~])", r"\\\1", line(value))
+    text = re.sub(r"&(?=[#\w]+;)", r"\\&", text)  # would be one letter
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it means itself
+    text = re.sub(r"^([#+=-])", r"\\\1", text)  # begins a heading or a list
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
 
 
 @dataclass(frozen=True, kw_only=True)

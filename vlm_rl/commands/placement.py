@@ -19,9 +19,10 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from vlm_rl.commands.causes import innermost
+from vlm_rl.commands.job_log import innermost
+from vlm_rl.preflight.device import num_ranks
 
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "32-true")
@@ -141,27 +142,18 @@ def check_precision(settings: DictConfig) -> None:
 
 def _check_processes(num_ranks: int) -> None:
     """Processes that torchrun or SLURM started and the trainer does not know of would each train the whole run."""
-    started = _num_started()
-    if started is not None and started.number != num_ranks:
+    if TorchElasticEnvironment.detect():
+        by, started = "torchrun", int(os.environ["WORLD_SIZE"])
+    elif SLURMEnvironment.detect() and not _is_one_task_of_slurm():
+        by, started = "SLURM (SLURM_NTASKS)", int(os.environ["SLURM_NTASKS"])
+    else:
+        return
+    if started != num_ranks:
         raise ValueError(
-            f"{started.by} has {started.number} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
+            f"{by} has {started} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
             "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that "
             "(torchrun --nproc-per-node, srun --ntasks-per-node)."
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Started:
-    by: str
-    number: int
-
-
-def _num_started() -> _Started | None:
-    if TorchElasticEnvironment.detect():
-        return _Started(by="torchrun", number=int(os.environ["WORLD_SIZE"]))
-    if SLURMEnvironment.detect() and not _is_one_task_of_slurm():
-        return _Started(by="SLURM (SLURM_NTASKS)", number=int(os.environ["SLURM_NTASKS"]))
-    return None
 
 
 def _is_one_task_of_slurm() -> bool:
@@ -179,8 +171,15 @@ def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
         )
     if placement.device.type == "cpu" and visible:
         yield f"trainer.accelerator={settings.accelerator}: the CPU computes, and none of the {visible} visible GPUs."
-    if placement.device.type == "cpu" and not visible and settings.accelerator == "auto":
-        yield from _unusable()
+    if placement.device.type != "cpu" or visible or settings.accelerator != "auto":
+        return
+    if torch.backends.mps.is_available():
+        yield "The CPU computes: the Apple GPU of this machine has no float64, which draws and means over ranks need."
+    elif DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        yield (
+            "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
+            "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
+        )
 
 
 def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
@@ -197,11 +196,8 @@ def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
     return torch.device("cpu")
 
 
-def _unusable() -> Iterator[str]:
-    if torch.backends.mps.is_available():
-        yield "The CPU computes: the Apple GPU of this machine has no float64, which draws and means over ranks need."
-    elif DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
-        yield (
-            "The CPU computes: this machine has an NVIDIA driver, but torch finds no GPU that it can use. "
-            "See what `python -c 'import torch; torch.zeros(1).cuda()'` says, and CUDA_VISIBLE_DEVICES."
-        )
+def ranks_of(trainer: DictConfig) -> int:
+    """Ranks that a run would have."""
+    plain = OmegaConf.to_container(trainer, resolve=True)
+    assert isinstance(plain, dict)
+    return num_ranks(devices=plain["devices"], num_nodes=plain["num_nodes"], accelerator=str(plain["accelerator"]))

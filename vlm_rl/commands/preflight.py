@@ -5,37 +5,34 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console, RenderableType
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.check_algorithm import check_combinations, check_settings, checked_algorithm
-from vlm_rl.commands.check_rows import keep
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.noise import hush
-from vlm_rl.commands.placement import check_precision, check_strategy, trainer_of
+from vlm_rl.commands.placement import check_precision, check_strategy, ranks_of, trainer_of
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
-from vlm_rl.commands.trainer_ranks import ranks_of
-from vlm_rl.commands.variant import variant
+from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models import parts
-from vlm_rl.models.attention import as_model_attention
-from vlm_rl.models.loading import check_weights, load_processor, resolve
+from vlm_rl.models.config_keys import as_model_attention
+from vlm_rl.models.loading import check_weights, load_config, load_processor, resolve
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.part_table import part_table
+from vlm_rl.models.parts import part_table
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
-from vlm_rl.preflight.blueprint import blueprint
-from vlm_rl.preflight.data_page import data_page
-from vlm_rl.preflight.prompt_shapes import longest, typical
-from vlm_rl.preflight.scan import DataCheck, RowScan
+from vlm_rl.preflight.data_page import Verdict, data_page
+from vlm_rl.preflight.scan import DataCheck, RowScan, keep
+from vlm_rl.preflight.shapes import longest, typical
 from vlm_rl.preflight.steps import Steps
-from vlm_rl.preflight.verdict import Verdict
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 
@@ -76,7 +73,11 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     vlm = _model(cfg)
     check = _checked(cfg, dataset, algorithm, processor, reward)
     yield from data_page(dataset, check)
-    verdict.problems.extend(_unusable(dataset, check))
+    verdict.problems.extend(
+        f"{found.num_bad:,} of {found.num_rows:,} rows of {split} cannot be used: mend them, or set dataset.on_bad_row=skip."
+        for split, found in check.splits.items()
+        if found.num_bad and dataset.on_bad_row == "error"
+    )
     shapes = longest(dataset, check), typical(dataset, check)
     keep(dataset, check)
     yield part_table(parts.sizes(vlm), rates=optimization.rates(parts.trained(vlm)))
@@ -91,19 +92,19 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
 
 
 def _model(cfg: DictConfig) -> PreTrainedModel:
+    """The right shapes, dtypes and adapters on the meta device; what `Policy` refuses is refused here with the same words."""
     model, is_here = cfg.model, cfg.preflight.device_memory is None
     if not model.untrained:
         check_weights(Path(resolve(model.name)))
     attention = model.attention if is_here else traced_attention(model.attention)  # whose library need not be here
     with as_model_attention(attention):
-        return blueprint(
-            model.name,
-            dtype=model.dtype,
-            attention=attention,
-            freeze=list(model.freeze),
-            lora=instantiate(model.lora),
-            seed=cfg.seed,
-        )
+        config = load_config(model.name)
+        with torch.device("meta"):
+            vlm: PreTrainedModel = AutoModelForImageTextToText.from_config(
+                config, dtype=getattr(torch, model.dtype), attn_implementation=attention
+            )
+            parts.prepare(vlm, freeze=list(model.freeze), lora=instantiate(model.lora), seed=cfg.seed)
+    return vlm
 
 
 def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor: ProcessorMixin, reward: Reward) -> DataCheck:
@@ -123,16 +124,6 @@ def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor:
         )
     finally:
         reward.close()
-
-
-def _unusable(dataset: Dataset, check: DataCheck) -> list[str]:
-    if dataset.on_bad_row != "error":
-        return []
-    return [
-        f"{found.num_bad:,} of {found.num_rows:,} rows of {split} cannot be used: mend them, or set dataset.on_bad_row=skip."
-        for split, found in check.splits.items()
-        if found.num_bad
-    ]
 
 
 def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: PreTrainedModel) -> list[str]:

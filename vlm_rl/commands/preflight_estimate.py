@@ -12,19 +12,17 @@ from omegaconf import DictConfig
 from rich.console import RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.commands.trainer_ranks import ranks_of
+from vlm_rl.commands.placement import ranks_of
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.policy import Policy
-from vlm_rl.preflight.device import device_of
+from vlm_rl.preflight.data_page import Verdict
+from vlm_rl.preflight.device import device_of, measured
 from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
-from vlm_rl.preflight.machine import measured
 from vlm_rl.preflight.memory import trace
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.shapes import PromptShape, Workload
 from vlm_rl.preflight.steps import Steps
 from vlm_rl.preflight.time_estimate import RunLength, duration
-from vlm_rl.preflight.verdict import Verdict
-from vlm_rl.preflight.workload import Workload
 
 TRACED = ("sdpa", "eager")  # of model.attention: the kernels of others cannot be run on shadows
 

@@ -1,7 +1,4 @@
-"""Which runs a command line with `preflight=true` stands for, outside of Hydra's launcher: no folder is made, no job is sent away.
-
-A sweep is gone through once for each setting but the seed.
-"""
+"""Which runs a line with `preflight=true` stands for, without Hydra's launcher: of a sweep, each setting but the seed."""
 
 import re
 from collections.abc import Sequence

@@ -41,10 +41,7 @@ def again(command: str, *, own: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
-    """All ranks of this command as one group; on a single rank nothing happens.
-
-    `again`: words after `python` that run this very job. Raises RankLost where another rank died.
-    """
+    """All ranks as one group, none for a single rank; `again`: words after `python` for this job. Raises RankLost where one died."""
     if placement.num_ranks == 1:
         yield
     elif placement.are_started and PARENT not in os.environ:
@@ -65,10 +62,7 @@ def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _among_others(placement: Placement) -> Iterator[None]:
-    """Ranks of torchrun or SLURM stay together over the jobs of a sweep.
-
-    An error ends the whole process: Hydra would go on to the next job, and the ranks would be in different ones.
-    """
+    """Ranks of torchrun or SLURM stay together over a sweep; an error ends the process, or ranks would be in different jobs."""
     if not dist.is_initialized():
         _join(placement, store=None)
     try:

@@ -61,18 +61,13 @@ def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
     """The choices of a composed config, as the report takes them."""
     report = config.report
     return ReportSettings(
-        language=report.language,
-        reference=report.reference,
+        **{key: report[key] for key in ("language", "reference", "split", "setting", "currency", "wandb_workspace")},
         smallest_effect=_number(report, key="smallest_effect"),
-        split=report.split,
-        setting=report.setting,
         breakdown=tuple(report.breakdown),
         bottleneck_gain=_number(report, key="bottleneck_gain"),
         price_per_device_hour=None if report.price_per_device_hour is None else _number(report, key="price_per_device_hour"),
-        currency=report.currency,
         reader=ReaderSize(**report.reader),
         reflection=_reflection_rule(config.evaluation.reflection, studies=_studies(config)),
-        wandb_workspace=report.wandb_workspace,
         kpis=kpis_of(config.evaluation.get("kpi") or {}),
         command=command,
     )
@@ -86,11 +81,8 @@ def _judge(name: str) -> Iterator[Judging | None]:
     if name == "stored":
         yield None
         return
-    judge = Judge()
-    try:
+    with Judge() as judge:
         yield judge.judge
-    finally:
-        judge.close()
 
 
 def _number(report: DictConfig, *, key: str) -> float:

@@ -1,7 +1,9 @@
-"""The resolvers that configs use, and the name of a study that was given none."""
+"""The resolvers that configs use, and the names of a study that was given none and of a variant, fit for a folder."""
 
+import hashlib
 import netrc
 import os
+import re
 import time
 from collections.abc import Sequence
 
@@ -9,16 +11,19 @@ from omegaconf import OmegaConf
 
 from vlm_rl.commands.own_gpus import own_gpus
 from vlm_rl.commands.storable import as_written, environment
-from vlm_rl.commands.variant import variant
 
 STUDY_VARIABLE = "VLM_RL_STUDY"
 TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this process, which then shares the name of the study
+MAX_LENGTH = 80
+NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
+WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
 def register() -> None:
     """Before any config is composed. The time is taken once and inherited by the jobs of a sweep."""
     os.environ.setdefault(STUDY_VARIABLE, time.strftime("%Y-%m-%d_%H-%M-%S"))
-    OmegaConf.register_new_resolver("variant", _variant, replace=True)
+    OmegaConf.register_new_resolver("variant", lambda overrides: variant(as_written(overrides)), replace=True)
     OmegaConf.register_new_resolver("minibatches", minibatches, replace=True)
     OmegaConf.register_new_resolver("wandb_offline", wandb_is_offline, replace=True)
     OmegaConf.register_new_resolver("own_gpus", own_gpus, replace=True)
@@ -57,5 +62,20 @@ def wandb_is_offline() -> bool:
         return True
 
 
-def _variant(overrides: Sequence[str]) -> str:
-    return variant(as_written(overrides))
+def variant(overrides: Sequence[str]) -> str:
+    """`algorithm-grpo,lr-1e-5` from ['algorithm=grpo', 'lr=1e-5', 'seed=3']; `default` if nothing differs."""
+    own = [o for o in overrides if not says_where(o)]
+    parts = [o for o in own if _key(o).split(".")[0] not in ("hydra", *NOT_PART_OF_IT)]
+    name = re.sub(r"[^A-Za-z0-9.,_-]", "-", ",".join(parts))
+    if len(name) > MAX_LENGTH:
+        name = f"{name[:MAX_LENGTH]}-{hashlib.sha256(','.join(parts).encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def says_where(override: str) -> bool:
+    """Whether it says on what a run runs, and nothing of what it is."""
+    return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
+
+
+def _key(override: str) -> str:
+    return re.split(r"[=@]", override.lstrip("+~"))[0].replace("/", ".")

@@ -49,10 +49,7 @@ def as_overrides(paths: Sequence[str]) -> list[str]:
 
 
 def with_kept(arguments: Sequence[str], *, kept: Sequence[str]) -> list[str]:
-    """A command line that also searches where a run was composed from; what was typed comes first.
-
-    A folder that is not there any more is an error, unless the command line names where the configs are now.
-    """
+    """A command line that also searches a run's places, after those typed. A place that is gone is an error unless others are typed."""
     here = [path for path in kept if _missing(path) is None] if typed(arguments) else kept
     check(here)
     others = [word for word in arguments if not word.startswith(KEY)]
@@ -76,25 +73,20 @@ def check(paths: Sequence[str]) -> None:
 
 def remembered(paths: Sequence[str], *, run: Path) -> list[str]:
     """What a manifest says of them."""
-    return [_from_run(path, run=run.absolute()) for path in paths]
+    here, said = Path.cwd(), []
+    for path in paths:
+        folder = Path(path.removeprefix(FOLDER))
+        both_here = path.startswith(FOLDER) and folder.is_relative_to(here) and run.absolute().is_relative_to(here)
+        said.append(FOLDER + Path(os.path.relpath(folder, run.absolute())).as_posix() if both_here else path)
+    return said
 
 
 def found(remembered: Sequence[str], *, run: Path) -> list[str]:
     """Where they are, for a reader of the run's manifest in any working directory."""
-    return [_of_run(path, run=run.absolute()) for path in remembered]
-
-
-def _from_run(path: str, *, run: Path) -> str:
-    folder = Path(path.removeprefix(FOLDER))
-    if path.startswith(FOLDER) and folder.is_relative_to(Path.cwd()) and run.is_relative_to(Path.cwd()):
-        return FOLDER + Path(os.path.relpath(folder, run)).as_posix()
-    return path
-
-
-def _of_run(path: str, *, run: Path) -> str:
-    if not path.startswith(FOLDER):
-        return path
-    return FOLDER + os.path.normpath(run / path.removeprefix(FOLDER))
+    return [
+        FOLDER + os.path.normpath(run.absolute() / path.removeprefix(FOLDER)) if path.startswith(FOLDER) else path
+        for path in remembered
+    ]
 
 
 def _flagged(arguments: Sequence[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ What Hydra builds is asked for its annotations, a team's own classes too; what h
 import functools
 import inspect
 import json
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from types import SimpleNamespace
@@ -138,13 +139,8 @@ def _check(node: DictConfig, name: str, hint: Hint, *, key: str) -> None:
     except ValidationError as error:
         path = max((_path(value, found["loc"]) for found in error.errors(include_url=False, include_input=False)), key=len)
         refers = OmegaConf.is_interpolation(node, name)  # perhaps to an environment, whose values are not shown
-        raw: Any = _as_written(node)[name] if refers else _at(value, path)
+        raw = node._get_node(name)._value() if refers else functools.reduce(operator.getitem, path, value)  # type: ignore[union-attr]
         raise ValueError(wrong_type(_key(key, path), raw, _inner(hint, path), is_written=refers)) from None
-
-
-def _as_written(node: DictConfig) -> dict[Any, Any]:
-    whole: dict[Any, Any] = OmegaConf.to_container(node, resolve=False)  # type: ignore[assignment]
-    return whole
 
 
 _UNKNOWN = object()
@@ -217,10 +213,6 @@ def _path(value: Any, location: Sequence[int | str]) -> tuple[int | str, ...]:
             path.append(step)
             value = value[step]  # type: ignore[index]
     return tuple(path)
-
-
-def _at(value: Any, path: Sequence[int | str]) -> Any:
-    return functools.reduce(lambda inside, step: inside[step], path, value)
 
 
 def _key(key: str, path: Sequence[int | str]) -> str:

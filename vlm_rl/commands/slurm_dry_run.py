@@ -1,8 +1,4 @@
-"""What `DRY_RUN=1 launchers/slurm.sh ...` prints: the file that sbatch would get, and the runs. Needs no SLURM.
-
-Hydra composes and sweeps, its launcher asks submitit, submitit writes the text, all as ever; it is only not sent. The folder
-of the study is made, with Hydra's multirun.yaml in it.
-"""
+"""What `DRY_RUN=1 launchers/slurm.sh ...` prints: what sbatch would get, and the runs. All as ever, only not sent."""
 
 import sys
 from collections.abc import Sequence
@@ -19,13 +15,9 @@ def main() -> None:
         from submitit.slurm.slurm import SlurmExecutor
     except ModuleNotFoundError:
         sys.exit("Error: jobs for SLURM need an extra: python -m pip install -c constraints.txt -e '.[slurm]'")
-    SlurmExecutor.affinity = classmethod(_as_if_there_were_srun)  # type: ignore[method-assign, assignment]
+    SlurmExecutor.affinity = classmethod(lambda executor: 1)  # type: ignore[method-assign, assignment]  # as if there were srun
     SlurmExecutor._internal_process_submissions = _print_submission  # type: ignore[method-assign, assignment]
     train.main()
-
-
-def _as_if_there_were_srun(executor: type) -> int:
-    return 1
 
 
 def _print_submission(executor: Any, submissions: Sequence[Any]) -> list[Any]:

@@ -1,6 +1,5 @@
 """A config as files may hold it: resolved, but for what environment variables say, which may be a key or a password."""
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -27,10 +26,7 @@ def environment(name: str, default: Any = _NO_DEFAULT) -> str | None:
 
 
 def storable(cfg: DictConfig) -> dict[str, Any]:
-    """The config with every interpolation resolved; a value that an environment variable has a part in stays as it was written.
-
-    `${oc.env:KEY}` then stands in the file, and whoever reads the config again takes the value of their own environment.
-    """
+    """The config, resolved; a value that an environment variable has a part in stays as it was written, `${oc.env:KEY}`."""
     kept: dict[str, Any] = _of(cfg)
     return kept
 
@@ -71,21 +67,15 @@ def _of(node: Any) -> Any:
 
 def _child(parent: Any, key: Any) -> Any:
     written = parent._get_node(key)
-    with _noting() as asked:
-        value = parent[key] if not OmegaConf.is_missing(parent, key) else "???"
-    if set(asked) - SHOWN:
-        return written._value()
-    return _of(value)
-
-
-@contextlib.contextmanager
-def _noting() -> Iterator[list[str]]:
     asked: list[str] = []
     token = _asked.set(asked)
     try:
-        yield asked
+        value = parent[key] if not OmegaConf.is_missing(parent, key) else "???"
     finally:
         _asked.reset(token)
+    if set(asked) - SHOWN:
+        return written._value()
+    return _of(value)
 
 
 def _texts(node: Any) -> Iterator[str]:

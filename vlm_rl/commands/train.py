@@ -15,15 +15,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from vlm_rl import ranks
-from vlm_rl.callbacks.alerts import Alerts
 from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
-from vlm_rl.callbacks.completion_tables import CompletionTables
+from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.forward_parity import ForwardParity
 from vlm_rl.callbacks.interruption import Agreement, Interruption
-from vlm_rl.callbacks.logger_setup import LoggerSetup
-from vlm_rl.callbacks.pictures import Pictures
+from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.build import Experiment, build

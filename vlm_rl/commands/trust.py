@@ -87,10 +87,7 @@ def targets_of(config: object) -> tuple[str, ...]:
 def check_config(
     config: object, *, file: Path, trusted: Sequence[str], typed: Sequence[str] = (), is_built: bool = False
 ) -> None:
-    """Raises ValueError naming each `_target_` that is neither ours nor trusted nor among those that were `typed` now.
-
-    What is to be built (`is_built`) may also not give a class of another package settings that our configs do not give it.
-    """
+    """Raises ValueError for each `_target_` not ours, trusted or `typed` now or, if it `is_built`, with settings not in our configs."""
     refused = {
         key: target
         for key, target, node in _targets(config)
@@ -112,10 +109,7 @@ def check_composed(cfg: DictConfig, *, file: Path, trusted: Sequence[str], words
 
 
 def check_searchpath(paths: Sequence[str], *, run: Path, file: Path, trusted: Sequence[str]) -> None:
-    """Raises ValueError where a run says that its configs lie in a package that is not trusted, or in a folder of somebody else.
-
-    `paths` as searchpath.found gives them. Folders in the working directory, or beside the `outputs` that holds the run, are read.
-    """
+    """Raises ValueError where a run's configs lie in a package not trusted, or outside the working directory and that of `outputs`."""
     for path in paths:
         package = path.removeprefix(PACKAGE)
         if path.startswith(PACKAGE) and NAME.fullmatch(package):
@@ -182,27 +176,19 @@ def _is_of_its_package(target: str) -> bool:
 
 
 def _is_our_class(target: str) -> bool:
-    """Whether it is a class written in that very module of ours; looked up in the text, nothing is imported.
-
-    Neither a function nor what a module imports, such as vlm_rl.run_folder.shutil.rmtree.
-    """
+    """Whether it is a class written in that very module of ours, no function and no import; looked up in the text, not imported."""
     _, _, inside = target.partition("vlm_rl.")
     module, _, name = inside.rpartition(".")
-    file = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    if not target.startswith("vlm_rl.") or not _is_file_of_builders(module):
+    first, *rest = module.split(".")
+    file = ROOT.joinpath(first, *rest).with_suffix(".py")
+    above = [ROOT.joinpath(first, *rest[:end]).with_suffix(".py") for end in range(len(rest))]  # folders, no modules
+    if not target.startswith("vlm_rl.") or first not in BUILT_FROM or any(place.is_file() for place in above):
         return False
     if not file.is_file():
         return True  # of another version; there is nothing to import
     return any(
         isinstance(part, ast.ClassDef) and part.name == name for part in ast.parse(file.read_text(encoding="utf-8")).body
     )
-
-
-def _is_file_of_builders(module: str) -> bool:
-    """Whether a dotted name leads through folders only, into one of those whose classes configs build."""
-    first, *rest = module.split(".")
-    inside = [ROOT.joinpath(first, *rest[:end]).with_suffix(".py") for end in range(len(rest))]
-    return first in BUILT_FROM and not any(file.is_file() for file in inside)
 
 
 @cache
@@ -226,7 +212,7 @@ def _is_as_shipped(target: object, node: Mapping[Any, Any], *, known: Sequence[s
 
 
 def _is_own(folder: Path, *, run: Path) -> bool:
-    """Whether a folder of configs lies in the working directory, or beside the `outputs` that a run is in."""
+    """In the working directory, or beside the `outputs` that a run is in."""
     above = next((parent.parent for parent in run.absolute().parents if parent.name == "outputs"), Path.cwd())
     return any(folder.resolve().is_relative_to(place.resolve()) for place in (Path.cwd(), above))
 

@@ -63,17 +63,13 @@ def _way_out(key: str, value: Any, hint: Any) -> str:
     if "[" in key:
         return f"Write the whole list, {key.split('[')[0]}=[...], {where}"
     if str in members and isinstance(value, list):
-        return f"Brackets need quotes inside those of the shell: \"{key}='{_as_list(value)}'\", {where}"
+        return f"Brackets need quotes inside those of the shell: \"{key}='[{','.join(map(str, value))}]'\", {where}"
     if str in members and type(value) in (int, float, bool) and not {int, float} & set(members):
         return f"A text that looks like that needs quotes inside those of the shell: \"{key}='{json.dumps(value)}'\", {where}"
     example = _example(value, members)
     if example is None:
         return f"It is chosen by its file; single settings of it are {key}.NAME=VALUE."
     return f"Write it as {key}={example}, {where}"
-
-
-def _as_list(value: list[Any]) -> str:
-    return f"[{','.join(map(str, value))}]"
 
 
 def _example(value: Any, members: tuple[Any, ...]) -> str | None:
@@ -91,7 +87,7 @@ def _example(value: Any, members: tuple[Any, ...]) -> str | None:
         if inspect.isclass(origin) and issubclass(origin, Mapping):
             return "{NAME:VALUE}"
         if inspect.isclass(origin) and issubclass(origin, Sequence) and origin is not str:
-            return f"[{_bare(value)}]"
+            return f"[{value}]" if isinstance(value, str | int | float) and not isinstance(value, bool) else "[...]"
     return next((EXAMPLES[member] for member in members if member in EXAMPLES), None)
 
 
@@ -106,7 +102,3 @@ def _number(text: str, members: tuple[Any, ...]) -> str | None:
     if float not in members:
         return str(int(number)) if number.is_integer() else None
     return repr(number)
-
-
-def _bare(value: Any) -> str:
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else "..."

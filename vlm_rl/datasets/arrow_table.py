@@ -1,16 +1,145 @@
-"""A table of the library `datasets`, memory-mapped: its texts become Python objects one row at a time."""
+"""A table of the library `datasets`, memory-mapped: texts become objects one row at a time, pictures when they are opened."""
 
+import bisect
+import io
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlm_rl.datasets.cells import path_of
-from vlm_rl.datasets.image_column import ImageColumn
-from vlm_rl.datasets.lazy_rows import BadRow
 from vlm_rl.datasets.picture import Picture
+from vlm_rl.datasets.row import BadRow
+from vlm_rl.datasets.row_text import path_of
+from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellBytes:
+    """The bytes of a picture inside a table."""
+
+    array: pa.Array = field(repr=False)
+    place: int
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self.array[self.place].as_buffer())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chunk:
+    """Some rows of the column. Arrow would copy a picture for every question about its cell, so answers stand here ready."""
+
+    filled: np.ndarray  # of each row: whether there is anything
+    bounds: np.ndarray | None  # of each row: where its list begins among the values, and the end; None: one value a row
+    content: pa.Array | None  # of each value: the bytes
+    has_content: np.ndarray | None
+    names: pa.Array | None  # of each value: the name of a file, or the picture as text
+    is_long: np.ndarray | None  # of each value: whether its text is too long for a name
+
+
+class ImageColumn:
+    """One picture or a list of them in each row: bytes, names of files, structs of `bytes` and `path`, or base64."""
+
+    def __init__(self, column: pa.ChunkedArray, *, table: str, name: str, largest: int) -> None:
+        self._table, self._name, self._largest = table, name, largest
+        self._chunks = [_chunk(array, where=f"{table}, column {name!r}") for array in column.chunks]
+        self._starts = np.cumsum([0, *map(len, column.chunks)]).tolist()
+        self._picture = lru_cache(REMEMBERED)(self._made)  # the same one again, so that it is not hashed again
+        self._written = lru_cache(REMEMBERED)(self._made_of_text)
+        self.has_texts = any(chunk.is_long is not None and chunk.is_long.any() for chunk in self._chunks)
+
+    def cell(self, index: int) -> list[Picture | str | None]:
+        """The pictures of a row; names where they are files, None for a place in a list that is empty."""
+        number = bisect.bisect_right(self._starts, index) - 1
+        chunk, row = self._chunks[number], index - self._starts[number]
+        if not chunk.filled[row]:
+            return []
+        if chunk.bounds is None:
+            return [value for value in self._values(number, row, place="", row=row) if value is not None]
+        first, end = chunk.bounds[row : row + 2].tolist()
+        return [
+            value
+            for place in range(first, end)
+            for value in self._values(number, place, place=f" {place - first + 1}", row=row)
+        ]
+
+    def _values(self, number: int, value: int, *, place: str, row: int) -> list[Picture | str | None]:
+        chunk = self._chunks[number]
+        if chunk.has_content is not None and chunk.has_content[value]:
+            return [self._picture(number, value, place, row)]
+        if chunk.is_long is not None and chunk.is_long[value]:  # it is not copied to find out what it is
+            spans = spans_of(_text(chunk.names, value))
+            if spans:
+                return [self._written(number, value, place, row, span) for span in spans]
+        name: str | None = None if chunk.names is None else chunk.names[value].as_py()
+        return [name or None]
+
+    def _made(self, number: int, value: int, place: str, row: int) -> Picture:
+        content = CellBytes(array=self._chunks[number].content, place=value)
+        return Picture(content=content, where=self._where(number, row, place), largest=self._largest)
+
+    def _made_of_text(self, number: int, value: int, place: str, row: int, span: Span) -> Picture:
+        read = partial(_text, self._chunks[number].names, value)
+        return written_picture(read, span, where=self._where(number, row, place), largest=self._largest)
+
+    def _where(self, number: int, row: int, place: str) -> str:
+        return f"{self._table}, row {self._starts[number] + row}, {self._name!r}{place}"
+
+
+def _chunk(array: pa.Array, *, where: str) -> Chunk:
+    values, bounds = array, None
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        values, bounds = array.values, array.offsets.to_numpy()
+    elif pa.types.is_fixed_size_list(array.type):
+        values, bounds = array.values, (np.arange(len(array) + 1) + array.offset) * array.type.list_size
+    content, names = _parts(values, where=where)
+    return Chunk(
+        filled=_valid(array),
+        bounds=bounds,
+        content=content,
+        has_content=None if content is None else _valid(content) & _valid(values),
+        names=names,
+        is_long=None if names is None else _is_long(names),
+    )
+
+
+def _parts(values: pa.Array, *, where: str) -> tuple[pa.Array | None, pa.Array | None]:
+    """Bytes and names."""
+    kind = values.type
+    if pa.types.is_struct(kind) and (fields := {"bytes", "path"} & {field.name for field in kind}):
+        parts = {name: values.field(name) for name in fields}
+        return parts.get("bytes"), parts.get("path")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return values, None
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return None, values
+    raise ValueError(
+        f"{where} holds {kind}: neither pictures as bytes (with or without path) nor names of files. "
+        "Set dataset.source.columns.images to the column of pictures, or to null."
+    )
+
+
+def _is_long(names: pa.Array) -> np.ndarray | None:
+    if pa.types.is_null(names.type) or not len(names):
+        return None
+    long: np.ndarray = pc.greater(pc.binary_length(names), LONGEST_NAME).fill_null(False).to_numpy(zero_copy_only=False)
+    return long
+
+
+def _text(texts: pa.Array, place: int) -> memoryview:
+    """The bytes of a text, where they lie."""
+    _, offsets, data = texts.buffers()
+    kind = np.dtype(np.int64 if pa.types.is_large_string(texts.type) else np.int32)
+    start, end = np.frombuffer(offsets, kind, count=2, offset=(texts.offset + place) * kind.itemsize).tolist()
+    return memoryview(data)[start:end]
+
+
+def _valid(array: pa.Array) -> np.ndarray:
+    answer: np.ndarray = array.is_valid().to_numpy(zero_copy_only=False)
+    return answer
 
 
 class ArrowTable:
@@ -45,10 +174,7 @@ class ArrowTable:
         return f"{self._name}, row {index}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """One row; embedded pictures as `Picture`s, pictures in files by their names, numbered labels by theirs.
-
-        Raises BadRow.
-        """
+        """One row; embedded pictures as `Picture`s, files by their names, numbered labels by theirs. Raises BadRow."""
         item = {column: self._value(column, index) for column in self._columns}
         return item | {column: self._pictures(cells, index) for column, cells in self._images.items()}
 

@@ -1,28 +1,51 @@
-"""Which column of a source is which part of a row."""
+"""Which column of a source is which part of a row, and where its images stand in the question."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
-from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
-from vlm_rl.datasets.lazy_rows import BadRow, LazyRows
-from vlm_rl.datasets.markers import marked, pattern_of
 from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
-from vlm_rl.datasets.picture_folder import PictureFolder
-from vlm_rl.datasets.row import IMAGE_MARKER, Row
-from vlm_rl.datasets.row_text import is_missing, is_short, plain, text_of
+from vlm_rl.datasets.row import IMAGE_MARKER, BadRow, ImageSource, LazyRows, Row
+from vlm_rl.datasets.row_text import cell, inside, is_missing, is_short, path_of, plain, text_of
 from vlm_rl.datasets.shown import shown
-from vlm_rl.datasets.written_picture import names_in
+from vlm_rl.datasets.written_picture import PictureFolder, names_in
 
+NUMBER = "{n}"  # in a marker: `<image {n}>` is `<image 1>` for the first image, `<image 2>` for the second
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
 LONGEST_FIELD = 80  # characters; a longer text is no category
 OPTIONS_KEY = "dataset.source.columns.options"
 NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """A question with one marker for each image, and the images in the order of the markers."""
+
+    question: str
+    images: tuple[ImageSource, ...]
+
+
+@cache
+def pattern_of(marker: str) -> re.Pattern[str]:
+    """What a marker looks like in a text; its group is the number of the image, where markers have numbers."""
+    return re.compile(re.escape(marker).replace(re.escape(NUMBER), r"(\d{1,3})"))
+
+
+def marked(question: str, images: tuple[ImageSource, ...], *, marker: str, in_front: bool) -> Marked:
+    """A question without markers gets them in front; a numbered image may stand in any order. Whether they match, row_check counts."""
+    pattern = pattern_of(marker)
+    numbers = [int(found[1]) if pattern.groups else place for place, found in enumerate(pattern.finditer(question), start=1)]
+    if not numbers:
+        return Marked(question=IMAGE_MARKER * len(images) * in_front + question, images=images)
+    if pattern.groups:
+        unnamed = tuple(image for place, image in enumerate(images, start=1) if place not in numbers)
+        images = tuple(images[number - 1] for number in numbers if 0 < number <= len(images)) + unnamed
+    return Marked(question=pattern.sub(IMAGE_MARKER, question), images=images)
 
 
 @runtime_checkable
@@ -40,10 +63,7 @@ class Table(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns, as the source has them; `a.b` is field b inside of column a.
-
-    Further short columns become fields for breakdowns and filters.
-    """
+    """Names of columns, as the source has them; `a.b` is field b inside of column a. Further short ones become fields."""
 
     question: str
     answer: str
@@ -135,7 +155,6 @@ class Columns:
         value = cell(item, column)
         if value is None:
             needed = ", ".join(filter(None, (self.question, self.answer, self.id)))
-            there = "" if path_of(item, column) else inside(item, column)
             there = "" if path_of(item, column) or not (found := inside(item, column)) else f"; {found}"
             with_figure = f" and, with a figure, {' or '.join(self.image_columns)}" if self.image_columns else ""
             raise BadRow(f"{where} has no {column!r}{there}. A row needs {needed}{with_figure}.")

@@ -1,90 +1,80 @@
-"""Sets of the Hugging Face hub, and Parquet and CSV files, by a mapping of their columns; read by the library `datasets`.
-
-The library copies a split once into its cache (HF_DATASETS_CACHE) and maps it into memory from there; it runs no code of a set.
-"""
+"""Sets of the hub, and Parquet and CSV files, by their columns; the library `datasets` maps them into memory, and runs no code."""
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
-from vlm_rl.datasets.cells import cell, inside, path_of
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.gold_rules import GoldRules
-from vlm_rl.datasets.lazy_rows import LazyRows
+from vlm_rl.datasets.jsonl import ColumnSource
 from vlm_rl.datasets.missing import is_archive
-from vlm_rl.datasets.picture import LARGEST_IMAGE
-from vlm_rl.datasets.picture_folder import PictureFolder, blobs_of
+from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.row_file import check_regular
-from vlm_rl.datasets.set_files import CARDS, check_card, check_files, files_of, tables_beside
+from vlm_rl.datasets.row_text import cell, inside, path_of
 from vlm_rl.datasets.shown import listing, shortened
+from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
+CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
+LONGEST_HEAD = 2**22  # characters of a card that are looked at
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
-class HubSource:
+@dataclass(kw_only=True, eq=False)
+class HubSource(ColumnSource):
     """A set by its name on the hub, or a folder with a copy of it. `splits` says which of its splits is train, val and test."""
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        splits: Mapping[str, str],  # a part of a split is one, too: train[:90%]
-        columns: Columns,
-        name: str | None = None,  # which of its configurations, where it has several
-        revision: str | None = None,
-        largest_image: int = LARGEST_IMAGE,
-        answer_pattern: str | None = None,  # what cuts the gold out of the answer column
-        ordered_lists: bool = False,  # the gold `3, 1, 2` is right in that order only
-    ) -> None:
-        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
-        self._path, self._splits, self._columns = path, dict(splits), columns
-        self._name, self._revision, self._largest_image = name, revision, largest_image
+    path: str
+    splits: Mapping[str, str]  # a part of a split is one, too: train[:90%]
+    name: str | None = None  # which of its configurations, where it has several
+    revision: str | None = None
 
     def rows(self, split: str) -> LazyRows:
         """The rows of a split, made when they are asked for; then a bad one raises BadRow."""
-        if split not in self._splits:
-            raise ValueError(f"dataset.source.splits does not say which split of {self._path} is {split!r}.")
-        theirs = self._splits[split]
-        folder = Path(self._path) if Path(self._path).is_dir() else None
+        if split not in self.splits:
+            raise ValueError(f"dataset.source.splits does not say which split of {self.path} is {split!r}.")
+        theirs = self.splits[split]
+        folder = Path(self.path) if Path(self.path).is_dir() else None
         for card in map(folder.joinpath, CARDS) if folder is not None else ():
-            check_card(card, name=self._path)
+            check_card(card, name=self.path)
 
         def builder(**more: Any) -> Any:
             from datasets import load_dataset_builder
 
-            return load_dataset_builder(self._path, self._name, revision=None if folder else self._revision, **more)
+            return load_dataset_builder(self.path, self.name, revision=None if folder else self.revision, **more)
 
         def load() -> Any:
             made.download_and_prepare()
             return made.as_dataset(split=theirs)
 
-        told = Told(
-            what=f"{self._path} (split {theirs!r})",
-            absent=f"Where there is internet: hf download {self._path} --repo-type dataset --local-dir COPY. "
+        opened = partial(
+            _opened,
+            what=f"{self.path} (split {theirs!r})",
+            absent=f"Where there is internet: hf download {self.path} --repo-type dataset --local-dir COPY. "
             "Then set dataset.source.path=COPY.",
             wrong=f"dataset.source.splits.{split} must name one of its splits, or a part of one such as 'train[90%:]'; "
             "dataset.source.name its configuration, where it has several.",
         )
-        made = _opened(builder, told)
-        check_files(files_of(made), folder=folder, name=self._path)
-        if tables := _opened(partial(tables_beside, files_of(made), folder=folder), told):
-            made = _opened(partial(builder, data_files=tables), told)
-            check_files(files_of(made), folder=folder, name=self._path)
+        made = opened(builder)
+        check_files(files_of(made), folder=folder, name=self.path)
+        if tables := opened(partial(tables_beside, files_of(made), folder=folder)):
+            made = opened(partial(builder, data_files=tables))
+            check_files(files_of(made), folder=folder, name=self.path)
         pictures = self._pictures(folder)
         table = _table(
-            _opened(load, told),
-            name=f"{self._path}, split {theirs}",
-            columns=self._columns,
+            opened(load),
+            name=f"{self.path}, split {theirs}",
+            columns=self.columns,
             largest=pictures.largest,
             archives=[*filter(is_archive, map(os.path.basename, files_of(made)))],
         )
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -92,39 +82,30 @@ class HubSource:
         from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.file_download import repo_folder_name
 
-        own = folder or Path(HF_HUB_CACHE) / repo_folder_name(repo_id=self._path, repo_type="dataset")
+        own = folder or Path(HF_HUB_CACHE) / repo_folder_name(repo_id=self.path, repo_type="dataset")
         stores = (Path(HF_DATASETS_CACHE), *blobs_of(own.absolute()))
-        return PictureFolder(own, largest=self._largest_image, stores=stores)
+        return PictureFolder(own, largest=self.largest_image, stores=stores)
 
 
-class TableSource:
+@dataclass(kw_only=True, eq=False)
+class TableSource(ColumnSource):
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
-    def __init__(
-        self,
-        *,
-        folder: str,
-        files: Mapping[str, str],
-        columns: Columns,
-        largest_image: int = LARGEST_IMAGE,
-        answer_pattern: str | None = None,  # as for HubSource
-        ordered_lists: bool = False,
-    ) -> None:
-        self._golds = GoldRules.of(answer_pattern=answer_pattern, ordered_lists=ordered_lists)
-        self._folder, self._files, self._columns, self._largest_image = Path(folder), dict(files), columns, largest_image
+    folder: str
+    files: Mapping[str, str]
 
     def rows(self, split: str) -> LazyRows:
         """The rows of a split, made when they are asked for; then a bad one raises BadRow. Pictures are relative to the files."""
-        if split not in self._files:
-            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self._files)}.")
-        pattern = self._folder / self._files[split]
+        if split not in self.files:
+            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
+        pattern = Path(self.folder) / self.files[split]
         if pattern.suffix not in BUILDERS:
             raise ValueError(f"{pattern}: dataset=parquet reads {', '.join(BUILDERS)} files; dataset=jsonl reads JSONL.")
-        paths = sorted(map(str, self._folder.glob(self._files[split])))
+        paths = sorted(map(str, Path(self.folder).glob(self.files[split])))
         if not paths:
             raise FileNotFoundError(
                 f"{pattern} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
-                f"{', '.join(self._files.values())}."
+                f"{', '.join(self.files.values())}."
             )
 
         for path in paths:
@@ -137,10 +118,10 @@ class TableSource:
             options = _all_text(paths, separator="\t" if pattern.suffix == ".tsv" else ",") if kind == "csv" else {}
             return load_dataset(kind, data_files=paths, split="train", **options)
 
-        dataset = _opened(load, Told(what=str(pattern), absent="It must be readable.", wrong="Write the file again."))
-        pictures = PictureFolder(pattern.parent, largest=self._largest_image)
-        table = _table(dataset, name=str(pattern), columns=self._columns, largest=self._largest_image)
-        return self._columns.rows(table, split=split, pictures=pictures, golds=self._golds, lists=table.lists())
+        dataset = _opened(load, what=str(pattern), absent="It must be readable.", wrong="Write the file again.")
+        pictures = PictureFolder(pattern.parent, largest=self.largest_image)
+        table = _table(dataset, name=str(pattern), columns=self.columns, largest=self.largest_image)
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
 
 
 def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
@@ -164,23 +145,14 @@ def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
     return {"chunksize": max(1, min(10_000, LARGEST_PART * lines // size))}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What is said where a set cannot be opened."""
-
-    what: str
-    absent: str  # advice where something is not there
-    wrong: str  # any other
-
-
-def _opened(load: Callable[[], Any], told: Told) -> Any:
-    """A set of the library; whatever stops it is told with what to do."""
+def _opened(load: Callable[[], Any], *, what: str, absent: str, wrong: str) -> Any:
+    """A set of the library; whatever stops it is told with what to do: `absent` where something is not there."""
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
         reason = shortened(str(error.__cause__ or error).strip().split("\n")[0].rstrip("."), most=250)
-        advice = told.absent if isinstance(error, OSError) else told.wrong
-        raise ValueError(f"{told.what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
+        advice = absent if isinstance(error, OSError) else wrong
+        raise ValueError(f"{what} cannot be opened: {reason} ({type(error).__name__}). {advice}") from error
 
 
 def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives: Sequence[str] = ()) -> ArrowTable:
@@ -206,3 +178,53 @@ def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives:
         labels=labels,
         largest=largest,
     )
+
+
+def check_card(card: Path, *, name: str) -> None:
+    """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
+    check_regular(card)
+    if not card.exists():
+        return
+    with card.open(encoding="utf-8", errors="replace") as text:
+        named = text.read(LONGEST_HEAD).split("\n---", 1)[0]
+    if "data_files" in named and "::" in named:
+        raise ValueError(
+            f"{name}: its card ({card.name}) names files inside of other files by '::', which are not read. "
+            "Correct data_files there: unpack them and name the files themselves."
+        )
+
+
+def check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:
+    """The card of a set says which files it consists of. Raises ValueError for others than its own, before they are read."""
+    allowed = [path.resolve() for path in (folder, *blobs_of(folder.absolute()))] if folder else []
+    for file in files:
+        own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
+        if not own or "::" in file:
+            raise ValueError(
+                f"{name}: its card (README.md) names {shortened(file, most=200)} as one of its files, which it is not. "
+                "Only files of the set itself are read; correct data_files there if you trust it."
+            )
+        if folder:
+            check_regular(Path(file))
+
+
+def files_of(builder: Any) -> list[str]:
+    """All files of a builder of the library `datasets`."""
+    return [*chain.from_iterable((builder.config.data_files or {}).values())]
+
+
+def tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
+    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    names = [Path(file).name.lower() for file in files]
+    if folder is None or not names or all(name.endswith(TABLES) for name in names):
+        return {}
+    if any(name.startswith("metadata.") for name in names):  # of pictures in a folder: the library reads both
+        return {}
+    everything = DataFilesDict.from_patterns(get_data_patterns(str(folder)), base_path=str(folder))
+    for kind in TABLES:
+        found = {str(split): [file for file in members if file.lower().endswith(kind)] for split, members in everything.items()}
+        if any(found.values()):
+            return {split: members for split, members in found.items() if members}
+    return {}

@@ -1,29 +1,83 @@
-"""A JSONL file as a table: where its lines begin is kept, the lines are not."""
+"""A JSONL file as a table: where its lines begin is kept, the lines are not. Each is JSON with one meaning, or refused in words."""
 
 import contextlib
 import json
+import math
 import os
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlm_rl.datasets.lazy_rows import BadRow
 from vlm_rl.datasets.picture import LARGEST_IMAGE, Picture
-from vlm_rl.datasets.picture_folder import REMEMBERED
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_file import open_rows
-from vlm_rl.datasets.strict_json import NotStrict, read_strictly
-from vlm_rl.datasets.written_picture import LONGEST_NAME, Span, spans_of, written_picture
+from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
 
+LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
+SHOWN = 40  # characters of a key or a number in a message
 LOOKED_AT = 100  # lines, before rows are asked for
 LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
+
+
+class NotStrict(ValueError):
+    """What stands there is JSON to Python's reader and not to everyone's, or far too much: what, and what to do."""
+
+
+def read_strictly(line: bytes) -> Any:
+    """The value. Raises NotStrict, json.JSONDecodeError, or RecursionError where brackets are nested too deeply."""
+    return json.loads(
+        line,
+        object_pairs_hook=_object,
+        parse_constant=_constant,
+        parse_int=lambda digits: int(_bounded(digits)),
+        parse_float=_number,
+    )
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        raise NotStrict(f"holds {_short(twice)} twice in one object, and the first would be lost. Keep one of them.")
+    return found
+
+
+def _constant(word: str) -> Any:
+    raise NotStrict(f"holds {word}, which is no JSON. Write null, or a text in quotes.")
+
+
+def _number(digits: str) -> float | str:
+    """A float where it holds the whole number, and else the text as it is written: no digit is lost."""
+    value = float(_bounded(digits))
+    if not math.isfinite(value):
+        raise NotStrict(f"holds the number {_short(digits)}, which is too large. Write it as a text in quotes.")
+    try:
+        return value if Decimal(digits) == Decimal(str(value)) else digits
+    except InvalidOperation:  # an exponent of twenty digits
+        return digits
+
+
+def _bounded(digits: str) -> str:
+    if len(digits) > LONGEST_NUMBER:
+        raise NotStrict(
+            f"holds a number that is too long: {len(digits):,} characters, more than {LONGEST_NUMBER}. "
+            "Write it as a text in quotes."
+        )
+    return digits
+
+
+def _short(text: str) -> str:
+    return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")
 
 
 class LineTable:

@@ -14,9 +14,7 @@ MOST_ENTRIES = 200_000  # of a folder that are looked at
 MOST_FOLDERS = 100  # in which a name is looked for that lacks its folder
 UNPACK = {
     ".zip": "python -m zipfile -e {archive} {folder}",
-    ".tar": "tar -xf {archive} -C {folder}",
-    ".tar.gz": "tar -xf {archive} -C {folder}",
-    ".tgz": "tar -xf {archive} -C {folder}",
+    **dict.fromkeys((".tar", ".tar.gz", ".tgz"), "tar -xf {archive} -C {folder}"),
 }
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -29,7 +27,7 @@ def hint(path: Path, *, folder: Path | None) -> str:
     if (found := next(_alike(name, folder), None)) is not None:
         forms = ", in another Unicode form" if found != name and _composed(found) == _composed(name) else ""
         return f" There is {shown(found)}{forms}: the row must name it so, or rename the file."
-    if archives := _archives(folder):
+    if archives := sorted(filter(is_archive, _names(str(folder), _changed(folder)).values())):
         tool = next(tool for end, tool in UNPACK.items() if archives[0].endswith(end))
         command = tool.format(archive=shlex.quote(str(folder / archives[0])), folder=shlex.quote(str(folder)))
         others = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
@@ -87,10 +85,6 @@ def _changed(folder: Path) -> int:
 def _folders(folder: Path) -> Iterator[str]:
     names = sorted(_names(str(folder), _changed(folder)).values())
     return (name for name in names if "." not in name and (folder / name).is_dir())
-
-
-def _archives(folder: Path) -> list[str]:
-    return sorted(filter(is_archive, _names(str(folder), _changed(folder)).values()))
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, Literal, get_args
 
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_text import is_missing, text_of
 
 LETTERS = ascii_uppercase
@@ -41,7 +41,7 @@ class Options:
             return f"{LETTERS[found[0]]}. {self.texts[found[0]]}"
         if not found:
             raise BadRow(
-                f"{place} is {answer!r}, which names none of its options A to {self._last}. {_advice(answer, answer_is)}"
+                f"{place} is {answer!r}, which names none of its options A to {LETTERS[len(self.texts) - 1]}. {_advice(answer, answer_is)}"
             )
         letters = " and ".join(LETTERS[i] for i in found)
         raise BadRow(
@@ -67,15 +67,14 @@ class Options:
             return set()
         return {place}
 
-    @property
-    def _last(self) -> str:
-        return LETTERS[len(self.texts) - 1]
-
 
 def options_of(cells: Sequence[Any], *, place: str) -> Options:
     """Of one column with a list, or with the text of one; or of several columns. Empty ones at the end are none. Raises BadRow."""
     found = _listed(cells[0], place=place) if len(cells) == 1 else cells
-    texts = ["" if is_missing(value) else _option(value, place=f"{place}, option {i + 1}") for i, value in enumerate(found)]
+    texts = [
+        "" if is_missing(value) else _one_line(text_of(value, place=f"{place}, option {i + 1}", is_category=True))
+        for i, value in enumerate(found)
+    ]
     while texts and not texts[-1]:
         texts.pop()
     if "" in texts:
@@ -114,10 +113,6 @@ def _read(text: str) -> Any:
             return ast.literal_eval(text.strip())
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
-
-
-def _option(value: Any, *, place: str) -> str:
-    return _one_line(text_of(value, place=place, is_category=True))
 
 
 def _one_line(text: str) -> str:

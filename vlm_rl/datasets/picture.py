@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from vlm_rl.datasets.row_file import LONGEST_MARK, pointer_told
+from vlm_rl.datasets.row_file import LONGEST_MARK, at_once, pointer_told
 from vlm_rl.datasets.shown import shortened
 
 # Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
@@ -29,15 +29,9 @@ STRIP = 2**20  # pixels converted at a time, where that takes more than one step
 PAPER = (255, 255, 255)
 LEVELS = {"L;2": 4, "L;4": 16}  # greys of PNG that Pillow decodes to 8 bit, without the transparent one among them
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
-ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURN = Image.Transpose
+_TURNS = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM, _TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE)
+ORIENTATIONS = dict(enumerate((*_TURNS, _TURN.ROTATE_90), start=2))  # by EXIF's number
 Opened = BufferedReader | BytesIO
 TURNED = {5, 6, 7, 8}  # width and height change places
 
@@ -62,7 +56,7 @@ class FileBytes:
     folder: Path | None = None  # of the data, in which a file of another name may be meant
 
     def open(self) -> Opened:
-        file = open(self.path, "rb", opener=_at_once)  # noqa: SIM115  its reader closes it
+        file = open(self.path, "rb", opener=at_once)  # noqa: SIM115  its reader closes it
         told = os.fstat(file.fileno())
         if stat.S_ISREG(told.st_mode) and told.st_size <= LARGEST_FILE:
             return file
@@ -111,12 +105,11 @@ class Picture:
         except FileNotFoundError:
             raise
         except Exception as error:  # a decoder that is fed garbage may raise anything
-            reason = self._pointer() if isinstance(error, UnidentifiedImageError) else ""
-            raise BadPicture(f"{self.where} cannot be read: {reason or _reason(error)}.") from error
-
-    def _pointer(self) -> str:
-        with self.content.open() as file:
-            return pointer_told(file.read(LONGEST_MARK))
+            reason = _reason(error)
+            if isinstance(error, UnidentifiedImageError):
+                with self.content.open() as again:
+                    reason = pointer_told(again.read(LONGEST_MARK)) or reason
+            raise BadPicture(f"{self.where} cannot be read: {reason}.") from error
 
     @contextmanager
     def _image(self) -> Iterator[Image.Image]:
@@ -135,10 +128,6 @@ class Picture:
 def picture_file(path: Path, *, largest: int = LARGEST_IMAGE, folder: Path | None = None) -> Picture:
     """The picture in a file."""
     return Picture(content=FileBytes(path=path, folder=folder), where=shortened(str(path), most=250), largest=largest)
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer
 
 
 def _reason(error: Exception) -> str:

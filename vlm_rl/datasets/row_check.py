@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from vlm_rl.datasets.lazy_rows import LazyRows
-from vlm_rl.datasets.row import IMAGE_MARKER, Row
+from vlm_rl.datasets.row import IMAGE_MARKER, LazyRows, Row
 from vlm_rl.datasets.shown import shortened, shown
 
 SHOWN = 10  # problems printed in full

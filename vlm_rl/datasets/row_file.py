@@ -22,7 +22,7 @@ def pointer_told(head: bytes) -> str:
 def open_rows(path: Path) -> BufferedReader:
     """The bytes of a file of rows. Raises ValueError for what is no regular file."""
     check_regular(path)
-    return open(path, "rb", opener=_at_once)
+    return open(path, "rb", opener=at_once)
 
 
 def check_regular(path: Path) -> None:
@@ -31,11 +31,12 @@ def check_regular(path: Path) -> None:
         what = "a folder" if path.is_dir() else "a pipe, a device or the like"
         raise ValueError(f"{path} is no file of rows but {what}. Put a regular file there, or name another one.")
     if path.is_file():
-        with open(path, "rb", opener=_at_once) as file:
+        with open(path, "rb", opener=at_once) as file:
             told = pointer_told(file.read(LONGEST_MARK))
         if told:
             raise ValueError(f"{path} holds no rows: {told}.")
 
 
-def _at_once(path: str, flags: int) -> int:
+def at_once(path: str, flags: int) -> int:
+    """An opener: a named pipe would wait for its writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,11 +1,12 @@
-"""A value of a column as text: what is missing, cannot be read or only seems to be a text is refused."""
+"""A cell by the name of its column, and its value as text: what is missing, cannot be read or only seems to be one is refused."""
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from vlm_rl.datasets.lazy_rows import BadRow
+from vlm_rl.datasets.row import BadRow
 
 # Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
@@ -13,6 +14,7 @@ LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \b
 
 # What pandas and NumPy write into a text where there is no value. None, null and N/A stay: people write them as answers.
 MISSING_TEXTS = frozenset({"nan", "NaN", "NAN", "-nan", "<NA>", "NaT"})
+Item = Mapping[str, Any]
 
 
 def is_missing(value: Any) -> bool:
@@ -33,10 +35,7 @@ def plain(value: str | int | float | Decimal) -> str:
 
 
 def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
-    """The text of a value; `place` says in messages where it stands. Raises BadRow.
-
-    A category may be true or false; a question or an answer may not.
-    """
+    """The text of a value, at a `place` for messages; a category may be true or false, a question may not. Raises BadRow."""
     if isinstance(value, bool) and not is_category:
         raise BadRow(f"{place} is {str(value).lower()}, neither text nor a number. Write it as a text, or drop the row.")
     if not is_short(value):
@@ -55,3 +54,32 @@ def _advice(character: str) -> str:
     if (written := LOST_BACKSLASH.get(character)) is None:
         return "Take it out, or drop the row."
     return rf"Write a backslash of LaTeX twice in JSON (\\{written}), or take it out."
+
+
+def path_of(item: Item, column: str) -> tuple[str, ...] | None:
+    """The names that lead to a cell, None where there is none. A column of that very name, dots included, comes first."""
+    if column in item:
+        return (column,)
+    for dot in (place for place in range(len(column) - 1, 0, -1) if column[place] == "."):
+        inner = item.get(column[:dot])
+        if isinstance(inner, Mapping) and (rest := path_of(inner, column[dot + 1 :])):
+            return (column[:dot], *rest)
+    return None
+
+
+def cell(item: Item, column: str) -> Any:
+    """What stands there, None where there is nothing."""
+    value: Any = item
+    for name in path_of(item, column) or ():
+        value = value[name]
+    return None if value is item else value
+
+
+def inside(item: Item, column: str) -> str:
+    """For messages about a dotted name that leads nowhere: what there is where it ends; empty where it has no beginning."""
+    for dot in (place for place in range(len(column) - 1, 0, -1) if column[place] == "."):
+        if (found := cell(item, column[:dot])) is not None:
+            return (
+                f"{column[:dot]!r} has {', '.join(found)}" if isinstance(found, Mapping) else f"{column[:dot]!r} has no fields"
+            )
+    return ""

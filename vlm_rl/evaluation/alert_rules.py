@@ -1,11 +1,9 @@
-"""What should not happen in a healthy run, as pure functions of the lines that training logs. Thresholds: conf/alerts.
-
-A rule is about a mean over the last `window` steps, so that one odd batch is no alert. Lines without its metric say nothing.
-"""
+"""What a healthy run never shows, as functions of what training logs: means over `window` steps, so that one odd batch is none."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from vlm_rl.evaluation.alert_watch import History
 
@@ -39,7 +37,7 @@ class RewardCollapse:
         now, earlier = rewards[-self.window :], rewards[: -self.window]
         starts = range(len(earlier) - self.window + 1)
         best = max((earlier[start : start + self.window] for start in starts), key=sum)
-        level, highest = mean(now), mean(best)
+        level, highest = fmean(now), fmean(best)
         limit = highest - max(self.largest_loss * abs(highest), self.largest_fall_in_errors * difference_error(best, now))
         if level >= limit:
             return None
@@ -229,7 +227,7 @@ def values(history: History, metric: str) -> list[float]:
 def recent(history: History, metric: str, *, window: int) -> float | None:
     """Mean over the last `window` lines, of the values that are there; None before so many lines, or without a value."""
     found = values(history[-window:], metric)
-    return mean(found) if found and len(history) >= window else None
+    return fmean(found) if found and len(history) >= window else None
 
 
 def recent_and_first(history: History, metric: str, *, window: int) -> tuple[float | None, float | None]:
@@ -239,12 +237,7 @@ def recent_and_first(history: History, metric: str, *, window: int) -> tuple[flo
     return recent(history, metric, window=window), recent(history[:window], metric, window=window)
 
 
-def mean(numbers: Sequence[float]) -> float:
-    """Arithmetic mean."""
-    return math.fsum(numbers) / len(numbers)
-
-
 def difference_error(left: Sequence[float], right: Sequence[float]) -> float:
     """Standard error of the difference of two means of equally many independent values."""
-    squares = sum(math.fsum((number - mean(side)) ** 2 for number in side) for side in (left, right))
+    squares = sum(math.fsum((number - fmean(side)) ** 2 for number in side) for side in (left, right))
     return math.sqrt(squares / (max(1, len(left) - 1) * len(left)))

@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy import stats
 
-from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.evaluation.statistics import Interval, Matrix, mean_interval, residual_variance
 
 NUM_QUINTILES = 5
 Quintiles = Float[np.ndarray, " quintiles"]
 Steps = Float[np.ndarray, " steps"]  # one value for each generation step (or epoch) of one run, NaN where it has none
+EXPECTED_SPREAD = 0.05  # share: the largest standard deviation over seeds that passes for ordinary
+FAR = 3.0  # standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,7 @@ class LengthBins:
 
     def __add__(self, other: "LengthBins") -> "LengthBins":
         """Pool two steps, each cut at its own quintiles."""
-        return LengthBins(
-            num_responses=self.num_responses + other.num_responses,
-            num_reflective=self.num_reflective + other.num_reflective,
-            num_correct=self.num_correct + other.num_correct,
-            num_reflective_correct=self.num_reflective_correct + other.num_reflective_correct,
-        )
+        return LengthBins(**{name: counts + vars(other)[name] for name, counts in vars(self).items()})
 
     def reflection_ratio(self) -> Quintiles:
         """N_ref / N of each quintile, NaN for an empty one."""
@@ -74,8 +71,7 @@ class LengthBins:
 
 def no_length_bins() -> LengthBins:
     """The counts of no response at all: where a sum starts."""
-    nothing = np.zeros(NUM_QUINTILES, dtype=np.int64)
-    return LengthBins(num_responses=nothing, num_reflective=nothing, num_correct=nothing, num_reflective_correct=nothing)
+    return LengthBins(**dict.fromkeys(LengthBins.__dataclass_fields__, np.zeros(NUM_QUINTILES, dtype=np.int64)))
 
 
 def bin_by_length(
@@ -109,7 +105,9 @@ def first_and_last_fifth(values: Steps, *, weights: Steps | None = None) -> Fift
     weights = np.where(np.isnan(values), 0.0, weights)
     fifth = max(1, values.size // 5)
     parts = (slice(None, fifth), slice(-fifth, None))
-    first, last = (_weighted_mean(np.nan_to_num(values[part]), weights=weights[part]) for part in parts)
+    totals = [float(weights[part].sum()) for part in parts]
+    sums = [float((np.nan_to_num(values[part]) * weights[part]).sum()) for part in parts]
+    first, last = (value / total if total > 0 else math.nan for value, total in zip(sums, totals, strict=True))
     return Fifths(first=first, last=last)
 
 
@@ -189,6 +187,22 @@ def _inside(rho: float, *, size: int) -> float:
     return min(most, max(-most, rho))
 
 
-def _weighted_mean(values: Steps, *, weights: Steps) -> float:
-    total = float(weights.sum())
-    return float((values * weights).sum()) / total if total > 0 else math.nan
+def far_from_siblings(scores: Matrix) -> Bool[np.ndarray, " seeds"]:
+    """Runs further from the median of the arm than seeds that spread by 5 points, and single answers, explain: 15 points or more.
+
+    The median, so that one collapsed run does not hide another. The spread is set and not estimated: among three runs the
+    spread of the other two is one number, which a t-test would have to exceed 38-fold. docs/statistics.md holds how often the
+    rule cries wolf and how often it finds a collapse. False throughout for fewer than three runs.
+    """
+    num_seeds, num_questions = scores.shape
+    if num_seeds < 3:
+        return np.zeros(num_seeds, dtype=bool)
+    return far_from_median(scores.mean(axis=1), noise=np.asarray(residual_variance(scores) / num_questions))
+
+
+def far_from_median(
+    seed_means: Float[np.ndarray, "*more seeds"], *, noise: Float[np.ndarray, "*more"]
+) -> Bool[np.ndarray, "*more seeds"]:
+    """`noise`: the variance that single answers give a run's mean."""
+    distance = np.abs(seed_means - np.median(seed_means, axis=-1, keepdims=True))
+    return np.asarray(distance > FAR * np.sqrt(EXPECTED_SPREAD**2 + noise)[..., None])

@@ -1,26 +1,34 @@
-"""The evaluation scheme (Sec. 4): each split under each generation setting, shared out over the ranks, every sample kept."""
+"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks; and what one evaluation says by itself."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vlm_rl import ranks
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
-from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.records import SCHEMA, records
+from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
+from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.evaluation.settings import GenerationSetting, metric_name
+from vlm_rl.evaluation.statistics import Interval, share_interval
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
-from vlm_rl.rewards.judge import Judge
+from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+
+Answer = Callable[[], pa.Table]
+Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +68,6 @@ class Scheme:
             )
 
 
-Answer = Callable[[], pa.Table]
-Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
-
-
-def answered_anew(indices: Sequence[int], answer: Answer) -> pa.Table:
-    """Nothing is kept from an earlier attempt."""
-    return answer()
-
-
 class Evaluator:
     """Draws depend on (root seed, split, setting, row, sample): the same at every epoch and for every arm of a seed."""
 
@@ -101,25 +100,19 @@ class Evaluator:
         setting: GenerationSetting,
         epoch: float,
         generation_steps: int,
-        keep: Keep = answered_anew,
+        keep: Keep = lambda _, answer: answer(),
     ) -> pa.Table:
         """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
         rows = self.rows(split)
         self._engine.load(policy)
         tables = [SCHEMA.empty_table()]  # a rank may have no row
+        where = {"split": split, "setting": setting.name, "epoch": epoch, "generation_steps": generation_steps}
         for indices in self.batches(len(rows)):
-            asked = [rows[i] for i in indices]
-            tables.append(keep(indices, partial(self._part, asked, indices, split, setting, epoch, generation_steps)))
+            tables.append(keep(indices, partial(self._part, [rows[i] for i in indices], indices, setting, where)))
         return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])
 
     def _part(
-        self,
-        rows: Sequence[Row],
-        indices: Sequence[int],
-        split: str,
-        setting: GenerationSetting,
-        epoch: float,
-        generation_steps: int,
+        self, rows: Sequence[Row], indices: Sequence[int], setting: GenerationSetting, where: Mapping[str, Any]
     ) -> pa.Table:
         sampling = SamplingSettings(
             temperature=setting.temperature,
@@ -127,20 +120,11 @@ class Evaluator:
             max_new_tokens=self._dataset.max_new_tokens,
             num_samples=setting.num_samples,
         )
-        queries = self._encoder.batch(rows, indices=indices, step=generation_steps)
-        responses = self._engine.generate(queries, sampling, self.seeds(rows, split=split, setting=setting)).responses
+        queries = self._encoder.batch(rows, indices=indices, step=where["generation_steps"])
+        responses = self._engine.generate(queries, sampling, self.seeds(rows, split=where["split"], setting=setting)).responses
         repeated = [row for row in rows for _ in range(setting.num_samples)]
         verdicts = self._judge.judge([response.text for response in responses], [row.answer for row in repeated])
-        return records(
-            repeated,
-            responses,
-            verdicts,
-            samples=list(range(setting.num_samples)) * len(rows),
-            split=split,
-            setting=setting.name,
-            epoch=epoch,
-            generation_steps=generation_steps,
-        )
+        return records(repeated, responses, verdicts, samples=list(range(setting.num_samples)) * len(rows), **where)
 
     def seeds(self, rows: Sequence[Row], *, split: str, setting: GenerationSetting) -> np.ndarray:
         """A 63-bit seed for each (row, sample)."""
@@ -162,3 +146,46 @@ def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[Ge
     """`val/pass@8_t1.0/accuracy` and its like, from the tables of (split, setting name)."""
     k = {setting.name: setting.k for setting in settings}
     return {metric_name(split, setting=name): accuracy(table, k=k[name]) for (split, name), table in tables.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """One split under one setting."""
+
+    accuracy: Interval  # pass@k, 95 % over new questions like these: this model only
+    num_questions: int
+    num_clusters: int  # images, where several questions share one
+    pass_at: tuple[float, ...]  # pass@1, ..., pass@n, unbiased; n is the smallest number of samples of a question
+    response_length: Mapping[str, float]  # tokens, and the share cut off, under the names of metrics.jsonl
+    reflection: Mapping[str, float]  # the five ratios of Table 2
+    verdicts: Mapping[str, int]  # samples by what the judge said
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Description:
+    """From the sample records of one evaluation, texts included."""
+    right = pc.greater(samples["accuracy"], 0.5)
+    by_question = (
+        pa.table({"row_id": samples["row_id"], "image_id": samples["image_id"], "right": pc.cast(right, pa.int64())})
+        .group_by(["row_id", "image_id"])
+        .aggregate([("right", "sum"), ("right", "count")])
+    )
+    num_correct, num_samples = (by_question[name].to_numpy().astype(np.int64) for name in ("right_sum", "right_count"))
+    scores = pass_at_1_to_k(num_correct, num_samples=num_samples, k=k)[..., -1]
+    clusters = [
+        image or row for row, image in zip(*(by_question[name].to_pylist() for name in ("row_id", "image_id")), strict=True)
+    ]
+    truncated = pc.equal(samples["finish_reason"], "length").to_pylist()
+    verdicts = samples["verdict"].to_pylist()
+    return Description(
+        accuracy=share_interval(scores[None], images=clusters),
+        num_questions=scores.size,
+        num_clusters=len(set(clusters)),
+        pass_at=tuple(pass_at_1_to_k(num_correct, num_samples=num_samples, k=int(num_samples.min())).mean(axis=0).tolist()),
+        response_length=count_response_lengths(samples["response_length"].to_pylist(), truncated=truncated).metrics(),
+        reflection=count_reflection(samples["response"].to_pylist(), correct=right.to_pylist(), rule=reflection).ratios(),
+        verdicts={verdict.value: verdicts.count(verdict.value) for verdict in Verdict},
+    )

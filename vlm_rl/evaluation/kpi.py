@@ -32,21 +32,17 @@ class Kpi(Protocol):
     @property
     def name(self) -> str:
         """As the report shows it."""
-        ...
 
     @property
     def unit(self) -> str:
         """As the report shows it."""
-        ...
 
     @property
     def higher_is_better(self) -> bool:
         """Which way is good."""
-        ...
 
     def __call__(self, records: pa.Table) -> float:
         """From one row for each sample, the columns of vlm_rl/evaluation/records.py; NaN where it is not defined."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +149,7 @@ class UncheckedShare:
 
 @dataclass(frozen=True, kw_only=True)
 class MinutesSaved:
-    """Expected minutes saved for each 100 questions against a person who does them all by hand; may be negative.
-
-    An answer taken unseen costs nothing if right and `for_a_slip` if wrong; any other is checked, and done by hand if wrong.
-    """
+    """Minutes saved per 100 questions against all by hand: unseen answers cost nothing or `for_a_slip`; others are checked."""
 
     unchecked: UncheckedShare  # which answers nobody checks
     by_hand: float  # minutes for one question without the model

@@ -22,12 +22,6 @@ def pass_at_k_by_question(num_correct: Counts, *, num_samples: Counts, k: int) -
     return np.asarray(pass_at_1_to_k(num_correct, num_samples=num_samples, k=k)[..., -1])
 
 
-def pass_at_k_curve(num_correct: Counts, *, num_samples: int) -> FloatArray:
-    """pass@1, ..., pass@n averaged over questions, shape (n,)."""
-    curves = pass_at_1_to_k(num_correct, num_samples=num_samples, k=num_samples)
-    return np.asarray(curves.reshape(-1, num_samples).mean(axis=0))
-
-
 def pass_at_1_to_k(num_correct: Counts, *, num_samples: Counts, k: int) -> FloatArray:
     """pass@1, ..., pass@k for each question, in a new last axis of size k.
 

@@ -6,7 +6,7 @@ three seeds matters more than anything else. How far the formula may be trusted 
 
 import bisect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +79,10 @@ def seeds_needed(difference: Difference, *, effect: float, questions: int | None
     asked = difference.num_questions if questions is None else questions
 
     def needed(variances: Variances) -> float:
-        sizes = range(FEWEST_SEEDS, MOST_SEEDS + 1)
-        arms = len(variances.seeds)
-        place = bisect.bisect_left(
-            sizes,
-            POWER,
-            key=lambda size: power(effect, variances=variances, seeds=(size,) * arms, questions=asked, level=level),
-        )
-        return float(sizes[place]) if place < len(sizes) else math.inf
+        def reached(size: int) -> float:
+            return power(effect, variances=variances, seeds=(size,) * len(variances.seeds), questions=asked, level=level)
+
+        return _smallest(range(FEWEST_SEEDS, MOST_SEEDS + 1), reached)
 
     return _over_seed_limits(needed, difference=difference)
 
@@ -96,17 +92,14 @@ def questions_needed(difference: Difference, *, effect: float, seeds: int | None
     runs = _seeds(difference, planned=seeds)
 
     def needed(variances: Variances) -> float:
-        sizes = range(2, MOST_QUESTIONS + 1)
-        place = bisect.bisect_left(
-            sizes,
-            POWER,
-            key=lambda size: power(effect, variances=variances, seeds=runs, questions=size, level=level),
-        )
-        return float(sizes[place]) if place < len(sizes) else math.inf
+        def reached(size: int) -> float:
+            return power(effect, variances=variances, seeds=runs, questions=size, level=level)
+
+        return _smallest(range(2, MOST_QUESTIONS + 1), reached)
 
     low, high = variance_limits(difference.num_questions - 1)
-    factors = (1.0, low, high)
-    return Range(**_named(needed(variances_of(difference, question_factor=factor)) for factor in factors))
+    found = [needed(variances_of(difference, question_factor=factor)) for factor in (1.0, low, high)]
+    return Range(estimate=found[0], low=found[1], high=found[2])
 
 
 def detectable_effect(
@@ -125,6 +118,11 @@ def detectable_effect(
     return _over_seed_limits(detected, difference=difference)
 
 
+def _smallest(sizes: range, power_at: Callable[[int], float]) -> float:
+    place = bisect.bisect_left(sizes, POWER, key=power_at)
+    return float(sizes[place]) if place < len(sizes) else math.inf
+
+
 def _seeds(difference: Difference, *, planned: int | None) -> tuple[int, ...]:
     return difference.seeds if planned is None else (planned,) * len(difference.seeds)
 
@@ -136,11 +134,8 @@ def seeds_dominate(difference: Difference) -> bool:
 
 def _over_seed_limits(figure: Callable[[Variances], float], *, difference: Difference) -> Range:
     low, high = variance_limits(difference.df_seeds)
-    return Range(**_named(figure(variances_of(difference, seed_factor=factor)) for factor in (1.0, low, high)))
-
-
-def _named(figures: Iterable[float]) -> dict[str, float]:
-    return dict(zip(("estimate", "low", "high"), figures, strict=True))
+    found = [figure(variances_of(difference, seed_factor=factor)) for factor in (1.0, low, high)]
+    return Range(estimate=found[0], low=found[1], high=found[2])
 
 
 def _seed_widths(scales: list[float], *, seeds: tuple[int, ...], level: float) -> NDArray[np.float64]:

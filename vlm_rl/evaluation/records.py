@@ -12,25 +12,12 @@ from vlm_rl.types import Response
 
 SCHEMA = pa.schema(
     [
-        ("row_id", pa.string()),
-        ("image_id", pa.string()),
-        ("kind", pa.string()),
-        ("modality", pa.string()),
-        ("fields", pa.string()),  # JSON object: what else the data says of the row
-        ("split", pa.string()),
-        ("setting", pa.string()),
-        ("epoch", pa.float64()),
-        ("generation_steps", pa.int64()),
-        ("sample", pa.int32()),
-        ("question", pa.string()),
-        ("answer", pa.string()),
-        ("response", pa.string()),
-        ("verdict", pa.string()),
-        ("accuracy", pa.float32()),
-        ("boxed", pa.bool_()),
-        ("finish_reason", pa.string()),
-        ("response_length", pa.int32()),
-        ("judge_version", pa.string()),
+        # `fields` is a JSON object: what else the data says of the row.
+        *((name, pa.string()) for name in ("row_id", "image_id", "kind", "modality", "fields", "split", "setting")),
+        *(("epoch", pa.float64()), ("generation_steps", pa.int64()), ("sample", pa.int32())),
+        *((name, pa.string()) for name in ("question", "answer", "response", "verdict")),
+        *(("accuracy", pa.float32()), ("boxed", pa.bool_())),
+        *(("finish_reason", pa.string()), ("response_length", pa.int32()), ("judge_version", pa.string())),
     ]
 )
 

@@ -1,39 +1,24 @@
-"""Reflection words and the five ratios of the paper's Table 2. Counts are pooled, then divided; an empty group is missing.
+"""Reflection words, by spelling and never by meaning, and the five ratios of Table 2: counts pooled, then divided."""
 
-A word list is about spellings, never about meaning: "not yet" counts "yet" under either rule, as it does in the paper.
-"""
-
-import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlm_rl.evaluation.word_search import HYPHENS, candidate_pattern, candidates
+from vlm_rl.evaluation.response_length import ratio
 
 # Ma et al. 2025, Sec. 4. "re-check" and "recheck" are two entries; "re check" is none.
 PAPER_REFLECTION_WORDS: tuple[str, ...] = (
-    "re-check",
-    "re-evaluate",
-    "re-examine",
-    "re-think",
-    "recheck",
-    "reevaluate",
-    "reexamine",
-    "reevaluation",
-    "rethink",
-    "check again",
-    "think again",
-    "try again",
-    "verify",
-    "wait",
-    "yet",
+    *("re-check", "re-evaluate", "re-examine", "re-think", "recheck", "reevaluate", "reexamine", "reevaluation", "rethink"),
+    *("check again", "think again", "try again", "verify", "wait", "yet"),
 )
 
 REFLECTION_RATIOS: tuple[str, ...] = (
@@ -43,6 +28,7 @@ REFLECTION_RATIOS: tuple[str, ...] = (
     "correct_ratio_in_reflection_texts",
     "correct_ratio_in_no_reflection_texts",
 )
+HYPHENS = "-\u2010\u2011"  # hyphen-minus, hyphen and non-breaking hyphen, as models write them
 
 
 @runtime_checkable
@@ -52,11 +38,9 @@ class ReflectionRule(Protocol):
     @property
     def words(self) -> Sequence[str]:
         """The words that are looked for, in the order in which they are shown."""
-        ...
 
     def count(self, text: str) -> dict[str, int]:
         """How often each word occurs in one response; words that do not occur are left out."""
-        ...
 
 
 @runtime_checkable
@@ -66,7 +50,6 @@ class SearchableRule(ReflectionRule, Protocol):
     @property
     def candidate_pattern(self) -> str:
         """An RE2 pattern that matches every text in which `count` finds a word, and perhaps others."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,26 +117,20 @@ class ReflectionCounts:
         """Pool two sets of responses that were counted with the same words."""
         if list(self.word_counts) != list(other.word_counts):
             raise ValueError("reflection counts made with different word lists cannot be pooled: count the responses again.")
-        mine, theirs = (dataclasses.asdict(counts) for counts in (self, other))
         words = {word: count + other.word_counts[word] for word, count in self.word_counts.items()}
-        return ReflectionCounts(
-            **{name: mine[name] + theirs[name] for name in mine if name != "word_counts"}, word_counts=words
-        )
+        counts = {name: count + vars(other)[name] for name, count in vars(self).items() if name != "word_counts"}
+        return ReflectionCounts(**counts, word_counts=words)
 
     def ratios(self) -> dict[str, float]:
         """The five ratios under the paper's names; NaN where nothing is there to divide by, or no word was looked for."""
         if not self.word_counts:
             return dict.fromkeys(REFLECTION_RATIOS, math.nan)
-        num_incorrect = self.num_responses - self.num_correct
-        num_plain = self.num_responses - self.num_reflective
-        num_reflective_incorrect = self.num_reflective - self.num_reflective_correct
-        num_plain_correct = self.num_correct - self.num_reflective_correct
         values = (
-            _ratio(self.num_reflective, total=self.num_responses),
-            _ratio(self.num_reflective_correct, total=self.num_correct),
-            _ratio(num_reflective_incorrect, total=num_incorrect),
-            _ratio(self.num_reflective_correct, total=self.num_reflective),
-            _ratio(num_plain_correct, total=num_plain),
+            ratio(self.num_reflective, total=self.num_responses),
+            ratio(self.num_reflective_correct, total=self.num_correct),
+            ratio(self.num_reflective - self.num_reflective_correct, total=self.num_responses - self.num_correct),
+            ratio(self.num_reflective_correct, total=self.num_reflective),
+            ratio(self.num_correct - self.num_reflective_correct, total=self.num_responses - self.num_reflective),
         )
         return dict(zip(REFLECTION_RATIOS, values, strict=True))
 
@@ -184,10 +161,7 @@ def count_reflection(
 
 
 def reflective_counts(responses: Sequence[str] | pa.ChunkedArray, *, rule: ReflectionRule) -> dict[int, dict[str, int]]:
-    """The responses that reflect: place among `responses` -> word -> occurrences, exactly as `rule.count` finds them.
-
-    Of an Arrow column, only what one pass of RE2 lets through is decoded and counted.
-    """
+    """Place among `responses` -> word -> occurrences; of an Arrow column, only what one pass of RE2 lets through is decoded."""
     if not isinstance(responses, pa.ChunkedArray):
         found = dict(enumerate(responses))
     elif isinstance(rule, SearchableRule):
@@ -215,5 +189,47 @@ def pool_reflection(
     )
 
 
-def _ratio(count: int, *, total: int) -> float:
-    return count / total if total else math.nan
+def candidate_pattern(words: Iterable[str]) -> str:
+    """An RE2 pattern that matches every text whose `lower()`, with one kind of white space and of hyphen, holds a word."""
+    return "|".join("".join(map(_any_spelling, word.lower())) for word in words)
+
+
+def candidates(texts: pa.ChunkedArray, *, pattern: str) -> dict[int, str]:
+    """The texts that match, by their place; broken UTF-8 is read as U+FFFD, a missing text as none."""
+    matches = pc.fill_null(pc.match_substring_regex(texts, pattern=pattern), False)
+    places = pc.indices_nonzero(matches)
+    found = pc.take(texts, places).cast(pa.binary())
+    return {place: text.decode(errors="replace") for place, text in zip(places.to_pylist(), found.to_pylist(), strict=True)}
+
+
+def _any_spelling(character: str) -> str:
+    """A character class of all that can stand for one character of a lower-cased word."""
+    if character.isspace():
+        return _class(_white_space()) + "+"
+    if character in HYPHENS:
+        return _class(HYPHENS)
+    capitals, is_part = _capitals().get(character, ("", False))
+    return _class(character + capitals) + "?" * is_part
+
+
+def _class(characters: Sequence[str]) -> str:
+    return "[" + "".join(f"\\x{{{ord(character):x}}}" for character in characters) + "]"
+
+
+@cache
+def _white_space() -> str:
+    return "".join(character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace())
+
+
+@cache
+def _capitals() -> dict[str, tuple[str, bool]]:
+    """Lower-case character -> what becomes it by `lower()`, and whether it may come as part of another, as the dot of U+0130."""
+    found: dict[str, tuple[str, bool]] = {}
+    for capital in map(chr, range(sys.maxunicode + 1)):
+        lowered = capital.lower()
+        if lowered == capital:
+            continue
+        for place, character in enumerate(lowered):
+            capitals, is_part = found.get(character, ("", False))
+            found[character] = (capitals + capital, is_part or place > 0)
+    return found | {"\u03c2": ("\u03a3", False)}  # the final sigma, which depends on what follows

@@ -36,18 +36,6 @@ class GenerationSetting:
         return f"pass@{self.k}_t{float(self.temperature)}"
 
 
-def paper_settings(*, num_samples: int) -> tuple[GenerationSetting, ...]:
-    """The three settings of the paper (Sec. 4): upper bound, sampled, nearly greedy.
-
-    `num_samples` is for the second, pass@1 at temperature 0.6, where the authors take one; more is less noise.
-    """
-    return (
-        GenerationSetting(k=8, temperature=1.0, top_p=1.0, num_samples=8),
-        GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=num_samples),
-        GenerationSetting(k=1, temperature=0.01, top_p=0.001, num_samples=1),
-    )
-
-
 def metric_name(split: str, *, setting: str, quantity: str = "accuracy") -> str:
     """`val/pass@8_t1.0/accuracy`."""
     return f"{split}/{setting}/{quantity}"

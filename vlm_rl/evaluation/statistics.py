@@ -32,10 +32,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two sets of runs differ on the same questions, with both sources of chance.
-
-    The tuples hold one entry where runs are paired by seed, and two, of the arm and of the reference, where they are not.
-    """
+    """How far two sets of runs differ on the same questions; tuples hold one entry for pairs, two for (arm, reference)."""
 
     estimate: float  # g
     seeds: tuple[int, ...]  # number of runs
@@ -112,11 +109,6 @@ def mean_interval(values: Sequence[float] | Float[np.ndarray, " seeds"], *, conf
     return Interval(estimate=mean, low=mean - width, high=mean + width, num_seeds=num_seeds)
 
 
-def seed_interval(scores: Matrix, *, confidence: float = 0.95) -> Interval:
-    """Mean score of a (seeds x questions) matrix, with the interval over seeds: new seeds, these very questions."""
-    return mean_interval(scores.mean(axis=1), confidence=confidence)
-
-
 def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confidence: float = 0.95) -> Interval:
     """Mean score in [0, 1] of these very runs, with the interval over new questions: Wilson's, see share.py."""
     _check_matrices(scores)
@@ -126,10 +118,7 @@ def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confi
 
 
 def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
-    """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
-
-    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
-    """
+    """Trained runs against the untrained models of the same seeds, rows and columns alike: a = var(seed means) / n, df = n - 1."""
     _check_matrices(after, before)
     difference = after - before
     is_share = not before.any() and after.min() >= 0 and after.max() <= 1
@@ -208,10 +197,7 @@ def lucky_max(
 
 
 def welch_df(*arms: tuple[float, int]) -> float:
-    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for a single arm of pairs.
-
-    Without any spread the smaller arm decides, as it does in the limit.
-    """
+    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for pairs. Without any spread the smaller arm decides."""
     if min(size for _, size in arms) < 2:
         return math.nan
     squares = [variance / size for variance, size in arms]

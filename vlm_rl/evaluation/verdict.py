@@ -1,7 +1,4 @@
-"""From a difference to a decision. Numbers only: what is compared, and the sentences, are made in `reports`.
-
-The rule is fixed before the runs: Holm over the family, then the interval against the smallest effect that matters.
-"""
+"""From a difference to a decision, by a rule fixed before the runs: Holm over the family, then the smallest effect that matters."""
 
 import enum
 import math
@@ -34,10 +31,7 @@ def lacks_seed_spread(difference: Difference) -> bool:
 
 
 def p_value(difference: Difference) -> float:
-    """The p that solves |g| = sqrt(t_p(df)^2 a + t_p(Q - 1)^2 b): the level whose interval just touches 0.
-
-    NaN where the interval has no ends (one seed, one question) or no width from seeds.
-    """
+    """The p that solves |g| = sqrt(t_p(df)^2 a + t_p(Q - 1)^2 b); NaN with one seed, one question, or no width from seeds."""
     if difference.num_seeds < 2 or difference.num_questions < 2 or lacks_seed_spread(difference):
         return math.nan
 

@@ -6,7 +6,7 @@ off gives the untrained model, whatever was trained. No dropout, or sampling and
 
 import re
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -14,9 +14,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlm_rl.models.anatomy import Anatomy, is_tied
-
 ADAPTER = "default"  # the name under which PEFT keeps the only adapter
+PartOf = Callable[[str], str]  # a path -> vision, connector or language
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # they have no forward to stand in for
 
 
@@ -34,6 +33,12 @@ class Lora:
         return {part: pattern for part, pattern in self.targets.items() if pattern is not None}
 
 
+def is_tied(vlm: PreTrainedModel) -> bool:
+    """Whether the LM head and the embedding table are one tensor."""
+    head, table = vlm.get_output_embeddings(), vlm.get_input_embeddings()
+    return isinstance(head, nn.Module) and head.weight is table.weight
+
+
 def multiply_under_autocast(adapter: PeftModel) -> None:
     """PEFT raises what adapters read to float32; under autocast their products round it anyway, and the copy is spared."""
     for module in adapter.modules():
@@ -47,15 +52,15 @@ def layer_name(path: str) -> str:
     return f"{above[-1]}.{last}" if last.isdigit() and above else last
 
 
-def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], body: Anatomy) -> PeftModel:
+def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], part_of: PartOf) -> PeftModel:
     """Rewrites the layers of `vlm` in place; draws from torch's generator."""
-    found = [path for part, pattern in lora.patterns.items() for path in _layers(vlm, part, pattern, body)]
+    found = [path for part, pattern in lora.patterns.items() for path in _layers(vlm, part, pattern, part_of)]
     tied = is_tied(vlm)
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         target_modules=_as_pattern(found, among=[path for path, _ in vlm.named_modules()]),
-        modules_to_save=_covering(vlm, "", full, body) or None,
+        modules_to_save=_covering(vlm, "", full, part_of) or None,
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
@@ -68,14 +73,14 @@ def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], body: Ana
     return adapter
 
 
-def _layers(vlm: PreTrainedModel, part: str, pattern: str, body: Anatomy) -> list[str]:
+def _layers(vlm: PreTrainedModel, part: str, pattern: str, part_of: PartOf) -> list[str]:
     """Paths of the linear layers of a part whose names match as a whole."""
     key = f"model.lora.targets.{part}={pattern!r}"
     try:
         wanted = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{key} is no regular expression: {error}.") from error
-    modules = {path: module for path, module in vlm.named_modules() if path and body.part_of(path) == part}
+    modules = {path: module for path, module in vlm.named_modules() if path and part_of(path) == part}
     matching = {path: module for path, module in modules.items() if wanted.fullmatch(layer_name(path))}
     ends = (vlm.get_input_embeddings(), vlm.get_output_embeddings())
     table = [layer_name(path) for path, module in matching.items() if any(module is end for end in ends)]
@@ -102,10 +107,10 @@ def _as_pattern(paths: Iterable[str], *, among: list[str]) -> str | list[str]:
     return pattern if wanted == {path for path in among if re.fullmatch(pattern, path)} else sorted(wanted)
 
 
-def _covering(module: nn.Module, path: str, full: Collection[str], body: Anatomy) -> list[str]:
+def _covering(module: nn.Module, path: str, full: Collection[str], part_of: PartOf) -> list[str]:
     """The largest modules that hold parameters of parts trained in full and no others."""
-    members = {body.part_of(name) for name, _ in module.named_parameters(prefix=path)}
+    members = {part_of(name) for name, _ in module.named_parameters(prefix=path)}
     if members and members <= set(full) and not isinstance(module, _CONTAINERS):
         return [path]
     children = module.named_children() if members & set(full) else ()
-    return [found for name, child in children for found in _covering(child, f"{path}.{name}".lstrip("."), full, body)]
+    return [found for name, child in children for found in _covering(child, f"{path}.{name}".lstrip("."), full, part_of)]

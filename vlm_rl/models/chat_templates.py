@@ -28,22 +28,14 @@ WAY_OUT = "Correct that template, or take another model."
 def check_templates(name: str, folder: Path, processor: ProcessorMixin) -> None:
     """Raises ValueError for a template of processor or tokenizer that takes too much with a first prompt, and for the one that
     makes the prompts where it fails: others may need tools."""
-    special = json.dumps(_special_tokens(processor), sort_keys=True)
-    used = _used(getattr(processor, "chat_template", None))
+    held = getattr(processor.tokenizer, "special_tokens_map", {})  # given to a template beside the messages
+    texts = {key: str(value) for key, value in held.items() if value is not None and not isinstance(value, list | dict)}
+    special, used = json.dumps(texts, sort_keys=True), getattr(processor, "chat_template", None)
+    used = used.get("default") if isinstance(used, dict) else used
     for which, template in _templates(processor):
         wrong = _trial(template, special, CPU_SECONDS, NUM_BYTES)
         if wrong and (template == used or not wrong.startswith(FAILS)):
             raise ValueError(f"model.name={name}: the chat template{which} in {_origin(folder)} {wrong}. {WAY_OUT}")
-
-
-def _special_tokens(processor: ProcessorMixin) -> dict[str, str]:
-    """As they are given to a template beside the messages."""
-    held = getattr(processor.tokenizer, "special_tokens_map", {})
-    return {key: str(value) for key, value in held.items() if value is not None and not isinstance(value, list | dict)}
-
-
-def _used(held: object) -> object:
-    return held.get("default") if isinstance(held, dict) else held
 
 
 def _templates(processor: ProcessorMixin) -> Iterator[tuple[str, str]]:

@@ -1,12 +1,18 @@
-"""Keys of a model's config that make Transformers fetch or import code, or that read other files: refused by name."""
+"""What a model's config may say: no key that fetches or runs code, an attention that is here, and no dropout, which is set to 0."""
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-from vlm_rl.models.attention import IMPLEMENTATIONS
+_ABOUT_IT = re.compile(
+    r"attn_implementation|attention implementation|(flash|flex)[_ ]?att|scaled_dot_product|sdpa", re.IGNORECASE
+)
 
+
+IMPLEMENTATIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 _CHOICES = ("attn_implementation", "experts_implementation")  # a name that is none of Transformers' own is a kernel of the hub
 _REFUSED = {
     "use_kernels": "fetches kernels from the hub and runs them",
@@ -20,13 +26,34 @@ _EXPERTS = ("eager", "grouped_mm", "batched_mm")
 _FALSE: tuple[object, ...] = (None, False, {}, [], "")
 
 
+@contextlib.contextmanager
+def as_model_attention(attention: str) -> Iterator[None]:
+    """Around the building of a model: what is not installed, or not made for this model, is told with the way out."""
+    if attention not in IMPLEMENTATIONS:  # Transformers takes OWNER/NAME for a kernel of the hub, fetches it and runs it
+        raise ValueError(
+            f"model.attention={attention} cannot be used here: it is none of {', '.join(IMPLEMENTATIONS)}, and kernels of the hub are "
+            "never fetched. model.attention=sdpa needs nothing installed; eager works with every model."
+        )
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        about = str(error)
+        if not _ABOUT_IT.search(about):  # num_attention_heads and the like are about the config
+            raise
+        raise ValueError(
+            f"model.attention={attention} cannot be used here: {' '.join(about.split())} "
+            "model.attention=sdpa needs nothing installed; eager works with every model."
+        ) from error
+
+
 def check_keys(where: str, config: Mapping[Any, object]) -> None:
     """Raises ValueError for such a key, at any depth; `where` is the file."""
     for path, key, value in _items("", config):
         why = _REFUSED.get(key) if value not in _FALSE else None
         if any(choice in key for choice in _CHOICES):
             own = (*IMPLEMENTATIONS, *_EXPERTS)
-            foreign = [name for name in _names(value) if name not in own]
+            names = value.values() if isinstance(value, Mapping) else [value]  # one, or one for each part of the model
+            foreign = [name for name in names if name is not None and name not in own]
             why = "is not one of Transformers' own: it would be fetched from the hub and run" if foreign else None
         if why is not None:
             raise ValueError(
@@ -44,8 +71,24 @@ def _items(above: str, config: Mapping[Any, object]) -> Iterator[tuple[str, str,
             yield from _items(path, inner)
 
 
-def _names(value: object) -> Iterator[object]:
-    """One, or one for each part of the model."""
-    for name in value.values() if isinstance(value, Mapping) else [value]:
-        if name is not None:
-            yield name
+def without_dropout(config: PreTrainedConfig, *, name: str) -> PreTrainedConfig:
+    """The same config with every rate of dropout 0, parts included, in place; says which were not."""
+    found = [f"{key}={rate}" for key, rate in _silenced(config)]
+    if found:
+        print(
+            f"{name}: {', '.join(found)} in its config set to 0: with dropout, training would not see the probabilities "
+            "that responses were sampled with.",
+            flush=True,
+        )
+    return config
+
+
+def _silenced(config: PreTrainedConfig, path: str = "") -> Iterator[tuple[str, float]]:
+    """Rates that were above 0: attention_dropout, hidden_dropout_prob, resid_pdrop, drop_path_rate, layerdrop."""
+    for key, rate in list(vars(config).items()):
+        if "drop" in key and isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
+            setattr(config, key, type(rate)(0))
+            yield path + key, rate
+    for part in config.sub_configs:
+        if isinstance(inner := getattr(config, part, None), PreTrainedConfig):
+            yield from _silenced(inner, f"{path}{part}.")

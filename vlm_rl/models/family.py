@@ -1,8 +1,4 @@
-"""What the loop needs to know of a model's family, read from its config, its classes and its processor: no list of names.
-
-Any image-text-to-text model of Transformers goes through here. A family that answers one of these questions in its own way
-needs a line here and nothing in the loop.
-"""
+"""What the loop needs to know of a model's family, read from its config, classes and processor: no list of names."""
 
 import inspect
 import re

@@ -5,8 +5,10 @@ to run code of its own, one that comes as a pickle, an adapter without its base,
 """
 
 import contextlib
+import difflib
+import inspect
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -18,22 +20,28 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.processing_utils import TextKwargs
 from transformers.utils import find_adapter_config_file
 
-from vlm_rl.models.adapter_file import ADAPTER_CONFIG, check_adapter
-from vlm_rl.models.attention import as_model_attention
 from vlm_rl.models.chat_templates import check_templates
-from vlm_rl.models.config_keys import check_keys
-from vlm_rl.models.dropout import without_dropout
-from vlm_rl.models.folder_files import check_files, read_object
-from vlm_rl.models.processor_settings import check_reach, check_settings
-from vlm_rl.models.weight_files import check_weight_files
-from vlm_rl.models.weight_fit import read_model
+from vlm_rl.models.config_keys import as_model_attention, check_keys, without_dropout
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
+from vlm_rl.models.weight_files import check_weight_files, read_model
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PACKAGE = Path(__file__).parents[1]
 TRAINER_STATE = "trainer_state.pt"  # of a checkpoint; callbacks/checkpoint.py reads it as data
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_COMPONENTS = {  # arguments that are no settings
+    *("self", "kwargs", "args", "image_processor", "tokenizer", "video_processor", "feature_extractor"),
+    "pretrained_model_name_or_path",
+}
+_OF_LOADING = {"use_fast", "backend", "subfolder"}  # AutoImageProcessor takes them out of its keyword arguments
+_BEYOND = {  # what from_pretrained takes beside settings: code, secrets, and places on this machine or the net
+    *("trust_remote_code", "code_revision", "token", "use_auth_token", "proxies", "endpoint", "config", "processor_class"),
+    *("cache_dir", "local_dir", "gguf_file", "tokenizer_type", "auto_map", "pretrained_model_name_or_path", "state_dict"),
+    *("vocab_file", "merges_file", "tokenizer_file", "tokenizer_object", "spm_file", "added_tokens_file", "chat_template_file"),
+}
 
 
 def resolve(name: str) -> str:
@@ -158,3 +166,33 @@ def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> 
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )
     return model
+
+
+def check_reach(settings: Mapping[str, object]) -> None:
+    """Raises ValueError, before anything is loaded, for a key that does more than to set how the model's own files are used."""
+    for key, value in settings.items():
+        if key in _BEYOND or key.startswith("_"):
+            raise ValueError(
+                f"model.processor.{key}: not a setting of a processor, but of where code, files or secrets come from. Leave it out; the "
+                "hub's client reads HF_TOKEN, HF_HOME and HTTPS_PROXY from the environment."
+            )
+        if key == "subfolder" and (PurePath(str(value)).is_absolute() or ".." in PurePath(str(value)).parts):
+            raise ValueError(f"model.processor.subfolder={value} leads out of the model. Name a folder inside of it.")
+
+
+def check_settings(processor: ProcessorMixin, settings: Mapping[str, object]) -> None:
+    """Raises ValueError for a key that neither image processor, tokenizer nor processor takes."""
+    images, tokenizer = processor.image_processor, processor.tokenizer
+    declared = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    of_images = {*declared, *(key for key in vars(images) if not key.startswith("_"))} - {"image_processor_type"}
+    of_text = {"model_max_length", *getattr(tokenizer, "SPECIAL_TOKENS_ATTRIBUTES", []), *TextKwargs.__annotations__}
+    taken = [
+        set(inspect.signature(made).parameters) for made in (type(tokenizer), type(processor), ProcessorMixin.from_pretrained)
+    ]
+    known = of_images | of_text | (set().union(*taken) - _COMPONENTS) | _OF_LOADING
+    for key in (key for key in settings if key not in known):
+        near = difflib.get_close_matches(key, sorted(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"For images it has {', '.join(sorted(of_images))}."
+        raise ValueError(
+            f"model.processor.{key}: {type(processor).__name__} with {type(processor.image_processor).__name__} has no such setting. {hint}"
+        )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from vlm_rl.models.anatomy import PARTS
+from vlm_rl.models.parts import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)

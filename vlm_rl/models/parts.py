@@ -1,26 +1,69 @@
-"""What of a model is trained: each of its three parts is frozen, has LoRA adapters or is trained in full."""
+"""Where vision, connector and language lie, read from a model's classes, and what of each is trained: nothing, LoRA adapters, all."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from peft import PeftModel
+from rich.table import Table
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlm_rl.models.adapters import Lora, attach
-from vlm_rl.models.anatomy import PARTS, anatomy, is_tied
+from vlm_rl.models.adapters import Lora as Lora
+from vlm_rl.models.adapters import attach, is_tied
 from vlm_rl.randomness import forked_generator, stream_seed
 
-__all__ = ["PARTS", "Lora", "PartSize", "check_engine", "prepare", "sizes", "trained"]
+PARTS = ("vision", "connector", "language")
+_CONNECTOR_IN_TOWER = re.compile(r"\.(?:(?:deepstack_)?merger(?:_list)?|connector|multi_modal_projector)(?:\.|$)")
 _UNTRAINED_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
+_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_NUMBERS = ("parameters", "trainable", "learning rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """Paths of the modules that are encoders and of those that are decoder and LM head; whatever lies between them connects."""
+
+    vision: tuple[str, ...]
+    language: tuple[str, ...]
+
+    def part_of(self, path: str) -> str:
+        """The part of a module or a parameter; some families keep the connector inside the vision tower."""
+        if _inside(path, self.language):
+            return "language"
+        return "vision" if _inside(path, self.vision) and not _CONNECTOR_IN_TOWER.search(path) else "connector"
+
+
+def _inside(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root + ".") for root in roots)
+
+
+def anatomy(vlm: PreTrainedModel) -> Anatomy:
+    """Encoders carry the config of a sense (audio too), the decoder the text config; raises ValueError where one is not found."""
+    text = vlm.config.get_text_config()
+    senses = [name for name in vlm.config.sub_configs if "vision" in name or "audio" in name]
+    sense_configs = tuple(type(config) for name in senses if (config := getattr(vlm.config, name, None)) is not None)
+    with_config = {path: module.config for path, module in vlm.named_modules() if path and isinstance(module, PreTrainedModel)}
+    vision = _outermost([path for path, config in with_config.items() if type(config) in sense_configs])
+    language = _outermost([path for path, config in with_config.items() if type(config) is type(text)])
+    head = vlm.get_output_embeddings()
+    heads = [path for path, module in vlm.named_modules() if module is head]
+    if not vision or not language or type(text) is type(vlm.config):
+        missing = "language" if vision else "vision"
+        children = ", ".join(name for name, _ in getattr(vlm, "model", vlm).named_children())
+        raise ValueError(
+            f"{type(vlm).__name__}: no {missing} part is found; its submodules are {children}. model.freeze and model.lora need a "
+            "model whose config has a vision_config and a text_config, each with a submodule of its own."
+        )
+    return Anatomy(vision=vision, language=(*language, *heads))
+
+
+def _outermost(paths: list[str]) -> tuple[str, ...]:
+    return tuple(path for path in paths if not any(path.startswith(other + ".") for other in paths))
 
 
 def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, seed: int) -> PeftModel | None:
-    """Freezes, adds adapters and makes all that is trained float32, in place; the adapter where there is LoRA.
-
-    What is in neither `freeze` nor `lora.targets` is trained in full. Raises ValueError for a choice that makes no sense.
-    """
+    """Freezes, adds adapters, makes all that is trained float32, in place; raises ValueError for a choice that makes no sense."""
     adapted = tuple(lora.patterns) if lora else ()
     full = _trained_in_full(freeze, adapted)
     if lora is not None and not adapted:
@@ -31,7 +74,7 @@ def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, s
             parameter.requires_grad_(body.part_of(name) in full)
     else:
         with forked_generator(stream_seed(seed, "lora_initialisation")):
-            adapter = attach(vlm, lora, full=full, body=body)
+            adapter = attach(vlm, lora, full=full, part_of=body.part_of)
     for parameter in vlm.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -113,3 +156,20 @@ def check_engine(vlm: PreTrainedModel, *, engine: str, synced_parts: Collection[
             f"Freeze the rest (model.freeze=[{','.join(p for p in PARTS if p not in synced_parts)}], and no model.lora.targets for it), "
             "or sample with rollout=huggingface."
         )
+
+
+def part_table(rows: Sequence[PartSize], *, rates: Mapping[str, float]) -> Table:
+    """A line for each part and one for their sum; `rates` of the trained parts, before the algorithm's factor."""
+    tied = any(row.tied for row in rows)
+    note = "LM head and embeddings are one tied tensor, counted once." if tied else None
+    table = Table(title="What is trained", caption=note)
+    for column in ("part", "state", "parameters", "trainable", "precision", "learning rate"):
+        table.add_column(column, justify="right" if column in _NUMBERS else "left")
+    for row in rows:
+        rate = f"{rates[row.part]:.2g}" if row.part in rates else "-"
+        precision = " + ".join(_SHORT.get(dtype, dtype) for dtype in row.dtypes)
+        table.add_row(row.part, row.state, f"{row.total:,}", f"{row.trainable:,}", precision, rate)
+    total, trainable = sum(row.total for row in rows), sum(row.trainable for row in rows)
+    table.add_section()
+    table.add_row("all", f"{100 * trainable / total:.2f} %", f"{total:,}", f"{trainable:,}", "", "")
+    return table

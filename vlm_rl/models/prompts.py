@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from transformers import BatchFeature, ProcessorMixin
@@ -57,7 +58,7 @@ class Prompts:
         self._runs = re.compile("|".join(rf"({re.escape(token)})\{i}+" for i, token in enumerate(tokens, start=1)))
         settings = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)
         self._image_settings = settings["images_kwargs"]
-        self._expansions: dict[Sizes, list[_Short]] = {}  # the last one that was asked for stands last
+        self._expanded = lru_cache(KEPT)(self._expand)
 
     @property
     def special_tokens(self) -> frozenset[str]:
@@ -122,16 +123,11 @@ class Prompts:
             num_left_out=sum(whole // token - 1 for whole, token in runs),
         )
 
-    def _expanded(self, sizes: Sizes) -> list[_Short]:
+    def _expand(self, sizes: Sizes) -> list[_Short]:
         """What the images of a prompt become, from the processor itself, on images without pixels."""
-        images = self._expansions.pop(sizes, None)
-        if images is None:  # floats: of whole numbers torchvision clamps what it resized, which without pixels is slow
-            blank = [torch.empty(3, height, width, device="meta") for width, height in sizes]
-            images = list(map(self._shortened, self._processor._process_images([blank], **self._image_settings)[1]))
-        self._expansions[sizes] = images
-        if len(self._expansions) > KEPT:
-            del self._expansions[next(iter(self._expansions))]
-        return images
+        # Floats: of whole numbers torchvision clamps what it resized, which without pixels is slow.
+        blank = [torch.empty(3, height, width, device="meta") for width, height in sizes]
+        return list(map(self._shortened, self._processor._process_images([blank], **self._image_settings)[1]))
 
     def _adds_special_tokens(self, text: str) -> bool:
         """False where the chat template has written the first token already: Gemma would read two of them."""

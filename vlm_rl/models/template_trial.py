@@ -62,17 +62,14 @@ def _tojson(
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)
-
-
 def environment() -> ImmutableSandboxedEnvironment:
     """As Transformers has it."""
     made = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
     made.filters["tojson"] = _tojson
-    made.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _Dict()}
+    now = lambda format: datetime.now().strftime(format)  # noqa: E731
+    made.globals |= {"raise_exception": _raise_exception, "strftime_now": now, "dict": _Dict()}
     return made
 
 
@@ -81,9 +78,7 @@ def limit(*, cpu_seconds: int, num_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     _lower(resource.RLIMIT_CPU, soft=cpu_seconds, hard=cpu_seconds + 1)
     space = pages * resource.getpagesize() + num_bytes
-    with contextlib.suppress(
-        ValueError, OSError
-    ):  # some systems, such as macOS, have no such limit; time is limited all the same
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit; time is limited all the same
         _lower(resource.RLIMIT_AS, soft=space, hard=space)
     _lower(resource.RLIMIT_CORE, soft=0, hard=0)
 

@@ -1,7 +1,8 @@
-"""What `preflight=true` says of the data: rows, problems, pictures, tokens. Tables of rich, nothing is computed twice."""
+"""What `preflight=true` says of the data (rows, problems, pictures, tokens), and how it ends. Nothing is computed twice."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import RenderableType
@@ -11,13 +12,42 @@ from vlm_rl.datasets.dataset import SPLITS, Dataset, unused_sentence
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
 from vlm_rl.datasets.shown import shown
-from vlm_rl.preflight.numbers import SHARES, histogram, largest, quantiles
-from vlm_rl.preflight.pictures import Seen
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import DataCheck
 
+SHARES = (0.0, 0.5, 0.9, 0.99, 1.0)  # of the rows
+NUM_BINS = 10
 WIDEST_BAR = 40  # characters
 LARGEST = 5  # rows and pictures named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Values from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    count: int
+
+
+def quantiles(values: np.ndarray, *, shares: Sequence[float] = SHARES) -> list[int]:
+    """For each share the smallest value that at least this share of the values does not exceed; so each is one of them."""
+    return [int(value) for value in np.quantile(values, shares, method="inverted_cdf")]
+
+
+def histogram(values: np.ndarray, *, num_bins: int = NUM_BINS) -> list[Bin]:
+    """Bins of equal width over whole numbers, from the smallest value on; the last one may reach past the largest."""
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // num_bins)
+    edges = range(low, high + 1, width)
+    counts = np.bincount((values - low) // width, minlength=len(edges))
+    return [Bin(low=edge, high=edge + width - 1, count=int(count)) for edge, count in zip(edges, counts, strict=True)]
+
+
+def largest(values: np.ndarray, ids: Sequence[str], *, count: int) -> list[tuple[str, int]]:
+    """The rows with the largest values, largest first; of equal ones the earlier row."""
+    order = np.argsort(-values, kind="stable")[:count]
+    return [(ids[i], int(values[i])) for i in order]
 
 
 def titled(title: str, *columns: str, words_last: bool = False) -> Table:
@@ -69,17 +99,15 @@ def pictures_sentence(check: DataCheck, *, max_pixels: int | None) -> str:
     only_header = sum(not picture.decoded and not picture.problem for picture in pictures.values())
     if only_header:
         told += f" Of {only_header:,} only the header was read; preflight.decode=all decodes them too."
-    over = {name: picture for name, picture in pictures.items() if _is_shrunk(picture, max_pixels=max_pixels)}
+    over = {
+        name: picture for name, picture in pictures.items() if shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
+    }
     if over:
         width, height = max((picture.size for picture in over.values()), key=lambda size: size[0] * size[1])
         told += (
             f" {len(over):,} have more than dataset.max_pixels={max_pixels} and are shrunk; the largest has {width} x {height}."
         )
     return told
-
-
-def _is_shrunk(picture: Seen, *, max_pixels: int | None) -> bool:
-    return shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
 
 
 def tokens_table(check: DataCheck, *, limit: int) -> Table:
@@ -115,16 +143,9 @@ def bars(values: np.ndarray, *, title: str) -> str:
     most = max(member.count for member in bins)
     labels = [f"{member.low:,}" if member.low == member.high else f"{member.low:,} to {member.high:,}" for member in bins]
     width = max(map(len, labels))
-    lines = [
-        f"  {label:>{width}}  {_bar(member.count, most=most)} {member.count:,}"
-        for label, member in zip(labels, bins, strict=True)
-    ]
+    drawn = ["█" * round(WIDEST_BAR * member.count / most) or "▏" * (member.count > 0) for member in bins]
+    lines = [f"  {label:>{width}}  {bar} {b.count:,}" for label, bar, b in zip(labels, drawn, bins, strict=True)]
     return "\n".join([title, *lines])
-
-
-def _bar(count: int, *, most: int) -> str:
-    full = "█" * round(WIDEST_BAR * count / most)
-    return full or ("▏" if count else "")
 
 
 def truncation(check: DataCheck, dataset: Dataset) -> str:
@@ -138,3 +159,20 @@ def truncation(check: DataCheck, dataset: Dataset) -> str:
             f"; {cut:,} of {len(solutions):,} solutions over dataset.max_new_tokens={dataset.max_new_tokens}, which cuts them"
         )
     return f"{told}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Filled in reading order."""
+
+    problems: list[str] = field(default_factory=list)  # whole sentences: training would not start
+    reservations: list[str] = field(default_factory=list)  # half sentences: it would start, but
+
+    @property
+    def sentence(self) -> str:
+        """The last words of the page."""
+        if self.problems:
+            return "\n".join(["Training could not start:", *self.problems])
+        if self.reservations:
+            return f"Training could start, as far as was checked; {'; '.join(self.reservations)}."
+        return "Training could start."

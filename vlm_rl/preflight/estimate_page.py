@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
-from vlm_rl.preflight.data_page import titled
+from vlm_rl.preflight.data_page import Verdict, titled
 from vlm_rl.preflight.device import Device
 from vlm_rl.preflight.memory import MemoryEstimate
 from vlm_rl.preflight.time_estimate import CASES, Range, TimeEstimate
-from vlm_rl.preflight.verdict import Verdict
 
 MIB, GIB = 2**20, 2**30
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

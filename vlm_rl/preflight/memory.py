@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from vlm_rl.models.policy import Policy
 from vlm_rl.preflight import phases
 from vlm_rl.preflight.phases import Phase, Tracer
+from vlm_rl.preflight.shapes import Workload
 from vlm_rl.preflight.tracker import ACTIVATIONS
-from vlm_rl.preflight.workload import Workload
 
 FEWER = "fewer trained parts (model.freeze) or LoRA (model.lora)"
 FEWER_ADAPTERS = "a smaller model.lora.rank or fewer model.lora.targets"
@@ -101,10 +101,7 @@ class Traced:
 
 
 def trace(make: Callable[[], Policy], *, workload: Workload) -> Traced:
-    """Runs the phases of a generation step on shadows.
-
-    `make` builds the policy of the run with `untrained=True`: its config and processor are read, its weights neither read nor drawn.
-    """
+    """Runs the phases of a generation step on shadows; `make` builds the policy with `untrained=True`, no weights read or drawn."""
     tracer = Tracer(make=make, workload=workload)
     phases = tuple(tracer.trace())
     return Traced(policy=tracer.policy, phases=phases)

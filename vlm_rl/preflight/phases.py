@@ -17,9 +17,8 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.preflight import shapes
 from vlm_rl.preflight.shadows import Shadows
-from vlm_rl.preflight.shapes import BlankPrompt, PromptShape
+from vlm_rl.preflight.shapes import BlankPrompt, PromptShape, Workload
 from vlm_rl.preflight.tracker import Operation, Peak
-from vlm_rl.preflight.workload import Workload
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, draw
 from vlm_rl.types import ImageFeatures, ImageInput, QueryBatch, Samples
 

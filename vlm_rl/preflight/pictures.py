@@ -1,6 +1,8 @@
 """Every distinct picture looked at once: its content, its size, and whether it can be decoded; threads, no pixels kept."""
 
 import contextlib
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -16,9 +18,11 @@ from vlm_rl.datasets.missing import hint
 from vlm_rl.datasets.picture import BadPicture, FileBytes, Picture
 from vlm_rl.datasets.row import ImageSource
 from vlm_rl.datasets.shown import shortened
-from vlm_rl.preflight.cache import Cache
 from vlm_rl.randomness import stream
+from vlm_rl.run_folder import write_whole
 
+FORMAT = "v1"  # goes up with every change of what an entry means
+MAX_ENTRIES = 2_000_000  # of one file; past that only what is new is kept
 DECODE = ("auto", "all", "headers")
 ALL_UP_TO = 20_000  # distinct pictures that `auto` decodes; of more it decodes SAMPLE drawn ones
 SAMPLE = 2_000
@@ -27,6 +31,38 @@ GONE = "is not there. Restore the file or drop the row."
 CHUNK = 2_000  # pictures handed to the threads at a time
 LARGE = 16_000_000  # pixels; with up to 30 bytes each while they are decoded 0.5 GB
 _large = threading.Lock()  # larger pictures are decoded one at a time
+
+
+class Cache:
+    """Entries by place (a folder of images, the golds of a data set) and name. `folder=None` remembers nothing."""
+
+    def __init__(self, *, folder: str | None) -> None:
+        self._folder = Path(folder).expanduser() / FORMAT if folder else None
+
+    def read(self, place: str) -> dict[str, Any]:
+        """All entries of a place."""
+        if self._folder is None:
+            return {}
+        try:
+            found = json.loads(self._file(place).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        whole = isinstance(found, dict) and found.get("place") == place and isinstance(found.get("entries"), dict)
+        return found["entries"] if whole else {}
+
+    def add(self, place: str, entries: Mapping[str, Any]) -> None:
+        """Writes new entries beside the old ones; a folder that cannot be written to is no reason to stop."""
+        if self._folder is None or not entries:
+            return
+        old = self.read(place)
+        kept = old | dict(entries) if len(old) + len(entries) <= MAX_ENTRIES else dict(entries)
+        text = json.dumps({"place": place, "entries": kept}, separators=(",", ":"))
+        with contextlib.suppress(OSError):
+            write_whole(self._file(place), lambda file: file.write_text(text, encoding="utf-8"))
+
+    def _file(self, place: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +142,7 @@ def look_at(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache) -
         known = _known(members, cache.read(place), chosen=chosen) if place else {}
         new = _read({name: image for name, image in members.items() if name not in known}, chosen=chosen)
         if place:
-            cache.add(place, {name: _entry(look) for name, look in new.items() if look.stamp is not None})
+            cache.add(place, {name: look.entry for name, look in new.items() if look.stamp is not None})
         seen |= known | {name: look.seen for name, look in new.items()}
         num_known += len(known)
     return Looked(by_name=seen, num_known=num_known)
@@ -145,6 +181,10 @@ class _Look:
     seen: Seen
     stamp: list[int] | None  # None: not to be remembered
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        return {"stamp": self.stamp} | {name: getattr(self.seen, name) for name in ("key", "size", "decoded", "problem")}
+
 
 def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, chosen: set[str]) -> dict[str, Seen]:
     known = {}
@@ -154,15 +194,9 @@ def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, cho
             continue
         if entry["decoded"] or entry["problem"] or name not in chosen:
             width, height = entry["size"]
-            known[name] = Seen(
-                source=image, key=entry["key"], size=(width, height), decoded=entry["decoded"], problem=entry["problem"]
-            )
+            parts = {part: entry[part] for part in ("key", "decoded", "problem")}
+            known[name] = Seen(source=image, size=(width, height), **parts)
     return known
-
-
-def _entry(look: _Look) -> dict[str, Any]:
-    seen = look.seen
-    return {"stamp": look.stamp, "key": seen.key, "size": seen.size, "decoded": seen.decoded, "problem": seen.problem}
 
 
 def _read(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, _Look]:

@@ -110,9 +110,14 @@ class _Look:
 
 def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
     seen = [replace(row, images=tuple(map(rules.looked.at, row.images))) for row in rows]
-    fit = {i: row for i, row in enumerate(seen) if _can_be_measured(row)}
-    prompts = _one_by_one_if_need_be(fit, _prompts(rules))
-    solutions = _solution_lengths(rows, rules)
+    # The processor takes a row with a marker for each image, each of which has a size.
+    fit = {i: row for i, row in enumerate(seen) if row.question.count(IMAGE_MARKER) == len(row.images)}
+    fit = {i: row for i, row in fit.items() if all(image.size != (0, 0) for image in row.images)}
+    prompts = _one_by_one_if_need_be(fit, lambda of: list(zip(map(_key, of), rules.prompts.lengths(of), strict=True)))
+    solutions: dict[int, int | Exception] = {}
+    if (count := rules.solution_tokens) is not None:
+        solved = {i: row for i, row in enumerate(rows) if row.solution}
+        solutions = _one_by_one_if_need_be(solved, lambda chosen: count([row.solution or "" for row in chosen]))
     looks = []
     for i, row in enumerate(seen):
         found, solution = prompts.get(i), solutions.get(i)
@@ -120,14 +125,12 @@ def _measured(rows: list[Row], rules: Rules) -> list[_Look]:
         problems = list(_problems(row, length, rules))
         if not problems:  # else it is known already why
             errors = [each for each in (found, solution) if isinstance(each, Exception)]
-            problems = [_unreadable(row, error) for error in errors[:1]]
+            told = [f"{type(error).__name__}: {shortened(str(error), most=250)}" for error in errors[:1]]
+            message = f"the model's tokenizer or processor refuses it ({''.join(told)}). Mend the row or drop it."
+            problems = [RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor") for _ in told]
         tokens = solution if isinstance(solution, int) else None
         looks.append(_Look(row_id=row.id, key=key, problems=tuple(problems), length=length, solution=tokens))
     return looks
-
-
-def _prompts(rules: Rules) -> Callable[[list[Row]], list[tuple[bytes, PromptLength]]]:
-    return lambda rows: list(zip(map(_key, rows), rules.prompts.lengths(rows), strict=True))
 
 
 def _one_by_one_if_need_be(
@@ -146,12 +149,6 @@ def _one_by_one_if_need_be(
     return found
 
 
-def _unreadable(row: Row, error: Exception) -> RowProblem:
-    told = f"{type(error).__name__}: {shortened(str(error), most=250)}"
-    message = f"the model's tokenizer or processor refuses it ({told}). Mend the row or drop it."
-    return RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor")
-
-
 def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[RowProblem]:
     """All that is wrong with a row whose images have been looked at; of its images the first bad one."""
     yield from problems_of_text(row, needs_solution=rules.needs_solutions, special_tokens=rules.special_tokens)
@@ -161,19 +158,6 @@ def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[R
         yield long_prompt(row, length=length.total, max_prompt_tokens=rules.max_prompt_tokens)
     if row.answer in rules.unfit_golds:
         yield unfit_gold(row)
-
-
-def _solution_lengths(rows: list[Row], rules: Rules) -> dict[int, int | Exception]:
-    count = rules.solution_tokens
-    if count is None:
-        return {}
-    solved = {i: row for i, row in enumerate(rows) if row.solution}
-    return _one_by_one_if_need_be(solved, lambda chosen: count([row.solution or "" for row in chosen]))
-
-
-def _can_be_measured(row: Row) -> bool:
-    """Whether the processor would take it: a marker for each image, each of which has a size."""
-    return row.question.count(IMAGE_MARKER) == len(row.images) and all(image.size != (0, 0) for image in row.images)
 
 
 def _key(row: Row) -> bytes:

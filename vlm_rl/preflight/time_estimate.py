@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.preflight import phases
-from vlm_rl.preflight.machine import Machine
+from vlm_rl.preflight.device import Machine
 from vlm_rl.preflight.phases import TRACED_TOKENS, Phase
-from vlm_rl.preflight.workload import Workload
+from vlm_rl.preflight.shapes import Workload
 
 SLOWER = 3.0  # over the roofline, at the slow end; benchmarks/memory_estimate.py saw 1.1 to 2.4 on an idle CPU
 CASES = ((0.25, 1.0), (0.5, 1.7), (1.0, SLOWER))  # mean response in shares of max_new_tokens, and times the roofline

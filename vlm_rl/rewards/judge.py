@@ -80,11 +80,6 @@ class Judge:
         by_worker = {text: bool(known) for (text,), known in zip(tasks, parsed, strict=True)}
         return [read_gold(gold).is_readable and all(by_worker[text] for text in needed[gold]) for gold in golds]
 
-    @property
-    def has_workers(self) -> bool:
-        """Whether worker processes were started: plain numbers need none."""
-        return self._pool.is_started
-
     def close(self) -> None:
         """Ends the worker processes. The judge stays usable: the next answer that needs one starts new ones."""
         self._pool.close()

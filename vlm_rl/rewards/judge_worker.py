@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import resource
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -55,11 +54,6 @@ def is_parsable(text: str, *, cpu_s: float) -> bool:
         except algebra.Unreadable:
             return False
         return True
-
-
-def loaded_modules() -> list[str]:
-    """The names in this worker's `sys.modules`: a test looks for torch among them."""
-    return list(sys.modules)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from vlm_rl.models.anatomy import PARTS
+from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
 from vlm_rl.rollout.engine import SamplingSettings

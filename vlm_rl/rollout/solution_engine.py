@@ -4,7 +4,7 @@ the others: the same loop, data, evaluation and report."""
 import numpy as np
 import torch
 
-from vlm_rl.models.anatomy import PARTS
+from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import finish

@@ -1,6 +1,8 @@
 """`dataset=micro_geometry`: procedural geometry problems, endless, each a pure function of (root seed, split, index)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import overload
 
 from vlm_rl.datasets.micro_geometry.figures import Figure
@@ -10,25 +12,16 @@ from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.randomness import stream
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MicroGeometry(Sequence[Row]):
-    """One split, drawn row by row when asked for.
+    """One split, drawn row by row, kinds and modalities in turn; `reserved`: content keys that it must not contain."""
 
-    Kinds take turns, and so do the two modalities, so that every split is balanced. `reserved` holds content keys that this
-    split must not contain: training never yields a problem of validation or test.
-    """
-
-    def __init__(
-        self,
-        *,
-        split: str,
-        num_rows: int,
-        data_seed: int,
-        solutions: SolutionStyle,
-        carry_share: float,
-        reserved: frozenset[str] = frozenset(),
-    ) -> None:
-        self.split, self.num_rows, self.data_seed = split, num_rows, data_seed
-        self._solutions, self._carry_share, self._reserved = solutions, carry_share, reserved
+    split: str
+    num_rows: int
+    data_seed: int
+    solutions: SolutionStyle
+    carry_share: float
+    reserved: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return self.num_rows
@@ -48,7 +41,7 @@ class MicroGeometry(Sequence[Row]):
 
     def _row(self, index: int) -> Row:
         attempt = 0
-        while (row := self._draw(index, attempt)).content_key in self._reserved:
+        while (row := self._draw(index, attempt)).content_key in self.reserved:
             attempt += 1
         return row
 
@@ -57,13 +50,13 @@ class MicroGeometry(Sequence[Row]):
         kind = KINDS[index % len(KINDS)]
         modality = ("text", "vision")[index // len(KINDS) % 2]
         out_of_distribution = self.split == "test"
-        carry = out_of_distribution or bool(rng.random() < self._carry_share)
+        carry = out_of_distribution or bool(rng.random() < self.carry_share)
         first, second = draw_numbers(kind, rng, carry=carry)
         points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
         wordings = kind.wordings(test=out_of_distribution)
         wording = wordings[rng.integers(len(wordings))]
         question = getattr(wording, modality).format(*points, a=first, b=second)
-        care = self._solutions.draw(rng)
+        care = self.solutions.draw(rng)
         reflection = REFLECTIONS[rng.integers(len(REFLECTIONS))]
         steps = kind.steps(first, second, points)
         answer = 0
@@ -87,28 +80,12 @@ class MicroGeometrySource:
     """The three splits; training problems are never those of validation or test."""
 
     def __init__(
-        self,
-        *,
-        train_rows: int,
-        val_rows: int,
-        test_rows: int,
-        data_seed: int,
-        solutions: SolutionStyle,
-        carry_share: float,
+        self, *, train_rows: int, val_rows: int, test_rows: int, data_seed: int, solutions: SolutionStyle, carry_share: float
     ) -> None:
-        def split(name: str, *, num_rows: int, reserved: frozenset[str] = frozenset()) -> MicroGeometry:
-            return MicroGeometry(
-                split=name,
-                num_rows=num_rows,
-                data_seed=data_seed,
-                solutions=solutions,
-                carry_share=carry_share,
-                reserved=reserved,
-            )
-
-        val, test = split("val", num_rows=val_rows), split("test", num_rows=test_rows)
+        made = partial(MicroGeometry, data_seed=data_seed, solutions=solutions, carry_share=carry_share)
+        val, test = made(split="val", num_rows=val_rows), made(split="test", num_rows=test_rows)
         reserved = val.content_keys() | test.content_keys()
-        self._splits = {"train": split("train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
+        self._splits = {"train": made(split="train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
 
     def rows(self, split: str) -> Sequence[Row]:
         """The rows of a split, drawn when they are asked for."""

@@ -8,6 +8,7 @@ import colorsys
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -104,14 +105,6 @@ def _segment(canvas: Canvas, points: str, bend: float, above: tuple[str, str], t
     canvas.label(cell(2, 0), total, accent=total == "?")
 
 
-def _segment_sum(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
-    _segment(canvas, points, bend, (first, second), "?")
-
-
-def _segment_difference(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
-    _segment(canvas, points, bend, (second, "?"), first)
-
-
 def _line_angles(canvas: Canvas, points: str, bend: float, first: str, second: str) -> None:
     vertex, radius = (CELL * 3.0, 104.0), 92.0
     right, left = 56 + 8 * bend, 116 + 8 * bend
@@ -143,9 +136,9 @@ def _rectangle_perimeter(canvas: Canvas, points: str, bend: float, first: str, s
     canvas.label((97.0, (34 + bottom) / 2), "?", accent=True)
 
 
-DRAWINGS = {
-    "segment_sum": _segment_sum,
-    "segment_difference": _segment_difference,
+DRAWINGS: dict[str, Callable[[Canvas, str, float, str, str], None]] = {
+    "segment_sum": lambda canvas, points, bend, first, second: _segment(canvas, points, bend, (first, second), "?"),
+    "segment_difference": lambda canvas, points, bend, first, second: _segment(canvas, points, bend, (second, "?"), first),
     "line_angles": _line_angles,
     "triangle_angles": _triangle_angles,
     "rectangle_perimeter": _rectangle_perimeter,

@@ -37,13 +37,12 @@ class Kind:
 
     name: str
     given: tuple[str, str]  # names of the two given quantities, as the solution writes them; {0} {1} {2} are point names
-    low: int
-    high: int
+    drawn: range  # of two numbers; the sum of both is the minuend where it subtracts
     max_total: int  # largest a + b, or largest minuend
-    subtracts: bool  # the first step is a difference (first given minus second) instead of a sum
     training: tuple[Wording, ...]
     held_out: Wording  # half of the test rows
     steps: Callable[[int, int, str], tuple[Step, ...]]
+    subtracts: bool = False  # the first step is a difference (first given minus second) instead of a sum
 
     def wordings(self, *, test: bool) -> tuple[Wording, ...]:
         """How this kind is asked in a split."""
@@ -65,7 +64,7 @@ def careless_result(first: int, second: int, *, subtracts: bool) -> int:
 def draw_numbers(kind: Kind, rng: np.random.Generator, *, carry: bool) -> tuple[int, int]:
     """The two given numbers (two digits each), with or without a carry; rejection sampling, so uniform over what is allowed."""
     while True:
-        first, second = (int(n) for n in rng.integers(kind.low, kind.high + 1, size=2))
+        first, second = (int(n) for n in rng.integers(kind.drawn.start, kind.drawn.stop, size=2))
         if kind.subtracts:
             first, second = first + second, first
             allowed = first <= kind.max_total and first - second >= 20
@@ -75,48 +74,28 @@ def draw_numbers(kind: Kind, rng: np.random.Generator, *, carry: bool) -> tuple[
             return first, second
 
 
-def _sum_step(lhs: str, first: int, second: int) -> Step:
-    return Step(
-        lhs=lhs,
-        expression=lambda _: f"{first}+{second}",
-        value=lambda _: first + second,
-        slip=careless_result(first, second, subtracts=False),
-    )
-
-
-def _segment_sum(first: int, second: int, points: str) -> tuple[Step, ...]:
-    return (_sum_step(points[0] + points[2], first, second),)
-
-
-def _segment_difference(first: int, second: int, points: str) -> tuple[Step, ...]:
-    return (
-        Step(
-            lhs=points[1] + points[2],
-            expression=lambda _: f"{first}-{second}",
-            value=lambda _: first - second,
-            slip=careless_result(first, second, subtracts=True),
-        ),
-    )
+def _first_step(lhs: str, first: int, second: int, *, subtracts: bool = False) -> Step:
+    sign, result = ("-", first - second) if subtracts else ("+", first + second)
+    slip = careless_result(first, second, subtracts=subtracts)
+    return Step(lhs=lhs, expression=lambda _: f"{first}{sign}{second}", value=lambda _: result, slip=slip)
 
 
 def _supplement(first: int, second: int, points: str) -> tuple[Step, ...]:
     remainder = Step(lhs="x", expression=lambda total: f"180-{total}", value=lambda total: 180 - total)
-    return _sum_step("sum", first, second), remainder
+    return _first_step("sum", first, second), remainder
 
 
 def _perimeter(first: int, second: int, points: str) -> tuple[Step, ...]:
     doubled = Step(lhs="perimeter", expression=lambda half: f"{half}+{half}", value=lambda half: 2 * half)
-    return _sum_step("half", first, second), doubled
+    return _first_step("half", first, second), doubled
 
 
 KINDS = (
     Kind(
         name="segment_sum",
         given=("{0}{1}", "{1}{2}"),
-        low=11,
-        high=79,
+        drawn=range(11, 80),
         max_total=99,
-        subtracts=False,
         training=(
             Wording(
                 text="Point {1} lies on segment {0}{2}. {0}{1} = {a} and {1}{2} = {b}. Find {0}{2}.",
@@ -131,13 +110,12 @@ KINDS = (
             text="How long is segment {0}{2}? Point {1} lies on it, {0}{1} = {a} and {1}{2} = {b}.",
             vision="How long is segment {0}{2}? Point {1} lies on it, read {0}{1} and {1}{2} from the figure.",
         ),
-        steps=_segment_sum,
+        steps=lambda first, second, points: (_first_step(points[0] + points[2], first, second),),
     ),
     Kind(
         name="segment_difference",
         given=("{0}{2}", "{0}{1}"),
-        low=11,
-        high=69,
+        drawn=range(11, 70),
         max_total=99,
         subtracts=True,
         training=(
@@ -154,15 +132,13 @@ KINDS = (
             text="How long is segment {1}{2}? Point {1} lies on {0}{2}, {0}{2} = {a} and {0}{1} = {b}.",
             vision="How long is segment {1}{2}? Point {1} lies on {0}{2}, read {0}{2} and {0}{1} from the figure.",
         ),
-        steps=_segment_difference,
+        steps=lambda first, second, points: (_first_step(points[1:], first, second, subtracts=True),),
     ),
     Kind(
         name="line_angles",
         given=("left", "right"),
-        low=15,
-        high=75,
+        drawn=range(15, 76),
         max_total=130,
-        subtracts=False,
         training=(
             Wording(
                 text="Three angles lie on a straight line. Left is {a} and right is {b} degrees. Find x.",
@@ -182,10 +158,8 @@ KINDS = (
     Kind(
         name="triangle_angles",
         given=("left", "right"),
-        low=15,
-        high=75,
+        drawn=range(15, 76),
         max_total=130,
-        subtracts=False,
         training=(
             Wording(
                 text="A triangle has the angles {a} and {b} degrees. Find the third angle x.",
@@ -205,10 +179,8 @@ KINDS = (
     Kind(
         name="rectangle_perimeter",
         given=("width", "height"),
-        low=11,
-        high=79,
+        drawn=range(11, 80),
         max_total=99,
-        subtracts=False,
         training=(
             Wording(
                 text="A rectangle has width {a} and height {b}. Find the perimeter.",

@@ -1,7 +1,4 @@
-"""How the tiny VLM's folder is made, but for its weights: config, tokenizer, chat template and processor in Qwen2.5-VL's formats.
-
-`python -m vlm_rl.models.tiny.build FOLDER` writes them; the weights come from `python train.py experiment=tiny_pretrain`.
-"""
+"""The tiny VLM's folder but for its weights (`experiment=tiny_pretrain`): `python -m vlm_rl.models.tiny.build FOLDER`."""
 
 import json
 import sys
@@ -26,14 +23,8 @@ NUM_MERGED_TOKENS = 512  # bytes and merges, special tokens not counted
 PAPER_WHITE = 0.98  # mean of the pixels: paper is 0, so that strokes and not the sheet drive the first layers
 PROMPT_TEXTS = ("Reason step by step. Put the final answer in \\boxed{}.", "user", "assistant", "system")
 SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
 )
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}<|im_start|>{{ message.role }}\n"

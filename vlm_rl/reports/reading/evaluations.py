@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlm_rl.evaluation.gain import FormatCounts
 from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
+from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.questions import QUESTION_COLUMNS, Questions

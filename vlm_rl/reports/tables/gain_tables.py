@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.gain import GainSplit, split_gain
+from vlm_rl.evaluation.response_length import GainSplit, split_gain
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
 from vlm_rl.reports.phrase import paragraph, say

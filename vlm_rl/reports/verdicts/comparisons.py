@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vlm_rl.evaluation.dynamics import far_from_siblings
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.siblings import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
