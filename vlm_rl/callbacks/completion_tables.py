@@ -1,7 +1,6 @@
 """A few completions for the loggers, and small copies of the figures that rows show, by content, which all runs of a study share."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +23,38 @@ MAX_SIDE = 384  # pixels of a picture
 SHOWN = ("question", "response", "answer", "verdict", "finish_reason", "response_length")
 
 
-@dataclass(kw_only=True, eq=False)
 class CompletionTables(lightning.Callback):
     """After the evaluation schedule. Validation shows the same questions at each epoch, so that one sees the model change."""
 
-    folder: RunFolder
-    vanilla: RunFolder
-    schedule: EvaluationSchedule
-    evaluator: Evaluator
-    rows: int
-    every: int
+    def __init__(
+        self,
+        *,
+        folder: RunFolder,
+        vanilla: RunFolder,
+        schedule: EvaluationSchedule,
+        evaluator: Evaluator,
+        rows: int,
+        every: int,
+    ) -> None:
+        self._folder, self._vanilla, self._schedule, self._evaluator = folder, vanilla, schedule, evaluator
+        self._rows, self._every = rows, every
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            self._show(trainer, lambda: self._of_validation(module, self.vanilla))
+            self._show(trainer, lambda: self._of_validation(module, self._vanilla))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module = reinforcement(pl_module)
-        if module.progress.generation_steps % self.every == 0:
+        if module.progress.generation_steps % self._every == 0:
             self._show(trainer, lambda: self._of_training(module))
-        if self.schedule.is_due(module):
-            self._show(trainer, lambda: self._of_validation(module, self.folder))
+        if self._schedule.is_due(module):
+            self._show(trainer, lambda: self._of_validation(module, self._folder))
 
     def _show(self, trainer: lightning.Trainer, make: Callable[[], Sheet]) -> None:
-        if trainer.loggers and trainer.is_global_zero and self.rows:
+        if trainer.loggers and trainer.is_global_zero and self._rows:
             made = make()
             for logger in trainer.loggers:
                 show(logger, made)
@@ -60,15 +64,15 @@ class CompletionTables(lightning.Callback):
         step, progress = module.last_step, module.progress
         assert step is not None
         table = step_records(step, epoch=progress.epoch, generation_steps=progress.generation_steps)
-        return sheet("completions/train", table.slice(0, self.rows), rows=step.queries.rows, progress=progress)
+        return sheet("completions/train", table.slice(0, self._rows), rows=step.queries.rows, progress=progress)
 
     def _of_validation(self, module: VLMReinforcement, folder: RunFolder) -> Sheet:
         """The first sample of the first questions that validation asks at the endpoint's setting."""
-        scheme = self.evaluator.scheme
+        scheme = self._evaluator.scheme
         split, setting = scheme.endpoint.picked_by, scheme.endpoint.setting
         table = pq.read_table(folder.path / evaluation_file(round(module.progress.epoch), split, setting))
-        table = table.filter(pc.equal(table["sample"], 0)).slice(0, self.rows)
-        return sheet(f"completions/{split}", table, rows=self.evaluator.rows(split), progress=module.progress)
+        table = table.filter(pc.equal(table["sample"], 0)).slice(0, self._rows)
+        return sheet(f"completions/{split}", table, rows=self._evaluator.rows(split), progress=module.progress)
 
 
 def sheet(key: str, table: pa.Table, *, rows: Iterable[Row], progress: Progress) -> Sheet:
