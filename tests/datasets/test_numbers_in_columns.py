@@ -15,11 +15,11 @@ from row_files import KINDS, OWN, TYPED, source_of
 
 from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.dataset import select
 from vlm_rl.datasets.hub import TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
 from vlm_rl.datasets.line_table import read_strictly
 from vlm_rl.datasets.row import LazyRows
+from vlm_rl.datasets.selection import select
 from vlm_rl.rewards.judge import Judge, Verdict
 
 
