@@ -3,8 +3,10 @@
 import ast
 import json
 import string
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
@@ -17,6 +19,7 @@ from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import LANGUAGES, Phrase, catalogue_of, in_language, listed, paragraph, say
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.tables.table import LONE_VALUE
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -37,11 +40,24 @@ def in_page(path: Path) -> Iterator[str]:
             yield call.args[0].value
 
 
+def in_words(part: Any) -> Iterator[str]:
+    """Every text of a file of words but the lone values of notes, which are sentences of the code, and keys of columns."""
+    if isinstance(part, str):
+        yield from [] if LONE_VALUE.fullmatch(part) else [part]
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from in_words([title for *_, title in value] if key == "columns" else value)
+    else:
+        for value in part:
+            yield from in_words(value)
+
+
 def templates() -> set[str]:
     code = [template for path in REPORTS.rglob("*.py") for template in in_code(path)]
     page = [template for path in REPORTS.rglob("*.j2") for template in in_page(path)]
-    assert len(code) > 100 and len(page) > 10  # the collector finds something
-    return {*code, *page}
+    named = [template for path in REPORTS.rglob("*.toml") for template in in_words(tomllib.loads(path.read_text("utf-8")))]
+    assert len(code) > 100 and len(page) > 10 and len(named) > 100  # the collector finds something
+    return {*code, *page, *named}
 
 
 def placeholders(template: str) -> set[tuple[str, str]]:

@@ -1,15 +1,18 @@
 """What a report says, in English, with what is needed to say it in another language: the template and its values.
 
 A Phrase is a str, so files, tests and JSON see English; the page looks its template up in a catalogue (wording_<language>.json).
+Words and short sentences stand in the code; tables, and sentences that are longer than a line, in words/*.toml under a name.
 """
 
 import functools
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "ja")
+WORDS = Path(__file__).with_name("words")
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
 
@@ -24,9 +27,29 @@ class Phrase(str):
 
 def say(template: str, **values: Any) -> Phrase:
     """`say("{arm} rose by {gain:+.1f} points", arm=..., gain=...)`; values may be phrases themselves."""
+    return phrase_of(template, values)
+
+
+def told(name: str, **values: Any) -> Phrase:
+    """The sentence of that name in words/sentences.toml: `told("verdict.short.open", arm=...)`; more values than it needs are no matter."""
+    found: Any = words("sentences")
+    for key in name.split("."):
+        found = found[key]
+    return phrase_of(found, values)
+
+
+def phrase_of(template: str, values: Mapping[str, Any]) -> Phrase:
+    """A template that is not written in the code."""
     phrase = Phrase(template.format(**values))
     phrase.template, phrase.values = template, values
     return phrase
+
+
+@functools.cache
+def words(name: str) -> Mapping[str, Any]:
+    """What words/<name>.toml holds."""
+    found: Mapping[str, Any] = tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
+    return found
 
 
 def paragraph(*sentences: str) -> Phrase:

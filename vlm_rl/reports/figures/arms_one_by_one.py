@@ -10,7 +10,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY
 from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of, spread_note
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
 from vlm_rl.reports.reading.arms import Records, RunRecords
 
 WINDOW_SHARE = 6  # of a run's steps: noise of single steps goes, rise and fall stay
@@ -32,11 +32,7 @@ def training_one_by_one(records: Records) -> Figure:
         name="arms_one_by_one",
         title=say("Arms one by one: accuracy while training"),
         caption=paragraph(
-            say(
-                "Accuracy of the sampled responses, before each update. A single step is noisy, so each point is the mean over "
-                "the {window} steps around it, and the curve begins and ends where all of them are there.",
-                window=window,
-            ),
+            told("figures.training_one_by_one", window=window),
             *_silent(records, panel=panel),
             grey_note(),
             spread_note(),
@@ -55,12 +51,7 @@ def validation_one_by_one(records: Records, *, endpoint: Endpoint) -> Figure:
         name="arms_one_by_one_validation",
         title=say("Arms one by one: accuracy on {split}", split=endpoint.picked_by),
         caption=paragraph(
-            say(
-                "Accuracy on {split} under {setting}, by which each seed picks its epoch. Epoch 0 is Vanilla, the untrained model, "
-                "the same for all arms that began from it.",
-                split=endpoint.picked_by,
-                setting=title_of(endpoint.setting),
-            ),
+            told("figures.validation_one_by_one", split=endpoint.picked_by, setting=title_of(endpoint.setting)),
             grey_note(),
             spread_note(TWO_WAY),
         ),

@@ -7,7 +7,7 @@ import numpy as np
 from vlm_rl.evaluation.reflection import REFLECTION_RATIOS
 from vlm_rl.reports.figures.curves import drawn, occurs, ratio_panel, spread_note, step_panel, word_keys, word_of, word_panel
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Panel
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import paragraph, say, told
 from vlm_rl.reports.reading.arms import Records
 
 USUAL_SHARE = 0.98  # of all values of all runs
@@ -90,10 +90,7 @@ def policy_figure(records: Records) -> Figure:
         name="policy_drift",
         title=say("How far the policy moved"),
         caption=paragraph(
-            say(
-                "Entropy of the full distribution; KL by the k3 estimator. Language drift: letters outside the Latin and "
-                "Greek scripts, averaged over responses."
-            ),
+            told("figures.policy"),
             *map(_beyond, panels),
             spread_note(),
         ),
@@ -117,8 +114,8 @@ def _beyond(panel: Panel) -> str:
     if panel.y_range is None:
         return ""
     scale, values = 100.0 if panel.is_share else 1.0, _values(panel)
-    return say(
-        "The axis of “{panel}” ends at {end:.2g}, as {share:.0f} % of the values lie below; the highest is {highest:.3g}.",
+    return told(
+        "figures.beyond",
         panel=panel.title,
         end=scale * panel.y_range[1],
         share=100 * (values <= panel.y_range[1]).mean(),

@@ -10,7 +10,7 @@ from vlm_rl.evaluation.dynamics import first_and_last_fifth
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
 from vlm_rl.reports.figures.panels import BAND, Figure, FloatArray, Line, Panel
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
@@ -28,10 +28,7 @@ RATIO_LABELS = {  # what the paper's names mean
 
 def spread_note(band: str = BAND) -> Phrase:
     """How to read every picture with a line for each arm."""
-    return say(
-        "Thick: mean over seeds; band: {band}, n in the legend; thin: every seed. Dotted: unfinished runs, not in the mean.",
-        band=band,
-    )
+    return told("figures.how_to_read", band=band)
 
 
 def dynamics_figure(records: Records) -> Figure:

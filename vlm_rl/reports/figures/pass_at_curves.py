@@ -10,7 +10,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
 from vlm_rl.reports.figures.curves import drawn, spread_note
 from vlm_rl.reports.figures.panels import Figure, Line, Panel
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import paragraph, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import untrained_models
@@ -28,9 +28,8 @@ def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
         name="pass_at_k",
         title=say("pass@1 to pass@n"),
         caption=paragraph(
-            say(
-                "Unbiased estimates from the samples of {setting}, the setting with most of them; trained runs at the epoch that "
-                "{picked_by} picks under {endpoint}. Where lines meet, training made the model surer, but not able to solve more.",
+            told(
+                "figures.pass_at_k",
                 setting=title_of(setting) if setting else "",
                 picked_by=endpoint.picked_by,
                 endpoint=title_of(endpoint.setting),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, told
 from vlm_rl.reports.tables.table import Row, Table
 
 VISION = "vision"  # rows whose numbers are only in the figure
@@ -15,11 +15,7 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     rows = [row for row in controls.rows if row["split"] == split]
     without = list(dict.fromkeys(row["model"] for row in rows if row.get("to_do")))
     if without:
-        yield say(
-            "Blind controls are missing for {models}: nobody has shown that the figures are read. The commands that make them "
-            "stand under “Was the figure read?”.",
-            models=listed(map(_label, without)),
-        )
+        yield told("risks.no_controls", models=listed(map(_label, without)))
     for row in rows:
         yield from _not_needed(row)
 
@@ -30,13 +26,7 @@ def _not_needed(row: Row) -> Iterator[Phrase]:
     if row["modality"] != VISION or not blind or not isinstance(chance, float):
         return
     if max(blind) > chance + MOST_ABOVE_CHANCE:
-        yield say(
-            "{model}: without the right figure it still answers {blind:.0f} % of the questions whose numbers stand only there "
-            "(chance: {chance:.0f} %): the figures are not needed, or not read.",
-            model=row["model"],
-            blind=100 * max(blind),
-            chance=100 * chance,
-        )
+        yield told("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
 
 
 def _label(cell: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.next_stage import RunCost, amount
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
@@ -61,10 +61,7 @@ def _of_runs(arm: Arm, *, cost: RunCost) -> Phrase:
 def _of_a_point(points_per_hour: float) -> str:
     if not points_per_hour > 0:
         return ""
-    return say(
-        "About {minutes} device minutes of a run for each point gained over the untrained model.",
-        minutes=amount(60 / points_per_hour),
-    )
+    return told("cost.of_a_point", minutes=amount(60 / points_per_hour))
 
 
 def _is_uneven(arm: Arm) -> bool:

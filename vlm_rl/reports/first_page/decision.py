@@ -11,13 +11,13 @@ from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.first_page.next_stage import RunCost, next_stage
 from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
 from vlm_rl.reports.first_page.scope import scope_of
-from vlm_rl.reports.first_page.short_verdict import short_verdict
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, picked_epoch
+from vlm_rl.reports.verdicts.verdict_sentences import short_verdict
 
 
 def decision_page(
@@ -67,11 +67,7 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
     delta = settings.smallest_effect
     return Forest(
         title=_forest_title(compared[0]),
-        caption=say(
-            "Dot: mean effect; bar: 95 % interval for new seeds and new questions (none where the seeds do not allow one); "
-            "small circles: every seed; grey band: ±{delta:g} points, too small to matter; dashed: no effect.",
-            delta=100 * delta,
-        ),
+        caption=told("figures.forest", delta=100 * delta),
         delta=delta,
         rows=tuple(_forest_row(verdict, color=colors[verdict.arm]) for verdict in compared),
     )
@@ -120,9 +116,7 @@ def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdict
     if len(records.problems) == 1:
         yield say("One thing was missing or odd; it stands under “What was missing or odd”.")
     elif records.problems:
-        yield say(
-            "{count} things were missing or odd; they are listed under “What was missing or odd”.", count=len(records.problems)
-        )
+        yield told("risks.many_problems", count=len(records.problems))
 
 
 def _next_stage(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice, costs: dict[str, RunCost]) -> Iterator[Phrase]:
@@ -151,9 +145,4 @@ def _open_questions(verdict: ArmVerdict, *, endpoint: Endpoint) -> Iterator[Phra
         picked_epoch(run, endpoint=endpoint) == max(tried) for run, tried in zip(used, epochs, strict=True) if len(tried) > 1
     )
     if 2 * late > len(used):
-        yield say(
-            "Accuracy on {split} was highest at the last epoch for {late} of {seeds} seeds: longer training is untested.",
-            split=endpoint.picked_by,
-            late=late,
-            seeds=len(used),
-        )
+        yield told("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))

@@ -10,7 +10,7 @@ from typing import Any
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.forest import Forest
 from vlm_rl.reports.first_page.glossary import Entry, glossary_of
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
 from vlm_rl.reports.tables.table import finite
 
 TONES = {
@@ -20,13 +20,7 @@ TONES = {
     Outcome.OPEN: "open",
     Outcome.NOT_JUDGED: "none",
 }
-BADGES = {
-    Outcome.IMPROVEMENT: say("Improvement"),
-    Outcome.HARM: say("Harm"),
-    Outcome.NO_DIFFERENCE: say("No difference that matters"),
-    Outcome.OPEN: say("No evidence either way"),
-    Outcome.NOT_JUDGED: say("Not judged"),
-}
+BADGES = {outcome: told(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
 MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vlm_rl.evaluation.power import MOST_QUESTIONS, MOST_SEEDS, Range, questions_needed, seeds_dominate, seeds_needed
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range
 
 FEWEST_SEEDS = 3  # that may show an improvement
@@ -59,30 +59,10 @@ def next_stage(
     open_questions: Sequence[Phrase] = (),
 ) -> Phrase:
     """One paragraph for an arm: scale up, stop, or how much more it takes to know. `open_questions`: after an improvement."""
-    if outcome is Outcome.IMPROVEMENT:
-        return paragraph(
-            say(
-                "{arm}: scale up; other data and larger models are the next question.",
-                arm=arm,
-            ),
-            *open_questions,
-            say(
-                "The whole arm again, {runs} runs, takes {cost} at this size; multiply by how much longer a run of the larger size takes.",
-                runs=num_runs,
-                cost=cost.of_runs(num_runs),
-            ),
-        )
-    if outcome is Outcome.HARM:
-        return say(
-            "{arm}: stop, and find out why accuracy fell (the sections on behaviour and alerts) before another hour is spent.",
-            arm=arm,
-        )
-    if outcome is Outcome.NO_DIFFERENCE:
-        return say(
-            "{arm}: stop. Whatever it does is smaller than {delta:g} points, so more seeds or questions would not change what to do.",
-            arm=arm,
-            delta=100 * smallest_effect,
-        )
+    if outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
+        what = told(f"verdict.{outcome.name.lower()}.next_stage", arm=arm, delta=100 * smallest_effect)
+        again = told("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
+        return paragraph(what, *open_questions, again) if outcome is Outcome.IMPROVEMENT else what
     if outcome is Outcome.OPEN and difference is not None:
         return paragraph(*_to_settle(arm, difference=difference, effect=smallest_effect, level=level, cost=cost))
     return _until_judged(arm, num_runs=num_runs, cost=cost)
@@ -120,13 +100,10 @@ def _to_settle(arm: str, *, difference: Difference, effect: float, level: float,
     plans = (plan_of(difference, effect=wanted, level=level) for wanted in (effect, abs(difference.estimate)))
     plan = next((plan for plan in plans if plan is not None), None)
     if plan is None:
-        yield say(
-            "{arm}: stop, or look for a larger effect. No study of a size that can be run would settle this one.", arm=arm
-        )
+        yield told("next_stage.out_of_reach", arm=arm)
         return
-    yield say(
-        "{arm}: decide whether a gain of {points:.1f} points is worth finding: {seeds} seeds (now {now_seeds}) and {questions} "
-        "questions (now {now_questions}) find it four times out of five.",
+    yield told(
+        "next_stage.decide",
         arm=arm,
         points=100 * plan.effect,
         seeds=count_range(plan.seeds, most=MOST_SEEDS),
@@ -146,16 +123,7 @@ def _to_settle(arm: str, *, difference: Difference, effect: float, level: float,
 def _until_judged(arm: str, *, num_runs: int, cost: RunCost) -> Phrase:
     more = max(0, FEWEST_SEEDS - num_runs)
     if more == 1:
-        return say(
-            "{arm}: one more seed, as three are the fewest that can show an improvement; it takes {cost}.",
-            arm=arm,
-            cost=cost.of_runs(1),
-        )
+        return told("next_stage.one_more", arm=arm, cost=cost.of_runs(1))
     if more:
-        return say(
-            "{arm}: {more} more seeds, as three are the fewest that can show an improvement; they take {cost}.",
-            arm=arm,
-            more=more,
-            cost=cost.of_runs(more),
-        )
+        return told("next_stage.more", arm=arm, more=more, cost=cost.of_runs(more))
     return say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=arm)

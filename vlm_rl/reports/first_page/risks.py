@@ -10,7 +10,7 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, say, told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import number
@@ -43,8 +43,8 @@ def _alerts(arm: Arm) -> Iterator[Phrase]:
     kinds = Counter(str(alert.get("alert", "?")) for run in arm.runs for alert in run.alerts or ())
     alarmed = sum(bool(run.alerts) for run in arm.runs)
     if kinds:
-        yield say(
-            "{arm}: alerts in {alarmed} of {runs} runs: {kinds}.",
+        yield told(
+            "risks.alerts",
             arm=arm.label,
             alarmed=alarmed,
             runs=len(arm.runs),
@@ -69,8 +69,8 @@ def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     after = _share_cut_off([evaluation for evaluation in picked if evaluation is not None])
     before = _share_cut_off(arm.evaluated(epoch=UNTRAINED_EPOCH, split=endpoint.split, setting=endpoint.setting))
     if after > MANY_CUT_OFF:
-        yield say(
-            "{arm}: {after:.0f} % of the responses on {split} were cut off at the length limit (Vanilla: {before}).",
+        yield told(
+            "risks.cut_off",
             arm=arm.label,
             after=100 * after,
             split=endpoint.split,
@@ -90,21 +90,15 @@ def _language(arm: Arm) -> Iterator[Phrase]:
         return
     first, last = (float(np.mean(side)) for side in zip(*known, strict=True))
     if last > LANGUAGE_DRIFT and last > first:
-        yield say(
-            "{arm}: language drift: letters of other scripts went from {first:.1f} % to {last:.1f} % of what it wrote in training.",
-            arm=arm.label,
-            first=100 * first,
-            last=100 * last,
-        )
+        yield told("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 
 
 def _fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     """Training may make a model surer of what it could do and cost it what it could find with several tries."""
     found = fewer_solved(arm, endpoint=endpoint)
     if found is not None:
-        yield say(
-            "{arm}: with several tries fewer questions are solved: {setting} on {split} changed by {change:+.1f} points "
-            "(95 % {low:+.1f} to {high:+.1f}, new seeds and questions; secondary, not corrected for several arms).",
+        yield told(
+            "risks.fewer_solved",
             arm=arm.label,
             setting=title_of(found.setting),
             split=endpoint.split,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 
@@ -27,9 +27,7 @@ def _names(records: Records, *, group: str) -> list[str]:
 
 def _pairs() -> Phrase:
     """Where a ranking would be looked for."""
-    return say(
-        "Which arms differ from each other is secondary: all pairs stand under “Which arms can be told apart”, none as a verdict."
-    )
+    return told("scope.pairs")
 
 
 def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:
@@ -37,8 +35,4 @@ def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:
     compared = [verdict for verdict in verdicts if verdict.difference is not None]
     if len(compared) < 2:
         return ""
-    return say(
-        "The arms were not judged against each other: the difference between their gains is no verdict "
-        "(report.reference={arm} compares them).",
-        arm=compared[0].arm,
-    )
+    return told("scope.not_compared", arm=compared[0].arm)

@@ -8,7 +8,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.page.reader import Case, Reader, marked_parts
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.reading.rejudge import Judging
@@ -46,15 +46,8 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: 
 
 def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
     return paragraph(
-        say(
-            "Chosen by rule, not by hand: of each run, phase, split and mark of the judge the first {count} by row id, spread over "
-            "training steps and over the untrained, picked and last epochs ({setting}).",
-            count=size.cases_per_group,
-            setting=title_of(endpoint.setting),
-        ),
-        say(
-            "The first right answers of each run with a reflection word come first; at step 1 they show the untrained model's own habit."
-        ),
+        told("reader.chosen", count=size.cases_per_group, setting=title_of(endpoint.setting)),
+        told("reader.first"),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=left_out) if left_out else "",
     )

@@ -8,10 +8,9 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
-from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, setting_column, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 from vlm_rl.reports.verdicts.picks import at_pick
 
@@ -22,41 +21,8 @@ def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
     """Vanilla, mean and maximum over epochs, luck, the epoch that validation picks and the last one, each averaged over seeds."""
     keys = [(arm, split, name) for arm in records.shown for split in records.splits() for name in records.settings()]
     rows = (_accuracy_row(arm, endpoint=endpoint, split=split, setting=setting) for arm, split, setting in keys)
-    return Table(
-        name="accuracy",
-        title=say("Accuracy by arm, split and setting (%)"),
-        note=paragraph(
-            say(
-                "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds, n in the column Seeds."
-            ),
-            say("An interval of a share is shown cut at 0 and 100; the CSV file has it whole."),
-            say("Mean and maximum are over the epochs after training began."),
-            say(
-                "A maximum over epochs is lifted by noise alone: beside it stands the maximum that as many evaluations of the "
-                "untrained model would show, resampled from its stored samples (missing where only one sample of a question is stored)."
-            ),
-            say(
-                "Picked: each seed at the epoch where its accuracy on {split} ({setting}) is highest, the first of equals; "
-                "this is what a user of the model would get.",
-                split=endpoint.picked_by,
-                setting=title_of(endpoint.setting),
-            ),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            setting_column(),
-            number("seeds", title=say("Seeds")),
-            percent("vanilla", title=say("Vanilla")),
-            percent("mean", title=say("Mean over epochs")),
-            percent("max", title=say("Max over epochs")),
-            percent("lucky_max", title=say("Max by luck alone")),
-            percent("picked", title=say("Accuracy at the picked epoch")),
-            text("picked_epochs", title=say("Epoch picked, by seed")),
-            percent("last", title=say("Accuracy at the last epoch")),
-            number("last_epoch", title=say("Last epoch")),
-        ),
-        rows=tuple(row for found in rows for row in found),
+    return table_of(
+        "accuracy", (row for found in rows for row in found), split=endpoint.picked_by, setting=title_of(endpoint.setting)
     )
 
 

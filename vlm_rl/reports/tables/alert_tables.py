@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.tables.table import Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
 
@@ -20,51 +20,26 @@ class _Told:
 
 def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
     """A row for each arm, alert and seed. With a `watch`, its rules look at the training again; without, alerts.jsonl counts."""
-    rows = tuple(row for arm in records.trained for row in _arm_rows(arm, watch=watch))
-    found = say("Each says that a person should look, not that a run is lost.") if rows else ""
+    rows = [row for arm in records.trained for row in _arm_rows(arm, watch=watch)]
+    found = told("alerts.meaning") if rows else ""
     if watch is None:
-        runs = [run for arm in records.trained for run in arm.runs]
-        source = say("As told while training (alerts.jsonl); the thresholds are those of each run's config, key `alerts`.")
-        found = paragraph(found, *silence(runs))
-    else:
-        source = say("Found in the training records by the thresholds of this report, not by those of the runs.")
-        found = found or say("No run raised an alert.")
-    return Table(
-        name="alerts",
-        title=say("Alerts while training"),
-        note=paragraph(found, source),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("alert", title=say("Alert")),
-            text("seeds", title=say("Seeds concerned")),
-            number("seed", title=say("Seed")),
-            number("step", title=say("First at step")),
-            number("times", title=say("Times told")),
-            text("message", title=say("What it said first")),
-        ),
-        rows=rows,
-    )
+        found = paragraph(found, *silence([run for arm in records.trained for run in arm.runs]))
+    elif not rows:
+        found = say("No run raised an alert.")
+    return table_of("alerts", rows, found=found, source=told("alerts.as_told" if watch is None else "alerts.found_again"))
 
 
 def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
     """What it means that runs raised no alert: nobody may have watched them, or nobody may know."""
     unknown = [run for run in runs if run.alerts is None]
-    told = any(run.alerts for run in runs)
+    any_told = any(run.alerts for run in runs)
     unwatched = [run for run in runs if run.alerts is not None and not run.alerts and not is_watched(run)]
-    if runs and not told and not unknown and not unwatched:
+    if runs and not any_told and not unknown and not unwatched:
         yield say("No run raised an alert (most rules look at means over several steps).")
     if unwatched:
-        yield say(
-            "{count} of {total} runs were not watched (alerts=none): only skipped updates would have raised an alert.",
-            count=len(unwatched),
-            total=len(runs),
-        )
+        yield told("alerts.unwatched", count=len(unwatched), total=len(runs))
     if unknown:
-        yield say(
-            "{count} of {total} runs left no alerts.jsonl: whether anybody watched them is not known.",
-            count=len(unknown),
-            total=len(runs),
-        )
+        yield told("alerts.unknown", count=len(unknown), total=len(runs))
 
 
 def is_watched(run: RunRecords) -> bool:

@@ -7,11 +7,10 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
 from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import at_pick, before_and_at_pick
 
 MOST_VALUES = 40  # of one field: a field that names every row breaks nothing down
@@ -26,28 +25,7 @@ def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[st
         for field in fields
         for row in _breakdown_rows(arm, endpoint=endpoint, split=split, field=field)
     ]
-    return Table(
-        name="accuracy_by_kind",
-        title=say("Accuracy by kind of problem, {setting} (%)", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say("Each seed at the epoch that validation picked. Secondary: many small groups, so some differ by chance."),
-            say("Averages over seeds with 95 % t-intervals over seeds; the gain is paired by seed."),
-            say("Modality says where the numbers stand: in the question (text) or only in the figure (vision)."),
-            say("A field with more than {most} values is left out.", most=MOST_VALUES),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            text("by", title=say("By")),
-            text("value", title=say("Problems")),
-            number("questions", title=say("Questions")),
-            number("seeds", title=say("Seeds")),
-            percent("vanilla", title=say("Vanilla")),
-            percent("picked", title=say("Accuracy at the picked epoch")),
-            points("gain", title=say("Gain, points")),
-        ),
-        rows=tuple(rows),
-    )
+    return table_of("accuracy_by_kind", rows, setting=title_of(endpoint.setting), most=MOST_VALUES)
 
 
 def _breakdown_rows(arm: Arm, *, endpoint: Endpoint, split: str, field: str) -> Iterator[Row]:
@@ -85,24 +63,7 @@ def verdict_table(records: Records, *, setting: str) -> Table:
     rows = [
         row for arm in records.shown for split in records.splits() for row in _verdict_rows(arm, split=split, setting=setting)
     ]
-    return Table(
-        name="verdicts",
-        title=say("Marks of the judge, {setting}", setting=title_of(setting)),
-        note=say("Samples counted over all seeds, at epoch 0 (Vanilla) and at the last epoch."),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            number("epoch", title=say("Epoch")),
-            number("samples", title=say("Samples")),
-            number("correct", title=say("Correct")),
-            number("wrong", title=say("Wrong")),
-            number("unparsable", title=say("Unparsable")),
-            number("timed_out", title=say("Timed out")),
-            number("not_boxed", title=say("Not boxed")),
-            number("truncated", title=say("Cut off")),
-        ),
-        rows=tuple(rows),
-    )
+    return table_of("verdicts", rows, setting=title_of(setting))
 
 
 def _verdict_rows(arm: Arm, *, split: str, setting: str) -> Iterator[Row]:

@@ -15,7 +15,7 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.rejudge import Rejudge
@@ -23,7 +23,7 @@ from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them
@@ -54,39 +54,7 @@ def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | No
     """Each model with the right figures, with blank ones and with those of other problems, by modality."""
     reader = EvaluationReader(rejudge=rejudge)
     rows = [row for split in records.splits() for row in _rows(records, reader=reader, endpoint=endpoint, split=split)]
-    return Table(
-        name="blind_controls",
-        title=say("Was the figure read? {setting} (%)", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say(
-                "The same questions with the right figures, with white sheets and with the figures of other problems of their kind."
-            ),
-            say(
-                "Where the numbers are only in the figure (vision), accuracy must fall to about chance without it; "
-                "where it does not, the figure was not needed."
-            ),
-            say("Chance: always answering the most frequent answer of these questions."),
-            say("Averages over seeds with 95 % t-intervals over seeds; the drop is paired by seed."),
-            say(
-                "Only the seeds with every control that a model has are in its rows: they add up, and n is in the column Seeds."
-            ),
-        ),
-        columns=(
-            text("model", title=say("Model")),
-            text("split", title=say("Split")),
-            text("modality", title=say("Numbers stand in")),
-            number("questions", title=say("Questions")),
-            number("seeds", title=say("Seeds")),
-            percent("intact", title=say("Right figures")),
-            percent("blank", title=say("Blank")),
-            percent("shuffled", title=say("Shuffled")),
-            points("drop_blank", title=say("Drop, blank")),
-            points("drop_shuffled", title=say("Drop, shuffled")),
-            percent("chance", title=say("Chance")),
-            text("to_do", title=say("Missing, and how to get it")),
-        ),
-        rows=tuple(rows),
-    )
+    return table_of("blind_controls", rows, setting=title_of(endpoint.setting))
 
 
 def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
-from vlm_rl.reports.tables.table import Column, Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import at_pick
 
 STEPS = (
@@ -20,6 +20,7 @@ STEPS = (
     "time/evaluation",
 )
 THROWN_AWAY = "tokens/thrown_away"  # logged only where there is dynamic sampling
+PRICED = ("money", "points_per_money")  # columns that need a price
 POINTS = 100.0  # in a share of one
 TOKENS = 1e6  # points are told for so many
 
@@ -28,79 +29,18 @@ def cost_table(
     records: Records, *, endpoint: Endpoint, price_per_device_hour: float | None = None, currency: str = ""
 ) -> Table:
     """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
-    priced = () if price_per_device_hour is None else (
-        number("money", title=say("Cost ({currency})", currency=currency), pattern="{:,.2f}"),
-        number("points_per_money", title=say("Points for 1 {currency}", currency=currency), pattern="{:+,.3g}"),
-    )  # fmt: skip
-    rows = [
-        _cost_row(arm, endpoint=endpoint, price=price_per_device_hour)
-        for arm in records.shown
-        if any(run.cost for run in arm.used)
-    ]
+    measured = [arm for arm in records.shown if any(run.cost for run in arm.used)]
     is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
-    thrown_away = (number("thrown_away", title=say("Of these thrown away")),) if is_thrown_away else ()
-    why_thrown_away = (_note_on_thrown_away(),) if is_thrown_away else ()
-    return Table(
-        name="cost",
-        title=say("Cost of a run"),
-        note=paragraph(_cost_note(endpoint), *why_thrown_away),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("generation_steps", title=say("Steps")),
-            number("tokens", title=say("Response tokens")),
-            *thrown_away,
-            *_step_columns(),
-            number("seconds", title=say("Sum (s)"), pattern="{:,.1f}"),
-            number("peak_bytes", title=say("Peak memory (GiB)"), pattern="{:.2f}", scale=2**-30),
-            number("device_hours", title=say("Device hours"), pattern="{:,.3g}"),
-            number("points_per_device_hour", title=say("Points for a device hour"), pattern="{:+,.3g}"),
-            number("points_per_million_tokens", title=say("Points for a million tokens"), pattern="{:+,.3g}"),
-            *priced,
-        ),
-        rows=tuple(rows),
+    priced = () if price_per_device_hour is None else PRICED
+    return table_of(
+        "cost",
+        (_cost_row(arm, endpoint=endpoint, price=price_per_device_hour) for arm in measured),
+        without={"thrown_away", *PRICED} - {*priced, *("thrown_away",) * is_thrown_away},
+        split=endpoint.split,
+        setting=title_of(endpoint.setting),
+        currency=currency,
+        why_thrown_away=told("cost.thrown_away") if is_thrown_away else "",
     )
-
-
-def _cost_note(endpoint: Endpoint) -> Phrase:
-    return paragraph(
-        say("Measured; averages over seeds with 95 % t-intervals over seeds, n in the column Seeds."),
-        say("Runs that were trained side by side on one machine took time from each other."),
-        say("The evaluation of the untrained model, which all arms of a study share, is left out."),
-        say(
-            "Left out, too, is what an interrupted run paid before it was resumed: steps that were done again count once, and "
-            "evaluations that were found on disk count almost nothing. So such a run looks cheaper than it was. The devices of "
-            "a sampling server of its own are not counted."
-        ),
-        say(
-            "Device hours: seconds of the four steps and of evaluation x devices x machines, missing where the config left "
-            "their number open."
-        ),
-        say(
-            "Points: accuracy gained on {split} ({setting}) at the epoch that validation picked over the untrained model of the same "
-            "seed, divided by the cost of that seed's whole run.",
-            split=endpoint.split,
-            setting=title_of(endpoint.setting),
-        ),
-    )
-
-
-def _note_on_thrown_away() -> Phrase:
-    return say(
-        "Thrown away: responses in groups that dynamic sampling did not learn from, because their responses were all as good as one "
-        "another, because the batch was full, or because training ended."
-    )
-
-
-def _step_columns() -> tuple[Column, ...]:
-    titles = (
-        say("Step I, data (s)"),
-        say("Step II, responses (s)"),
-        say("Step III, trajectory (s)"),
-        say("Step IV, update (s)"),
-        say("Evaluation (s)"),
-    )
-    return tuple(number(_key(name), title=title, pattern="{:,.1f}") for name, title in zip(STEPS, titles, strict=True))
 
 
 def _key(name: str) -> str:

@@ -15,13 +15,13 @@ from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_
 from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import mean_foreign_share
 from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import picked_epoch
 
 COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
@@ -114,30 +114,11 @@ def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpo
     for behaviour in measured:
         if behaviour.is_used:
             groups.setdefault((behaviour.arm, behaviour.split, behaviour.stage), []).append(behaviour)
-    return Table(
-        name="evaluation_behaviour",
-        title=say("How the models answer val and test, {setting}", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say(
-                "All samples of each evaluation; each entry is an average over seeds, in brackets its two-sided 95 % t-interval over "
-                "seeds. The untrained model is that of the same seeds. Here, and not in training, SFT writes responses of its own."
-            ),
-            TOO_FEW,
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            text("stage", title=say("Epoch")),
-            number("seeds", title=say("Seeds")),
-            number("reflective", title=say("Responses that reflect")),
-            percent("reflection_ratio", title=say("Responses that reflect (%)")),
-            percent("correct_ratio_in_reflection_texts", title=say("Right among those (%)")),
-            percent("correct_ratio_in_no_reflection_texts", title=say("Right among the others (%)")),
-            number("length", title=say("Length (tokens)"), pattern="{:,.1f}"),
-            percent("truncated", title=say("Cut off (%)")),
-            percent("foreign_share", title=say("Letters of other scripts (%)")),
-        ),
-        rows=tuple(_row(key, group=group) for key, group in groups.items()),
+    return table_of(
+        "evaluation_behaviour",
+        (_row(key, group=group) for key, group in groups.items()),
+        setting=title_of(endpoint.setting),
+        too_few=TOO_FEW,
     )
 
 

@@ -4,42 +4,24 @@ import math
 from collections.abc import Callable
 
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
 from vlm_rl.reports.tables.cost_tables import THROWN_AWAY, mean_or_the_same, seconds, total
 from vlm_rl.reports.tables.fairness_note import differences, selections
-from vlm_rl.reports.tables.table import Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 
 def fairness_table(records: Records) -> Table:
     """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
     rows = tuple(_fairness_row(arm) for arm in records.trained)
-    return Table(
-        name="fairness",
-        title=say("The same chance for every arm?"),
-        note=paragraph(
-            say("Averages over seeds. Arms that are compared should agree in data, epochs, updates and tokens."),
-            *differences(rows),
-            *selections(rows),
-            say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
-            say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
-            if len({_model(arm) for arm in records.trained}) == 1
-            else say("The arms start from different models: what they differ by need not be the training."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            text("model", title=say("Model")),
-            text("data", title=say("Training data")),
-            number("rows", title=say("Rows")),
-            number("epochs", title=say("Epochs"), pattern="{:g}"),
-            number("updates", title=say("Optimizer updates")),
-            number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
-            number("tokens", title=say("Response tokens trained on")),
-            number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
-        ),
-        rows=rows,
+    is_same_model = len({_model(arm) for arm in records.trained}) == 1
+    return table_of(
+        "fairness",
+        rows,
+        differences=paragraph(*differences(rows)),
+        selections=paragraph(*selections(rows)),
+        same_model=told("fairness.same_model" if is_same_model else "fairness.other_models"),
     )
 
 

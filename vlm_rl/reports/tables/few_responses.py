@@ -6,15 +6,11 @@ import numpy as np
 
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import told
 
 FEWEST_RESPONSES = 20  # of all seeds together
 FEWEST_SEEDS = 3  # that wrote any; all of them where an arm has fewer
-TOO_FEW = say(
-    "A dash: fewer than {responses} responses of that kind in all, or fewer than {seeds} seeds that wrote any.",
-    responses=FEWEST_RESPONSES,
-    seeds=FEWEST_SEEDS,
-)
+TOO_FEW = told("too_few", responses=FEWEST_RESPONSES, seeds=FEWEST_SEEDS)
 
 
 def mean_if_enough(values: Sequence[float] | FloatArray, *, counts: Sequence[int]) -> Interval:

@@ -15,10 +15,9 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.gain import GainSplit, split_gain
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
-from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, setting_column, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import before_and_at_pick
 
 
@@ -82,34 +81,8 @@ def gains(records: Records, *, settings: list[str]) -> Iterator[Gain]:
 
 def gain_table(records: Records) -> Table:
     """Last epoch minus untrained model, paired by seed, with both intervals of statistics.md (item 4)."""
-    rows = tuple(_gain_row(gain) for gain in gains(records, settings=records.settings()))
-    for_single_seeds = (points("this_run_only", title=say("This run only, new questions")),) * any(
-        row["seeds"] == 1 for row in rows
-    )
-    return Table(
-        name="gain",
-        title=say("Gain over Vanilla at the last epoch (percentage points)"),
-        note=paragraph(
-            say("Secondary: what the study is judged by stands under the verdicts."),
-            say("Paired by seed: each run against the untrained model of its own seed."),
-            say(
-                "95 % intervals: over new seeds on these questions (t over seeds, n in the column Seeds), and over new seeds and new "
-                "questions like these (missing where the seeds were asked different questions; the first interval then holds both)."
-            ),
-            say("With one seed there is no interval over seeds, only one over new questions for this very run."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            setting_column(),
-            number("seeds", title=say("Seeds")),
-            number("epoch", title=say("Epoch")),
-            points("gain", title=say("Gain, new seeds")),
-            points("new_questions", title=say("… and new questions")),
-            *for_single_seeds,
-        ),
-        rows=rows,
-    )
+    rows = [_gain_row(gain) for gain in gains(records, settings=records.settings())]
+    return table_of("gain", rows, without=() if any(row["seeds"] == 1 for row in rows) else ("this_run_only",))
 
 
 def _gain_row(gain: Gain) -> Row:
@@ -135,34 +108,7 @@ def gain_split_table(records: Records, *, endpoint: Endpoint) -> Table:
         for arm in records.trained
         for split in records.splits()
     ]
-    return Table(
-        name="gain_split",
-        title=say("Format or reasoning, {setting}", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say("Each seed at the epoch that validation picked for it, against its own untrained model."),
-            say(
-                "Well-formed: the answer is boxed and the response ended by itself. Accuracy of single samples = share well-formed x "
-                "accuracy of the well-formed + right answers outside; the gain splits exactly into format (more is well-formed), "
-                "reasoning (more of it is right) and outside."
-            ),
-            say("Points, averages over seeds with 95 % t-intervals over seeds; the shares are of responses pooled over seeds."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            number("seeds", title=say("Seeds")),
-            points("gain", title=say("Gain")),
-            points("format", title=say("Format")),
-            points("reasoning", title=say("Reasoning")),
-            points("outside", title=say("Outside")),
-            percent("well_formed_vanilla", title=say("Well-formed, Vanilla (%)")),
-            percent("well_formed_picked", title=say("Well-formed, picked (%)")),
-            percent("accuracy_if_well_formed_vanilla", title=say("Right if well-formed, Vanilla (%)")),
-            percent("accuracy_if_well_formed_picked", title=say("Right if well-formed, picked (%)")),
-            number("responses", title=say("Responses")),
-        ),
-        rows=tuple(_split_row(gain) for gain in found if gain is not None),
-    )
+    return table_of("gain_split", (_split_row(gain) for gain in found if gain is not None), setting=title_of(endpoint.setting))
 
 
 def _split_row(gain: Gain) -> Row:

@@ -14,13 +14,13 @@ from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords, count_reflection
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Column, Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import before_and_at_pick
 
 COLUMNS = (
@@ -109,19 +109,16 @@ def kpi_table(
         for arm in records.trained
         if before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
-    return Table(
-        name="kpi",
-        title=say("Key figures on {split}, {setting}", split=endpoint.split, setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say("Secondary, and only as good as their definitions (docs/kpi.md)."),
-            *_example_notes(kpis),
-            say(
-                "Each seed at the epoch that validation picked; the difference is paired by seed. 95 % t-intervals over seeds."
-            ),
-            _correlation_note(endpoint, num_samples=num_samples, is_shown=with_correlations),
+    return table_of(
+        "kpi",
+        rows,
+        split=endpoint.split,
+        setting=title_of(endpoint.setting),
+        picked_by=endpoint.picked_by,
+        of_examples=paragraph(*_example_notes(kpis)),
+        of_correlations=told(
+            f"kpi.correlations_{'shown' if with_correlations else 'left_out'}", num=num_samples, split=endpoint.picked_by
         ),
-        columns=_columns(endpoint.picked_by),
-        rows=tuple(rows),
     )
 
 
@@ -132,40 +129,7 @@ def _example_notes(kpis: Sequence[Kpi]) -> Iterator[Phrase]:
         yield say("The minutes of “time saved” are invented examples until a team sets its own.")
     unchecked = [*(kpi for kpi in kpis if isinstance(kpi, UncheckedShare)), *(kpi.unchecked for kpi in timed)]
     if any(kpi.threshold is None for kpi in unchecked):
-        yield say(
-            "The agreement of samples from which an answer goes unchecked is found on the very questions that it is applied to, "
-            "which is optimistic."
-        )
-
-
-def _columns(picked_by: str) -> tuple[Column, ...]:
-    return (
-        text("kpi", title=say("Key figure")),
-        text("unit", title=say("Unit")),
-        text("better", title=say("Better")),
-        text("arm", title=say("Arm")),
-        number("seeds", title=say("Seeds")),
-        number("vanilla", title=say("Vanilla"), pattern="{:,.2f}"),
-        number("picked", title=say("At the picked epoch"), pattern="{:,.2f}"),
-        number("difference", title=say("Difference"), pattern="{:+,.2f}"),
-        number("with_accuracy", title=say("With accuracy ({split})", split=picked_by), pattern="{:+.2f}"),
-        number("with_length", title=say("With response length ({split})", split=picked_by), pattern="{:+.2f}"),
-        number("with_reflection", title=say("With reflection ({split})", split=picked_by), pattern="{:+.2f}"),
-    )
-
-
-def _correlation_note(endpoint: Endpoint, *, num_samples: int, is_shown: bool) -> Phrase:
-    if not is_shown:
-        return say(
-            "Correlations over epochs are left out: {num:,} stored samples on {split} are too many to read for them here.",
-            num=num_samples,
-            split=endpoint.picked_by,
-        )
-    return say(
-        "Correlations: Spearman over the epochs of each seed on {split}, averaged by Fisher's z, t-interval over seeds; missing "
-        "where a seed has fewer than three epochs or nothing varies.",
-        split=endpoint.picked_by,
-    )
+        yield told("kpi.agreement")
 
 
 def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:

@@ -8,11 +8,11 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import evaluated_as_it_came, untrained_models
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
+from vlm_rl.reports.tables.table import Row, Table, percent, table_of
 from vlm_rl.reports.verdicts.picks import at_pick
 
 MOST_COLUMNS = 8  # with more samples k doubles from column to column
@@ -27,24 +27,8 @@ def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
         for row in _rows(records, endpoint=endpoint, split=split, setting=setting)
     ]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
-    return Table(
-        name="pass_at_k",
-        title=say("pass@1 to pass@n (%)"),
-        note=paragraph(
-            say(
-                "Unbiased estimates 1 - C(n-c, k) / C(n, k) from n samples of each question, averaged over questions and seeds."
-            ),
-            say("In brackets the 95 % t-interval over seeds. Trained arms at the epochs that validation picked."),
-        ),
-        columns=(
-            text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            *(percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown),
-        ),
-        rows=tuple(rows),
-    )
+    more = [percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown]
+    return table_of("pass_at_k", rows, more=more)
 
 
 def pass_at_levels(

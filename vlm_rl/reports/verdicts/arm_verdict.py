@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import LEVEL, Outcome
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.verdicts.comparisons import VANILLA, Comparison
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
@@ -42,15 +42,9 @@ class ArmVerdict:
         if reference is None:
             if declared in (None, VANILLA):
                 return None
-            return say(
-                "The runs declared {reference} as their reference; this is a comparison with the untrained model.",
-                reference=declared,
-            )
+            return told("reference.not_this", reference=declared)
         if self.has_late_reference:
-            return say(
-                "The reference, {reference}, was chosen after the runs, so nothing here counts as an improvement over it.",
-                reference=reference.label,
-            )
+            return told("reference.chosen_afterwards", reference=reference.label)
         return say("The reference, {reference}, was declared by the runs before they started.", reference=reference.label)
 
     @property

@@ -5,67 +5,21 @@ from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
-from vlm_rl.reports.phrase import Phrase, paragraph, say
-from vlm_rl.reports.tables.table import MISSING, Cell, Column, Row, Shown, Table, number, points, text
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS
+from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range, effect_range
-from vlm_rl.reports.verdicts.verdict_sentences import p_text, reference_of
+from vlm_rl.reports.verdicts.verdict_sentences import reference_of, said
 
 PLANNED_SEEDS = (3, 5, 10, 20)
 
 
-def outcome_word(verdict: ArmVerdict) -> Phrase:
-    """The verdict in as few words as it takes."""
-    delta = 100 * verdict.smallest_effect
-    words = {
-        Outcome.IMPROVEMENT: say("improvement"),
-        Outcome.HARM: say("harm"),
-        Outcome.NO_DIFFERENCE: say("no difference larger than {delta:g} points", delta=delta),
-        Outcome.OPEN: say("no evidence either way"),
-        Outcome.NOT_JUDGED: say("not judged"),
-    }
-    return words[verdict.outcome]
-
-
 def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """Each arm of the family: effect, both intervals, p-values, and what may be said."""
-    rows = tuple(_decision_row(verdict) for verdict in verdicts)
-    single = (points("this_run_only", title=say("This run only, new questions")),) * any(row["seeds"] == "1" for row in rows)
-    return Table(
-        name="decisions",
-        title=say("Verdicts on the primary endpoint"),
-        note=paragraph(
-            *_chosen(verdicts),
-            say(
-                "Gains in percentage points with 95 % intervals: for new seeds and new questions like these, and for new seeds on "
-                "these very questions."
-            ),
-            say(
-                "p is the level at which the first interval would just touch 0; Holm's correction is over the arms that have one."
-            ),
-            say(
-                "Improvement and harm need a corrected p below 0.05; an improvement also needs three seeds, and an endpoint and a "
-                "reference (if that is a trained arm) that were declared before the runs."
-            ),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("reference", title=say("Reference")),
-            text("verdict", title=say("Verdict")),
-            points("gain", title=say("Gain, new seeds and questions")),
-            points("same_benchmark", title=say("… and these questions")),
-            *single,
-            Column(key="p_value", title=say("p"), show=show_p),
-            Column(key="adjusted_p", title=say("p, Holm"), show=show_p),
-            text("seeds", title=say("Seeds")),
-            number("questions", title=say("Questions")),
-            number("images", title=say("Images")),
-            text("epochs", title=say("Epochs picked")),
-            text("left_out", title=say("Left out")),
-        ),
-        rows=rows,
-    )
+    rows = [_decision_row(verdict) for verdict in verdicts]
+    without = () if any(row["seeds"] == "1" for row in rows) else ("this_run_only",)
+    return table_of("decisions", rows, without=without, chosen=paragraph(*_chosen(verdicts)))
 
 
 def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
@@ -76,18 +30,12 @@ def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
             yield verdict.reference_note
 
 
-def show_p(cell: Cell) -> Shown:
-    if not isinstance(cell, float) or math.isnan(cell):
-        return Shown(text=MISSING)
-    return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))
-
-
 def _decision_row(verdict: ArmVerdict) -> Row:
     difference = verdict.difference
     return {
         "arm": verdict.arm,
         "reference": reference_of(verdict),
-        "verdict": outcome_word(verdict),
+        "verdict": said(verdict, "word"),
         "gain": verdict.new_questions,
         "same_benchmark": verdict.same_benchmark,
         "this_run_only": verdict.this_run_only,
@@ -107,26 +55,12 @@ def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
     delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
     planned = [(verdict, difference) for verdict in verdicts if (difference := _planned(verdict)) is not None]
-    return Table(
-        name="power",
-        title=say("What this study, and larger ones, would find"),
-        note=paragraph(
-            say(
-                "The smallest true gain, in points, that is found in four of five studies (80 % power) if seeds and questions "
-                "vary as measured here. The first row of an arm is the study as it is."
-            ),
-            *_how_uncertain([difference for _, difference in planned]),
-            say("Planned at the level that Holm's correction asks of the first of the compared arms."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("questions", title=say("Questions or images")),
-            text("found", title=say("Smallest gain found")),
-            text("found_with_more", title=say("… with {times} times the questions", times=TIMES_AS_MANY)),
-            text("questions_needed", title=say("Questions for {delta:g} points", delta=delta)),
-        ),
-        rows=tuple(row for verdict, difference in planned for row in _power_rows(verdict, difference=difference)),
+    return table_of(
+        "power",
+        (row for verdict, difference in planned for row in _power_rows(verdict, difference=difference)),
+        times=TIMES_AS_MANY,
+        delta=delta,
+        how_uncertain=paragraph(*_how_uncertain([difference for _, difference in planned])),
     )
 
 
@@ -139,13 +73,7 @@ def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
     """How far the spread over seeds may lie from its estimate, for the arm whose seeds say least of it."""
     for difference in sorted(planned, key=lambda difference: difference.df_seeds)[:1]:
         low, high = variance_limits(difference.df_seeds)
-        yield say(
-            "In brackets the same at both 95 % limits of the measured spread over seeds, which from {seeds} seeds may in truth "
-            "be {low:.1f} to {high:.1f} times as much.",
-            seeds=difference.num_seeds,
-            low=math.sqrt(low),
-            high=math.sqrt(high),
-        )
+        yield told("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
 
 
 def _power_rows(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Row]:

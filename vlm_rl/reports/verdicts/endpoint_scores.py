@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 from vlm_rl.evaluation.settings import k_of, title_of
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 
@@ -57,22 +57,7 @@ class EndpointChoice:
     @property
     def note(self) -> Phrase:
         """What is judged and since when that is fixed, as a sentence."""
-        if self.origin is Origin.DECLARED:
-            return say("Judged by {endpoint}, as the runs declared before they started.", endpoint=self.name)
-        if self.origin is Origin.AFTERWARDS:
-            return say(
-                "Judged by {endpoint}: chosen after the runs, so nothing here counts as an improvement.", endpoint=self.name
-            )
-        if self.origin is Origin.CONTRADICTORY:
-            return say(
-                "The runs declared different endpoints. Judged by {endpoint}, which not all of them declared before they "
-                "started, so nothing here counts as an improvement.",
-                endpoint=self.name,
-            )
-        return say(
-            "Judged by {endpoint}, the usual choice: not declared before the runs, so nothing here counts as an improvement.",
-            endpoint=self.name,
-        )
+        return told(f"endpoint.{self.origin.name.lower()}", endpoint=self.name)
 
 
 def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> EndpointChoice:

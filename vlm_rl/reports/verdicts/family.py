@@ -6,12 +6,12 @@ from dataclasses import replace
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
-from vlm_rl.reports.verdicts.verdict_sentences import headline, sentences
+from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
 
 
 def verdicts_of(
@@ -53,7 +53,7 @@ def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: 
         headline=say("{text}", text=""),
         sentences=(),
     )
-    return replace(unsaid, headline=headline(unsaid), sentences=sentences(unsaid))
+    return replace(unsaid, headline=said(unsaid, "headline"), sentences=sentences(unsaid))
 
 
 def why_not(comparison: Comparison) -> Phrase | None:
@@ -72,13 +72,8 @@ def why_not(comparison: Comparison) -> Phrase | None:
 
 def _no_spread(difference: Difference) -> Phrase:
     if difference.estimate == 0:
-        return say(
-            "all {seeds} seeds show a difference of exactly 0, as if nothing had been trained, so nothing is known about other seeds",
-            seeds=difference.num_seeds,
-        )
-    return say(
-        "all {seeds} seeds gained exactly the same, so nothing is known about how much seeds differ", seeds=difference.num_seeds
-    )
+        return told("comparison.nothing_happened", seeds=difference.num_seeds)
+    return told("comparison.no_spread", seeds=difference.num_seeds)
 
 
 def _why_no_improvement(comparison: Comparison) -> Phrase | None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from vlm_rl.evaluation.power import MOST_SEEDS, seeds_needed
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, p_value
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.tables.table import Column, Row, Table, points, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.arm_verdict import NO_INTERVAL, ArmVerdict
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
-from vlm_rl.reports.verdicts.decision_tables import show_p
 from vlm_rl.reports.verdicts.family import why_not
 from vlm_rl.reports.verdicts.plan_sentences import count_range
 
@@ -57,37 +56,7 @@ def pair_table(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Table:
     """A row for each pair, in the order of arms; empty for fewer than three arms. `verdicts` brings the endpoint and delta."""
     pairs = pairs_of(records, verdicts=verdicts)
     delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
-    return Table(
-        name="pairs",
-        title=say("Which arms can be told apart"),
-        note=paragraph(
-            say(
-                "Secondary: all {pairs} pairs of trained arms on the primary endpoint. The verdicts above are those that were "
-                "declared, and nothing here changes them.",
-                pairs=len(pairs),
-            ),
-            say(
-                "Differences in percentage points with 95 % intervals for new seeds and new questions like these; seeds are never "
-                "paired. p is the level at which the interval would just touch 0; Holm's correction is over all pairs that have one, "
-                "and below 0.05 two arms are told apart."
-            ),
-            say(
-                "Seeds for each arm, on as many questions as now, that would tell two arms apart in four of five studies, planned at "
-                "the level that Holm's correction asks of the first pair; in brackets at both 95 % limits of the measured spread."
-            ),
-        ),
-        columns=(
-            text("arm", title=say("A")),
-            text("other", title=say("B")),
-            points("difference", title=say("A − B")),
-            Column(key="p_value", title=say("p"), show=show_p),
-            Column(key="adjusted_p", title=say("p, Holm"), show=show_p),
-            text("said", title=say("In words")),
-            text("seeds_for_delta", title=say("Seeds to find {delta:g} points", delta=delta)),
-            text("seeds_as_measured", title=say("… to find what was measured")),
-        ),
-        rows=tuple(_row(pair) for pair in pairs),
-    )
+    return table_of("pairs", (_row(pair) for pair in pairs), pairs=len(pairs), delta=delta)
 
 
 def pairs_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> tuple[Pair, ...]:

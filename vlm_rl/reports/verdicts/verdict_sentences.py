@@ -5,38 +5,44 @@ from collections.abc import Iterator
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, ROUNDING, Outcome
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, say, told
+from vlm_rl.reports.tables.table import p_text
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.plan_sentences import could_not_have_seen, what_would_settle
 
 COLLAPSE = 0.2  # of seeds, in the sentence on what is not covered and in benchmarks/calibration.py
 
 
-def headline(verdict: ArmVerdict) -> Phrase:
-    """The verdict in one sentence, with the effect and its interval."""
-    values = {"arm": verdict.arm, "reference": reference_of(verdict), **_points(verdict.new_questions)}
-    if verdict.outcome is Outcome.IMPROVEMENT:
-        return say(
-            "{arm} is an improvement over {reference}: {gain:+.1f} points "
-            "(95 % interval {low:+.1f} to {high:+.1f}, new seeds and new questions).",
-            **values,
-        )
-    if verdict.outcome is Outcome.HARM:
-        return say(
-            "{arm} does harm, compared with {reference}: {gain:+.1f} points "
-            "(95 % interval {low:+.1f} to {high:+.1f}, new seeds and new questions).",
-            **values,
-        )
-    if verdict.outcome is Outcome.NO_DIFFERENCE:
-        delta = 100 * verdict.smallest_effect
-        return say("{arm} and {reference} differ by less than {delta:g} points ({gain:+.1f} measured).", delta=delta, **values)
-    if verdict.outcome is Outcome.OPEN:
-        return say(
-            "{arm} against {reference}: no evidence either way. {gain:+.1f} points were measured, but the true gain may well "
-            "be anything from {low:+.1f} to {high:+.1f}.",
-            **values,
-        )
-    return say("{arm} against {reference} is not judged: {reason}.", reason=verdict.reason, **values)
+def said(verdict: ArmVerdict, kind: str) -> Phrase:
+    """A verdict as `headline`, `short` or `word`, for each outcome in words/sentences.toml."""
+    return told(
+        f"verdict.{verdict.outcome.name.lower()}.{kind}",
+        arm=verdict.arm,
+        reference=reference_of(verdict),
+        reason=verdict.reason,
+        delta=100 * verdict.smallest_effect,
+        **_points(verdict.new_questions),
+        **_levels(verdict),
+    )
+
+
+def short_verdict(verdict: ArmVerdict) -> Phrase:
+    """The few words of the headline, with both levels of accuracy where they differ."""
+    is_told_by_levels = verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM) and verdict.comparison.reference is not None
+    return said(verdict, "short_against_arm" if is_told_by_levels else "short")
+
+
+def _levels(verdict: ArmVerdict) -> dict[str, str | float]:
+    """Means over seeds, in percent."""
+    comparison = verdict.comparison
+    if comparison.difference is None:
+        return {}
+    return {
+        "split": comparison.choice.endpoint.split,
+        "before": 100 * float(comparison.reference_scores.matrix().mean()),
+        "after": 100 * float(comparison.scores.matrix().mean()),
+        "change": 100 * verdict.effect,
+    }
 
 
 def sentences(verdict: ArmVerdict) -> tuple[Phrase, ...]:
@@ -54,19 +60,10 @@ def reference_of(verdict: ArmVerdict) -> str:
     return say("the untrained model") if reference is None else reference.label
 
 
-def p_text(p: float) -> str:
-    """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
     yield _basis(verdict, difference=difference)
     if difference.num_seeds < 2:
-        yield say(
-            "This run only: {gain:+.1f} points, between {low:+.1f} and {high:+.1f} on other questions like these (95 %). "
-            "Another seed may show something else.",
-            **_points(verdict.this_run_only),
-        )
+        yield told("verdict.this_run_only", **_points(verdict.this_run_only))
     elif math.isnan(verdict.p_value):
         yield say("Measured: {gain:+.1f} points.", gain=100 * difference.estimate)
     else:
@@ -79,16 +76,9 @@ def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase
 def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
     yield _intervals(verdict)
     if verdict.family > 1:
-        yield say(
-            "With {family} arms compared it counts as {p} (Holm's correction).",
-            family=verdict.family,
-            p=p_text(verdict.adjusted_p),
-        )
+        yield told("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
     if verdict.outcome is Outcome.NO_DIFFERENCE:
-        yield say(
-            "The 90 % interval lies inside ±{delta:g} points, the smallest effect that was said to matter.",
-            delta=100 * verdict.smallest_effect,
-        )
+        yield told("verdict.inside_delta", delta=100 * verdict.smallest_effect)
     if verdict.outcome is Outcome.OPEN or difference.num_seeds < FEWEST_SEEDS:
         yield from what_would_settle(verdict, difference=difference)
     yield could_not_have_seen(verdict, difference=difference)
@@ -100,8 +90,8 @@ def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
 def _basis(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
     pairs = say("each seed is compared with its own untrained model")
     arms = say("the seeds of the two sides have nothing to do with each other and are not paired")
-    return say(
-        "It rests on {seeds} and {questions}; {design}.",
+    return told(
+        "verdict.basis",
         seeds=_seeds(difference),
         questions=_questions(verdict, difference=difference),
         design=pairs if verdict.comparison.reference is None else arms,
@@ -125,9 +115,8 @@ def _questions(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
 
 def _intervals(verdict: ArmVerdict) -> Phrase:
     new, same = _points(verdict.new_questions), _points(verdict.same_benchmark)
-    return say(
-        "With 95 % confidence the mean gain lies between {low:+.1f} and {high:+.1f} points for new seeds and new questions like "
-        "these, and between {same_low:+.1f} and {same_high:+.1f} for new seeds on these very questions ({p}).",
+    return told(
+        "verdict.intervals",
         low=new["low"],
         high=new["high"],
         same_low=same["low"],
@@ -137,19 +126,11 @@ def _intervals(verdict: ArmVerdict) -> Phrase:
 
 
 def _not_covered(difference: Difference) -> Phrase:
-    return say(
-        "Not covered is rare collapse: if training collapsed for one seed in five, {unseen:.0f} % of studies with {seeds} seeds "
-        "would show no sign of it.",
-        unseen=100 * (1 - COLLAPSE) ** difference.num_seeds,
-        seeds=difference.num_seeds,
-    )
+    return told("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** difference.num_seeds, seeds=difference.num_seeds)
 
 
 def _dropped(verdict: ArmVerdict) -> Phrase:
-    return say(
-        "Left out: {runs}. If they are missing because training went wrong, the rest looks better than it is.",
-        runs=listed(verdict.dropped),
-    )
+    return told("verdict.dropped", runs=listed(verdict.dropped))
 
 
 def _points(interval: Interval) -> dict[str, float]:
