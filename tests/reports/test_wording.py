@@ -16,10 +16,9 @@ from usual import usual_settings
 
 from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.page.html import render_html
-from vlm_rl.reports.phrase import LANGUAGES, Phrase, catalogue_of, in_language, listed, paragraph, say
+from vlm_rl.reports.phrase import LANGUAGES, LONE_VALUE, Phrase, catalogue_of, in_language, listed, paragraph, say
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.tables.table import LONE_VALUE
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -41,12 +40,13 @@ def in_page(path: Path) -> Iterator[str]:
 
 
 def in_words(part: Any) -> Iterator[str]:
-    """Every text of a file of words but the lone values of notes, which are sentences of the code, and keys of columns."""
+    """Every text of a file of words but lone values, which are sentences of the code, and how columns and panels are drawn."""
     if isinstance(part, str):
         yield from [] if LONE_VALUE.fullmatch(part) else [part]
     elif isinstance(part, dict):
         for key, value in part.items():
-            yield from in_words([title for *_, title in value] if key == "columns" else value)
+            shown = {"columns": lambda column: [column[2]], "panels": lambda panel: panel[1:3]}.get(key)
+            yield from in_words(value if shown is None else [text for one in value for text in shown(one)])
     else:
         for value in part:
             yield from in_words(value)

@@ -6,12 +6,14 @@ Words and short sentences stand in the code; tables, and sentences that are long
 
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "ja")
+LONE_VALUE = re.compile(r"\{(\w+)\}")
 WORDS = Path(__file__).with_name("words")
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
@@ -36,6 +38,18 @@ def told(name: str, **values: Any) -> Phrase:
     for key in name.split("."):
         found = found[key]
     return phrase_of(found, values)
+
+
+def names(kind: str) -> dict[str, Phrase]:
+    """What the keys of a kind are called on the page, from words/sentences.toml: `names("alerts")["truncation"]`."""
+    return {key: phrase_of(template, {}) for key, template in words("sentences")["names"][kind].items()}
+
+
+def sentences_of(templates: Iterable[str], values: Mapping[str, Any]) -> Phrase:
+    """A paragraph of words/*.toml; a lone `{value}` is a sentence that is made elsewhere, and empty where there is nothing to say."""
+    alone = [LONE_VALUE.fullmatch(template) for template in templates]
+    pairs = zip(templates, alone, strict=True)
+    return paragraph(*(phrase_of(template, values) if found is None else values[found[1]] for template, found in pairs))
 
 
 def phrase_of(template: str, values: Mapping[str, Any]) -> Phrase:

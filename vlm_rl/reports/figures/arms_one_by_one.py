@@ -8,14 +8,15 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY
-from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of, spread_note
-from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
+from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of
+from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
 from vlm_rl.reports.reading.arms import Records, RunRecords
 
 WINDOW_SHARE = 6  # of a run's steps: noise of single steps goes, rise and fall stay
 MARGIN = 0.03  # of the height of the curves
 NUM_COLUMNS = 4
+GREY = say("All panels have the same axes; grey: the means of the other arms.")
 
 
 def training_one_by_one(records: Records) -> Figure:
@@ -28,17 +29,13 @@ def training_one_by_one(records: Records) -> Figure:
 
     x, y = say("generation steps"), say("training accuracy (%)")
     panel = panel_of(records, points=points, title=say("Training accuracy"), x=x, y=y, share=True)
-    return Figure(
-        name="arms_one_by_one",
-        title=say("Arms one by one: accuracy while training"),
-        caption=paragraph(
-            told("figures.training_one_by_one", window=window),
-            *_silent(records, panel=panel),
-            grey_note(),
-            spread_note(),
-        ),
-        panels=one_by_one(panel) if records.has_many_arms else (),
+    return figure_of(
+        "arms_one_by_one",
+        one_by_one(panel) if records.has_many_arms else (),
         num_columns=NUM_COLUMNS,
+        window=window,
+        silent=paragraph(*_silent(records, panel=panel)),
+        grey=GREY,
     )
 
 
@@ -47,22 +44,15 @@ def validation_one_by_one(records: Records, *, endpoint: Endpoint) -> Figure:
     panels: tuple[Panel, ...] = ()
     if records.has_many_arms:
         panels = one_by_one(accuracy_panel(records, split=endpoint.picked_by, setting=endpoint.setting))
-    return Figure(
-        name="arms_one_by_one_validation",
-        title=say("Arms one by one: accuracy on {split}", split=endpoint.picked_by),
-        caption=paragraph(
-            told("figures.validation_one_by_one", split=endpoint.picked_by, setting=title_of(endpoint.setting)),
-            grey_note(),
-            spread_note(TWO_WAY),
-        ),
-        panels=panels,
+    return figure_of(
+        "arms_one_by_one_validation",
+        panels,
         num_columns=NUM_COLUMNS,
+        split=endpoint.picked_by,
+        setting=title_of(endpoint.setting),
+        grey=GREY,
+        how_to_read=how_to_read(TWO_WAY),
     )
-
-
-def grey_note() -> Phrase:
-    """What lies behind each arm."""
-    return say("All panels have the same axes; grey: the means of the other arms.")
 
 
 def one_by_one(panel: Panel) -> tuple[Panel, ...]:

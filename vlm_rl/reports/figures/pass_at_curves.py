@@ -8,9 +8,8 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
-from vlm_rl.reports.figures.curves import drawn, spread_note
-from vlm_rl.reports.figures.panels import Figure, Line, Panel
-from vlm_rl.reports.phrase import paragraph, say, told
+from vlm_rl.reports.figures.panels import Figure, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import untrained_models
@@ -23,21 +22,15 @@ def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
     """A panel for each split; trained arms at the epoch that validation picks under the endpoint's setting."""
     setting = most_sampled(records)
     splits = records.splits() if setting is not None else []
-    panels = drawn([_panel(records, endpoint=endpoint, split=split, setting=setting or "") for split in splits])
-    return Figure(
-        name="pass_at_k",
-        title=say("pass@1 to pass@n"),
-        caption=paragraph(
-            told(
-                "figures.pass_at_k",
-                setting=title_of(setting) if setting else "",
-                picked_by=endpoint.picked_by,
-                endpoint=title_of(endpoint.setting),
-            ),
-            spread_note(TWO_WAY),
-        ),
-        panels=panels,
-        num_columns=max(1, len(panels)),
+    panels = [_panel(records, endpoint=endpoint, split=split, setting=setting or "") for split in splits]
+    return figure_of(
+        "pass_at_k",
+        panels,
+        num_columns=max(1, sum(bool(panel.lines) for panel in panels)),
+        setting=title_of(setting) if setting else "",
+        picked_by=endpoint.picked_by,
+        endpoint=title_of(endpoint.setting),
+        how_to_read=how_to_read(TWO_WAY),
     )
 
 

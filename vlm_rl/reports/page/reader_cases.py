@@ -8,20 +8,13 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.page.reader import Case, Reader, marked_parts
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, listed, names, paragraph, say, told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReaderSize
 
-TERMS = {
-    "accuracy": say("accuracy"),
-    "format": say("format"),
-    "language": say("language"),
-    "length": say("length"),
-    "random": say("random"),
-    "truncation": say("truncation"),
-}  # of conf/reward; a term of one's own keeps its name
+TERMS = names("terms")
 
 
 def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: Judging | None) -> Reader:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, names, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
@@ -50,22 +50,7 @@ def is_watched(run: RunRecords) -> bool:
 
 def alert_title(name: str) -> Phrase:
     """The name of an alert as a person reads it; a rule of the user's own keeps its name."""
-    titles = {
-        "non_finite_update": say("Update skipped: not finite"),
-        "reward_collapse": say("Reward collapsed"),
-        "no_reward_variance": say("Rewards without variance"),
-        "length_explosion": say("Responses grew long"),
-        "truncation": say("Responses cut off"),
-        "kl_explosion": say("KL ran away"),
-        "entropy_collapse": say("Entropy collapsed"),
-        "entropy_explosion": say("Entropy ran away"),
-        "judge_failures": say("Judge failed"),
-        "unreadable_answers": say("Answers unreadable"),
-        "engine_mismatch": say("Engine and trainer differ"),
-        "language_drift": say("Language drifted"),
-        "run_stopped": say("Run stopped itself"),
-    }
-    return titles.get(name, say("{name}", name=name))
+    return names("alerts").get(name, say("{name}", name=name))
 
 
 def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:

@@ -9,8 +9,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.picks import at_pick, before_and_at_pick
 
 MOST_VALUES = 40  # of one field: a field that names every row breaks nothing down

@@ -22,8 +22,7 @@ from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
-from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them

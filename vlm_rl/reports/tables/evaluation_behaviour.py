@@ -15,7 +15,7 @@ from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_
 from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import names
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
@@ -25,7 +25,7 @@ from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.picks import picked_epoch
 
 COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
-STAGES = {"untrained": say("untrained"), "picked": say("picked by validation"), "last": say("last")}
+STAGES = names("stages")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, say, told
 from vlm_rl.reports.tables.table import Cell, Row
 
 MOST_ALIKE = 1.1  # times as much is still called the same
@@ -39,16 +39,8 @@ def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:
     known = {str(row["arm"]): value for row in rows if (value := _value(row[key])) > 0}
     most, least = max(known, key=known.__getitem__, default=""), min(known, key=known.__getitem__, default="")
     times = known[most] / known[least] if known else 1.0
-    words = {
-        "rows": say("{most} saw {times:.3g} times as many rows in an epoch as {least}.", most=most, least=least, times=times),
-        "epochs": say("{most} ran {times:.3g} times as many epochs as {least}.", most=most, least=least, times=times),
-        "updates": say("{most} made {times:.3g} times as many updates as {least}.", most=most, least=least, times=times),
-        "tokens": say(
-            "{most} was trained on {times:.3g} times as many response tokens as {least}.", most=most, least=least, times=times
-        ),
-    }
     if times >= MOST_ALIKE:
-        yield words[key]
+        yield told(f"fairness.unequal.{key}", most=most, least=least, times=times)
 
 
 def _value(cell: Cell) -> float:

@@ -2,17 +2,12 @@
 
 from collections.abc import Iterator
 
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, names, say, told
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
-VERDICT_WORDS = {
-    "correct": say("correct"),
-    "wrong": say("wrong"),
-    "unparsable": say("unparsable"),
-    "timed_out": say("timed out"),
-}
+VERDICT_WORDS = names("verdicts")
 
 
 def judged_again_table(records: Records) -> Table:

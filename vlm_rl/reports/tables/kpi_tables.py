@@ -19,8 +19,7 @@ from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
-from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.picks import before_and_at_pick
 
 COLUMNS = (

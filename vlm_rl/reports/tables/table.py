@@ -11,7 +11,7 @@ from typing import Any
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import paragraph, phrase_of, say, words
+from vlm_rl.reports.phrase import names, phrase_of, say, sentences_of, words
 
 Cell = str | int | float | Interval | None
 Row = Mapping[str, Cell]
@@ -19,7 +19,6 @@ MISSING = "–"
 FORMULA = re.compile(
     r"[\t\r\n]|[\s\x00-\x20\xad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠]"
 )
-LONE_VALUE = re.compile(r"\{(\w+)\}")
 MINUS_NOTHING = re.compile(r"-0(\.0*)?")
 
 
@@ -91,7 +90,7 @@ def table_of(
     return Table(
         name=name,
         title=phrase_of(declared["title"], values),
-        note=paragraph(*(_sentence(template, values) for template in declared["note"])),
+        note=sentences_of(declared["note"], values),
         columns=(*columns_of(name, without=without, **values), *more),
         rows=tuple(rows),
     )
@@ -110,12 +109,6 @@ def column(key: str, *, how: str, title: str) -> Column:
     if kind in SCALES:
         return number(key, title=title, pattern=pattern or PATTERNS[kind], scale=SCALES[kind])
     return COLUMNS[kind](key, title=title)
-
-
-def _sentence(template: str, values: Mapping[str, Any]) -> str:
-    """Of a note; a lone value is a sentence that is made elsewhere, and empty where there is nothing to say."""
-    alone = LONE_VALUE.fullmatch(template)
-    return phrase_of(template, values) if alone is None else values[alone[1]]
 
 
 def text(key: str, *, title: str) -> Column:
@@ -146,6 +139,11 @@ def points(key: str, *, title: str) -> Column:
 def number(key: str, *, title: str, pattern: str = "{:,.0f}", scale: float = 1.0) -> Column:
     """A column of plain numbers, multiplied by `scale` on the page only."""
     return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern=pattern, scale=scale))
+
+
+def known_word(word: str) -> str:
+    """A word of data or configs that is the project's own as a phrase, or as it is: what a team named itself stays."""
+    return next((phrase for phrase in names("known").values() if phrase == word), word)
 
 
 def flatten(row: Row) -> dict[str, Any]:
