@@ -15,7 +15,7 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     rows = [row for row in controls.rows if row["split"] == split]
     without = list(dict.fromkeys(row["model"] for row in rows if row.get("to_do")))
     if without:
-        yield told("risks.no_controls", models=listed(map(_label, without)))
+        yield told("risks.no_controls", models=listed(model if isinstance(model, str) else str(model) for model in without))
     for row in rows:
         yield from _not_needed(row)
 
@@ -27,7 +27,3 @@ def _not_needed(row: Row) -> Iterator[Phrase]:
         return
     if max(blind) > chance + MOST_ABOVE_CHANCE:
         yield told("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
-
-
-def _label(cell: object) -> str:
-    return cell if isinstance(cell, str) else str(cell)

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.first_page.control_risks import control_risks
-from vlm_rl.reports.first_page.costs import cost_sentences, run_cost
 from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
-from vlm_rl.reports.first_page.next_stage import RunCost, next_stage
+from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_stage, run_cost
 from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
-from vlm_rl.reports.first_page.scope import scope_of
-from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
@@ -37,6 +35,32 @@ def decision_page(
         risks=tuple(_risks(records, choice=choice, controls=controls, verdicts=verdicts)),
         next_stage=tuple(_next_stage(verdicts, choice=choice, costs=costs)),
     )
+
+
+def scope_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Phrase:
+    """A paragraph to read with the headline; empty where nothing was trained."""
+    if not records.trained:
+        return paragraph()
+    models, data = _names(records, group="model"), _names(records, group="dataset")
+    return paragraph(
+        say("Model: {model}; data: {data}.", model=listed(models), data=listed(data)) if models and data else "",
+        say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training."),
+        told("scope.pairs") if records.has_many_arms else _not_compared(verdicts),
+    )
+
+
+def _names(records: Records, *, group: str) -> list[str]:
+    """What the runs' configs call it, each once."""
+    configs = (run.run.config.get(group) or {} for arm in records.trained for run in arm.used)
+    return list(dict.fromkeys(str(config["name"]) for config in configs if config.get("name")))
+
+
+def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:
+    """Two gains over one reference invite a ranking that no test stands behind."""
+    compared = [verdict for verdict in verdicts if verdict.difference is not None]
+    if len(compared) < 2:
+        return ""
+    return told("scope.not_compared", arm=compared[0].arm)
 
 
 def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> tuple[Phrase, ...]:
@@ -121,16 +145,8 @@ def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdict
 
 def _next_stage(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice, costs: dict[str, RunCost]) -> Iterator[Phrase]:
     for verdict in verdicts:
-        yield next_stage(
-            verdict.arm,
-            outcome=verdict.outcome,
-            difference=verdict.difference,
-            num_runs=len(verdict.seeds),
-            smallest_effect=verdict.smallest_effect,
-            level=verdict.planning_level,
-            cost=costs[verdict.arm],
-            open_questions=tuple(_open_questions(verdict, endpoint=choice.endpoint)),
-        )
+        open_questions = tuple(_open_questions(verdict, endpoint=choice.endpoint))
+        yield next_stage(verdict, cost=costs[verdict.arm], open_questions=open_questions)
     if not verdicts:
         yield say("Train an arm with at least three seeds beside its untrained model: nothing can be judged yet.")
 

@@ -1,16 +1,22 @@
-"""What the next stage would be, by rule from the verdict, and what it would need, from the measured cost. No judgement of taste here."""
+"""What the runs took, as measured; what the next stage would be, by rule from the verdict, and what it would take. No taste here."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.power import MOST_QUESTIONS, MOST_SEEDS, Range, questions_needed, seeds_dominate, seeds_needed
 from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.settings import ReportSettings
+from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range
+from vlm_rl.reports.verdicts.verdict_sentences import said
 
-FEWEST_SEEDS = 3  # that may show an improvement
+LARGEST_RATIO = 1.5  # slowest to fastest run of an arm; beyond it the machine, not the arm, was measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +53,19 @@ def amount(value: float) -> str:
     return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
-def next_stage(
-    arm: str,
-    *,
-    outcome: Outcome,
-    difference: Difference | None,
-    num_runs: int,
-    smallest_effect: float,
-    level: float,
-    cost: RunCost,
-    open_questions: Sequence[Phrase] = (),
-) -> Phrase:
+def next_stage(verdict: ArmVerdict, *, cost: RunCost, open_questions: Sequence[Phrase] = ()) -> Phrase:
     """One paragraph for an arm: scale up, stop, or how much more it takes to know. `open_questions`: after an improvement."""
+    outcome, num_runs = verdict.outcome, len(verdict.seeds)
     if outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
-        what = told(f"verdict.{outcome.name.lower()}.next_stage", arm=arm, delta=100 * smallest_effect)
+        what = said(verdict, "next_stage")
         again = told("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
         return paragraph(what, *open_questions, again) if outcome is Outcome.IMPROVEMENT else what
-    if outcome is Outcome.OPEN and difference is not None:
-        return paragraph(*_to_settle(arm, difference=difference, effect=smallest_effect, level=level, cost=cost))
-    return _until_judged(arm, num_runs=num_runs, cost=cost)
+    if outcome is Outcome.OPEN and verdict.difference is not None:
+        return paragraph(*_to_settle(verdict, difference=verdict.difference, cost=cost))
+    more = max(0, FEWEST_SEEDS - num_runs)
+    if more:
+        return told(f"next_stage.{'one_more' if more == 1 else 'more'}", arm=verdict.arm, more=more, cost=cost.of_runs(more))
+    return say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=verdict.arm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +95,17 @@ def _exactly(number: float) -> Range:
     return Range(estimate=float(number), low=float(number), high=float(number))
 
 
-def _to_settle(arm: str, *, difference: Difference, effect: float, level: float, cost: RunCost) -> Iterator[Phrase]:
+def _to_settle(verdict: ArmVerdict, *, difference: Difference, cost: RunCost) -> Iterator[Phrase]:
     """For the smallest effect that matters, or else for the one that was measured."""
-    plans = (plan_of(difference, effect=wanted, level=level) for wanted in (effect, abs(difference.estimate)))
+    effects = (verdict.smallest_effect, abs(difference.estimate))
+    plans = (plan_of(difference, effect=effect, level=verdict.planning_level) for effect in effects)
     plan = next((plan for plan in plans if plan is not None), None)
     if plan is None:
-        yield told("next_stage.out_of_reach", arm=arm)
+        yield told("next_stage.out_of_reach", arm=verdict.arm)
         return
     yield told(
         "next_stage.decide",
-        arm=arm,
+        arm=verdict.arm,
         points=100 * plan.effect,
         seeds=count_range(plan.seeds, most=MOST_SEEDS),
         now_seeds=difference.num_seeds,
@@ -120,10 +121,50 @@ def _to_settle(arm: str, *, difference: Difference, effect: float, level: float,
         yield say("More questions need no training: evaluate.py asks the runs that are there.")
 
 
-def _until_judged(arm: str, *, num_runs: int, cost: RunCost) -> Phrase:
-    more = max(0, FEWEST_SEEDS - num_runs)
-    if more == 1:
-        return told("next_stage.one_more", arm=arm, cost=cost.of_runs(1))
-    if more:
-        return told("next_stage.more", arm=arm, more=more, cost=cost.of_runs(more))
-    return say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=arm)
+def run_cost(arm: Arm, *, settings: ReportSettings) -> RunCost:
+    """The mean over the runs that were measured."""
+    hours = _hours(arm)
+    return RunCost(
+        device_hours=math.fsum(hours) / len(hours) if hours else math.nan,
+        price=settings.price_per_device_hour,
+        currency=settings.currency,
+    )
+
+
+def _hours(arm: Arm) -> list[float]:
+    return [value for run in arm.used if not math.isnan(value := device_hours(run))]
+
+
+def cost_sentences(
+    records: Records, *, verdicts: Sequence[ArmVerdict], costs: Mapping[str, RunCost], endpoint: Endpoint
+) -> Iterator[Phrase]:
+    """For each arm what a run takes and what a point took; then what the figures leave out."""
+    improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
+    for arm in records.trained:
+        points = points_per_device_hour(arm, endpoint=endpoint).estimate if arm.label in improved else math.nan
+        of_a_point = told("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
+        yield paragraph(_of_runs(arm, cost=costs[arm.label]), of_a_point)
+    if any(cost.is_known for cost in costs.values()):
+        yield paragraph(
+            say("Runs that differ so much shared a machine or its load: do not compare arms by their time.")
+            if any(_is_uneven(arm) for arm in records.trained)
+            else "",
+            say("Without the search for learning rates, the evaluation of the untrained model and the controls."),
+        )
+    if not records.trained:
+        yield say("Nothing was trained here.")
+
+
+def _of_runs(arm: Arm, *, cost: RunCost) -> Phrase:
+    if not cost.is_known:
+        return say("{arm}: the time of its runs, or the number of their devices, is not known.", arm=arm.label)
+    values = {"arm": arm.label, "one": cost.of_runs(1), "all": cost.of_runs(len(arm.used)), "runs": len(arm.used)}
+    if not _is_uneven(arm):
+        return say("{arm}: {one} a run, {all} for all {runs} runs.", **values)
+    low, high = (amount(60 * end) for end in (min(_hours(arm)), max(_hours(arm))))
+    return say("{arm}: {one} a run ({low} to {high} minutes), {all} for all {runs} runs.", low=low, high=high, **values)
+
+
+def _is_uneven(arm: Arm) -> bool:
+    hours = _hours(arm)
+    return bool(hours) and max(hours) > LARGEST_RATIO * min(hours)

@@ -16,7 +16,7 @@ from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import number
 from vlm_rl.reports.tables.alert_tables import alert_title, silence
 from vlm_rl.reports.tables.gain_tables import gain_at_pick
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
@@ -65,8 +65,8 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    picked = [at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting) for run in arm.used]
-    after = _share_cut_off([evaluation for evaluation in picked if evaluation is not None])
+    picked = at_picks(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
+    after = _share_cut_off(list(picked.values()))
     before = _share_cut_off(arm.evaluated(epoch=UNTRAINED_EPOCH, split=endpoint.split, setting=endpoint.setting))
     if after > MANY_CUT_OFF:
         yield told(

@@ -48,7 +48,7 @@ def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
 
 def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
     """One completion as it is read."""
-    trained = completion.phase == "training"
+    trained, left_out = completion.phase == "training", completion.num_characters_left_out
     return Case(
         arm=completion.arm,
         seed=completion.seed,
@@ -62,14 +62,10 @@ def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
         question=completion.question,
         answer=completion.answer,
         parts=marked_parts(completion.response, rule=rule),
-        left_out=_left_out(completion.num_characters_left_out),
+        left_out=say("… and {count} more characters.", count=left_out) if left_out else "",
         scores=_scores(completion),
         length=_length(completion),
     )
-
-
-def _left_out(count: int) -> str:
-    return say("… and {count} more characters.", count=count) if count else ""
 
 
 def _scores(completion: Completion) -> Phrase:

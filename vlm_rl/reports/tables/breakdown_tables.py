@@ -1,6 +1,7 @@
 """Accuracy by what the data says of a problem, and what the judge said of the responses."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -10,28 +11,22 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
-from vlm_rl.reports.verdicts.picks import at_pick, before_and_at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks, before_and_at_pick
 
 MOST_VALUES = 40  # of one field: a field that names every row breaks nothing down
 
 
 def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[str] = ("modality", "kind")) -> Table:
     """Accuracy by any field of a row at the picked epochs, beside the untrained model."""
-    rows = [
-        row
-        for arm in records.shown
-        for split in records.splits()
-        for field in fields
-        for row in _breakdown_rows(arm, endpoint=endpoint, split=split, field=field)
-    ]
+    keys = product(records.shown, records.splits(), fields)
+    rows = (row for arm, split, field in keys for row in _breakdown_rows(arm, endpoint=endpoint, split=split, field=field))
     return table_of("accuracy_by_kind", rows, setting=title_of(endpoint.setting), most=MOST_VALUES)
 
 
 def _breakdown_rows(arm: Arm, *, endpoint: Endpoint, split: str, field: str) -> Iterator[Row]:
     setting = endpoint.setting
     untrained = arm.evaluated(epoch=UNTRAINED_EPOCH, split=split, setting=setting)
-    picks = (at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used)
-    picked = [evaluation for evaluation in picks if evaluation is not None]
+    picked = list(at_picks(arm, endpoint=endpoint, split=split, setting=setting).values())
     pairs = before_and_at_pick(arm, endpoint=endpoint, split=split, setting=setting)
     everything = [*untrained, *picked]
     values = sorted({value for evaluation in everything for value in evaluation.questions.values(field)} - {""})
@@ -59,9 +54,8 @@ def share(evaluation: Evaluation, *, field: str, value: str) -> float:
 
 def verdict_table(records: Records, *, setting: str) -> Table:
     """What the judge said of every sample, and how responses ended; counts over all seeds."""
-    rows = [
-        row for arm in records.shown for split in records.splits() for row in _verdict_rows(arm, split=split, setting=setting)
-    ]
+    places = product(records.shown, records.splits())
+    rows = (row for arm, split in places for row in _verdict_rows(arm, split=split, setting=setting))
     return table_of("verdicts", rows, setting=title_of(setting))
 
 

@@ -10,7 +10,7 @@ from vlm_rl.reports.phrase import told
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
 from vlm_rl.reports.tables.table import Row, Table, table_of
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_pick
 
 STEPS = (
     "time/step1_data_flow",
@@ -31,20 +31,16 @@ def cost_table(
     """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
     measured = [arm for arm in records.shown if any(run.cost for run in arm.used)]
     is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
-    priced = () if price_per_device_hour is None else PRICED
+    without = () if is_thrown_away else ("thrown_away",)
     return table_of(
         "cost",
         (_cost_row(arm, endpoint=endpoint, price=price_per_device_hour) for arm in measured),
-        without={"thrown_away", *PRICED} - {*priced, *("thrown_away",) * is_thrown_away},
+        without=without if price_per_device_hour is not None else (*without, *PRICED),
         split=endpoint.split,
         setting=title_of(endpoint.setting),
         currency=currency,
         why_thrown_away=told("cost.thrown_away") if is_thrown_away else "",
     )
-
-
-def _key(name: str) -> str:
-    return name.removeprefix("time/") + "_seconds"
 
 
 def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
@@ -65,7 +61,10 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
         ),
         "tokens": mean_interval(tokens),
         "thrown_away": mean_interval([total(run, name=THROWN_AWAY) for run in measured]),
-        **{_key(name): mean_interval([total(run, name=name) for run in measured]) for name in STEPS},
+        **{
+            f"{name.removeprefix('time/')}_seconds": mean_interval([total(run, name=name) for run in measured])
+            for name in STEPS
+        },
         "seconds": mean_interval([seconds(run) for run in measured]),
         "peak_bytes": mean_interval(peaks),
         "device_hours": mean_interval(hours),

@@ -22,7 +22,7 @@ from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_
 from vlm_rl.reports.reading.training import mean_foreign_share
 from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
 from vlm_rl.reports.tables.table import Row, Table, table_of
-from vlm_rl.reports.verdicts.picks import picked_epoch
+from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
 STAGES = names("stages")

@@ -1,9 +1,8 @@
 """Whether the arms had the same chance: what each was given and how its learning rate was chosen."""
 
 import math
-from collections.abc import Callable
 
-from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
@@ -43,8 +42,8 @@ def _fairness_row(arm: Arm) -> Row:
         "updates": mean_or_the_same(last("gradient_steps")),
         "learning_rate": learning_rate(config),
         "selection": config.get("selection") or say("not said"),
-        "tokens": _of_runs(arm, measure=_tokens_learned_from),
-        "seconds": _of_runs(arm, measure=seconds),
+        "tokens": mean_interval([_tokens_learned_from(run) for run in arm.used]),
+        "seconds": mean_interval([seconds(run) for run in arm.used]),
     }
 
 
@@ -55,10 +54,6 @@ def _tokens_learned_from(run: RunRecords) -> float:
 
 def _model(arm: Arm) -> str:
     return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
-
-
-def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
-    return mean_interval([measure(run) for run in arm.used])
 
 
 def learning_rate(config: dict[str, object]) -> float:

@@ -6,8 +6,9 @@ All of it is secondary: no verdict is made of it, and nothing here is called an 
 import functools
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, pa
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.table import Row, Table, table_of
-from vlm_rl.reports.verdicts.picks import before_and_at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,37 +52,34 @@ def gain_of(arm: Arm, *, split: str, setting: str) -> Gain | None:
     epoch = arm.last_epoch(split=split, setting=setting)
     if epoch is None:
         return None
-    both = [
+    pairs = [
         (before, records.evaluations[epoch, split, setting])
         for records in arm.used
         if (before := records.evaluations.get((UNTRAINED_EPOCH, split, setting))) is not None
     ]
-    if not both:
-        return None
-    befores, afters = zip(*both, strict=True)
-    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=befores, after=afters)
+    return _gain(arm, split=split, setting=setting, epoch=epoch, pairs=pairs)
 
 
 def gain_at_pick(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> Gain | None:
     """The gain of each seed at the epoch that validation picked for it; None where there is nothing to compare."""
     pairs = before_and_at_pick(arm, endpoint=endpoint, split=split, setting=setting)
+    return _gain(arm, split=split, setting=setting, epoch=None, pairs=pairs)
+
+
+def _gain(
+    arm: Arm, *, split: str, setting: str, epoch: int | None, pairs: Sequence[tuple[Evaluation, Evaluation]]
+) -> Gain | None:
     if not pairs:
         return None
     befores, afters = zip(*pairs, strict=True)
-    return Gain(arm=arm, split=split, setting=setting, epoch=None, before=befores, after=afters)
-
-
-def gains(records: Records, *, settings: list[str]) -> Iterator[Gain]:
-    """Every gain that the records hold, by arm, split and setting."""
-    for arm in records.trained:
-        for split in records.splits():
-            found = (gain_of(arm, split=split, setting=setting) for setting in settings)
-            yield from (gain for gain in found if gain is not None)
+    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=befores, after=afters)
 
 
 def gain_table(records: Records) -> Table:
     """Last epoch minus untrained model, paired by seed, with both intervals of statistics.md (item 4)."""
-    rows = [_gain_row(gain) for gain in gains(records, settings=records.settings())]
+    keys = product(records.trained, records.splits(), records.settings())
+    found = (gain_of(arm, split=split, setting=setting) for arm, split, setting in keys)
+    rows = [_gain_row(gain) for gain in found if gain is not None]
     return table_of("gain", rows, without=() if any(row["seeds"] == 1 for row in rows) else ("this_run_only",))
 
 
@@ -103,11 +101,8 @@ def _gain_row(gain: Gain) -> Row:
 
 def gain_split_table(records: Records, *, endpoint: Endpoint) -> Table:
     """How much of the gain at the picked epochs is format and how much is reasoning: split for each seed, averaged over seeds."""
-    found = [
-        gain_at_pick(arm, endpoint=endpoint, split=split, setting=endpoint.setting)
-        for arm in records.trained
-        for split in records.splits()
-    ]
+    setting, places = endpoint.setting, product(records.trained, records.splits())
+    found = (gain_at_pick(arm, endpoint=endpoint, split=split, setting=setting) for arm, split in places)
     return table_of("gain_split", (_split_row(gain) for gain in found if gain is not None), setting=title_of(endpoint.setting))
 
 

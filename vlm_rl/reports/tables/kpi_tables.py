@@ -16,27 +16,16 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
-from vlm_rl.reports.verdicts.picks import before_and_at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick
 
 COLUMNS = (
-    "row_id",
-    "image_id",
-    "kind",
-    "modality",
-    "fields",
-    "sample",
-    "question",
-    "answer",
-    "response",
-    "verdict",
-    "accuracy",
-    "boxed",
-    "finish_reason",
-    "response_length",
+    *("row_id", "image_id", "kind", "modality", "fields", "sample", "question", "answer"),
+    *("response", "verdict", "accuracy", "boxed", "finish_reason", "response_length"),
 )
 MOST_SAMPLES = 200_000  # of all epochs and seeds together, whose texts are read for correlations: about half a minute
 
@@ -100,7 +89,8 @@ def kpi_table(
 ) -> Table:
     """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
     reader = KpiReader(kpis=kpis, rule=rule or WholeWords(), rejudge=rejudge)
-    num_samples = sum(_num_samples(run, endpoint=endpoint) for arm in records.trained for run in arm.used)
+    tried = [one for arm in records.trained for run in arm.used for one in _tried(run, endpoint)]
+    num_samples = sum(int(evaluation.num_samples.sum()) for evaluation in tried)
     with_correlations = num_samples <= most_samples
     rows = [
         _kpi_row(place, arm=arm, endpoint=endpoint, reader=reader, with_correlations=with_correlations)
@@ -137,7 +127,7 @@ def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, wit
         (reader(before.path).values[place], reader(after.path).values[place])
         for before, after in before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
-    curves = [_by_epoch(run, endpoint=endpoint, reader=reader) for run in arm.used] if with_correlations else []
+    curves = [[reader(one.path) for one in _tried(run, endpoint)] for run in arm.used] if with_correlations else []
     return {
         "kpi": known_word(kpi.name),
         "unit": known_word(kpi.unit),
@@ -160,13 +150,6 @@ def _correlation(curves: Sequence[Sequence[Measured]], *, place: int, behaviour:
     return correlation_within_seeds(pairs).interval
 
 
-def _by_epoch(run: RunRecords, *, endpoint: Endpoint, reader: KpiReader) -> list[Measured]:
+def _tried(run: RunRecords, endpoint: Endpoint) -> list[Evaluation]:
     """Epoch 0 is left out: arms share it."""
-    split, setting = endpoint.picked_by, endpoint.setting
-    return [reader(run.evaluations[epoch, split, setting].path) for epoch in run.epochs(split=split, setting=setting)]
-
-
-def _num_samples(run: RunRecords, *, endpoint: Endpoint) -> int:
-    split, setting = endpoint.picked_by, endpoint.setting
-    found = (run.evaluations[epoch, split, setting] for epoch in run.epochs(split=split, setting=setting))
-    return sum(int(evaluation.num_samples.sum()) for evaluation in found)
+    return run.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)

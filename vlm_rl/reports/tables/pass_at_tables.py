@@ -1,6 +1,7 @@
 """pass@1 to pass@n by arm. Levels only, no verdicts."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -13,19 +14,15 @@ from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import evaluated_as_it_came, untrained_models
 from vlm_rl.reports.tables.table import Row, Table, percent, table_of
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 MOST_COLUMNS = 8  # with more samples k doubles from column to column
 
 
 def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
     """pass@1 to pass@n wherever n > 1 samples are stored: the untrained model once, each arm at the epochs that validation picked."""
-    rows = [
-        row
-        for split in records.splits()
-        for setting in records.settings()
-        for row in _rows(records, endpoint=endpoint, split=split, setting=setting)
-    ]
+    keys = product(records.splits(), records.settings())
+    rows = [row for split, name in keys for row in _rows(records, endpoint=endpoint, split=split, setting=name)]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
     more = [percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown]
     return table_of("pass_at_k", rows, more=more)
@@ -39,8 +36,7 @@ def pass_at_levels(
         (model.label, model.by_seed(split=split, setting=setting)) for model in untrained_models(records)
     ]
     for arm in records.shown:
-        picked = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
-        found = {seed: evaluation for seed, evaluation in picked.items() if evaluation is not None}
+        found = at_picks(arm, endpoint=endpoint, split=split, setting=setting)
         levels.append((arm.label, found or evaluated_as_it_came(arm, split=split, setting=setting)))
     return levels
 

@@ -48,6 +48,11 @@ class ArmVerdict:
         return say("The reference, {reference}, was declared by the runs before they started.", reference=reference.label)
 
     @property
+    def notes(self) -> tuple[Phrase, ...]:
+        """What it is judged by and compared with, and since when that is fixed."""
+        return (self.comparison.choice.note, *(() if self.reference_note is None else (self.reference_note,)))
+
+    @property
     def difference(self) -> Difference | None:
         """None where nothing could be compared."""
         return self.comparison.difference

@@ -1,14 +1,15 @@
 """One trained arm beside its reference on the endpoint: whether the two may be compared, and the difference if so. No verdicts."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.siblings import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
+from vlm_rl.evaluation.verdict import holm, p_value
 from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, EndpointScores, trained_scores, untrained_scores
 
@@ -89,6 +90,12 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Compa
     )
 
 
+def tested(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, float, float]]:
+    """Each comparison with its p-value, NaN where there is none, and with Holm's over all of them."""
+    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
+    return list(zip(comparisons, p_values, holm(p_values), strict=True))
+
+
 def _refusal(arm: Arm, *, reference: Arm | None, scores: EndpointScores, others: EndpointScores) -> Phrase | None:
     """What is missing for a comparison."""
     for side in (arm, reference):
@@ -111,16 +118,14 @@ def _judged_differently(
     The files are asked, not the manifests: a run that is resumed after an update keeps its old evaluations.
     """
     compared = [evaluation for side in scores for evaluation in side.evaluations.values()]
-    for evaluations in (compared, *(_picking(records, endpoint=endpoint) for records in used)):
+    for evaluations in (
+        compared,
+        *(records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in used),
+    ):
         judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
         if len(judges) > 1:
             return say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
     return None
-
-
-def _picking(records: RunRecords, *, endpoint: Endpoint) -> list[Evaluation]:
-    epochs = records.epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    return [records.evaluations[epoch, endpoint.picked_by, endpoint.setting] for epoch in epochs]
 
 
 def _asked_differently(

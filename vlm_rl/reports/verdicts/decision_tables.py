@@ -19,15 +19,7 @@ def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """Each arm of the family: effect, both intervals, p-values, and what may be said."""
     rows = [_decision_row(verdict) for verdict in verdicts]
     without = () if any(row["seeds"] == "1" for row in rows) else ("this_run_only",)
-    return table_of("decisions", rows, without=without, chosen=paragraph(*_chosen(verdicts)))
-
-
-def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
-    """What all are judged by and compared with, and since when that is fixed."""
-    for verdict in verdicts[:1]:
-        yield verdict.comparison.choice.note
-        if verdict.reference_note is not None:
-            yield verdict.reference_note
+    return table_of("decisions", rows, without=without, chosen=paragraph(*(verdicts[0].notes if verdicts else ())))
 
 
 def _decision_row(verdict: ArmVerdict) -> Row:
@@ -54,19 +46,23 @@ def _decision_row(verdict: ArmVerdict) -> Row:
 def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
     delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
-    planned = [(verdict, difference) for verdict in verdicts if (difference := _planned(verdict)) is not None]
+    planned = [
+        (verdict, verdict.difference)
+        for verdict in verdicts
+        if verdict.difference is not None and not math.isnan(verdict.p_value)
+    ]
+    rows = (
+        _power_row(verdict, difference=difference, seeds=seeds)
+        for verdict, difference in planned
+        for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds)))
+    )
     return table_of(
         "power",
-        (row for verdict, difference in planned for row in _power_rows(verdict, difference=difference)),
+        rows,
         times=TIMES_AS_MANY,
         delta=delta,
         how_uncertain=paragraph(*_how_uncertain([difference for _, difference in planned])),
     )
-
-
-def _planned(verdict: ArmVerdict) -> Difference | None:
-    """What a plan starts from; None where nothing was tested."""
-    return None if math.isnan(verdict.p_value) else verdict.difference
 
 
 def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
@@ -74,11 +70,6 @@ def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
     for difference in sorted(planned, key=lambda difference: difference.df_seeds)[:1]:
         low, high = variance_limits(difference.df_seeds)
         yield told("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
-
-
-def _power_rows(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Row]:
-    for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds))):
-        yield _power_row(verdict, difference=difference, seeds=seeds)
 
 
 def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None) -> Row:

@@ -4,12 +4,11 @@ import math
 from dataclasses import replace
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, lacks_seed_spread
 from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
+from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all, tested
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
 from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
 
@@ -24,13 +23,11 @@ def verdicts_of(
     """
     choice = choose_endpoint(records, override=endpoint)
     reference = declared_reference(records, choice=choice) if reference is None else reference
-    comparisons = compare_all(records, choice=choice, reference=reference)
-    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
-    adjusted = holm(p_values)
-    family = sum(not math.isnan(p) for p in p_values)
+    found = tested(compare_all(records, choice=choice, reference=reference))
+    family = sum(not math.isnan(p) for _, p, _ in found)
     return tuple(
         judge(one, p_value=p, adjusted_p=adjusted_p, family=family, smallest_effect=smallest_effect)
-        for one, p, adjusted_p in zip(comparisons, p_values, adjusted, strict=True)
+        for one, p, adjusted_p in found
     )
 
 
@@ -66,14 +63,9 @@ def why_not(comparison: Comparison) -> Phrase | None:
     if difference.num_questions < 2:
         return say("one question shows no chance between questions")
     if lacks_seed_spread(difference):
-        return _no_spread(difference)
+        happened = "no_spread" if difference.estimate else "nothing_happened"
+        return told(f"comparison.{happened}", seeds=difference.num_seeds)
     return None
-
-
-def _no_spread(difference: Difference) -> Phrase:
-    if difference.estimate == 0:
-        return told("comparison.nothing_happened", seeds=difference.num_seeds)
-    return told("comparison.no_spread", seeds=difference.num_seeds)
 
 
 def _why_no_improvement(comparison: Comparison) -> Phrase | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.power import MOST_SEEDS, seeds_needed
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, p_value
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.arm_verdict import NO_INTERVAL, ArmVerdict
-from vlm_rl.reports.verdicts.comparisons import Comparison, compare
+from vlm_rl.reports.verdicts.comparisons import Comparison, compare, tested
 from vlm_rl.reports.verdicts.family import why_not
 from vlm_rl.reports.verdicts.plan_sentences import count_range
 
@@ -65,12 +65,11 @@ def pairs_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> tuple[Pair,
         return ()
     choice = verdicts[0].comparison.choice
     both = itertools.combinations(records.trained, 2)
-    comparisons = [compare(arm, reference=other, choice=choice) for arm, other in both]
-    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
-    level = LEVEL / max(1, sum(not math.isnan(p) for p in p_values))
+    found = tested([compare(arm, reference=other, choice=choice) for arm, other in both])
+    level = LEVEL / max(1, sum(not math.isnan(p) for _, p, _ in found))
     return tuple(
         Pair(comparison=one, p_value=p, adjusted_p=adjusted_p, level=level, smallest_effect=verdicts[0].smallest_effect)
-        for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True)
+        for one, p, adjusted_p in found
     )
 
 

@@ -50,7 +50,7 @@ def sentences(verdict: ArmVerdict) -> tuple[Phrase, ...]:
     difference = verdict.difference
     found = [] if difference is None else list(_measured(verdict, difference=difference))
     if verdict.dropped:
-        found.append(_dropped(verdict))
+        found.append(told("verdict.dropped", runs=listed(verdict.dropped)))
     return (*found, *verdict.flags)
 
 
@@ -68,9 +68,7 @@ def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase
         yield say("Measured: {gain:+.1f} points.", gain=100 * difference.estimate)
     else:
         yield from _tested(verdict, difference=difference)
-    yield verdict.comparison.choice.note
-    if verdict.reference_note is not None:
-        yield verdict.reference_note
+    yield from verdict.notes
 
 
 def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
@@ -82,7 +80,8 @@ def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
     if verdict.outcome is Outcome.OPEN or difference.num_seeds < FEWEST_SEEDS:
         yield from what_would_settle(verdict, difference=difference)
     yield could_not_have_seen(verdict, difference=difference)
-    yield _not_covered(difference)
+    seeds = difference.num_seeds
+    yield told("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** seeds, seeds=seeds)
     if len(difference.seeds) > 1 and min(difference.seed_variances) <= ROUNDING:
         yield say("On one side all seeds scored exactly the same, so chance between seeds is likely to be underrated.")
 
@@ -114,23 +113,8 @@ def _questions(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
 
 
 def _intervals(verdict: ArmVerdict) -> Phrase:
-    new, same = _points(verdict.new_questions), _points(verdict.same_benchmark)
-    return told(
-        "verdict.intervals",
-        low=new["low"],
-        high=new["high"],
-        same_low=same["low"],
-        same_high=same["high"],
-        p=p_text(verdict.p_value),
-    )
-
-
-def _not_covered(difference: Difference) -> Phrase:
-    return told("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** difference.num_seeds, seeds=difference.num_seeds)
-
-
-def _dropped(verdict: ArmVerdict) -> Phrase:
-    return told("verdict.dropped", runs=listed(verdict.dropped))
+    same = {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
+    return told("verdict.intervals", p=p_text(verdict.p_value), **_points(verdict.new_questions), **same)
 
 
 def _points(interval: Interval) -> dict[str, float]:
