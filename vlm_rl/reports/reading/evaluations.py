@@ -1,7 +1,7 @@
 """From evaluation files (a row for each sample) to scores by question. No text is kept here."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,10 @@ class Evaluation:
     def accuracy(self) -> float:
         """pass@k averaged over questions."""
         return float(self.scores().mean()) if self.num_samples.size else float("nan")
+
+    def accuracy_of(self, chosen: Sequence[bool]) -> float:
+        """The same over some of the questions; NaN without any."""
+        return float(self.scores()[np.array(chosen)].mean()) if any(chosen) else float("nan")
 
     def under(self, setting: str) -> "Evaluation":
         """The same samples scored with the k of another setting of the same temperature."""

@@ -1,21 +1,14 @@
 """What the runs warned of, by arm and seed: as they told it while training, or again with other thresholds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.json_lines import Record
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Told:
-    step: int
-    name: str
-    message: str
 
 
 def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
@@ -54,27 +47,24 @@ def alert_title(name: str) -> Phrase:
 
 
 def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
-    told = {run.run.seed: _told(run, watch=watch) for run in arm.runs}
-    for name in sorted({alert.name for alerts in told.values() for alert in alerts}):
-        by_seed = {seed: [alert for alert in alerts if alert.name == name] for seed, alerts in told.items()}
-        concerned = sum(map(bool, by_seed.values()))
-        seeds = say("{count} of {total}", count=concerned, total=len(arm.runs))
-        for seed, alerts in sorted(by_seed.items()):
-            if alerts:
-                yield {"arm": arm.label, "alert": alert_title(name), "seeds": seeds, "seed": seed, **_first(alerts)}
+    told_by = {run.run.seed: _lines(run, watch=watch) for run in arm.runs}
+    for name in sorted({line["alert"] for lines in told_by.values() for line in lines}):
+        by_seed = {seed: [line for line in lines if line["alert"] == name] for seed, lines in told_by.items()}
+        seeds = say("{count} of {total}", count=sum(map(bool, by_seed.values())), total=len(arm.runs))
+        for seed, lines in sorted(by_seed.items()):
+            if lines:
+                first = min(lines, key=lambda line: line["generation_steps"])
+                when = {"step": first["generation_steps"], "times": len(lines), "message": first["message"]}
+                yield {"arm": arm.label, "alert": alert_title(name), "seeds": seeds, "seed": seed, **when}
 
 
-def _first(alerts: Sequence[_Told]) -> Row:
-    first = min(alerts, key=lambda alert: alert.step)
-    return {"step": first.step, "times": len(alerts), "message": first.message}
-
-
-def _told(run: RunRecords, *, watch: Watch | None) -> list[_Told]:
+def _lines(run: RunRecords, *, watch: Watch | None) -> list[Record]:
+    """Lines of alerts.jsonl, or what a watch finds in their shape."""
     if watch is not None:
         found = watch.alerts(run.training)
-        return [_Told(step=alert.generation_steps, name=alert.name, message=alert.message) for alert in found]
+        return [{"generation_steps": one.generation_steps, "alert": one.name, "message": one.message} for one in found]
     return [
-        _Told(step=int(line["generation_steps"]), name=str(line["alert"]), message=str(line.get("message", "")))
+        line | {"alert": str(line["alert"]), "message": str(line.get("message", ""))}
         for line in run.alerts or ()
         if "alert" in line and isinstance(line.get("generation_steps"), int)
     ]

@@ -20,7 +20,7 @@ from vlm_rl.reports.figures.curves import by_step, training_accuracy
 from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
+from vlm_rl.reports.tables.evaluation_behaviour import TOO_FEW, mean_if_enough
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
 LENGTH = "response_length/mean"

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-import numpy as np
-
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
@@ -48,8 +46,7 @@ def _breakdown_rows(arm: Arm, *, endpoint: Endpoint, split: str, field: str) -> 
 
 def share(evaluation: Evaluation, *, field: str, value: str) -> float:
     """Accuracy on the questions whose field has this value; NaN without any."""
-    chosen = np.array(evaluation.questions.values(field)) == value
-    return float(evaluation.scores()[chosen].mean()) if chosen.any() else float("nan")
+    return evaluation.accuracy_of([own == value for own in evaluation.questions.values(field)])
 
 
 def verdict_table(records: Records, *, setting: str) -> Table:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
@@ -73,7 +71,9 @@ def _sees(arm: Arm) -> bool:
 
 
 def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
-    by_seed = [{name: _share(evaluation, modality=modality) for name, evaluation in seen.items()} for seen in model.compared()]
+    by_seed = [
+        {name: one.accuracy_of(_chosen(one, modality=modality)) for name, one in seen.items()} for seen in model.compared()
+    ]
     levels = {name: mean_interval([shares[name] for shares in by_seed if name in shares]) for name in ("intact", *CONTROLS)}
     drops = {
         f"drop_{name}": mean_interval(
@@ -87,7 +87,7 @@ def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
         "model": model.label,
         "split": split,
         "modality": known_word(modality) or say("anywhere"),
-        "questions": int(_chosen(first, modality=modality).sum()),
+        "questions": sum(_chosen(first, modality=modality)),
         "seeds": max(level.num_seeds for level in levels.values()),
         **levels,
         **drops,
@@ -96,13 +96,8 @@ def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
     }
 
 
-def _chosen(evaluation: Evaluation, *, modality: str) -> Any:
-    return np.array([modality in (EVERYTHING, own) for own in evaluation.questions.modality])
-
-
-def _share(evaluation: Evaluation, *, modality: str) -> float:
-    chosen = _chosen(evaluation, modality=modality)
-    return float(evaluation.scores()[chosen].mean()) if chosen.any() else float("nan")
+def _chosen(evaluation: Evaluation, *, modality: str) -> list[bool]:
+    return [modality in (EVERYTHING, own) for own in evaluation.questions.modality]
 
 
 def chance(path: Path, *, modality: str = EVERYTHING) -> float:

@@ -12,8 +12,8 @@ NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmVerdict:
-    """The decision on one arm of the family, with all that it rests on."""
+class Judged:
+    """One comparison of a family and what came out, with all that it rests on."""
 
     comparison: Comparison
     outcome: Outcome
@@ -22,8 +22,6 @@ class ArmVerdict:
     adjusted_p: float  # Holm's, over the family
     family: int  # comparisons with a p-value
     smallest_effect: float  # delta, a share
-    headline: Phrase
-    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first
 
     @property
     def arm(self) -> str:
@@ -102,3 +100,11 @@ class ArmVerdict:
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the arm that count."""
         return self.comparison.scores.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmVerdict(Judged):
+    """The decision on one arm, and how it is said."""
+
+    headline: Phrase
+    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first

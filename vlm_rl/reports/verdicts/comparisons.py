@@ -1,13 +1,11 @@
 """One trained arm beside its reference on the endpoint: whether the two may be compared, and the difference if so. No verdicts."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.siblings import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
-from vlm_rl.evaluation.verdict import holm, p_value
 from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.runs import ReportError
@@ -90,12 +88,6 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Compa
     )
 
 
-def tested(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, float, float]]:
-    """Each comparison with its p-value, NaN where there is none, and with Holm's over all of them."""
-    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
-    return list(zip(comparisons, p_values, holm(p_values), strict=True))
-
-
 def _refusal(arm: Arm, *, reference: Arm | None, scores: EndpointScores, others: EndpointScores) -> Phrase | None:
     """What is missing for a comparison."""
     for side in (arm, reference):
@@ -161,7 +153,8 @@ def _flags(
     yield from _far_runs(arm, scores=scores[0])
     if reference is not None:
         yield from _far_runs(reference, scores=scores[1])
-    yield from _other_training_data(used)
+    if len({records.run.data.get("train") for records in used}) > 1:
+        yield say("The two sides were not trained on the same data: the difference may come from that.")
 
 
 def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
@@ -171,9 +164,3 @@ def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
         for seed, is_far in zip(scores.seeds, far, strict=True)
         if is_far
     ]
-
-
-def _other_training_data(used: Sequence[RunRecords]) -> list[Phrase]:
-    if len({records.run.data.get("train") for records in used}) < 2:
-        return []
-    return [say("The two sides were not trained on the same data: the difference may come from that.")]

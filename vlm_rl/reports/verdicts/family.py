@@ -1,14 +1,15 @@
 """The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide, say it."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, lacks_seed_spread
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
 from vlm_rl.reports.phrase import Phrase, say, told
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all, tested
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict, Judged
+from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
 from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
 
@@ -23,34 +24,37 @@ def verdicts_of(
     """
     choice = choose_endpoint(records, override=endpoint)
     reference = declared_reference(records, choice=choice) if reference is None else reference
-    found = tested(compare_all(records, choice=choice, reference=reference))
-    family = sum(not math.isnan(p) for _, p, _ in found)
-    return tuple(
-        judge(one, p_value=p, adjusted_p=adjusted_p, family=family, smallest_effect=smallest_effect)
-        for one, p, adjusted_p in found
-    )
+    compared = compare_all(records, choice=choice, reference=reference)
+    return tuple(map(_verdict, judged_all(compared, why_not=why_not, smallest_effect=smallest_effect)))
 
 
-def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: int, smallest_effect: float) -> ArmVerdict:
-    """The verdict on one comparison."""
-    reason = why_not(comparison)
-    outcome = Outcome.NOT_JUDGED
-    if comparison.difference is not None and reason is None:
-        outcome = decide(comparison.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
-    if outcome is Outcome.IMPROVEMENT and (reason := _why_no_improvement(comparison)) is not None:
-        outcome = Outcome.NOT_JUDGED
-    unsaid = ArmVerdict(
-        comparison=comparison,
-        outcome=outcome,
-        reason=reason,
-        p_value=p_value,
-        adjusted_p=adjusted_p,
-        family=family,
-        smallest_effect=smallest_effect,
-        headline=say("{text}", text=""),
-        sentences=(),
-    )
-    return replace(unsaid, headline=said(unsaid, "headline"), sentences=sentences(unsaid))
+def judged_all(
+    comparisons: Sequence[Comparison], *, why_not: Callable[[Comparison], Phrase | None], smallest_effect: float
+) -> Iterator[Judged]:
+    """What came out of each comparison, with Holm's correction over all that have a p-value."""
+    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
+    family = sum(not math.isnan(p) for p in p_values)
+    for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True):
+        reason, outcome = why_not(one), Outcome.NOT_JUDGED
+        if one.difference is not None and reason is None:
+            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+        yield Judged(
+            comparison=one,
+            outcome=outcome,
+            reason=reason,
+            p_value=p,
+            adjusted_p=adjusted_p,
+            family=family,
+            smallest_effect=smallest_effect,
+        )
+
+
+def _verdict(judged: Judged) -> ArmVerdict:
+    """In words; a gain that passes the test may yet not be called an improvement."""
+    reason = _why_no_improvement(judged.comparison) if judged.outcome is Outcome.IMPROVEMENT else None
+    if reason is not None:
+        judged = replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason)
+    return ArmVerdict(**vars(judged), headline=said(judged, "headline"), sentences=sentences(judged))
 
 
 def why_not(comparison: Comparison) -> Phrase | None:

@@ -15,12 +15,12 @@ from vlm_rl.evaluation.power import (
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS
 from vlm_rl.reports.phrase import Phrase, say, told
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.arm_verdict import Judged
 
 TIMES_AS_MANY = 4  # where more seeds or questions alone do not settle a case
 
 
-def what_would_settle(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
+def what_would_settle(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     """Seeds or questions, whichever leave more to chance; for the smallest effect that matters, and for the one measured."""
     more_seeds = seeds_dominate(difference)
     needed, most = (seeds_needed, MOST_SEEDS) if more_seeds else (questions_needed, MOST_QUESTIONS)
@@ -39,7 +39,7 @@ def what_would_settle(verdict: ArmVerdict, *, difference: Difference) -> Iterato
         yield _with_more_of_both(verdict, difference=difference)
 
 
-def could_not_have_seen(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
+def could_not_have_seen(verdict: Judged, *, difference: Difference) -> Phrase:
     """The smallest effect that this design finds at 80 % power; none at all with too few seeds."""
     if difference.num_seeds < FEWEST_SEEDS:
         return told("plan.nothing_seen")
@@ -57,7 +57,7 @@ def effect_range(found: Range) -> Phrase:
     return _range(*(_effect(share) for share in (found.estimate, found.low, found.high)))
 
 
-def _with_more_of_both(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
+def _with_more_of_both(verdict: Judged, *, difference: Difference) -> Phrase:
     """What one source of chance alone cannot settle: several times the one, and how much of the other that takes."""
     asked, runs = TIMES_AS_MANY * difference.num_questions, TIMES_AS_MANY * difference.num_seeds
     plan = {"effect": verdict.smallest_effect, "level": verdict.planning_level}

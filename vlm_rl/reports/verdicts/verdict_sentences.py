@@ -7,13 +7,13 @@ from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, ROUNDING, Outcome
 from vlm_rl.reports.phrase import Phrase, listed, say, told
 from vlm_rl.reports.tables.table import p_text
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.arm_verdict import Judged
 from vlm_rl.reports.verdicts.plan_sentences import could_not_have_seen, what_would_settle
 
 COLLAPSE = 0.2  # of seeds, in the sentence on what is not covered and in benchmarks/calibration.py
 
 
-def said(verdict: ArmVerdict, kind: str) -> Phrase:
+def said(verdict: Judged, kind: str) -> Phrase:
     """A verdict as `headline`, `short` or `word`, for each outcome in words/sentences.toml."""
     return told(
         f"verdict.{verdict.outcome.name.lower()}.{kind}",
@@ -26,13 +26,13 @@ def said(verdict: ArmVerdict, kind: str) -> Phrase:
     )
 
 
-def short_verdict(verdict: ArmVerdict) -> Phrase:
+def short_verdict(verdict: Judged) -> Phrase:
     """The few words of the headline, with both levels of accuracy where they differ."""
     is_told_by_levels = verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM) and verdict.comparison.reference is not None
     return said(verdict, "short_against_arm" if is_told_by_levels else "short")
 
 
-def _levels(verdict: ArmVerdict) -> dict[str, str | float]:
+def _levels(verdict: Judged) -> dict[str, str | float]:
     """Means over seeds, in percent."""
     comparison = verdict.comparison
     if comparison.difference is None:
@@ -45,7 +45,7 @@ def _levels(verdict: ArmVerdict) -> dict[str, str | float]:
     }
 
 
-def sentences(verdict: ArmVerdict) -> tuple[Phrase, ...]:
+def sentences(verdict: Judged) -> tuple[Phrase, ...]:
     """What stands below the headline; of a comparison that was refused there is nothing to say but who was left out."""
     difference = verdict.difference
     found = [] if difference is None else list(_measured(verdict, difference=difference))
@@ -54,13 +54,13 @@ def sentences(verdict: ArmVerdict) -> tuple[Phrase, ...]:
     return (*found, *verdict.flags)
 
 
-def reference_of(verdict: ArmVerdict) -> str:
+def reference_of(verdict: Judged) -> str:
     """The reference, as a word in a sentence."""
     reference = verdict.comparison.reference
     return say("the untrained model") if reference is None else reference.label
 
 
-def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
+def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     yield _basis(verdict, difference=difference)
     if difference.num_seeds < 2:
         yield told("verdict.this_run_only", **_points(verdict.this_run_only))
@@ -71,7 +71,7 @@ def _measured(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase
     yield from verdict.notes
 
 
-def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
+def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     yield _intervals(verdict)
     if verdict.family > 1:
         yield told("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
@@ -86,7 +86,7 @@ def _tested(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Phrase]:
         yield say("On one side all seeds scored exactly the same, so chance between seeds is likely to be underrated.")
 
 
-def _basis(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
+def _basis(verdict: Judged, *, difference: Difference) -> Phrase:
     pairs = say("each seed is compared with its own untrained model")
     arms = say("the seeds of the two sides have nothing to do with each other and are not paired")
     return told(
@@ -105,14 +105,14 @@ def _seeds(difference: Difference) -> Phrase:
     return say("{arm} and {reference} seeds", arm=difference.seeds[0], reference=difference.seeds[1])
 
 
-def _questions(verdict: ArmVerdict, *, difference: Difference) -> Phrase:
+def _questions(verdict: Judged, *, difference: Difference) -> Phrase:
     asked = verdict.comparison.num_questions
     if difference.num_questions == asked:
         return say("{questions:,} questions", questions=asked)
     return say("{questions:,} questions on {images:,} images", questions=asked, images=difference.num_questions)
 
 
-def _intervals(verdict: ArmVerdict) -> Phrase:
+def _intervals(verdict: Judged) -> Phrase:
     same = {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
     return told("verdict.intervals", p=p_text(verdict.p_value), **_points(verdict.new_questions), **same)
 
