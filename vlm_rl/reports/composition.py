@@ -13,7 +13,7 @@ from vlm_rl.reports.figures.panels import Figure
 from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
 from vlm_rl.reports.first_page.decision import decision_page
 from vlm_rl.reports.page.reader_cases import reader_of
-from vlm_rl.reports.phrase import told
+from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.other_settings import with_setting
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
@@ -109,8 +109,8 @@ def _section(name: str, *, figures: Sequence[Figure] = (), tables: Sequence[Tabl
     """Only what holds something."""
     return Section(
         name=name,
-        title=told(f"sections.{name}.title"),
-        intro=told(f"sections.{name}.intro"),
+        title=say_named(f"sections.{name}.title"),
+        intro=say_named(f"sections.{name}.intro"),
         figures=tuple(figure for figure in figures if figure.panels),
         tables=tuple(table for table in tables if table.rows),
     )

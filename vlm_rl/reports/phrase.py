@@ -32,8 +32,8 @@ def say(template: str, **values: Any) -> Phrase:
     return phrase_of(template, values)
 
 
-def told(name: str, **values: Any) -> Phrase:
-    """The sentence of that name in words/sentences.toml: `told("verdict.short.open", arm=...)`; more values than it needs are no matter."""
+def say_named(name: str, **values: Any) -> Phrase:
+    """The sentence that words/sentences.toml has under a name: `say_named("verdict.open.short", arm=...)`; it may need fewer values."""
     found: Any = words("sentences")
     for key in name.split("."):
         found = found[key]

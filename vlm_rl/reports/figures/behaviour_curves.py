@@ -15,7 +15,7 @@ from vlm_rl.reports.figures.curves import (
     word_panel,
 )
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Panel, figure_of
-from vlm_rl.reports.phrase import paragraph, say, told
+from vlm_rl.reports.phrase import paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 
 USUAL_SHARE = 0.98  # of all values of all runs
@@ -66,7 +66,7 @@ def _beyond(panel: Panel) -> str:
     if panel.y_range is None:
         return ""
     scale, values = 100.0 if panel.is_share else 1.0, _values(panel)
-    return told(
+    return say_named(
         "figures.beyond",
         panel=panel.title,
         end=scale * panel.y_range[1],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_rl.reports.phrase import Phrase, phrase_of, say, sentences_of, told, words
+from vlm_rl.reports.phrase import Phrase, phrase_of, say, say_named, sentences_of, words
 from vlm_rl.reports.tables.table import finite
 
 FloatArray = NDArray[np.float64]
@@ -100,7 +100,7 @@ def figure_of(name: str, panels: Iterable[Panel], *, num_columns: int, **values:
 
 def how_to_read(band: str = BAND) -> Phrase:
     """Every picture with a line for each arm."""
-    return told("figures.how_to_read", band=band)
+    return say_named("figures.how_to_read", band=band)
 
 
 def _line_as_json(line: Line) -> dict[str, Any]:

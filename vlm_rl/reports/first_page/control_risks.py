@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, told
+from vlm_rl.reports.phrase import Phrase, listed, say_named
 from vlm_rl.reports.tables.table import Row, Table
 
 VISION = "vision"  # rows whose numbers are only in the figure
@@ -15,7 +15,9 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     rows = [row for row in controls.rows if row["split"] == split]
     without = list(dict.fromkeys(row["model"] for row in rows if row.get("to_do")))
     if without:
-        yield told("risks.no_controls", models=listed(model if isinstance(model, str) else str(model) for model in without))
+        yield say_named(
+            "risks.no_controls", models=listed(model if isinstance(model, str) else str(model) for model in without)
+        )
     for row in rows:
         yield from _not_needed(row)
 
@@ -26,4 +28,4 @@ def _not_needed(row: Row) -> Iterator[Phrase]:
     if row["modality"] != VISION or not blind or not isinstance(chance, float):
         return
     if max(blind) > chance + MOST_ABOVE_CHANCE:
-        yield told("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
+        yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)

@@ -9,7 +9,7 @@ from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_stage, run_cost
 from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
@@ -45,7 +45,7 @@ def scope_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Phrase:
     return paragraph(
         say("Model: {model}; data: {data}.", model=listed(models), data=listed(data)) if models and data else "",
         say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training."),
-        told("scope.pairs") if records.has_many_arms else _not_compared(verdicts),
+        say_named("scope.pairs") if records.has_many_arms else _not_compared(verdicts),
     )
 
 
@@ -60,7 +60,7 @@ def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:
     compared = [verdict for verdict in verdicts if verdict.difference is not None]
     if len(compared) < 2:
         return ""
-    return told("scope.not_compared", arm=compared[0].arm)
+    return say_named("scope.not_compared", arm=compared[0].arm)
 
 
 def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> tuple[Phrase, ...]:
@@ -91,7 +91,7 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
     delta = settings.smallest_effect
     return Forest(
         title=_forest_title(compared[0]),
-        caption=told("figures.forest", delta=100 * delta),
+        caption=say_named("figures.forest", delta=100 * delta),
         delta=delta,
         rows=tuple(_forest_row(verdict, color=colors[verdict.arm]) for verdict in compared),
     )
@@ -140,7 +140,7 @@ def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdict
     if len(records.problems) == 1:
         yield say("One thing was missing or odd; it stands under “What was missing or odd”.")
     elif records.problems:
-        yield told("risks.many_problems", count=len(records.problems))
+        yield say_named("risks.many_problems", count=len(records.problems))
 
 
 def _next_stage(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice, costs: dict[str, RunCost]) -> Iterator[Phrase]:
@@ -161,4 +161,4 @@ def _open_questions(verdict: ArmVerdict, *, endpoint: Endpoint) -> Iterator[Phra
         picked_epoch(run, endpoint=endpoint) == max(tried) for run, tried in zip(used, epochs, strict=True) if len(tried) > 1
     )
     if 2 * late > len(used):
-        yield told("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))
+        yield say_named("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))

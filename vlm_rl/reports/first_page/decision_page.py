@@ -10,7 +10,7 @@ from typing import Any
 
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.forest import Forest
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, phrase_of, say, told, words
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.tables.table import finite
 
 Entry = tuple[Phrase, Phrase]  # term, meaning
@@ -21,7 +21,7 @@ TONES = {
     Outcome.OPEN: "open",
     Outcome.NOT_JUDGED: "none",
 }
-BADGES = {outcome: told(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
+BADGES = {outcome: say_named(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
 MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
 
 

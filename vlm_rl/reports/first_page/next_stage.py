@@ -8,7 +8,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.power import MOST_QUESTIONS, MOST_SEEDS, Range, questions_needed, seeds_dominate, seeds_needed
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
-from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
@@ -58,13 +58,15 @@ def next_stage(verdict: ArmVerdict, *, cost: RunCost, open_questions: Sequence[P
     outcome, num_runs = verdict.outcome, len(verdict.seeds)
     if outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
         what = said(verdict, "next_stage")
-        again = told("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
+        again = say_named("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
         return paragraph(what, *open_questions, again) if outcome is Outcome.IMPROVEMENT else what
     if outcome is Outcome.OPEN and verdict.difference is not None:
         return paragraph(*_to_settle(verdict, difference=verdict.difference, cost=cost))
     more = max(0, FEWEST_SEEDS - num_runs)
     if more:
-        return told(f"next_stage.{'one_more' if more == 1 else 'more'}", arm=verdict.arm, more=more, cost=cost.of_runs(more))
+        return say_named(
+            f"next_stage.{'one_more' if more == 1 else 'more'}", arm=verdict.arm, more=more, cost=cost.of_runs(more)
+        )
     return say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=verdict.arm)
 
 
@@ -101,9 +103,9 @@ def _to_settle(verdict: ArmVerdict, *, difference: Difference, cost: RunCost) ->
     plans = (plan_of(difference, effect=effect, level=verdict.planning_level) for effect in effects)
     plan = next((plan for plan in plans if plan is not None), None)
     if plan is None:
-        yield told("next_stage.out_of_reach", arm=verdict.arm)
+        yield say_named("next_stage.out_of_reach", arm=verdict.arm)
         return
-    yield told(
+    yield say_named(
         "next_stage.decide",
         arm=verdict.arm,
         points=100 * plan.effect,
@@ -142,7 +144,7 @@ def cost_sentences(
     improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
     for arm in records.trained:
         points = points_per_device_hour(arm, endpoint=endpoint).estimate if arm.label in improved else math.nan
-        of_a_point = told("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
+        of_a_point = say_named("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
         yield paragraph(_of_runs(arm, cost=costs[arm.label]), of_a_point)
     if any(cost.is_known for cost in costs.values()):
         yield paragraph(

@@ -10,7 +10,7 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say, told
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import number
@@ -36,31 +36,26 @@ def _arm_risks(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     yield from _unfinished(arm)
     yield from _cut_off(arm, endpoint=endpoint)
     yield from _language(arm)
-    yield from _fewer_solved(arm, endpoint=endpoint)
+    if (found := fewer_solved(arm, endpoint=endpoint)) is not None:
+        change = {"change": found.change.estimate, "low": found.change.low, "high": found.change.high}
+        points = {name: 100 * share for name, share in change.items()}
+        setting = title_of(found.setting)
+        yield say_named("risks.fewer_solved", arm=arm.label, setting=setting, split=endpoint.split, **points)
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:
     kinds = Counter(str(alert.get("alert", "?")) for run in arm.runs for alert in run.alerts or ())
     alarmed = sum(bool(run.alerts) for run in arm.runs)
+    named = [say("{kind} ({count} times)", kind=alert_title(kind), count=count) for kind, count in kinds.most_common()]
     if kinds:
-        yield told(
-            "risks.alerts",
-            arm=arm.label,
-            alarmed=alarmed,
-            runs=len(arm.runs),
-            kinds=listed(
-                say("{kind} ({count} times)", kind=alert_title(kind), count=count) for kind, count in kinds.most_common()
-            ),
-        )
+        yield say_named("risks.alerts", arm=arm.label, alarmed=alarmed, runs=len(arm.runs), kinds=listed(named))
 
 
 def _unfinished(arm: Arm) -> Iterator[Phrase]:
     seeds = ", ".join(str(run.run.seed) for run in arm.runs if not run.run.finished)
-    if not seeds:
-        return
-    if arm.left_out:
+    if seeds and arm.left_out:
         yield say("{arm}: unfinished runs are left out of every mean and verdict: seed {seeds}.", arm=arm.label, seeds=seeds)
-    else:
+    elif seeds:
         yield say("{arm}: no run is finished yet (seed {seeds}); what is said here may change.", arm=arm.label, seeds=seeds)
 
 
@@ -69,7 +64,7 @@ def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     after = _share_cut_off(list(picked.values()))
     before = _share_cut_off(arm.evaluated(epoch=UNTRAINED_EPOCH, split=endpoint.split, setting=endpoint.setting))
     if after > MANY_CUT_OFF:
-        yield told(
+        yield say_named(
             "risks.cut_off",
             arm=arm.label,
             after=100 * after,
@@ -90,22 +85,7 @@ def _language(arm: Arm) -> Iterator[Phrase]:
         return
     first, last = (float(np.mean(side)) for side in zip(*known, strict=True))
     if last > LANGUAGE_DRIFT and last > first:
-        yield told("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
-
-
-def _fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    """Training may make a model surer of what it could do and cost it what it could find with several tries."""
-    found = fewer_solved(arm, endpoint=endpoint)
-    if found is not None:
-        yield told(
-            "risks.fewer_solved",
-            arm=arm.label,
-            setting=title_of(found.setting),
-            split=endpoint.split,
-            change=100 * found.change.estimate,
-            low=100 * found.change.low,
-            high=100 * found.change.high,
-        )
+        yield say_named("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 
 
 @dataclass(frozen=True, kw_only=True)

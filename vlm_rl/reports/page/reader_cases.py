@@ -8,13 +8,14 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.page.reader import Case, Reader, marked_parts
-from vlm_rl.reports.phrase import Phrase, listed, names, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, listed, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReaderSize
 
 TERMS = names("terms")
+AS_THEY_ARE = ("arm", "seed", "split", "setting", "verdict", "is_aha", "question", "answer")  # of a completion
 
 
 def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: Judging | None) -> Reader:
@@ -39,8 +40,8 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: 
 
 def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
     return paragraph(
-        told("reader.chosen", count=size.cases_per_group, setting=title_of(endpoint.setting)),
-        told("reader.first"),
+        say_named("reader.chosen", count=size.cases_per_group, setting=title_of(endpoint.setting)),
+        say_named("reader.first"),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=left_out) if left_out else "",
     )
@@ -50,21 +51,14 @@ def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
     """One completion as it is read."""
     trained, left_out = completion.phase == "training", completion.num_characters_left_out
     return Case(
-        arm=completion.arm,
-        seed=completion.seed,
         phase=say("training") if trained else say("evaluation"),
         at=say("step {step}", step=completion.generation_steps) if trained else say("epoch {epoch:g}", epoch=completion.epoch),
-        split=completion.split,
-        setting=completion.setting,
-        verdict=completion.verdict,
-        is_aha=completion.is_aha,
         images=completion.image_ids,
-        question=completion.question,
-        answer=completion.answer,
         parts=marked_parts(completion.response, rule=rule),
         left_out=say("… and {count} more characters.", count=left_out) if left_out else "",
         scores=_scores(completion),
         length=_length(completion),
+        **{name: getattr(completion, name) for name in AS_THEY_ARE},
     )
 
 

@@ -17,12 +17,11 @@ from vlm_rl.evaluation.bootstrap import (
     resample_images,
 )
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.tables.table import Row, Table, table_of
-from vlm_rl.reports.verdicts.endpoint_scores import EndpointScores, trained_scores, untrained_scores
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointScores, trained_scores, untrained_scores, values_of
 
 MIN_CELLS = 12  # below that the interquartile mean cuts two cells or fewer from an end and is hardly a middle
 STREAM = 8  # key of the generator: a report made twice is the same
@@ -46,10 +45,8 @@ def aggregate_table(records: Records, *, endpoint: Endpoint) -> Table:
     return table_of(
         "aggregates",
         (row for arm in records.trained for row in _rows(arm, endpoint=endpoint)),
-        split=endpoint.split,
-        setting=title_of(endpoint.setting),
-        picked_by=endpoint.picked_by,
         cells=MIN_CELLS,
+        **values_of(endpoint),
     )
 
 

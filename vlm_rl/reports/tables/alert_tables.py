@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.alert_watch import Watch
-from vlm_rl.reports.phrase import Phrase, names, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import Record
 from vlm_rl.reports.tables.table import Row, Table, table_of
@@ -14,12 +14,12 @@ ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
 def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
     """A row for each arm, alert and seed. With a `watch`, its rules look at the training again; without, alerts.jsonl counts."""
     rows = [row for arm in records.trained for row in _arm_rows(arm, watch=watch)]
-    found = told("alerts.meaning") if rows else ""
+    found = say_named("alerts.meaning") if rows else ""
     if watch is None:
         found = paragraph(found, *silence([run for arm in records.trained for run in arm.runs]))
     elif not rows:
         found = say("No run raised an alert.")
-    return table_of("alerts", rows, found=found, source=told("alerts.as_told" if watch is None else "alerts.found_again"))
+    return table_of("alerts", rows, found=found, source=say_named("alerts.as_told" if watch is None else "alerts.found_again"))
 
 
 def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
@@ -30,9 +30,9 @@ def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
     if runs and not any_told and not unknown and not unwatched:
         yield say("No run raised an alert (most rules look at means over several steps).")
     if unwatched:
-        yield told("alerts.unwatched", count=len(unwatched), total=len(runs))
+        yield say_named("alerts.unwatched", count=len(unwatched), total=len(runs))
     if unknown:
-        yield told("alerts.unknown", count=len(unknown), total=len(runs))
+        yield say_named("alerts.unknown", count=len(unknown), total=len(runs))
 
 
 def is_watched(run: RunRecords) -> bool:

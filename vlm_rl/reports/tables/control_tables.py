@@ -14,7 +14,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
@@ -55,7 +55,15 @@ def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | No
 
 
 def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:
-    arms = [_arm(arm, reader=reader, endpoint=endpoint, split=split) for arm in records.shown if _sees(arm)]
+    trained = (arm for arm in records.shown if not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS)
+    arms = [
+        Model(
+            label=arm.label,
+            seeds=tuple(_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used),
+            folder=arm.used[0].run.path,
+        )
+        for arm in trained
+    ]
     untrained = [_untrained(model, reader=reader, endpoint=endpoint, split=split) for model in untrained_models(records)]
     for model in (*untrained, *arms):
         first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
@@ -63,11 +71,6 @@ def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, spl
             continue
         for modality in (*sorted(set(first.questions.modality) - {""}), EVERYTHING):
             yield _row(model, split=split, modality=modality, first=first)
-
-
-def _sees(arm: Arm) -> bool:
-    """Whether this is a model beside the untrained one, and itself evaluated with the right figures."""
-    return not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS
 
 
 def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
@@ -107,11 +110,6 @@ def chance(path: Path, *, modality: str = EVERYTHING) -> float:
     return Counter(answers.values()).most_common(1)[0][1] / len(answers) if answers else float("nan")
 
 
-def _arm(arm: Arm, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
-    seeds = [_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used]
-    return Model(label=arm.label, seeds=tuple(seeds), folder=arm.used[0].run.path)
-
-
 def _seen(run: RunRecords, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Seen:
     epoch = picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH
     intact = run.evaluations.get((epoch, split, endpoint.setting))
@@ -130,13 +128,8 @@ def _untrained(model: UntrainedModel, *, reader: EvaluationReader, endpoint: End
     for folder, seed in folders.values():
         found = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
         seeds[seed] = found | seeds.get(seed, {})
-    first = next((_as_typed(folder) for folder, _ in folders.values()), None)
-    return Model(label=model.label, seeds=tuple(seeds.values()), folder=first)
-
-
-def _as_typed(folder: Path) -> Path:
-    """Relative to where the command is typed, where that is shorter."""
-    return min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path)))
+    typed = [min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path))) for folder, _ in folders.values()]
+    return Model(label=model.label, seeds=tuple(seeds.values()), folder=next(iter(typed), None))
 
 
 def found_controls(folder: Path, *, reader: EvaluationReader, epoch: int, split: str, setting: str) -> Seen:

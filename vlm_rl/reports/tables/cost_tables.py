@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import told
+from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
 from vlm_rl.reports.tables.table import Row, Table, table_of
-from vlm_rl.reports.verdicts.endpoint_scores import at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_pick, values_of
 
 STEPS = (
     "time/step1_data_flow",
@@ -36,22 +35,23 @@ def cost_table(
         "cost",
         (_cost_row(arm, endpoint=endpoint, price=price_per_device_hour) for arm in measured),
         without=without if price_per_device_hour is not None else (*without, *PRICED),
-        split=endpoint.split,
-        setting=title_of(endpoint.setting),
         currency=currency,
-        why_thrown_away=told("cost.thrown_away") if is_thrown_away else "",
+        **values_of(endpoint),
+        why_thrown_away=say_named("cost.thrown_away") if is_thrown_away else "",
     )
 
 
 def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     measured = [run for run in arm.used if run.cost]
+
+    def mean(name: str) -> Interval:
+        return mean_interval([total(run, name=name) for run in measured])
+
     gained = _points(measured, endpoint=endpoint)
     hours = [device_hours(run) for run in measured]
     tokens = [total(run, name="tokens/response") for run in measured]
-    peaks = [
-        max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan)
-        for run in measured
-    ]
+    memory = [[quantity(record, key="memory/peak_bytes") for record in run.cost] for run in measured]
+    peaks = [max((peak for peak in of_run if peak > 0), default=math.nan) for of_run in memory]
     money = [math.nan if price is None else price * value for value in hours]
     return {
         "arm": arm.label,
@@ -60,11 +60,8 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
             [max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]
         ),
         "tokens": mean_interval(tokens),
-        "thrown_away": mean_interval([total(run, name=THROWN_AWAY) for run in measured]),
-        **{
-            f"{name.removeprefix('time/')}_seconds": mean_interval([total(run, name=name) for run in measured])
-            for name in STEPS
-        },
+        "thrown_away": mean(THROWN_AWAY),
+        **{f"{name.removeprefix('time/')}_seconds": mean(name) for name in STEPS},
         "seconds": mean_interval([seconds(run) for run in measured]),
         "peak_bytes": mean_interval(peaks),
         "device_hours": mean_interval(hours),

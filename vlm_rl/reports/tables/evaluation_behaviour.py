@@ -16,7 +16,7 @@ from vlm_rl.evaluation.response_length import ResponseLengths, count_response_le
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import names, told
+from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
@@ -28,7 +28,7 @@ COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "respon
 STAGES = names("stages")
 FEWEST_RESPONSES = 20  # of all seeds together
 FEWEST_SEEDS = 3  # that wrote any; all of them where an arm has fewer
-TOO_FEW = told("too_few", responses=FEWEST_RESPONSES, seeds=FEWEST_SEEDS)
+TOO_FEW = say_named("too_few", responses=FEWEST_RESPONSES, seeds=FEWEST_SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say, told
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.tables.table import Cell, Row
 
 MOST_ALIKE = 1.1  # times as much is still called the same
@@ -40,7 +40,7 @@ def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:
     most, least = max(known, key=known.__getitem__, default=""), min(known, key=known.__getitem__, default="")
     times = known[most] / known[least] if known else 1.0
     if times >= MOST_ALIKE:
-        yield told(f"fairness.unequal.{key}", most=most, least=least, times=times)
+        yield say_named(f"fairness.unequal.{key}", most=most, least=least, times=times)
 
 
 def _value(cell: Cell) -> float:

@@ -3,7 +3,7 @@
 import math
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say, told
+from vlm_rl.reports.phrase import paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
 from vlm_rl.reports.tables.cost_tables import THROWN_AWAY, mean_or_the_same, seconds, total
@@ -20,7 +20,7 @@ def fairness_table(records: Records) -> Table:
         rows,
         differences=paragraph(*differences(rows)),
         selections=paragraph(*selections(rows)),
-        same_model=told("fairness.same_model" if is_same_model else "fairness.other_models"),
+        same_model=say_named("fairness.same_model" if is_same_model else "fairness.other_models"),
     )
 
 

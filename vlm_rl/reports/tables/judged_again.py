@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vlm_rl.reports.phrase import Phrase, names, say, told
+from vlm_rl.reports.phrase import Phrase, names, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
 from vlm_rl.reports.tables.table import Row, Table, table_of
@@ -40,7 +40,7 @@ def judged_again_problems(records: Records) -> Iterator[Phrase]:
     for arm in records.arms:
         found = all_changes(changes for _, changes in _of_arm(arm))
         if found is not None and (found.num_to_wrong or found.num_to_right):
-            yield told(
+            yield say_named(
                 "judged_again.changed",
                 arm=arm.label,
                 changed=found.num_to_wrong + found.num_to_right,

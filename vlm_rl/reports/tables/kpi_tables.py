@@ -12,16 +12,15 @@ from vlm_rl.evaluation.dynamics import correlation_within_seeds
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords, count_reflection
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
-from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick, values_of
 
 COLUMNS = (
     *("row_id", "image_id", "kind", "modality", "fields", "sample", "question", "answer"),
@@ -98,16 +97,13 @@ def kpi_table(
         for arm in records.trained
         if before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
+    of_correlations = "kpi.correlations_shown" if with_correlations else "kpi.correlations_left_out"
     return table_of(
         "kpi",
         rows,
-        split=endpoint.split,
-        setting=title_of(endpoint.setting),
-        picked_by=endpoint.picked_by,
         of_examples=paragraph(*_example_notes(kpis)),
-        of_correlations=told(
-            f"kpi.correlations_{'shown' if with_correlations else 'left_out'}", num=num_samples, split=endpoint.picked_by
-        ),
+        of_correlations=say_named(of_correlations, num=num_samples, split=endpoint.picked_by),
+        **values_of(endpoint),
     )
 
 
@@ -118,7 +114,7 @@ def _example_notes(kpis: Sequence[Kpi]) -> Iterator[Phrase]:
         yield say("The minutes of “time saved” are invented examples until a team sets its own.")
     unchecked = [*(kpi for kpi in kpis if isinstance(kpi, UncheckedShare)), *(kpi.unchecked for kpi in timed)]
     if any(kpi.threshold is None for kpi in unchecked):
-        yield told("kpi.agreement")
+        yield say_named("kpi.agreement")
 
 
 def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:

@@ -8,13 +8,13 @@ from vlm_rl.evaluation.dynamics import Fifths, first_and_last_fifth
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.curves import by_step, occurs, word_keys, word_of
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import names, told
+from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
 Weight = Callable[[RunRecords], FloatArray]
 STAGES = names("fifths")
-HOW_TO_READ = told("how_to_read_fifths")
+HOW_TO_READ = say_named("how_to_read_fifths")
 
 
 def share_of(key: str) -> Weight:

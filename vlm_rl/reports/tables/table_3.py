@@ -7,7 +7,7 @@ import numpy as np
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import say, told
+from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import Trial, UntrainedModel, model_before, trial_of, untrained_models
@@ -27,7 +27,7 @@ def table3_table(records: Records) -> Table:
         for row in _rows(alike, split=split, setting=setting)
     ]
     from_paper = any(key.startswith("paper_") for row in rows for key in row)
-    cited = told("cited", citation=CITATION) if from_paper else ""
+    cited = say_named("cited", citation=CITATION) if from_paper else ""
     trained = [arm.label for arm in arms if not arm.is_untrained]
     more = [percent(f"{arm}_mean", title=say("{arm}, mean", arm=arm)) for arm in trained]
     more += [percent(f"{arm}_max", title=say("{arm}, max", arm=arm)) for arm in trained]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import LEVEL, Outcome
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.verdicts.comparisons import VANILLA, Comparison
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
@@ -40,9 +40,9 @@ class Judged:
         if reference is None:
             if declared in (None, VANILLA):
                 return None
-            return told("reference.not_this", reference=declared)
+            return say_named("reference.not_this", reference=declared)
         if self.has_late_reference:
-            return told("reference.chosen_afterwards", reference=reference.label)
+            return say_named("reference.chosen_afterwards", reference=reference.label)
         return say("The reference, {reference}, was declared by the runs before they started.", reference=reference.label)
 
     @property

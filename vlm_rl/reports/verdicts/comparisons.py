@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.siblings import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, EndpointScores, trained_scores, untrained_scores
@@ -160,7 +160,7 @@ def _flags(
 def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
     far = far_from_siblings(scores.matrix())
     return [
-        told("comparison.far", seed=seed, arm=arm.label, accuracy=100 * scores.evaluations[seed].accuracy())
+        say_named("comparison.far", seed=seed, arm=arm.label, accuracy=100 * scores.evaluations[seed].accuracy())
         for seed, is_far in zip(scores.seeds, far, strict=True)
         if is_far
     ]

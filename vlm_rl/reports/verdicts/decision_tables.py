@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS
-from vlm_rl.reports.phrase import Phrase, paragraph, say, told
+from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range, effect_range
@@ -69,7 +69,7 @@ def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
     """How far the spread over seeds may lie from its estimate, for the arm whose seeds say least of it."""
     for difference in sorted(planned, key=lambda difference: difference.df_seeds)[:1]:
         low, high = variance_limits(difference.df_seeds)
-        yield told("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
+        yield say_named("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
 
 
 def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None) -> Row:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 from vlm_rl.evaluation.settings import k_of, title_of
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 
@@ -45,19 +45,19 @@ class EndpointChoice:
     @property
     def name(self) -> Phrase:
         """`the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks`."""
-        values = {
-            "split": self.endpoint.split,
-            "setting": title_of(self.endpoint.setting),
-            "picked_by": self.endpoint.picked_by,
-        }
         if k_of(self.endpoint.setting) == 1:
-            return say("the share of right single answers on {split} ({setting}) at the epoch that {picked_by} picks", **values)
-        return say("the share of questions solved on {split} ({setting}) at the epoch that {picked_by} picks", **values)
+            return say_named("endpoint.single_answers", **values_of(self.endpoint))
+        return say_named("endpoint.questions_solved", **values_of(self.endpoint))
 
     @property
     def note(self) -> Phrase:
         """What is judged and since when that is fixed, as a sentence."""
-        return told(f"endpoint.{self.origin.name.lower()}", endpoint=self.name)
+        return say_named(f"endpoint.{self.origin.name.lower()}", endpoint=self.name)
+
+
+def values_of(endpoint: Endpoint) -> dict[str, Any]:
+    """What it is called in sentences."""
+    return {"split": endpoint.split, "setting": title_of(endpoint.setting), "picked_by": endpoint.picked_by}
 
 
 def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> EndpointChoice:
@@ -85,12 +85,8 @@ def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
         return None
     if declared["split"] == declared["picked_by"]:
         return None
-    return Endpoint(
-        split=declared["split"],
-        setting=declared["setting"],
-        picked_by=declared["picked_by"],
-        reference=declared.get("reference"),
-    )
+    kept = {key: declared[key] for key in ("split", "setting", "picked_by")}
+    return Endpoint(**kept, reference=declared.get("reference"))
 
 
 def declared_reference(records: Records, *, choice: EndpointChoice) -> str | None:

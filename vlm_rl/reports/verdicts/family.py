@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict, Judged
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
@@ -68,7 +68,7 @@ def why_not(comparison: Comparison) -> Phrase | None:
         return say("one question shows no chance between questions")
     if lacks_seed_spread(difference):
         happened = "no_spread" if difference.estimate else "nothing_happened"
-        return told(f"comparison.{happened}", seeds=difference.num_seeds)
+        return say_named(f"comparison.{happened}", seeds=difference.num_seeds)
     return None
 
 

@@ -14,7 +14,7 @@ from vlm_rl.evaluation.power import (
 )
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS
-from vlm_rl.reports.phrase import Phrase, say, told
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.verdicts.arm_verdict import Judged
 
 TIMES_AS_MANY = 4  # where more seeds or questions alone do not settle a case
@@ -34,7 +34,7 @@ def what_would_settle(verdict: Judged, *, difference: Difference) -> Iterator[Ph
         "as_measured": as_measured,
     }
     now = difference.num_seeds if more_seeds else difference.num_questions
-    yield told("plan.more_seeds" if more_seeds else "plan.more_questions", now=now, **values)
+    yield say_named("plan.more_seeds" if more_seeds else "plan.more_questions", now=now, **values)
     if math.isinf(plans[0].estimate):
         yield _with_more_of_both(verdict, difference=difference)
 
@@ -42,9 +42,9 @@ def what_would_settle(verdict: Judged, *, difference: Difference) -> Iterator[Ph
 def could_not_have_seen(verdict: Judged, *, difference: Difference) -> Phrase:
     """The smallest effect that this design finds at 80 % power; none at all with too few seeds."""
     if difference.num_seeds < FEWEST_SEEDS:
-        return told("plan.nothing_seen")
+        return say_named("plan.nothing_seen")
     found = detectable_effect(difference, level=verdict.planning_level)
-    return told("plan.could_not_see", effect=effect_range(found), seeds=difference.num_seeds)
+    return say_named("plan.could_not_see", effect=effect_range(found), seeds=difference.num_seeds)
 
 
 def count_range(needed: Range, *, most: int) -> Phrase:
@@ -66,7 +66,9 @@ def _with_more_of_both(verdict: Judged, *, difference: Difference) -> Phrase:
     else:
         kind, needed, most = "questions", questions_needed(difference, seeds=runs, **plan), MOST_QUESTIONS
     name = f"plan.{kind}_out_of_reach" if math.isinf(needed.estimate) else f"plan.{kind}_with_more"
-    return told(name, delta=100 * verdict.smallest_effect, asked=asked, runs=runs, **{kind: count_range(needed, most=most)})
+    return say_named(
+        name, delta=100 * verdict.smallest_effect, asked=asked, runs=runs, **{kind: count_range(needed, most=most)}
+    )
 
 
 def _range(estimate: Phrase, low: Phrase, high: Phrase) -> Phrase:

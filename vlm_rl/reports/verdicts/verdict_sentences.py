@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, ROUNDING, Outcome
-from vlm_rl.reports.phrase import Phrase, listed, say, told
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.tables.table import p_text
 from vlm_rl.reports.verdicts.arm_verdict import Judged
 from vlm_rl.reports.verdicts.plan_sentences import could_not_have_seen, what_would_settle
@@ -15,7 +15,7 @@ COLLAPSE = 0.2  # of seeds, in the sentence on what is not covered and in benchm
 
 def said(verdict: Judged, kind: str) -> Phrase:
     """A verdict as `headline`, `short` or `word`, for each outcome in words/sentences.toml."""
-    return told(
+    return say_named(
         f"verdict.{verdict.outcome.name.lower()}.{kind}",
         arm=verdict.arm,
         reference=reference_of(verdict),
@@ -50,7 +50,7 @@ def sentences(verdict: Judged) -> tuple[Phrase, ...]:
     difference = verdict.difference
     found = [] if difference is None else list(_measured(verdict, difference=difference))
     if verdict.dropped:
-        found.append(told("verdict.dropped", runs=listed(verdict.dropped)))
+        found.append(say_named("verdict.dropped", runs=listed(verdict.dropped)))
     return (*found, *verdict.flags)
 
 
@@ -63,7 +63,7 @@ def reference_of(verdict: Judged) -> str:
 def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     yield _basis(verdict, difference=difference)
     if difference.num_seeds < 2:
-        yield told("verdict.this_run_only", **_points(verdict.this_run_only))
+        yield say_named("verdict.this_run_only", **_points(verdict.this_run_only))
     elif math.isnan(verdict.p_value):
         yield say("Measured: {gain:+.1f} points.", gain=100 * difference.estimate)
     else:
@@ -74,14 +74,14 @@ def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
 def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     yield _intervals(verdict)
     if verdict.family > 1:
-        yield told("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
+        yield say_named("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
     if verdict.outcome is Outcome.NO_DIFFERENCE:
-        yield told("verdict.inside_delta", delta=100 * verdict.smallest_effect)
+        yield say_named("verdict.inside_delta", delta=100 * verdict.smallest_effect)
     if verdict.outcome is Outcome.OPEN or difference.num_seeds < FEWEST_SEEDS:
         yield from what_would_settle(verdict, difference=difference)
     yield could_not_have_seen(verdict, difference=difference)
     seeds = difference.num_seeds
-    yield told("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** seeds, seeds=seeds)
+    yield say_named("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** seeds, seeds=seeds)
     if len(difference.seeds) > 1 and min(difference.seed_variances) <= ROUNDING:
         yield say("On one side all seeds scored exactly the same, so chance between seeds is likely to be underrated.")
 
@@ -89,7 +89,7 @@ def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
 def _basis(verdict: Judged, *, difference: Difference) -> Phrase:
     pairs = say("each seed is compared with its own untrained model")
     arms = say("the seeds of the two sides have nothing to do with each other and are not paired")
-    return told(
+    return say_named(
         "verdict.basis",
         seeds=_seeds(difference),
         questions=_questions(verdict, difference=difference),
@@ -114,7 +114,7 @@ def _questions(verdict: Judged, *, difference: Difference) -> Phrase:
 
 def _intervals(verdict: Judged) -> Phrase:
     same = {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
-    return told("verdict.intervals", p=p_text(verdict.p_value), **_points(verdict.new_questions), **same)
+    return say_named("verdict.intervals", p=p_text(verdict.p_value), **_points(verdict.new_questions), **same)
 
 
 def _points(interval: Interval) -> dict[str, float]:
