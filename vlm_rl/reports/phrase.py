@@ -32,7 +32,7 @@ def say(template: str, **values: Any) -> Phrase:
     return phrase_of(template, values)
 
 
-def say_named(name: str, **values: Any) -> Phrase:
+def say_named(name: str, /, **values: Any) -> Phrase:
     """The sentence that words/sentences.toml has under a name: `say_named("verdict.open.short", arm=...)`; it may need fewer values."""
     found: Any = words("sentences")
     for key in name.split("."):

@@ -1,6 +1,5 @@
 """Small multiples: each arm in a panel of its own, all on the same axes, the other arms faint behind it. For three arms or more."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY
 from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import listed, say
 from vlm_rl.reports.reading.arms import Records, RunRecords
 
 WINDOW_SHARE = 6  # of a run's steps: noise of single steps goes, rise and fall stay
@@ -29,12 +28,14 @@ def training_one_by_one(records: Records) -> Figure:
 
     x, y = say("generation steps"), say("training accuracy (%)")
     panel = panel_of(records, points=points, title=say("Training accuracy"), x=x, y=y, share=True)
+    missing = [arm.label for place, arm in enumerate(records.trained) if place not in {line.color for line in panel.lines}]
+    silent = say("Without training accuracy of their own responses: {arms}; see the next figure.", arms=listed(missing))
     return figure_of(
         "arms_one_by_one",
         one_by_one(panel) if records.has_many_arms else (),
         num_columns=NUM_COLUMNS,
         window=window,
-        silent=paragraph(*_silent(records, panel=panel)),
+        silent=silent if missing else "",
         grey=GREY,
     )
 
@@ -94,10 +95,3 @@ def window_means(values: FloatArray, *, window: int) -> FloatArray:
         half = window // 2
         means[half : values.size - half] = np.lib.stride_tricks.sliding_window_view(values, window).mean(axis=1)
     return means
-
-
-def _silent(records: Records, *, panel: Panel) -> Iterator[Phrase]:
-    """Arms that have no curve."""
-    missing = [arm.label for place, arm in enumerate(records.trained) if place not in {line.color for line in panel.lines}]
-    if missing:
-        yield say("Without training accuracy of their own responses: {arms}; see the next figure.", arms=listed(missing))

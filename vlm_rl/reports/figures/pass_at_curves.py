@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
 from vlm_rl.reports.figures.panels import Figure, Line, Panel, figure_of, how_to_read
@@ -60,10 +59,7 @@ def _panel(records: Records, *, endpoint: Endpoint, split: str, setting: str) ->
 
 def _line(label: str, *, color: int, found: BySeed) -> Line:
     num_samples = min(int(evaluation.num_samples.min()) for evaluation in found.values())
-    by_question = {  # (questions, k)
-        seed: pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=num_samples)
-        for seed, evaluation in found.items()
-    }
+    by_question = {seed: evaluation.pass_curve(num_samples) for seed, evaluation in found.items()}  # (questions, k)
     questions = {evaluation.questions.asked: evaluation.questions for evaluation in found.values()}
     band = np.full((2, num_samples), np.nan)
     if len(questions) == 1:

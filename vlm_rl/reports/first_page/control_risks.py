@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, listed, say_named
-from vlm_rl.reports.tables.table import Row, Table
+from vlm_rl.reports.tables.table import Table
 
 VISION = "vision"  # rows whose numbers are only in the figure
 MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that the figure is not needed
@@ -19,13 +19,10 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
             "risks.no_controls", models=listed(model if isinstance(model, str) else str(model) for model in without)
         )
     for row in rows:
-        yield from _not_needed(row)
-
-
-def _not_needed(row: Row) -> Iterator[Phrase]:
-    blind = [value.estimate for key in ("blank", "shuffled") if isinstance(value := row.get(key), Interval) and value.num_seeds]
-    chance = row.get("chance")
-    if row["modality"] != VISION or not blind or not isinstance(chance, float):
-        return
-    if max(blind) > chance + MOST_ABOVE_CHANCE:
-        yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
+        levels = [row.get(key) for key in ("blank", "shuffled")]
+        blind = [level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds]
+        chance = row.get("chance")
+        if row["modality"] != VISION or not blind or not isinstance(chance, float):
+            continue
+        if max(blind) > chance + MOST_ABOVE_CHANCE:
+            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)

@@ -71,14 +71,13 @@ def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> t
 
 def card_of(verdict: ArmVerdict, *, said_once: Sequence[Phrase]) -> Card:
     """A verdict in large type, and below it what it rests on."""
-    said = [sentence for sentence in verdict.sentences if sentence not in said_once]
     return Card(
         arm=verdict.arm,
         outcome=verdict.outcome,
         effect=verdict.effect,
         short=short_verdict(verdict),
         said=verdict.headline,
-        more=tuple(said),
+        more=tuple(sentence for sentence in verdict.sentences if sentence not in said_once),
     )
 
 
@@ -88,19 +87,16 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
     compared = [verdict for verdict in verdicts if verdict.difference is not None]
     if not compared:
         return None
-    delta = settings.smallest_effect
+    delta, reference = settings.smallest_effect, compared[0].comparison.reference
+    title = say("Effect on accuracy, in points")
+    if reference is not None:
+        title = say("Effect on accuracy against {reference}, in points", reference=reference.label)
     return Forest(
-        title=_forest_title(compared[0]),
+        title=title,
         caption=say_named("figures.forest", delta=100 * delta),
         delta=delta,
         rows=tuple(_forest_row(verdict, color=colors[verdict.arm]) for verdict in compared),
     )
-
-
-def _forest_title(verdict: ArmVerdict) -> Phrase:
-    if verdict.comparison.reference is None:
-        return say("Effect on accuracy, in points")
-    return say("Effect on accuracy against {reference}, in points", reference=verdict.comparison.reference.label)
 
 
 def _forest_row(verdict: ArmVerdict, *, color: int) -> ForestRow:

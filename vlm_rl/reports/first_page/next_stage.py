@@ -37,9 +37,8 @@ class RunCost:
         hours = num_runs * self.device_hours
         if not self.is_known:
             return say("an unknown time")
-        time = say("{hours} device hours", hours=amount(hours))
-        if hours < 1:
-            time = say("{minutes} device minutes", minutes=amount(60 * hours))
+        in_minutes = say("{minutes} device minutes", minutes=amount(60 * hours))
+        time = in_minutes if hours < 1 else say("{hours} device hours", hours=amount(hours))
         if self.price is None:
             return time
         return say("{time} ({money} {currency})", time=time, money=amount(hours * self.price), currency=self.currency)

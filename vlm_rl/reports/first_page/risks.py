@@ -81,9 +81,7 @@ def _share_cut_off(evaluations: Sequence[Evaluation]) -> float:
 def _language(arm: Arm) -> Iterator[Phrase]:
     ends = [_ends(run, key="language/foreign_share") for run in arm.used]
     known = [(first, last) for first, last in ends if not math.isnan(first + last)]
-    if not known:
-        return
-    first, last = (float(np.mean(side)) for side in zip(*known, strict=True))
+    first, last = (float(np.mean(side)) for side in zip(*known, strict=True)) if known else (math.nan, math.nan)
     if last > LANGUAGE_DRIFT and last > first:
         yield say_named("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 

@@ -49,6 +49,9 @@ def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
 
 def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
     """One completion as it is read."""
+    length = say("{tokens} tokens, cut off at the limit", tokens=completion.response_length)
+    if completion.finish_reason == "stop":
+        length = say("{tokens} tokens, ended by itself", tokens=completion.response_length)
     trained, left_out = completion.phase == "training", completion.num_characters_left_out
     return Case(
         phase=say("training") if trained else say("evaluation"),
@@ -57,7 +60,7 @@ def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
         parts=marked_parts(completion.response, rule=rule),
         left_out=say("… and {count} more characters.", count=left_out) if left_out else "",
         scores=_scores(completion),
-        length=_length(completion),
+        length=length,
         **{name: getattr(completion, name) for name in AS_THEY_ARE},
     )
 
@@ -70,12 +73,6 @@ def _scores(completion: Completion) -> Phrase:
     if completion.score is not None and math.isfinite(completion.score):
         terms.append(say("weighted sum {value:g}", value=completion.score))
     return listed(terms) if terms else say("none: evaluations are judged, not rewarded")
-
-
-def _length(completion: Completion) -> Phrase:
-    if completion.finish_reason == "stop":
-        return say("{tokens} tokens, ended by itself", tokens=completion.response_length)
-    return say("{tokens} tokens, cut off at the limit", tokens=completion.response_length)
 
 
 def _pictures(completions: Sequence[Completion], *, records: Records, most_bytes: int) -> tuple[Mapping[str, bytes], int]:

@@ -1,7 +1,7 @@
 """The completions that a reader of the report may page through: a bounded, fixed choice over runs, steps, epochs and verdicts."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, zip_longest
@@ -133,7 +133,8 @@ def _sources(
     aha: dict[int, tuple[int, ...]] = {}
     for place in run.aha[:aha_cases]:
         aha[place.generation_steps] = (*aha.get(place.generation_steps, ()), place.row)
-    for step in sorted({*_evenly(run.stored_steps, count=TRAINING_POINTS), *aha}):
+    evenly = np.linspace(0, len(run.stored_steps) - 1, num=min(TRAINING_POINTS, len(run.stored_steps))).round().astype(int)
+    for step in sorted({*(run.stored_steps[place] for place in evenly), *aha}):
         yield source(step_file(run.run.path, step=step), phase="training", aha=aha.get(step, ()))
     for evaluation in _evaluations(run, endpoint=endpoint):
         path = evaluation.path.resolve()
@@ -151,11 +152,6 @@ def _evaluations(run: RunRecords, *, endpoint: Endpoint) -> Iterator[Evaluation]
             evaluation = run.evaluations.get((epoch, split, endpoint.setting))
             if evaluation is not None:
                 yield evaluation
-
-
-def _evenly(steps: Sequence[int], *, count: int) -> list[int]:
-    places = np.linspace(0, len(steps) - 1, num=min(count, len(steps))).round().astype(int)
-    return [steps[place] for place in places]
 
 
 def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Rejudge | None) -> list[Completion]:

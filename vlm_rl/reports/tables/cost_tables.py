@@ -47,7 +47,7 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     def mean(name: str) -> Interval:
         return mean_interval([total(run, name=name) for run in measured])
 
-    gained = _points(measured, endpoint=endpoint)
+    gained = [gain(run, endpoint=endpoint) for run in measured]
     hours = [device_hours(run) for run in measured]
     tokens = [total(run, name="tokens/response") for run in measured]
     memory = [[quantity(record, key="memory/peak_bytes") for record in run.cost] for run in measured]
@@ -75,18 +75,14 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
 def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
     """Points gained over the untrained model for each device hour, as the cost table has them."""
     measured = [run for run in arm.used if run.cost]
-    return _for_each(_points(measured, endpoint=endpoint), costs=[device_hours(run) for run in measured])
-
-
-def _points(runs: Sequence[RunRecords], *, endpoint: Endpoint) -> list[float]:
-    return [POINTS * gain(run, endpoint=endpoint) for run in runs]
+    return _for_each([gain(run, endpoint=endpoint) for run in measured], costs=[device_hours(run) for run in measured])
 
 
 def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
-    """What the endpoint's accuracy of one seed rose by; NaN where it is not known."""
+    """What the endpoint's accuracy of one seed rose by, in points; NaN where it is not known."""
     before = run.evaluations.get((UNTRAINED_EPOCH, endpoint.split, endpoint.setting))
     after = at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
-    return math.nan if before is None or after is None else after.accuracy() - before.accuracy()
+    return math.nan if before is None or after is None else POINTS * (after.accuracy() - before.accuracy())
 
 
 def seconds(run: RunRecords) -> float:

@@ -13,7 +13,9 @@ def differences(rows: Sequence[Row]) -> Iterator[Phrase]:
     """A sentence for each quantity that differs; one if none does, nothing of a single arm."""
     if len(rows) < 2:
         return
-    found = [*_other_data(rows), *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
+    is_other = len({row["data"] for row in rows}) > 1
+    other_data = [say("The arms were trained on different data.")] if is_other else []
+    found = [*other_data, *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
     yield from found or [say("They agree in data, rows, epochs, updates and response tokens, to a tenth.")]
 
 
@@ -28,11 +30,6 @@ def selections(rows: Sequence[Row]) -> Iterator[Phrase]:
             yield say("How the learning rate was chosen: {selection}.", selection=selection)
         else:
             yield say("How the learning rate of {arms} was chosen: {selection}.", arms=listed(labels), selection=selection)
-
-
-def _other_data(rows: Sequence[Row]) -> Iterator[Phrase]:
-    if len({row["data"] for row in rows}) > 1:
-        yield say("The arms were trained on different data.")
 
 
 def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:

@@ -7,8 +7,6 @@ from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
-VERDICT_WORDS = names("verdicts")
-
 
 def judged_again_table(records: Records) -> Table:
     """A row for the evaluations of each arm and one for its training responses; none where stored verdicts count."""
@@ -60,5 +58,7 @@ def _of_arm(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
 def _examples(arm: Arm) -> Iterator[Row]:
     for source, found in _of_arm(arm):
         for change in found.examples:
-            verdicts = {key: VERDICT_WORDS.get(word, word) for key, word in (("stored", change.stored), ("now", change.now))}
+            verdicts = {
+                key: names("verdicts").get(word, word) for key, word in (("stored", change.stored), ("now", change.now))
+            }
             yield {"arm": arm.label, "responses": source, "gold": change.gold, "answer": change.answer} | verdicts

@@ -32,14 +32,11 @@ def paper_row(config: dict[str, Any], *, split: str, setting: str) -> PaperRow |
     if line is None or setting not in SETTINGS or image != INTACT:
         return None
     place = SETTINGS.index(setting)
-    cells = (_share(cell.strip(), place=place) for cell in line.split("|"))
-    return PaperRow(**dict(zip(PaperRow.__dataclass_fields__, cells, strict=True)))
+    cells = (cell.strip() for cell in line.split("|"))
+    shares = [math.nan if cell == "-" else float(cell.split("/")[place]) / 100 for cell in cells]
+    return PaperRow(**dict(zip(PaperRow.__dataclass_fields__, shares, strict=True)))
 
 
 @functools.cache
 def _table_3() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("paper_table_3.toml").read_text(encoding="utf-8"))
-
-
-def _share(cell: str, *, place: int) -> float:
-    return math.nan if cell == "-" else float(cell.split("/")[place]) / 100

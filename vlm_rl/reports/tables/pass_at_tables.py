@@ -6,7 +6,6 @@ from itertools import product
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say
@@ -47,13 +46,9 @@ def _rows(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> 
         num_samples = min((int(evaluation.num_samples.min()) for evaluation in evaluations), default=0)
         if num_samples < 2:
             continue
-        curves = np.array([_pass_curve(evaluation, k=num_samples) for evaluation in evaluations])
+        curves = np.array([one.pass_curve(num_samples).mean(axis=0) for one in evaluations])
         cells = {f"pass@{k}": mean_interval(curves[:, k - 1]) for k in _shown_k(num_samples)}
         yield {"split": split, "setting": title_of(setting), "arm": label, "seeds": len(evaluations), **cells}
-
-
-def _pass_curve(evaluation: Evaluation, *, k: int) -> np.ndarray:
-    return np.asarray(pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=k).mean(axis=0))
 
 
 def _shown_k(num_samples: int) -> list[int]:

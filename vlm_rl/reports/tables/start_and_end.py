@@ -98,12 +98,8 @@ def _mean(fifths: Sequence[Fifths], stage: str) -> Interval:
 
 def _word_row(arm: Arm, *, key: str) -> Row:
     fifths = [first_and_last_fifth(by_step(run, key=key)) for run in arm.used]
-    return {
-        "arm": arm.label,
-        "seeds": len(arm.used),
-        "word": word_of(key),
-        **{stage: _mean(fifths, stage) for stage in STAGES},
-    }
+    means = {stage: _mean(fifths, stage) for stage in STAGES}
+    return {"arm": arm.label, "seeds": len(arm.used), "word": word_of(key), **means}
 
 
 def _logs(arm: Arm, *, keys: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed, variance_limits
+from vlm_rl.evaluation.power import MOST_QUESTIONS, detectable_effect, questions_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
@@ -78,19 +78,16 @@ def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None
     found, found_with_more = (
         detectable_effect(difference, seeds=seeds, questions=times * asked, level=level) for times in (1, TIMES_AS_MANY)
     )
+    too_few = say("none: fewer than three seeds") if runs < FEWEST_SEEDS else None
     needed = questions_needed(difference, effect=verdict.smallest_effect, seeds=seeds, level=level)
     return {
         "arm": verdict.arm,
         "seeds": runs,
         "questions": asked,
-        "found": _found(found, seeds=runs),
-        "found_with_more": _found(found_with_more, seeds=runs),
+        "found": too_few or effect_range(found),
+        "found_with_more": too_few or effect_range(found_with_more),
         "questions_needed": say("out of reach") if math.isinf(needed.low) else count_range(needed, most=MOST_QUESTIONS),
         "found_share": found.estimate,
         "found_share_low": found.low,
         "found_share_high": found.high,
     }
-
-
-def _found(effect: Range, *, seeds: int) -> Phrase:
-    return effect_range(effect) if seeds >= FEWEST_SEEDS else say("none: fewer than three seeds")

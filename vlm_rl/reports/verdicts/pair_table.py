@@ -13,6 +13,7 @@ from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict, Judged
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
 from vlm_rl.reports.verdicts.family import judged_all, why_not
 from vlm_rl.reports.verdicts.plan_sentences import count_range
+from vlm_rl.reports.verdicts.verdict_sentences import said
 
 
 def pair_table(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Table:
@@ -49,19 +50,11 @@ def _row(pair: Judged) -> Row:
         "difference": pair.new_questions,
         "p_value": pair.p_value,
         "adjusted_p": pair.adjusted_p,
-        "said": _said(pair),
+        "said": said(pair, "pair"),
         "seeds": " + ".join(map(str, difference.seeds)) if difference else "",
         "seeds_for_delta": seeds_for_delta,
         "seeds_as_measured": seeds_as_measured,
     }
-
-
-def _said(pair: Judged) -> Phrase:
-    if pair.outcome is Outcome.NOT_JUDGED:
-        return say("not told apart: {reason}", reason=pair.reason)
-    if pair.outcome is Outcome.NO_DIFFERENCE:
-        return say("not told apart, and less than {delta:g} points apart", delta=100 * pair.smallest_effect)
-    return say("not told apart") if pair.outcome is Outcome.OPEN else say("told apart")
 
 
 def _plans(pair: Judged) -> Iterator[Phrase]:

@@ -1,7 +1,7 @@
 """What a study could not have seen, and what would settle an open case: power in words, always as a range."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vlm_rl.evaluation.power import (
     MOST_QUESTIONS,
@@ -49,12 +49,20 @@ def could_not_have_seen(verdict: Judged, *, difference: Difference) -> Phrase:
 
 def count_range(needed: Range, *, most: int) -> Phrase:
     """`about 9 (4 to 150)`."""
-    return _range(*(_count(number, most=most) for number in (needed.estimate, needed.low, needed.high)))
+
+    def count(number: float) -> Phrase:
+        return say("more than {most:,}", most=most) if math.isinf(number) else say("{number:,}", number=int(number))
+
+    return _range(needed, written=count)
 
 
 def effect_range(found: Range) -> Phrase:
     """`about 3.1 (2.0 to 19.4)`, in points."""
-    return _range(*(_effect(share) for share in (found.estimate, found.low, found.high)))
+
+    def effect(share: float) -> Phrase:
+        return say("more than 100") if math.isinf(share) else say("{points:.1f}", points=100 * share)
+
+    return _range(found, written=effect)
 
 
 def _with_more_of_both(verdict: Judged, *, difference: Difference) -> Phrase:
@@ -71,15 +79,6 @@ def _with_more_of_both(verdict: Judged, *, difference: Difference) -> Phrase:
     )
 
 
-def _range(estimate: Phrase, low: Phrase, high: Phrase) -> Phrase:
-    if low == high:
-        return estimate
-    return say("about {estimate} ({low} to {high})", estimate=estimate, low=low, high=high)
-
-
-def _count(number: float, *, most: int) -> Phrase:
-    return say("more than {most:,}", most=most) if math.isinf(number) else say("{number:,}", number=int(number))
-
-
-def _effect(share: float) -> Phrase:
-    return say("more than 100") if math.isinf(share) else say("{points:.1f}", points=100 * share)
+def _range(found: Range, *, written: Callable[[float], Phrase]) -> Phrase:
+    estimate, low, high = map(written, (found.estimate, found.low, found.high))
+    return estimate if low == high else say("about {estimate} ({low} to {high})", estimate=estimate, low=low, high=high)

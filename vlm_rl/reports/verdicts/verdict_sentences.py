@@ -14,7 +14,7 @@ COLLAPSE = 0.2  # of seeds, in the sentence on what is not covered and in benchm
 
 
 def said(verdict: Judged, kind: str) -> Phrase:
-    """A verdict as `headline`, `short` or `word`, for each outcome in words/sentences.toml."""
+    """What came out, as words/sentences.toml has it for each outcome: `headline`, `short`, `word`, `next_stage`, or `pair` of a pair."""
     return say_named(
         f"verdict.{verdict.outcome.name.lower()}.{kind}",
         arm=verdict.arm,
