@@ -25,9 +25,9 @@ def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
 def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
     """What it means that runs raised no alert: nobody may have watched them, or nobody may know."""
     unknown = [run for run in runs if run.alerts is None]
-    any_told = any(run.alerts for run in runs)
+    any_raised = any(run.alerts for run in runs)
     unwatched = [run for run in runs if run.alerts is not None and not run.alerts and not is_watched(run)]
-    if runs and not any_told and not unknown and not unwatched:
+    if runs and not any_raised and not unknown and not unwatched:
         yield say("No run raised an alert (most rules look at means over several steps).")
     if unwatched:
         yield say_named("alerts.unwatched", count=len(unwatched), total=len(runs))
@@ -47,9 +47,9 @@ def alert_title(name: str) -> Phrase:
 
 
 def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
-    told_by = {run.run.seed: _lines(run, watch=watch) for run in arm.runs}
-    for name in sorted({line["alert"] for lines in told_by.values() for line in lines}):
-        by_seed = {seed: [line for line in lines if line["alert"] == name] for seed, lines in told_by.items()}
+    raised = {run.run.seed: _lines(run, watch=watch) for run in arm.runs}
+    for name in sorted({line["alert"] for lines in raised.values() for line in lines}):
+        by_seed = {seed: [line for line in lines if line["alert"] == name] for seed, lines in raised.items()}
         seeds = say("{count} of {total}", count=sum(map(bool, by_seed.values())), total=len(arm.runs))
         for seed, lines in sorted(by_seed.items()):
             if lines:
@@ -64,7 +64,7 @@ def _lines(run: RunRecords, *, watch: Watch | None) -> list[Record]:
         found = watch.alerts(run.training)
         return [{"generation_steps": one.generation_steps, "alert": one.name, "message": one.message} for one in found]
     return [
-        line | {"alert": str(line["alert"]), "message": str(line.get("message", ""))}
+        {key: kind(line.get(key, "")) for key, kind in (("generation_steps", int), ("alert", str), ("message", str))}
         for line in run.alerts or ()
         if "alert" in line and isinstance(line.get("generation_steps"), int)
     ]
