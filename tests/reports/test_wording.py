@@ -2,9 +2,13 @@
 
 import ast
 import json
+import math
+import re
 import string
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
@@ -14,9 +18,23 @@ from usual import usual_settings
 
 from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.page.html import render_html
-from vlm_rl.reports.phrase import LANGUAGES, Phrase, catalogue_of, in_language, listed, paragraph, say
+from vlm_rl.reports.phrase import (
+    LANGUAGES,
+    LONE_VALUE,
+    Phrase,
+    catalogue_of,
+    in_language,
+    listed,
+    paragraph,
+    phrase_of,
+    say,
+    say_named,
+    sentences_of,
+    words,
+)
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
+from vlm_rl.reports.tables.table import column, table_of
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -37,11 +55,27 @@ def in_page(path: Path) -> Iterator[str]:
             yield call.args[0].value
 
 
+def in_words(part: Any) -> Iterator[str]:
+    """Every text of a file of words but lone values, which are sentences of the code, and how columns and panels are drawn."""
+    if isinstance(part, str):
+        yield from [] if LONE_VALUE.fullmatch(part) else [part]
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            shown = {"columns": lambda column: [column[2]], "panels": lambda panel: panel[1:3]}.get(key)
+            yield from in_words(value if shown is None else [text for one in value for text in shown(one)])
+    else:
+        for value in part:
+            yield from in_words(value)
+
+
 def templates() -> set[str]:
     code = [template for path in REPORTS.rglob("*.py") for template in in_code(path)]
     page = [template for path in REPORTS.rglob("*.j2") for template in in_page(path)]
-    assert len(code) > 100 and len(page) > 10  # the collector finds something
-    return {*code, *page}
+    named = [
+        template for path in (REPORTS / "words").glob("*.toml") for template in in_words(tomllib.loads(path.read_text("utf-8")))
+    ]
+    assert len(code) > 100 and len(page) > 10 and len(named) > 100  # the collector finds something
+    return {*code, *page, *named}
 
 
 def placeholders(template: str) -> set[tuple[str, str]]:
@@ -63,6 +97,68 @@ def test_every_sentence_is_translated_with_the_same_values(language: str) -> Non
     assert sorted(catalogue.keys() - templates()) == []  # nothing that no report says any more
     wrong = [template for template, other in catalogue.items() if placeholders(template) != placeholders(other)]
     assert wrong == []
+
+
+def texts_in_code() -> Iterator[str]:
+    """Regular expressions for every text of the code; the value of an f-string is any word, and one that begins with it none."""
+    for node in (node for path in REPORTS.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield re.escape(node.value)
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            yield "".join(re.escape(one.value) if isinstance(one, ast.Constant) else r"\w+" for one in node.values)
+
+
+def dotted(part: dict[str, Any], *, before: str = "") -> Iterator[str]:
+    for key, value in part.items():
+        yield from dotted(value, before=f"{before}{key}.") if isinstance(value, dict) else [f"{before}{key}"]
+
+
+def test_every_name_in_a_file_of_words_is_asked_for_in_the_code() -> None:
+    sentences = dict(words("sentences"))
+    kinds = sentences.pop("names")
+    asked = re.compile("|".join({text for text in texts_in_code() if len(text) < 60}))
+    assert asked.fullmatch("verdict.open.headline") and not asked.fullmatch("verdict.open") and not asked.fullmatch("no_such")
+    held = [*dotted(sentences), *kinds, *words("tables"), *words("figures")]
+    assert len(held) > 150
+    assert [name for name in held if not asked.fullmatch(name)] == []
+
+
+def test_a_name_that_no_file_of_words_has_is_a_mistake_at_once() -> None:
+    with pytest.raises(KeyError):
+        say_named("verdict.open.no_such")
+    with pytest.raises(KeyError):
+        table_of("no_such", [])
+
+
+def test_a_lone_value_of_a_note_is_a_sentence_of_its_own_and_may_be_empty() -> None:
+    both = {"A {x}.": "甲 {x}。", "B.": "乙。", "{first} {rest}": "{first}{rest}"}
+    note = sentences_of(["A {x}.", "{then}", "{nothing}"], {"x": 1, "then": phrase_of("B.", {}), "nothing": ""})
+    assert note == "A 1. B."
+    assert in_language(note, catalogue=both) == "甲 1。乙。"
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"), [("text", "0.25"), ("number", "0"), ("number {:.2f}", "0.25"), ("percent", "25.0"), ("points", "+25.0")]
+)
+def test_a_column_is_declared_by_how_its_cells_are_written(how: str, shown: str) -> None:
+    made = column("x", how=how, title="X")
+    assert (made.key, made.title, made.is_text) == ("x", "X", how == "text")
+    assert made.show(0.25).text == shown
+
+
+def test_a_share_a_size_a_setting_and_a_p_value_have_columns_of_their_own() -> None:
+    assert column("x", how="share", title="").show(-0.25).text == "-25.0"
+    assert column("x", how="share {:.3f}", title="").show(0.00125).text == "0.125"
+    assert column("x", how="gib {:.2f}", title="").show(3 * 2**29).text == "1.50"
+    assert column("x", how="setting", title="").show("pass@8_t1.0").text == "pass@8, T = 1.0"
+    assert [column("x", how="p", title="").show(p).text for p in (0.0123, 0.0001, math.nan)] == ["0.012", "< 0.001", "–"]
+
+
+def test_columns_and_rows_that_code_adds_or_leaves_out_stand_where_they_should() -> None:
+    table = table_of("gain", [{"arm": "a"}], more=[column("more", how="text", title="M")], without=["this_run_only"])
+    assert [one.key for one in table.columns] == ["arm", "split", "setting", "seeds", "epoch", "gain", "new_questions", "more"]
+    assert table.rows == ({"arm": "a"},)
+    assert table.note.startswith("Secondary: what the study is judged by stands under the verdicts. Paired by seed")
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -20,16 +20,6 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
 
-    def without_empty(self) -> "Section":
-        """Only what holds something."""
-        return Section(
-            name=self.name,
-            title=self.title,
-            intro=self.intro,
-            figures=tuple(figure for figure in self.figures if figure.panels),
-            tables=tuple(table for table in self.tables if table.rows),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Content:

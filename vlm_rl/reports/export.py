@@ -98,12 +98,9 @@ def escape_latex(text: str) -> str:
     """Characters that LaTeX gives a meaning are spelled out, those it has no letter for are `?`; a [ after a line break is no option."""
     line = plain(text)
     pairs = zip(line, line[1:] + " ", strict=False)
-    written = (_in_latex(sign) + "{}" * (sign == after and sign in LIGATURES) for sign, after in pairs)
+    known = {sign: sign if ord(sign) <= LAST_LATIN else "?" for sign in line} | LATEX_ESCAPES
+    written = (known[sign] + "{}" * (sign == after and sign in LIGATURES) for sign, after in pairs)
     return "".join(written).replace("[", "{[}")
-
-
-def _in_latex(character: str) -> str:
-    return LATEX_ESCAPES.get(character, character if ord(character) <= LAST_LATIN else "?")
 
 
 def escape_markdown(text: str) -> str:

@@ -1,15 +1,20 @@
 """What a report says, in English, with what is needed to say it in another language: the template and its values.
 
 A Phrase is a str, so files, tests and JSON see English; the page looks its template up in a catalogue (wording_<language>.json).
+Words and short sentences stand in the code; tables, and sentences that are longer than a line, in words/*.toml under a name.
 """
 
 import functools
 import json
+import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "ja")
+LONE_VALUE = re.compile(r"\{(\w+)\}")
+WORDS = Path(__file__).with_name("words")
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
 
@@ -24,9 +29,41 @@ class Phrase(str):
 
 def say(template: str, **values: Any) -> Phrase:
     """`say("{arm} rose by {gain:+.1f} points", arm=..., gain=...)`; values may be phrases themselves."""
+    return phrase_of(template, values)
+
+
+def say_named(name: str, /, **values: Any) -> Phrase:
+    """The sentence that words/sentences.toml has under a name: `say_named("verdict.open.short", arm=...)`; it may need fewer values."""
+    found: Any = words("sentences")
+    for key in name.split("."):
+        found = found[key]
+    return phrase_of(found, values)
+
+
+def names(kind: str) -> dict[str, Phrase]:
+    """What the keys of a kind are called on the page, from words/sentences.toml: `names("alerts")["truncation"]`."""
+    return {key: phrase_of(template, {}) for key, template in words("sentences")["names"][kind].items()}
+
+
+def sentences_of(templates: Iterable[str], values: Mapping[str, Any]) -> Phrase:
+    """A paragraph of words/*.toml; a lone `{value}` is a sentence that is made elsewhere, and empty where there is nothing to say."""
+    alone = [LONE_VALUE.fullmatch(template) for template in templates]
+    pairs = zip(templates, alone, strict=True)
+    return paragraph(*(phrase_of(template, values) if found is None else values[found[1]] for template, found in pairs))
+
+
+def phrase_of(template: str, values: Mapping[str, Any]) -> Phrase:
+    """A template that is not written in the code."""
     phrase = Phrase(template.format(**values))
     phrase.template, phrase.values = template, values
     return phrase
+
+
+@functools.cache
+def words(name: str) -> Mapping[str, Any]:
+    """What words/<name>.toml holds."""
+    found: Mapping[str, Any] = tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
+    return found
 
 
 def paragraph(*sentences: str) -> Phrase:

@@ -1,6 +1,5 @@
 """Small multiples: each arm in a panel of its own, all on the same axes, the other arms faint behind it. For three arms or more."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +7,15 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY
-from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of, spread_note
-from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of
+from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.phrase import listed, say
 from vlm_rl.reports.reading.arms import Records, RunRecords
 
 WINDOW_SHARE = 6  # of a run's steps: noise of single steps goes, rise and fall stay
 MARGIN = 0.03  # of the height of the curves
 NUM_COLUMNS = 4
+GREY = say("All panels have the same axes; grey: the means of the other arms.")
 
 
 def training_one_by_one(records: Records) -> Figure:
@@ -28,21 +28,15 @@ def training_one_by_one(records: Records) -> Figure:
 
     x, y = say("generation steps"), say("training accuracy (%)")
     panel = panel_of(records, points=points, title=say("Training accuracy"), x=x, y=y, share=True)
-    return Figure(
-        name="arms_one_by_one",
-        title=say("Arms one by one: accuracy while training"),
-        caption=paragraph(
-            say(
-                "Accuracy of the sampled responses, before each update. A single step is noisy, so each point is the mean over "
-                "the {window} steps around it, and the curve begins and ends where all of them are there.",
-                window=window,
-            ),
-            *_silent(records, panel=panel),
-            grey_note(),
-            spread_note(),
-        ),
-        panels=one_by_one(panel) if records.has_many_arms else (),
+    missing = [arm.label for place, arm in enumerate(records.trained) if place not in {line.color for line in panel.lines}]
+    silent = say("Without training accuracy of their own responses: {arms}; see the next figure.", arms=listed(missing))
+    return figure_of(
+        "arms_one_by_one",
+        one_by_one(panel) if records.has_many_arms else (),
         num_columns=NUM_COLUMNS,
+        window=window,
+        silent=silent if missing else "",
+        grey=GREY,
     )
 
 
@@ -51,27 +45,15 @@ def validation_one_by_one(records: Records, *, endpoint: Endpoint) -> Figure:
     panels: tuple[Panel, ...] = ()
     if records.has_many_arms:
         panels = one_by_one(accuracy_panel(records, split=endpoint.picked_by, setting=endpoint.setting))
-    return Figure(
-        name="arms_one_by_one_validation",
-        title=say("Arms one by one: accuracy on {split}", split=endpoint.picked_by),
-        caption=paragraph(
-            say(
-                "Accuracy on {split} under {setting}, by which each seed picks its epoch. Epoch 0 is Vanilla, the untrained model, "
-                "the same for all arms that began from it.",
-                split=endpoint.picked_by,
-                setting=title_of(endpoint.setting),
-            ),
-            grey_note(),
-            spread_note(TWO_WAY),
-        ),
-        panels=panels,
+    return figure_of(
+        "arms_one_by_one_validation",
+        panels,
         num_columns=NUM_COLUMNS,
+        split=endpoint.picked_by,
+        setting=title_of(endpoint.setting),
+        grey=GREY,
+        how_to_read=how_to_read(TWO_WAY),
     )
-
-
-def grey_note() -> Phrase:
-    """What lies behind each arm."""
-    return say("All panels have the same axes; grey: the means of the other arms.")
 
 
 def one_by_one(panel: Panel) -> tuple[Panel, ...]:
@@ -113,10 +95,3 @@ def window_means(values: FloatArray, *, window: int) -> FloatArray:
         half = window // 2
         means[half : values.size - half] = np.lib.stride_tricks.sliding_window_view(values, window).mean(axis=1)
     return means
-
-
-def _silent(records: Records, *, panel: Panel) -> Iterator[Phrase]:
-    """Arms that have no curve."""
-    missing = [arm.label for place, arm in enumerate(records.trained) if place not in {line.color for line in panel.lines}]
-    if missing:
-        yield say("Without training accuracy of their own responses: {arms}; see the next figure.", arms=listed(missing))

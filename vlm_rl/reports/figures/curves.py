@@ -9,29 +9,15 @@ import numpy as np
 from vlm_rl.evaluation.dynamics import first_and_last_fifth
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
-from vlm_rl.reports.figures.panels import BAND, Figure, FloatArray, Line, Panel
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.phrase import names, phrase_of, say, words
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 
 Points = Mapping[float, float]  # x -> y of one run
 WORD_PREFIX = "reflection/word/"
-RATIO_LABELS = {  # what the paper's names mean
-    "reflection_ratio": say("responses that reflect (%)"),
-    "reflection_ratio_in_correct_answers": say("right ones that reflect (%)"),
-    "reflection_ratio_in_incorrect_answers": say("wrong ones that reflect (%)"),
-    "correct_ratio_in_reflection_texts": say("reflective ones that are right (%)"),
-    "correct_ratio_in_no_reflection_texts": say("others that are right (%)"),
-}
-
-
-def spread_note(band: str = BAND) -> Phrase:
-    """How to read every picture with a line for each arm."""
-    return say(
-        "Thick: mean over seeds; band: {band}, n in the legend; thin: every seed. Dotted: unfinished runs, not in the mean.",
-        band=band,
-    )
+RATIO_LABELS = names("ratios")
 
 
 def dynamics_figure(records: Records) -> Figure:
@@ -50,35 +36,20 @@ def dynamics_figure(records: Records) -> Figure:
         ratio_panel(records, ratio="correct_ratio_in_reflection_texts"),
         *(word_panel(records, key=key) for key in changing_words(records, count=2)),
     ]
-    return Figure(
-        name="figure_4_training_dynamics",
-        title=say("What happened while training"),
-        caption=paragraph(
-            say("Fig. 4 of the paper. The two words are those whose count changed most, first to last fifth of the steps."),
-            spread_note(),
-        ),
-        panels=drawn(candidates),
-        num_columns=3,
-    )
+    return figure_of("figure_4_training_dynamics", candidates, num_columns=3)
 
 
 def accuracy_figure(records: Records) -> Figure:
     """Fig. 5 of the paper: a row for each split, a column for each setting; of a single setting the splits side by side."""
     settings = records.settings()
     panels = [accuracy_panel(records, split=split, setting=setting) for split in records.splits() for setting in settings]
-    return Figure(
-        name="figure_5_accuracy",
-        title=say("Accuracy on val and test"),
-        caption=paragraph(
-            say("Fig. 5 of the paper. Epoch 0 and the dashed line are Vanilla, the untrained model, averaged over seeds."),
-            spread_note(TWO_WAY),
-            say("There is no band where the seeds answered different questions."),
-            say("Arms began from different models: each has its own epoch 0, and there is no dashed line.")
-            if len(untrained_models(records)) > 1
-            else "",
-        ),
-        panels=drawn(panels),
+    several = say("Arms began from different models: each has its own epoch 0, and there is no dashed line.")
+    return figure_of(
+        "figure_5_accuracy",
+        panels,
         num_columns=len(settings) if len(settings) > 1 else max(1, len(panels)),
+        how_to_read=how_to_read(TWO_WAY),
+        several_models=several if len(untrained_models(records)) > 1 else "",
     )
 
 
@@ -139,6 +110,15 @@ def step_panel(records: Records, *, key: str, title: str, y: str, share: bool = 
     return panel_of(records, points=points, title=title, x=say("generation steps"), y=y, share=share)
 
 
+def step_panels(records: Records, *, figure: str) -> list[Panel]:
+    """The panels that words/figures.toml declares for a figure."""
+    declared = words("figures")[figure]["panels"]
+    return [
+        step_panel(records, key=key, title=phrase_of(title, {}), y=phrase_of(y, {}), share=bool(share))
+        for key, title, y, *share in declared
+    ]
+
+
 def panel_of(
     records: Records, *, points: Callable[[RunRecords], Points], title: str, x: str, y: str, share: bool = False
 ) -> Panel:
@@ -146,11 +126,6 @@ def panel_of(
     lines = [_line(arm, color=color, points=points) for color, arm in enumerate(records.trained)]
     known = tuple(line for line in lines if line is not None)
     return Panel(title=title, x_label=x, y_label=y, lines=known, is_share=share)
-
-
-def drawn(panels: Sequence[Panel]) -> tuple[Panel, ...]:
-    """The panels that show anything."""
-    return tuple(panel for panel in panels if panel.lines)
 
 
 def _change(run: RunRecords, *, key: str) -> tuple[float, float]:

@@ -1,14 +1,14 @@
 """What a picture shows, before anything is drawn: named axes, and for each arm every seed, the mean and the spread."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import Phrase, phrase_of, say, say_named, sentences_of, words
 from vlm_rl.reports.tables.table import finite
 
 FloatArray = NDArray[np.float64]
@@ -84,6 +84,23 @@ class Figure:
     caption: str
     panels: tuple[Panel, ...]
     num_columns: int
+
+
+def figure_of(name: str, panels: Iterable[Panel], *, num_columns: int, **values: Any) -> Figure:
+    """The figure that words/figures.toml declares under a name, of the panels that show anything; `values` fill its words."""
+    declared = words("figures")[name]
+    return Figure(
+        name=name,
+        title=phrase_of(declared["title"], values),
+        caption=sentences_of(declared["caption"], {"how_to_read": how_to_read()} | values),
+        panels=tuple(panel for panel in panels if panel.lines),
+        num_columns=num_columns,
+    )
+
+
+def how_to_read(band: str = BAND) -> Phrase:
+    """Every picture with a line for each arm."""
+    return say_named("figures.how_to_read", band=band)
 
 
 def _line_as_json(line: Line) -> dict[str, Any]:

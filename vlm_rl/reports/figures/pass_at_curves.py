@@ -5,12 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.bands import TWO_WAY, pigeonhole_band
-from vlm_rl.reports.figures.curves import drawn, spread_note
-from vlm_rl.reports.figures.panels import Figure, Line, Panel
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.figures.panels import Figure, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import untrained_models
@@ -23,22 +21,15 @@ def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
     """A panel for each split; trained arms at the epoch that validation picks under the endpoint's setting."""
     setting = most_sampled(records)
     splits = records.splits() if setting is not None else []
-    panels = drawn([_panel(records, endpoint=endpoint, split=split, setting=setting or "") for split in splits])
-    return Figure(
-        name="pass_at_k",
-        title=say("pass@1 to pass@n"),
-        caption=paragraph(
-            say(
-                "Unbiased estimates from the samples of {setting}, the setting with most of them; trained runs at the epoch that "
-                "{picked_by} picks under {endpoint}. Where lines meet, training made the model surer, but not able to solve more.",
-                setting=title_of(setting) if setting else "",
-                picked_by=endpoint.picked_by,
-                endpoint=title_of(endpoint.setting),
-            ),
-            spread_note(TWO_WAY),
-        ),
-        panels=panels,
-        num_columns=max(1, len(panels)),
+    panels = [_panel(records, endpoint=endpoint, split=split, setting=setting or "") for split in splits]
+    return figure_of(
+        "pass_at_k",
+        panels,
+        num_columns=max(1, sum(bool(panel.lines) for panel in panels)),
+        setting=title_of(setting) if setting else "",
+        picked_by=endpoint.picked_by,
+        endpoint=title_of(endpoint.setting),
+        how_to_read=how_to_read(TWO_WAY),
     )
 
 
@@ -68,10 +59,7 @@ def _panel(records: Records, *, endpoint: Endpoint, split: str, setting: str) ->
 
 def _line(label: str, *, color: int, found: BySeed) -> Line:
     num_samples = min(int(evaluation.num_samples.min()) for evaluation in found.values())
-    by_question = {  # (questions, k)
-        seed: pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=num_samples)
-        for seed, evaluation in found.items()
-    }
+    by_question = {seed: evaluation.pass_curve(num_samples) for seed, evaluation in found.items()}  # (questions, k)
     questions = {evaluation.questions.asked: evaluation.questions for evaluation in found.values()}
     band = np.full((2, num_samples), np.nan)
     if len(questions) == 1:

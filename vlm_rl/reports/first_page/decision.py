@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.first_page.control_risks import control_risks
-from vlm_rl.reports.first_page.costs import cost_sentences, run_cost
 from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
-from vlm_rl.reports.first_page.next_stage import RunCost, next_stage
+from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_stage, run_cost
 from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
-from vlm_rl.reports.first_page.scope import scope_of
-from vlm_rl.reports.first_page.short_verdict import short_verdict
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, picked_epoch
+from vlm_rl.reports.verdicts.verdict_sentences import short_verdict
 
 
 def decision_page(
@@ -39,6 +37,32 @@ def decision_page(
     )
 
 
+def scope_of(records: Records, *, verdicts: Sequence[ArmVerdict]) -> Phrase:
+    """A paragraph to read with the headline; empty where nothing was trained."""
+    if not records.trained:
+        return paragraph()
+    models, data = _names(records, group="model"), _names(records, group="dataset")
+    return paragraph(
+        say("Model: {model}; data: {data}.", model=listed(models), data=listed(data)) if models and data else "",
+        say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training."),
+        say_named("scope.pairs") if records.has_many_arms else _not_compared(verdicts),
+    )
+
+
+def _names(records: Records, *, group: str) -> list[str]:
+    """What the runs' configs call it, each once."""
+    configs = (run.run.config.get(group) or {} for arm in records.trained for run in arm.used)
+    return list(dict.fromkeys(str(config["name"]) for config in configs if config.get("name")))
+
+
+def _not_compared(verdicts: Sequence[ArmVerdict]) -> str:
+    """Two gains over one reference invite a ranking that no test stands behind."""
+    compared = [verdict for verdict in verdicts if verdict.difference is not None]
+    if len(compared) < 2:
+        return ""
+    return say_named("scope.not_compared", arm=compared[0].arm)
+
+
 def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> tuple[Phrase, ...]:
     """What stands once on the page, above all cards: what is judged, and since when the reference is fixed."""
     reference_notes = {verdict.reference_note for verdict in verdicts}
@@ -47,14 +71,13 @@ def common_notes(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice) -> t
 
 def card_of(verdict: ArmVerdict, *, said_once: Sequence[Phrase]) -> Card:
     """A verdict in large type, and below it what it rests on."""
-    said = [sentence for sentence in verdict.sentences if sentence not in said_once]
     return Card(
         arm=verdict.arm,
         outcome=verdict.outcome,
         effect=verdict.effect,
         short=short_verdict(verdict),
         said=verdict.headline,
-        more=tuple(said),
+        more=tuple(sentence for sentence in verdict.sentences if sentence not in said_once),
     )
 
 
@@ -64,23 +87,16 @@ def forest_of(verdicts: Sequence[ArmVerdict], *, records: Records, settings: Rep
     compared = [verdict for verdict in verdicts if verdict.difference is not None]
     if not compared:
         return None
-    delta = settings.smallest_effect
+    delta, reference = settings.smallest_effect, compared[0].comparison.reference
+    title = say("Effect on accuracy, in points")
+    if reference is not None:
+        title = say("Effect on accuracy against {reference}, in points", reference=reference.label)
     return Forest(
-        title=_forest_title(compared[0]),
-        caption=say(
-            "Dot: mean effect; bar: 95 % interval for new seeds and new questions (none where the seeds do not allow one); "
-            "small circles: every seed; grey band: ±{delta:g} points, too small to matter; dashed: no effect.",
-            delta=100 * delta,
-        ),
+        title=title,
+        caption=say_named("figures.forest", delta=100 * delta),
         delta=delta,
         rows=tuple(_forest_row(verdict, color=colors[verdict.arm]) for verdict in compared),
     )
-
-
-def _forest_title(verdict: ArmVerdict) -> Phrase:
-    if verdict.comparison.reference is None:
-        return say("Effect on accuracy, in points")
-    return say("Effect on accuracy against {reference}, in points", reference=verdict.comparison.reference.label)
 
 
 def _forest_row(verdict: ArmVerdict, *, color: int) -> ForestRow:
@@ -120,23 +136,13 @@ def _risks(records: Records, *, choice: EndpointChoice, controls: Table, verdict
     if len(records.problems) == 1:
         yield say("One thing was missing or odd; it stands under “What was missing or odd”.")
     elif records.problems:
-        yield say(
-            "{count} things were missing or odd; they are listed under “What was missing or odd”.", count=len(records.problems)
-        )
+        yield say_named("risks.many_problems", count=len(records.problems))
 
 
 def _next_stage(verdicts: Sequence[ArmVerdict], *, choice: EndpointChoice, costs: dict[str, RunCost]) -> Iterator[Phrase]:
     for verdict in verdicts:
-        yield next_stage(
-            verdict.arm,
-            outcome=verdict.outcome,
-            difference=verdict.difference,
-            num_runs=len(verdict.seeds),
-            smallest_effect=verdict.smallest_effect,
-            level=verdict.planning_level,
-            cost=costs[verdict.arm],
-            open_questions=tuple(_open_questions(verdict, endpoint=choice.endpoint)),
-        )
+        open_questions = tuple(_open_questions(verdict, endpoint=choice.endpoint))
+        yield next_stage(verdict, cost=costs[verdict.arm], open_questions=open_questions)
     if not verdicts:
         yield say("Train an arm with at least three seeds beside its untrained model: nothing can be judged yet.")
 
@@ -151,9 +157,4 @@ def _open_questions(verdict: ArmVerdict, *, endpoint: Endpoint) -> Iterator[Phra
         picked_epoch(run, endpoint=endpoint) == max(tried) for run, tried in zip(used, epochs, strict=True) if len(tried) > 1
     )
     if 2 * late > len(used):
-        yield say(
-            "Accuracy on {split} was highest at the last epoch for {late} of {seeds} seeds: longer training is untested.",
-            split=endpoint.picked_by,
-            late=late,
-            seeds=len(used),
-        )
+        yield say_named("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))

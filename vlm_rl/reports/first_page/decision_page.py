@@ -3,16 +3,17 @@
 It only arranges: verdicts are made in verdicts.py, risks in risks.py, the next stage in next_stage.py.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.forest import Forest
-from vlm_rl.reports.first_page.glossary import Entry, glossary_of
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.tables.table import finite
 
+Entry = tuple[Phrase, Phrase]  # term, meaning
 TONES = {
     Outcome.IMPROVEMENT: "good",
     Outcome.HARM: "bad",
@@ -20,13 +21,7 @@ TONES = {
     Outcome.OPEN: "open",
     Outcome.NOT_JUDGED: "none",
 }
-BADGES = {
-    Outcome.IMPROVEMENT: say("Improvement"),
-    Outcome.HARM: say("Harm"),
-    Outcome.NO_DIFFERENCE: say("No difference that matters"),
-    Outcome.OPEN: say("No evidence either way"),
-    Outcome.NOT_JUDGED: say("Not judged"),
-}
+BADGES = {outcome: say_named(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
 MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
 
 
@@ -113,3 +108,10 @@ def _in_short(outcome: Outcome, *, arms: Sequence[str], of: int) -> Phrase:
     if len(arms) <= MOST_NAMED:
         return say("{outcome}: {arms}.", outcome=BADGES[outcome], arms=listed(arms))
     return say("{outcome}: {count} of {all} arms.", outcome=BADGES[outcome], count=len(arms), all=of)
+
+
+def glossary_of(texts: Iterable[str]) -> tuple[Entry, ...]:
+    """The entries of words/glossary.toml whose words occur, in its order."""
+    everything = "\n".join(texts)
+    found = [entry for looked_for, entry in words("glossary").items() if re.search(looked_for, everything, re.IGNORECASE)]
+    return tuple((phrase_of(term, {}), phrase_of(meaning, {})) for term, meaning in found)

@@ -10,13 +10,13 @@ import numpy as np
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.json_lines import number
 from vlm_rl.reports.tables.alert_tables import alert_title, silence
 from vlm_rl.reports.tables.gain_tables import gain_at_pick
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
@@ -36,41 +36,36 @@ def _arm_risks(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     yield from _unfinished(arm)
     yield from _cut_off(arm, endpoint=endpoint)
     yield from _language(arm)
-    yield from _fewer_solved(arm, endpoint=endpoint)
+    if (found := fewer_solved(arm, endpoint=endpoint)) is not None:
+        change = {"change": found.change.estimate, "low": found.change.low, "high": found.change.high}
+        points = {name: 100 * share for name, share in change.items()}
+        setting = title_of(found.setting)
+        yield say_named("risks.fewer_solved", arm=arm.label, setting=setting, split=endpoint.split, **points)
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:
     kinds = Counter(str(alert.get("alert", "?")) for run in arm.runs for alert in run.alerts or ())
     alarmed = sum(bool(run.alerts) for run in arm.runs)
+    named = [say("{kind} ({count} times)", kind=alert_title(kind), count=count) for kind, count in kinds.most_common()]
     if kinds:
-        yield say(
-            "{arm}: alerts in {alarmed} of {runs} runs: {kinds}.",
-            arm=arm.label,
-            alarmed=alarmed,
-            runs=len(arm.runs),
-            kinds=listed(
-                say("{kind} ({count} times)", kind=alert_title(kind), count=count) for kind, count in kinds.most_common()
-            ),
-        )
+        yield say_named("risks.alerts", arm=arm.label, alarmed=alarmed, runs=len(arm.runs), kinds=listed(named))
 
 
 def _unfinished(arm: Arm) -> Iterator[Phrase]:
     seeds = ", ".join(str(run.run.seed) for run in arm.runs if not run.run.finished)
-    if not seeds:
-        return
-    if arm.left_out:
+    if seeds and arm.left_out:
         yield say("{arm}: unfinished runs are left out of every mean and verdict: seed {seeds}.", arm=arm.label, seeds=seeds)
-    else:
+    elif seeds:
         yield say("{arm}: no run is finished yet (seed {seeds}); what is said here may change.", arm=arm.label, seeds=seeds)
 
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    picked = [at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting) for run in arm.used]
-    after = _share_cut_off([evaluation for evaluation in picked if evaluation is not None])
+    picked = at_picks(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
+    after = _share_cut_off(list(picked.values()))
     before = _share_cut_off(arm.evaluated(epoch=UNTRAINED_EPOCH, split=endpoint.split, setting=endpoint.setting))
     if after > MANY_CUT_OFF:
-        yield say(
-            "{arm}: {after:.0f} % of the responses on {split} were cut off at the length limit (Vanilla: {before}).",
+        yield say_named(
+            "risks.cut_off",
             arm=arm.label,
             after=100 * after,
             split=endpoint.split,
@@ -86,32 +81,9 @@ def _share_cut_off(evaluations: Sequence[Evaluation]) -> float:
 def _language(arm: Arm) -> Iterator[Phrase]:
     ends = [_ends(run, key="language/foreign_share") for run in arm.used]
     known = [(first, last) for first, last in ends if not math.isnan(first + last)]
-    if not known:
-        return
-    first, last = (float(np.mean(side)) for side in zip(*known, strict=True))
+    first, last = (float(np.mean(side)) for side in zip(*known, strict=True)) if known else (math.nan, math.nan)
     if last > LANGUAGE_DRIFT and last > first:
-        yield say(
-            "{arm}: language drift: letters of other scripts went from {first:.1f} % to {last:.1f} % of what it wrote in training.",
-            arm=arm.label,
-            first=100 * first,
-            last=100 * last,
-        )
-
-
-def _fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    """Training may make a model surer of what it could do and cost it what it could find with several tries."""
-    found = fewer_solved(arm, endpoint=endpoint)
-    if found is not None:
-        yield say(
-            "{arm}: with several tries fewer questions are solved: {setting} on {split} changed by {change:+.1f} points "
-            "(95 % {low:+.1f} to {high:+.1f}, new seeds and questions; secondary, not corrected for several arms).",
-            arm=arm.label,
-            setting=title_of(found.setting),
-            split=endpoint.split,
-            change=100 * found.change.estimate,
-            low=100 * found.change.low,
-            high=100 * found.change.high,
-        )
+        yield say_named("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.reports.phrase import Catalogue, Phrase, in_language, say
+from vlm_rl.reports.phrase import Catalogue, Phrase, in_language, names, say
 
 SHOWN_WITHOUT_SCRIPT = 6
 AROUND = 2  # characters on either side of a word that decide whether a rule counts it
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 HYPHEN = "[-\u2010\u2011]"
-VERDICT_LABELS = {
-    "correct": say("correct"),
-    "wrong": say("wrong"),
-    "unparsable": say("no readable answer"),
-    "timed_out": say("not judged in time"),
-}
+VERDICT_LABELS = names("marks")
 
 Part = tuple[str, bool]  # a piece of a response; whether it is a reflection word
 
@@ -69,29 +64,8 @@ class Reader:
         return self.cases[:SHOWN_WITHOUT_SCRIPT]
 
 
-AHA = say("right, with a reflection word")
-FILTERS = {
-    "arm": say("Arm"),
-    "seed": say("Seed"),
-    "phase": say("Phase"),
-    "at": say("Step or epoch"),
-    "split": say("Split"),
-    "verdict": say("Mark"),
-    "insight": say("Reflection"),
-}
-WORDS = {
-    "any": say("any"),
-    "aha": AHA,
-    "question": say("Question"),
-    "answer": say("Right answer"),
-    "response": say("Response"),
-    "scores": say("Scores"),
-    "length": say("Length"),
-    "figure": say("Figure of the question"),
-    "more": say("Show more"),
-    "count": "",  # holds placeholders of the script
-}
-COUNT = say("Shown: {shown} of {found}.", shown="{shown}", found="{found}")
+FILTERS = names("filters")
+WORDS = names("reader") | {"count": say("Shown: {shown} of {found}.", shown="{shown}", found="{found}")}
 
 
 def marked_parts(text: str, *, rule: ReflectionRule) -> tuple[Part, ...]:
@@ -136,7 +110,7 @@ def reader_json(reader: Reader, *, catalogue: Catalogue) -> str:
         "images": {key: f"data:image/png;base64,{base64.b64encode(png).decode()}" for key, png in reader.images.items()},
         "filters": [{"key": key, "title": in_language(title, catalogue=catalogue)} for key, title in FILTERS.items()],
         "labels": {"verdict": labels},
-        "words": {key: in_language(word, catalogue=catalogue) for key, word in (WORDS | {"count": COUNT}).items()},
+        "words": {key: in_language(word, catalogue=catalogue) for key, word in WORDS.items()},
     }
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))  # also U+2028 and surrogates
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -155,7 +129,7 @@ def _case(case: Case, *, images: Mapping[str, bytes], catalogue: Catalogue) -> d
         "split": case.split,
         "verdict": case.verdict,
         "aha": case.is_aha,
-        "insight": words(AHA if case.is_aha else say("others")),
+        "insight": words(WORDS["aha"] if case.is_aha else say("others")),
         "images": [key for key in case.images if key in images],
         "question": visible(case.question),
         "answer": visible(case.answer),

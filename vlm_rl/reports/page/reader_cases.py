@@ -8,20 +8,14 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.page.reader import Case, Reader, marked_parts
-from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
+from vlm_rl.reports.phrase import Phrase, listed, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReaderSize
 
-TERMS = {
-    "accuracy": say("accuracy"),
-    "format": say("format"),
-    "language": say("language"),
-    "length": say("length"),
-    "random": say("random"),
-    "truncation": say("truncation"),
-}  # of conf/reward; a term of one's own keeps its name
+TERMS = names("terms")
+AS_THEY_ARE = ("arm", "seed", "split", "setting", "verdict", "is_aha", "question", "answer")  # of a completion
 
 
 def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: Judging | None) -> Reader:
@@ -46,15 +40,8 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: 
 
 def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
     return paragraph(
-        say(
-            "Chosen by rule, not by hand: of each run, phase, split and mark of the judge the first {count} by row id, spread over "
-            "training steps and over the untrained, picked and last epochs ({setting}).",
-            count=size.cases_per_group,
-            setting=title_of(endpoint.setting),
-        ),
-        say(
-            "The first right answers of each run with a reflection word come first; at step 1 they show the untrained model's own habit."
-        ),
+        say_named("reader.chosen", count=size.cases_per_group, setting=title_of(endpoint.setting)),
+        say_named("reader.first"),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=left_out) if left_out else "",
     )
@@ -62,28 +49,20 @@ def _note(endpoint: Endpoint, *, size: ReaderSize, left_out: int) -> Phrase:
 
 def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
     """One completion as it is read."""
-    trained = completion.phase == "training"
+    length = say("{tokens} tokens, cut off at the limit", tokens=completion.response_length)
+    if completion.finish_reason == "stop":
+        length = say("{tokens} tokens, ended by itself", tokens=completion.response_length)
+    trained, left_out = completion.phase == "training", completion.num_characters_left_out
     return Case(
-        arm=completion.arm,
-        seed=completion.seed,
         phase=say("training") if trained else say("evaluation"),
         at=say("step {step}", step=completion.generation_steps) if trained else say("epoch {epoch:g}", epoch=completion.epoch),
-        split=completion.split,
-        setting=completion.setting,
-        verdict=completion.verdict,
-        is_aha=completion.is_aha,
         images=completion.image_ids,
-        question=completion.question,
-        answer=completion.answer,
         parts=marked_parts(completion.response, rule=rule),
-        left_out=_left_out(completion.num_characters_left_out),
+        left_out=say("… and {count} more characters.", count=left_out) if left_out else "",
         scores=_scores(completion),
-        length=_length(completion),
+        length=length,
+        **{name: getattr(completion, name) for name in AS_THEY_ARE},
     )
-
-
-def _left_out(count: int) -> str:
-    return say("… and {count} more characters.", count=count) if count else ""
 
 
 def _scores(completion: Completion) -> Phrase:
@@ -94,12 +73,6 @@ def _scores(completion: Completion) -> Phrase:
     if completion.score is not None and math.isfinite(completion.score):
         terms.append(say("weighted sum {value:g}", value=completion.score))
     return listed(terms) if terms else say("none: evaluations are judged, not rewarded")
-
-
-def _length(completion: Completion) -> Phrase:
-    if completion.finish_reason == "stop":
-        return say("{tokens} tokens, ended by itself", tokens=completion.response_length)
-    return say("{tokens} tokens, cut off at the limit", tokens=completion.response_length)
 
 
 def _pictures(completions: Sequence[Completion], *, records: Records, most_bytes: int) -> tuple[Mapping[str, bytes], int]:

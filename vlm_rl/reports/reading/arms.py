@@ -35,6 +35,10 @@ class RunRecords:
         """The epochs at which this run was evaluated, without the untrained one."""
         return sorted(e for e, s, name in self.evaluations if (s, name) == (split, setting) and e > UNTRAINED_EPOCH)
 
+    def over_epochs(self, *, split: str, setting: str) -> list[Evaluation]:
+        """Its evaluations after training began, in order of epochs."""
+        return [self.evaluations[epoch, split, setting] for epoch in self.epochs(split=split, setting=setting)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:

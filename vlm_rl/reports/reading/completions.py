@@ -1,7 +1,7 @@
 """The completions that a reader of the report may page through: a bounded, fixed choice over runs, steps, epochs and verdicts."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, zip_longest
@@ -19,7 +19,7 @@ from vlm_rl.reports.reading.inside import leads_out, study_of
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import step_file
-from vlm_rl.reports.verdicts.picks import picked_epoch
+from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 COLUMNS = (
     *("row_id", "image_id", "kind", "modality", "split", "setting", "epoch", "generation_steps", "sample"),
@@ -114,13 +114,14 @@ def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]
     study = study_of(run.path.resolve(), run.variant)
     folders = [parent / "images" for parent in run.path.resolve().parents if parent.is_relative_to(study)]  # none above it
     keys = [key for key in completion.image_ids if IMAGE_KEY.fullmatch(key)]
-    found = (next((file for folder in folders if _is_kept(file := folder / f"{key}.png", study=study)), None) for key in keys)
+    found = (
+        next(
+            (file for folder in folders if (file := folder / f"{key}.png").is_file() and not leads_out(file, folder=study)),
+            None,
+        )
+        for key in keys
+    )
     return tuple(file for file in found if file is not None)
-
-
-def _is_kept(file: Path, *, study: Path) -> bool:
-    """Whether a picture is there, and is no link to something outside of the study: it is shown as it is."""
-    return file.is_file() and leads_out(file, folder=study) is None
 
 
 def _sources(
@@ -132,7 +133,8 @@ def _sources(
     aha: dict[int, tuple[int, ...]] = {}
     for place in run.aha[:aha_cases]:
         aha[place.generation_steps] = (*aha.get(place.generation_steps, ()), place.row)
-    for step in sorted({*_evenly(run.stored_steps, count=TRAINING_POINTS), *aha}):
+    evenly = np.linspace(0, len(run.stored_steps) - 1, num=min(TRAINING_POINTS, len(run.stored_steps))).round().astype(int)
+    for step in sorted({*(run.stored_steps[place] for place in evenly), *aha}):
         yield source(step_file(run.run.path, step=step), phase="training", aha=aha.get(step, ()))
     for evaluation in _evaluations(run, endpoint=endpoint):
         path = evaluation.path.resolve()
@@ -150,11 +152,6 @@ def _evaluations(run: RunRecords, *, endpoint: Endpoint) -> Iterator[Evaluation]
             evaluation = run.evaluations.get((epoch, split, endpoint.setting))
             if evaluation is not None:
                 yield evaluation
-
-
-def _evenly(steps: Sequence[int], *, count: int) -> list[int]:
-    places = np.linspace(0, len(steps) - 1, num=min(count, len(steps))).round().astype(int)
-    return [steps[place] for place in places]
 
 
 def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Rejudge | None) -> list[Completion]:

@@ -1,7 +1,7 @@
 """From evaluation files (a row for each sample) to scores by question. No text is kept here."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
@@ -51,6 +51,14 @@ class Evaluation:
     def accuracy(self) -> float:
         """pass@k averaged over questions."""
         return float(self.scores().mean()) if self.num_samples.size else float("nan")
+
+    def accuracy_of(self, chosen: Sequence[bool]) -> float:
+        """The same over some of the questions; NaN without any."""
+        return float(self.scores()[np.array(chosen)].mean()) if any(chosen) else float("nan")
+
+    def pass_curve(self, most: int) -> NDArray[np.float64]:
+        """pass@1 to pass@most of each question: (questions, k)."""
+        return np.asarray(pass_at_1_to_k(self.num_correct, num_samples=self.num_samples, k=most))
 
     def under(self, setting: str) -> "Evaluation":
         """The same samples scored with the k of another setting of the same temperature."""

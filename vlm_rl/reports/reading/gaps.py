@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import Run
@@ -29,11 +29,7 @@ def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
             yield from _gaps_of(records, cells=cells)
     runs = [records.run for arm in arms for records in arm.runs]
     if untraced := sum(not run.commit for run in runs):
-        yield say(
-            "The commit of {count} of {all} runs is not known: they cannot be traced to a version of the code.",
-            count=untraced,
-            all=len(runs),
-        )
+        yield say_named("gaps.untraced", count=untraced, all=len(runs))
 
 
 def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterator[Phrase]:
@@ -45,12 +41,8 @@ def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterat
         yield say("{run} has no evaluation that could be read.", run=run.name)
     elif run.finished and (missing := sorted(cells - own)):
         names = ", ".join(f"epoch {epoch} {split} {setting}" for epoch, split, setting in missing[:3])
-        yield say(
-            "{run} lacks {count} evaluations that other runs of its arm have: {names}{more}.",
-            run=run.name,
-            count=len(missing),
-            names=names,
-            more=", ..." * (len(missing) > 3),
+        yield say_named(
+            "gaps.lacks_evaluations", run=run.name, count=len(missing), names=names, more=", ..." * (len(missing) > 3)
         )
     is_trained = not run.is_untrained and not run.is_evaluated_only
     if is_trained and not any(epoch == UNTRAINED_EPOCH for epoch, _, _ in records.evaluations):
@@ -62,16 +54,10 @@ def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterat
 def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:
     """Why accuracies of arms may not be comparable, with the arms named."""
     models = list(_models(arms))
-    judges: Groups = {}
-    for model in models:
-        for version in sorted({version for evaluation in model.evaluations for version in evaluation.judge_versions}):
-            _add(judges, key=version, model=model)
+    versions = ((model, {version for one in model.evaluations for version in one.judge_versions}) for model in models)
+    judges = _grouped((version, model) for model, judged_by in versions for version in sorted(judged_by))
     if len(judges) > 1:
-        yield say(
-            "Runs were judged by different judge versions ({judges}); their accuracies are not comparable. "
-            "Judge them all again: report.judge=current.",
-            judges=_named(judges),
-        )
+        yield say_named("gaps.other_judges", judges=_named(judges))
     for split in sorted({split for model in models for split in model.run.data}):
         yield from _other_data(models, split=split)
     for split, setting in sorted({(one.split, one.setting) for model in models for one in model.evaluations}):
@@ -94,16 +80,9 @@ def _models(arms: Sequence[Arm]) -> Iterator[_Model]:
 
 def _other_data(models: Sequence[_Model], *, split: str) -> Iterator[Phrase]:
     for of_seed in _by_seed(models):
-        hashes: Groups = {}
-        for model in of_seed:
-            if split in model.run.data:
-                _add(hashes, key=str(model.run.data[split]), model=model)
+        hashes = _grouped((str(model.run.data[split]), model) for model in of_seed if split in model.run.data)
         if len(hashes) > 1:
-            yield say(
-                "Runs of one seed have different {split} data ({arms}); their accuracies on {split} are not comparable.",
-                split=split,
-                arms=_named(hashes),
-            )
+            yield say_named("gaps.other_data", split=split, arms=_named(hashes))
             return
 
 
@@ -118,34 +97,21 @@ def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> I
         where = {"split": split, "setting": setting, "seed": of_seed[0].run.seed}
         sets = _sets((model, questions.row_id) for model, questions in asked)
         if len(sets) > 1:
-            yield say(
-                "On {split} ({setting}) not everyone was asked the same questions, seed {seed} ({arms}); "
-                "accuracies there are not comparable.",
-                arms=_named(sets),
-                **where,
-            )
+            yield say_named("gaps.other_questions", arms=_named(sets), **where)
             return
         for control in sorted(
             {model.run.image_control for model, _ in asked}
         ):  # what is shown other figures on purpose says so
             figures = _sets((model, questions.image_id) for model, questions in asked if model.run.image_control == control)
             if len(figures) > 1:
-                yield say(
-                    "On {split} ({setting}) the same questions were asked with different figures, seed {seed} ({arms}); "
-                    "accuracies there are not comparable.",
-                    arms=_named(figures),
-                    **where,
-                )
+                yield say_named("gaps.other_figures", arms=_named(figures), **where)
                 return
 
 
 def _sets(asked: Iterable[tuple[_Model, tuple[str, ...]]]) -> Groups:
     """Who was given which questions, or figures, for each question one."""
-    sets: Groups = {}
     names: dict[tuple[str, ...], str] = {}
-    for model, ids in asked:
-        _add(sets, key=names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), model=model)
-    return sets
+    return _grouped((names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), model) for model, ids in asked)
 
 
 def _by_seed(models: Sequence[_Model]) -> Iterator[list[_Model]]:
@@ -153,8 +119,11 @@ def _by_seed(models: Sequence[_Model]) -> Iterator[list[_Model]]:
         yield [model for model in models if model.run.seed == seed]
 
 
-def _add(groups: Groups, *, key: str, model: _Model) -> None:
-    groups.setdefault(key, {})[model.label] = None
+def _grouped(pairs: Iterable[tuple[str, _Model]]) -> Groups:
+    groups: Groups = {}
+    for key, model in pairs:
+        groups.setdefault(key, {})[model.label] = None
+    return groups
 
 
 def _named(groups: Groups) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 
 
 def leads_out(path: Path, *, folder: Path) -> Phrase | None:
@@ -12,11 +12,7 @@ def leads_out(path: Path, *, folder: Path) -> Phrase | None:
     """
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            return say(
-                "{path} is a link that leads out of {folder} and is not followed. Put a copy of the file in its place.",
-                path=path,
-                folder=folder,
-            )
+            return say_named("gaps.link_outside", path=path, folder=folder)
         if path.exists() and not path.is_file():
             return say("{path} is no regular file and is not read. Remove it.", path=path)
     except (OSError, ValueError, RuntimeError):  # a circle of links, a null byte

@@ -50,8 +50,5 @@ def fields_of(text: str) -> dict[str, str]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return {name: _plain(value) for name, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    plain = found.items() if isinstance(found, dict) else ()
+    return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in plain}

@@ -39,7 +39,8 @@ class VerdictChanges:
     examples: tuple[ChangedVerdict, ...] = ()  # each once; those that change an accuracy first
 
     def __add__(self, other: "VerdictChanges") -> "VerdictChanges":
-        examples = sorted(dict.fromkeys((*self.examples, *other.examples)), key=_changes_nothing)
+        both = dict.fromkeys((*self.examples, *other.examples))
+        examples = sorted(both, key=lambda change: Verdict.CORRECT.value not in (change.stored, change.now))
         return VerdictChanges(
             num_judged=self.num_judged + other.num_judged,
             num_to_wrong=self.num_to_wrong + other.num_to_wrong,
@@ -76,10 +77,6 @@ def all_changes(found: Iterable[VerdictChanges | None]) -> VerdictChanges | None
     """The sum; None where nothing was judged again."""
     known = [each for each in found if each is not None]
     return sum(known, start=VerdictChanges()) if known else None
-
-
-def _changes_nothing(change: ChangedVerdict) -> bool:
-    return Verdict.CORRECT.value not in (change.stored, change.now)
 
 
 def _answer_in(response: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.inside import below, leads_out, study_of
 from vlm_rl.reports.reading.json_lines import Record, read_object
 from vlm_rl.reports.reading.roles import Role, role_of
@@ -189,11 +189,7 @@ def vanilla_outside(run: Run) -> Phrase | None:
     name = f"{run.vanilla}/seed-{run.seed}"
     if run.vanilla is None or below(run_folder.parent.parent, name=name, study=study_of(run_folder, run.variant)):
         return None
-    return say(
-        "{path} names an untrained model outside of its study ({name}), which is not read. Correct vanilla there.",
-        path=run.path / "manifest.json",
-        name=run.vanilla,
-    )
+    return say_named("gaps.vanilla_outside", path=run.path / "manifest.json", name=run.vanilla)
 
 
 def _manifests(study: Path) -> Iterator[Path]:

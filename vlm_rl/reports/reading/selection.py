@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.runs import Run, RunsFound
 
 
@@ -31,15 +31,7 @@ def select_runs(found: RunsFound) -> Selection:
         problems.append(say("{run} repeats {twin} (same arm and seed) and is left out.", run=run.name, twin=twin.name))
         absent.setdefault(run.arm, []).append(say("{run} repeats seed {seed}", run=run.name, seed=run.seed))
     for run in found.not_passed:
-        problems.append(
-            say(
-                "{run} is one more seed of an arm of this report, beside its other seeds, but was not passed: which seeds are "
-                "shown changes what comes out. Pass the whole folder {study}/{variant}.",
-                run=run.name,
-                study=run.study,
-                variant=run.variant,
-            )
-        )
+        problems.append(say_named("gaps.not_passed", run=run.name, study=run.study, variant=run.variant))
         absent.setdefault(run.arm, []).append(say("{run} was not passed to the report", run=run.name))
     return Selection(
         runs=tuple(run for run in found.runs if kept[run.arm, run.seed] is run),

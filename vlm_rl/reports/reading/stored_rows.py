@@ -54,7 +54,8 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
             table = file.read(columns=[name for name in wanted if name in present], use_threads=False)
         if "fields" not in present:
             table = table.append_column("fields", pa.repeat(NO_FIELDS, table.num_rows))
-        return pa.table({name: _clean(table[name], kind=_type_of(name)) for name in wanted})
+        kinds = {name: pa.float64() for name in wanted if name.startswith("reward_")} | dict(COLUMN_TYPES)
+        return pa.table({name: _clean(table[name], kind=kinds.get(name, pa.string())) for name in wanted})
     except (pa.ArrowException, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableRows(say("{path} cannot be read: {reason}", path=path, reason=reason)) from error
@@ -76,10 +77,6 @@ def _run_folder(path: Path) -> Path:
 def _wanted(columns: Sequence[str], *, present: Sequence[str]) -> list[str]:
     scores = [name for name in present if name == "score" or name.startswith("reward_")]
     return [name for column in columns for name in (scores if column == SCORES else [column])]
-
-
-def _type_of(column: str) -> pa.DataType:
-    return pa.float64() if column.startswith("reward_") else COLUMN_TYPES.get(column, pa.string())
 
 
 def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:

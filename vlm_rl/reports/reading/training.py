@@ -25,7 +25,7 @@ from vlm_rl.evaluation.reflection import (
     reflective_counts,
 )
 from vlm_rl.evaluation.response_length import count_response_lengths
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.evaluations import VERDICTS
 from vlm_rl.reports.reading.json_lines import Record, number
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
@@ -146,30 +146,15 @@ def count_training(
 
 
 def _unknown_rule(config: Mapping[str, Any], *, folder: Path) -> Phrase:
-    return say(
-        "{folder}: its reflection words were counted by a rule of its own, {rule}, which a report does not import by itself. Shown "
-        "is what was logged in training; no word is marked, and evaluations have no reflection. To count every run by that rule: "
-        "report.py evaluation.reflection._target_={rule}.",
-        folder=folder,
-        rule=_target_of(config),
-    )
+    return say_named("gaps.unknown_rule", folder=folder, rule=_target_of(config))
 
 
 def _differences(logged: set[int], *, counted: set[int], folder: Path) -> Iterator[Phrase]:
     """Steps of which one of the two sources is missing; only the newest may be between them, as it is written now."""
     if counted and (missing := logged - counted):
-        yield say(
-            "{folder}: {missing} of {steps} steps have no readable completions; they are taken as they were logged.",
-            folder=folder,
-            missing=len(missing),
-            steps=len(logged),
-        )
+        yield say_named("gaps.no_completions", folder=folder, missing=len(missing), steps=len(logged))
     if missing := counted - logged - {max(counted, default=0)}:
-        yield say(
-            "{folder}: metrics.jsonl has no line for {missing} steps that have completions; only what their texts say is known.",
-            folder=folder,
-            missing=len(missing),
-        )
+        yield say_named("gaps.no_metrics", folder=folder, missing=len(missing))
 
 
 def _recounted(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:

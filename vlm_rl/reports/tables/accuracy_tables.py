@@ -1,6 +1,7 @@
 """Accuracy by arm, split and setting. Levels only, no verdicts."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -8,56 +9,19 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
-from vlm_rl.reports.phrase import paragraph, say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, setting_column, text
-from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks, picked_epoch
 
 LUCKY_MAX_STREAM = 2007  # its own fixed stream: the same records give the same report
 
 
 def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
     """Vanilla, mean and maximum over epochs, luck, the epoch that validation picks and the last one, each averaged over seeds."""
-    keys = [(arm, split, name) for arm in records.shown for split in records.splits() for name in records.settings()]
-    rows = (_accuracy_row(arm, endpoint=endpoint, split=split, setting=setting) for arm, split, setting in keys)
-    return Table(
-        name="accuracy",
-        title=say("Accuracy by arm, split and setting (%)"),
-        note=paragraph(
-            say(
-                "Each entry is an average over seeds; in brackets its two-sided 95 % t-interval over seeds, n in the column Seeds."
-            ),
-            say("An interval of a share is shown cut at 0 and 100; the CSV file has it whole."),
-            say("Mean and maximum are over the epochs after training began."),
-            say(
-                "A maximum over epochs is lifted by noise alone: beside it stands the maximum that as many evaluations of the "
-                "untrained model would show, resampled from its stored samples (missing where only one sample of a question is stored)."
-            ),
-            say(
-                "Picked: each seed at the epoch where its accuracy on {split} ({setting}) is highest, the first of equals; "
-                "this is what a user of the model would get.",
-                split=endpoint.picked_by,
-                setting=title_of(endpoint.setting),
-            ),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            setting_column(),
-            number("seeds", title=say("Seeds")),
-            percent("vanilla", title=say("Vanilla")),
-            percent("mean", title=say("Mean over epochs")),
-            percent("max", title=say("Max over epochs")),
-            percent("lucky_max", title=say("Max by luck alone")),
-            percent("picked", title=say("Accuracy at the picked epoch")),
-            text("picked_epochs", title=say("Epoch picked, by seed")),
-            percent("last", title=say("Accuracy at the last epoch")),
-            number("last_epoch", title=say("Last epoch")),
-        ),
-        rows=tuple(row for found in rows for row in found),
-    )
+    keys = product(records.shown, records.splits(), records.settings())
+    rows = (row for arm, split, name in keys for row in _accuracy_row(arm, endpoint=endpoint, split=split, setting=name))
+    return table_of("accuracy", rows, split=endpoint.picked_by, setting=title_of(endpoint.setting))
 
 
 def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> Iterator[Row]:
@@ -67,7 +31,7 @@ def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> 
         return
     last = arm.last_epoch(split=split, setting=setting)
     at_last = [] if last is None else arm.evaluated(epoch=last, split=split, setting=setting)
-    picked = [at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used]
+    picked = at_picks(arm, endpoint=endpoint, split=split, setting=setting)
     epochs = [picked_epoch(run, endpoint=endpoint) for run in arm.used]
     yield {
         "arm": arm.label,
@@ -78,7 +42,7 @@ def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> 
         "mean": mean_interval([float(np.mean(curve)) for curve in trained]),
         "max": mean_interval([max(curve) for curve in trained]),
         "lucky_max": _lucky_max(untrained, num_evaluations=max(map(len, trained), default=0)),
-        "picked": accuracy_interval([evaluation for evaluation in picked if evaluation is not None]),
+        "picked": accuracy_interval(list(picked.values())),
         "picked_epochs": ", ".join(str(epoch) for epoch in epochs if epoch is not None),
         "last": accuracy_interval(at_last),
         "last_epoch": last,
@@ -87,13 +51,8 @@ def _accuracy_row(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> 
 
 def curves_of(arm: Arm, *, split: str, setting: str) -> list[list[float]]:
     """Accuracy by epoch of each used run that was evaluated after training began."""
-    curves = (_accuracies(records, split=split, setting=setting) for records in arm.used)
+    curves = [[one.accuracy() for one in run.over_epochs(split=split, setting=setting)] for run in arm.used]
     return [curve for curve in curves if curve]
-
-
-def _accuracies(records: RunRecords, *, split: str, setting: str) -> list[float]:
-    epochs = records.epochs(split=split, setting=setting)
-    return [records.evaluations[epoch, split, setting].accuracy() for epoch in epochs]
 
 
 def accuracy_interval(evaluations: Sequence[Evaluation]) -> Interval:

@@ -17,12 +17,11 @@ from vlm_rl.evaluation.bootstrap import (
     resample_images,
 )
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm, Records
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
-from vlm_rl.reports.verdicts.endpoint_scores import EndpointScores, trained_scores, untrained_scores
+from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointScores, trained_scores, untrained_scores, values_of
 
 MIN_CELLS = 12  # below that the interquartile mean cuts two cells or fewer from an end and is hardly a middle
 STREAM = 8  # key of the generator: a report made twice is the same
@@ -43,29 +42,11 @@ class Side:
 
 def aggregate_table(records: Records, *, endpoint: Endpoint) -> Table:
     """Interquartile means, and how probably a trained run beats an untrained one on a kind of problem."""
-    return Table(
-        name="aggregates",
-        title=say("Interquartile mean and probability of improvement over runs and kinds of problems"),
-        note=say(
-            "On {split}, {setting}, at the epoch that {picked_by} picks. Cells: runs times kinds. Interquartile mean: the middle half of "
-            "the cells. Probability of improvement: that a trained run beats an untrained one on a kind, ties for half, averaged "
-            "over kinds. In brackets: two-sided 95 % percentile interval of the pigeonhole bootstrap over seeds and images, too narrow "
-            "with few seeds: nothing is decided by it. Left out below {cells} cells, where the middle half is hardly one.",
-            split=endpoint.split,
-            setting=title_of(endpoint.setting),
-            picked_by=endpoint.picked_by,
-            cells=MIN_CELLS,
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("cells", title=say("Cells")),
-            percent("iqm_vanilla", title=say("IQM, Vanilla (%)")),
-            percent("iqm", title=say("IQM (%)")),
-            percent("improvement", title=say("Probability of improvement (%)")),
-            text("left_out", title=say("Left out because")),
-        ),
-        rows=tuple(row for arm in records.trained for row in _rows(arm, endpoint=endpoint)),
+    return table_of(
+        "aggregates",
+        (row for arm in records.trained for row in _rows(arm, endpoint=endpoint)),
+        cells=MIN_CELLS,
+        **values_of(endpoint),
     )
 
 

@@ -18,10 +18,10 @@ from vlm_rl.evaluation.dynamics import (
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.figures.curves import by_step, training_accuracy
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.tables.evaluation_behaviour import TOO_FEW, mean_if_enough
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 LENGTH = "response_length/mean"
 PAIRS = (
@@ -34,23 +34,7 @@ QUINTILES = (say("shortest fifth"), say("second fifth"), say("third fifth"), say
 
 def correlation_table(records: Records) -> Table:
     """Spearman within each seed over generation steps, Fisher's z averaged, t over seeds."""
-    return Table(
-        name="behaviour_correlations",
-        title=say("What rises and falls together while training"),
-        note=say(
-            "Spearman's correlation over the generation steps of each seed; together: Fisher's z averaged over seeds, with the "
-            "two-sided 95 % t-interval over seeds. Steps follow from one another, so no p-value of a single run is given. Two things "
-            "that both follow the step are correlated, too: reflection with length held fixed is a table of its own."
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("pair", title=say("Pair")),
-            number("seeds", title=say("Seeds")),
-            number("rho", title=say("Together"), pattern="{:+.2f}"),
-            text("by_seed", title=say("Each seed")),
-        ),
-        rows=tuple(row for arm in records.trained for row in _correlation_rows(arm)),
-    )
+    return table_of("behaviour_correlations", (row for arm in records.trained for row in _correlation_rows(arm)))
 
 
 def _correlation_rows(arm: Arm) -> Iterator[Row]:
@@ -64,31 +48,7 @@ def _correlation_rows(arm: Arm) -> Iterator[Row]:
 
 def length_held_fixed_table(records: Records) -> Table:
     """Reflection and what it goes with among responses of like length: quintiles of length within each step, counts pooled."""
-    return Table(
-        name="length_held_fixed",
-        title=say("Reflection among responses of like length"),
-        note=paragraph(
-            say(
-                "The responses of every generation step are cut into fifths by their length, equal lengths staying together, and "
-                "each fifth is pooled over all steps of a run; then means over seeds, in brackets the two-sided 95 % t-interval "
-                "over seeds. What is left between reflective and other responses within a fifth is not their length; that longer "
-                "fifths reflect more may only say that a long text has more room for a word."
-            ),
-            TOO_FEW,
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            text("quintile", title=say("Length within the step")),
-            number("responses", title=say("Responses")),
-            number("reflective", title=say("that reflect")),
-            percent("reflection_ratio", title=say("Share that reflects (%)")),
-            percent("correct_if_reflective", title=say("Right among those (%)")),
-            percent("correct_if_plain", title=say("Right among the others (%)")),
-            points("difference", title=say("Difference (points)")),
-        ),
-        rows=tuple(row for arm in records.trained for row in _quintile_rows(arm)),
-    )
+    return table_of("length_held_fixed", (row for arm in records.trained for row in _quintile_rows(arm)), too_few=TOO_FEW)
 
 
 def _quintile_rows(arm: Arm) -> Iterator[Row]:
@@ -122,24 +82,8 @@ _RATIOS = (
 
 def seed_sensitivity_table(records: Records) -> Table:
     """Which share of the variance of response length lies between seeds, epoch by epoch."""
-    return Table(
-        name="seed_sensitivity_of_length",
-        title=say("How much response length depends on the seed"),
-        note=say(
-            "Of the variance of the mean response length of single generation steps within an epoch, the share that lies between "
-            "seeds (one-way random effects, ICC(1)), in brackets its 95 % F-interval. The rest is noise within a seed: other "
-            "questions, other samples and the trend within the epoch. Neighbouring steps are alike, so the interval is too sure."
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("epoch", title=say("Epoch")),
-            number("seeds", title=say("Seeds")),
-            number("steps", title=say("Steps")),
-            number("length", title=say("Length (tokens)"), pattern="{:,.1f}"),
-            number("spread", title=say("Standard deviation over seeds"), pattern="{:,.1f}"),
-            percent("share", title=say("Share between seeds (%)")),
-        ),
-        rows=tuple(row for arm in records.trained if len(arm.used) > 1 for row in _sensitivity_rows(arm)),
+    return table_of(
+        "seed_sensitivity_of_length", (row for arm in records.trained if len(arm.used) > 1 for row in _sensitivity_rows(arm))
     )
 
 
@@ -171,25 +115,7 @@ def _lengths_by_epoch(run: RunRecords) -> dict[int, FloatArray]:
 
 def bottleneck_table(records: Records, *, gain: float = 0.01) -> Table:
     """The first epoch after which the seed-mean training accuracy never gains another `gain`."""
-    return Table(
-        name="bottleneck",
-        title=say("Where learning stopped"),
-        note=say(
-            "The first epoch after which the training accuracy, averaged over seeds, never gains another {gain:.1f} points; missing if "
-            "it was still gaining when training ended.",
-            gain=100 * gain,
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("epochs", title=say("Epochs seen")),
-            number("bottleneck", title=say("Bottleneck (epoch)")),
-            percent("accuracy", title=say("Training accuracy there (%)")),
-            percent("best_later", title=say("best later (%)")),
-            percent("last", title=say("last (%)")),
-        ),
-        rows=tuple(row for arm in records.trained for row in _bottleneck_row(arm, gain=gain)),
-    )
+    return table_of("bottleneck", (row for arm in records.trained for row in _bottleneck_row(arm, gain=gain)), gain=100 * gain)
 
 
 def _bottleneck_row(arm: Arm, *, gain: float) -> Iterator[Row]:

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
-from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, text
+from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them
@@ -54,43 +51,19 @@ def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | No
     """Each model with the right figures, with blank ones and with those of other problems, by modality."""
     reader = EvaluationReader(rejudge=rejudge)
     rows = [row for split in records.splits() for row in _rows(records, reader=reader, endpoint=endpoint, split=split)]
-    return Table(
-        name="blind_controls",
-        title=say("Was the figure read? {setting} (%)", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say(
-                "The same questions with the right figures, with white sheets and with the figures of other problems of their kind."
-            ),
-            say(
-                "Where the numbers are only in the figure (vision), accuracy must fall to about chance without it; "
-                "where it does not, the figure was not needed."
-            ),
-            say("Chance: always answering the most frequent answer of these questions."),
-            say("Averages over seeds with 95 % t-intervals over seeds; the drop is paired by seed."),
-            say(
-                "Only the seeds with every control that a model has are in its rows: they add up, and n is in the column Seeds."
-            ),
-        ),
-        columns=(
-            text("model", title=say("Model")),
-            text("split", title=say("Split")),
-            text("modality", title=say("Numbers stand in")),
-            number("questions", title=say("Questions")),
-            number("seeds", title=say("Seeds")),
-            percent("intact", title=say("Right figures")),
-            percent("blank", title=say("Blank")),
-            percent("shuffled", title=say("Shuffled")),
-            points("drop_blank", title=say("Drop, blank")),
-            points("drop_shuffled", title=say("Drop, shuffled")),
-            percent("chance", title=say("Chance")),
-            text("to_do", title=say("Missing, and how to get it")),
-        ),
-        rows=tuple(rows),
-    )
+    return table_of("blind_controls", rows, setting=title_of(endpoint.setting))
 
 
 def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:
-    arms = [_arm(arm, reader=reader, endpoint=endpoint, split=split) for arm in records.shown if _sees(arm)]
+    trained = (arm for arm in records.shown if not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS)
+    arms = [
+        Model(
+            label=arm.label,
+            seeds=tuple(_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used),
+            folder=arm.used[0].run.path,
+        )
+        for arm in trained
+    ]
     untrained = [_untrained(model, reader=reader, endpoint=endpoint, split=split) for model in untrained_models(records)]
     for model in (*untrained, *arms):
         first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
@@ -100,13 +73,10 @@ def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, spl
             yield _row(model, split=split, modality=modality, first=first)
 
 
-def _sees(arm: Arm) -> bool:
-    """Whether this is a model beside the untrained one, and itself evaluated with the right figures."""
-    return not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS
-
-
 def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
-    by_seed = [{name: _share(evaluation, modality=modality) for name, evaluation in seen.items()} for seen in model.compared()]
+    by_seed = [
+        {name: one.accuracy_of(_chosen(one, modality=modality)) for name, one in seen.items()} for seen in model.compared()
+    ]
     levels = {name: mean_interval([shares[name] for shares in by_seed if name in shares]) for name in ("intact", *CONTROLS)}
     drops = {
         f"drop_{name}": mean_interval(
@@ -120,7 +90,7 @@ def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
         "model": model.label,
         "split": split,
         "modality": known_word(modality) or say("anywhere"),
-        "questions": int(_chosen(first, modality=modality).sum()),
+        "questions": sum(_chosen(first, modality=modality)),
         "seeds": max(level.num_seeds for level in levels.values()),
         **levels,
         **drops,
@@ -129,13 +99,8 @@ def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
     }
 
 
-def _chosen(evaluation: Evaluation, *, modality: str) -> Any:
-    return np.array([modality in (EVERYTHING, own) for own in evaluation.questions.modality])
-
-
-def _share(evaluation: Evaluation, *, modality: str) -> float:
-    chosen = _chosen(evaluation, modality=modality)
-    return float(evaluation.scores()[chosen].mean()) if chosen.any() else float("nan")
+def _chosen(evaluation: Evaluation, *, modality: str) -> list[bool]:
+    return [modality in (EVERYTHING, own) for own in evaluation.questions.modality]
 
 
 def chance(path: Path, *, modality: str = EVERYTHING) -> float:
@@ -143,11 +108,6 @@ def chance(path: Path, *, modality: str = EVERYTHING) -> float:
     asked = read_rows(path, columns=("row_id", "modality", "answer")).to_pylist()
     answers = {row["row_id"]: row["answer"].strip() for row in asked if modality in (EVERYTHING, row["modality"])}
     return Counter(answers.values()).most_common(1)[0][1] / len(answers) if answers else float("nan")
-
-
-def _arm(arm: Arm, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
-    seeds = [_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used]
-    return Model(label=arm.label, seeds=tuple(seeds), folder=arm.used[0].run.path)
 
 
 def _seen(run: RunRecords, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Seen:
@@ -168,13 +128,8 @@ def _untrained(model: UntrainedModel, *, reader: EvaluationReader, endpoint: End
     for folder, seed in folders.values():
         found = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
         seeds[seed] = found | seeds.get(seed, {})
-    first = next((_as_typed(folder) for folder, _ in folders.values()), None)
-    return Model(label=model.label, seeds=tuple(seeds.values()), folder=first)
-
-
-def _as_typed(folder: Path) -> Path:
-    """Relative to where the command is typed, where that is shorter."""
-    return min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path)))
+    typed = [min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path))) for folder, _ in folders.values()]
+    return Model(label=model.label, seeds=tuple(seeds.values()), folder=next(iter(typed), None))
 
 
 def found_controls(folder: Path, *, reader: EvaluationReader, epoch: int, split: str, setting: str) -> Seen:

@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
-from vlm_rl.reports.tables.table import Column, Row, Table, number, text
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import at_pick, values_of
 
 STEPS = (
     "time/step1_data_flow",
@@ -20,6 +19,7 @@ STEPS = (
     "time/evaluation",
 )
 THROWN_AWAY = "tokens/thrown_away"  # logged only where there is dynamic sampling
+PRICED = ("money", "points_per_money")  # columns that need a price
 POINTS = 100.0  # in a share of one
 TOKENS = 1e6  # points are told for so many
 
@@ -28,94 +28,30 @@ def cost_table(
     records: Records, *, endpoint: Endpoint, price_per_device_hour: float | None = None, currency: str = ""
 ) -> Table:
     """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
-    priced = () if price_per_device_hour is None else (
-        number("money", title=say("Cost ({currency})", currency=currency), pattern="{:,.2f}"),
-        number("points_per_money", title=say("Points for 1 {currency}", currency=currency), pattern="{:+,.3g}"),
-    )  # fmt: skip
-    rows = [
-        _cost_row(arm, endpoint=endpoint, price=price_per_device_hour)
-        for arm in records.shown
-        if any(run.cost for run in arm.used)
-    ]
+    measured = [arm for arm in records.shown if any(run.cost for run in arm.used)]
     is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
-    thrown_away = (number("thrown_away", title=say("Of these thrown away")),) if is_thrown_away else ()
-    why_thrown_away = (_note_on_thrown_away(),) if is_thrown_away else ()
-    return Table(
-        name="cost",
-        title=say("Cost of a run"),
-        note=paragraph(_cost_note(endpoint), *why_thrown_away),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("generation_steps", title=say("Steps")),
-            number("tokens", title=say("Response tokens")),
-            *thrown_away,
-            *_step_columns(),
-            number("seconds", title=say("Sum (s)"), pattern="{:,.1f}"),
-            number("peak_bytes", title=say("Peak memory (GiB)"), pattern="{:.2f}", scale=2**-30),
-            number("device_hours", title=say("Device hours"), pattern="{:,.3g}"),
-            number("points_per_device_hour", title=say("Points for a device hour"), pattern="{:+,.3g}"),
-            number("points_per_million_tokens", title=say("Points for a million tokens"), pattern="{:+,.3g}"),
-            *priced,
-        ),
-        rows=tuple(rows),
+    without = () if is_thrown_away else ("thrown_away",)
+    return table_of(
+        "cost",
+        (_cost_row(arm, endpoint=endpoint, price=price_per_device_hour) for arm in measured),
+        without=without if price_per_device_hour is not None else (*without, *PRICED),
+        currency=currency,
+        **values_of(endpoint),
+        why_thrown_away=say_named("cost.thrown_away") if is_thrown_away else "",
     )
-
-
-def _cost_note(endpoint: Endpoint) -> Phrase:
-    return paragraph(
-        say("Measured; averages over seeds with 95 % t-intervals over seeds, n in the column Seeds."),
-        say("Runs that were trained side by side on one machine took time from each other."),
-        say("The evaluation of the untrained model, which all arms of a study share, is left out."),
-        say(
-            "Left out, too, is what an interrupted run paid before it was resumed: steps that were done again count once, and "
-            "evaluations that were found on disk count almost nothing. So such a run looks cheaper than it was. The devices of "
-            "a sampling server of its own are not counted."
-        ),
-        say(
-            "Device hours: seconds of the four steps and of evaluation x devices x machines, missing where the config left "
-            "their number open."
-        ),
-        say(
-            "Points: accuracy gained on {split} ({setting}) at the epoch that validation picked over the untrained model of the same "
-            "seed, divided by the cost of that seed's whole run.",
-            split=endpoint.split,
-            setting=title_of(endpoint.setting),
-        ),
-    )
-
-
-def _note_on_thrown_away() -> Phrase:
-    return say(
-        "Thrown away: responses in groups that dynamic sampling did not learn from, because their responses were all as good as one "
-        "another, because the batch was full, or because training ended."
-    )
-
-
-def _step_columns() -> tuple[Column, ...]:
-    titles = (
-        say("Step I, data (s)"),
-        say("Step II, responses (s)"),
-        say("Step III, trajectory (s)"),
-        say("Step IV, update (s)"),
-        say("Evaluation (s)"),
-    )
-    return tuple(number(_key(name), title=title, pattern="{:,.1f}") for name, title in zip(STEPS, titles, strict=True))
-
-
-def _key(name: str) -> str:
-    return name.removeprefix("time/") + "_seconds"
 
 
 def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
     measured = [run for run in arm.used if run.cost]
-    gained = _points(measured, endpoint=endpoint)
+
+    def mean(name: str) -> Interval:
+        return mean_interval([total(run, name=name) for run in measured])
+
+    gained = [gain(run, endpoint=endpoint) for run in measured]
     hours = [device_hours(run) for run in measured]
     tokens = [total(run, name="tokens/response") for run in measured]
-    peaks = [
-        max((p for record in run.cost if (p := quantity(record, key="memory/peak_bytes")) > 0), default=math.nan)
-        for run in measured
-    ]
+    memory = [[quantity(record, key="memory/peak_bytes") for record in run.cost] for run in measured]
+    peaks = [max((peak for peak in of_run if peak > 0), default=math.nan) for of_run in memory]
     money = [math.nan if price is None else price * value for value in hours]
     return {
         "arm": arm.label,
@@ -124,8 +60,8 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
             [max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]
         ),
         "tokens": mean_interval(tokens),
-        "thrown_away": mean_interval([total(run, name=THROWN_AWAY) for run in measured]),
-        **{_key(name): mean_interval([total(run, name=name) for run in measured]) for name in STEPS},
+        "thrown_away": mean(THROWN_AWAY),
+        **{f"{name.removeprefix('time/')}_seconds": mean(name) for name in STEPS},
         "seconds": mean_interval([seconds(run) for run in measured]),
         "peak_bytes": mean_interval(peaks),
         "device_hours": mean_interval(hours),
@@ -139,18 +75,14 @@ def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
 def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
     """Points gained over the untrained model for each device hour, as the cost table has them."""
     measured = [run for run in arm.used if run.cost]
-    return _for_each(_points(measured, endpoint=endpoint), costs=[device_hours(run) for run in measured])
-
-
-def _points(runs: Sequence[RunRecords], *, endpoint: Endpoint) -> list[float]:
-    return [POINTS * gain(run, endpoint=endpoint) for run in runs]
+    return _for_each([gain(run, endpoint=endpoint) for run in measured], costs=[device_hours(run) for run in measured])
 
 
 def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
-    """What the endpoint's accuracy of one seed rose by; NaN where it is not known."""
+    """What the endpoint's accuracy of one seed rose by, in points; NaN where it is not known."""
     before = run.evaluations.get((UNTRAINED_EPOCH, endpoint.split, endpoint.setting))
     after = at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
-    return math.nan if before is None or after is None else after.accuracy() - before.accuracy()
+    return math.nan if before is None or after is None else POINTS * (after.accuracy() - before.accuracy())
 
 
 def seconds(run: RunRecords) -> float:

@@ -14,18 +14,21 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_reflection, reflective_counts
 from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.reports.figures.panels import FloatArray
+from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import mean_foreign_share
-from vlm_rl.reports.tables.few_responses import TOO_FEW, mean_if_enough
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
-from vlm_rl.reports.verdicts.picks import picked_epoch
+from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
-STAGES = {"untrained": say("untrained"), "picked": say("picked by validation"), "last": say("last")}
+STAGES = names("stages")
+FEWEST_RESPONSES = 20  # of all seeds together
+FEWEST_SEEDS = 3  # that wrote any; all of them where an arm has fewer
+TOO_FEW = say_named("too_few", responses=FEWEST_RESPONSES, seeds=FEWEST_SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,30 +117,11 @@ def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpo
     for behaviour in measured:
         if behaviour.is_used:
             groups.setdefault((behaviour.arm, behaviour.split, behaviour.stage), []).append(behaviour)
-    return Table(
-        name="evaluation_behaviour",
-        title=say("How the models answer val and test, {setting}", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say(
-                "All samples of each evaluation; each entry is an average over seeds, in brackets its two-sided 95 % t-interval over "
-                "seeds. The untrained model is that of the same seeds. Here, and not in training, SFT writes responses of its own."
-            ),
-            TOO_FEW,
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            text("stage", title=say("Epoch")),
-            number("seeds", title=say("Seeds")),
-            number("reflective", title=say("Responses that reflect")),
-            percent("reflection_ratio", title=say("Responses that reflect (%)")),
-            percent("correct_ratio_in_reflection_texts", title=say("Right among those (%)")),
-            percent("correct_ratio_in_no_reflection_texts", title=say("Right among the others (%)")),
-            number("length", title=say("Length (tokens)"), pattern="{:,.1f}"),
-            percent("truncated", title=say("Cut off (%)")),
-            percent("foreign_share", title=say("Letters of other scripts (%)")),
-        ),
-        rows=tuple(_row(key, group=group) for key, group in groups.items()),
+    return table_of(
+        "evaluation_behaviour",
+        (_row(key, group=group) for key, group in groups.items()),
+        setting=title_of(endpoint.setting),
+        too_few=TOO_FEW,
     )
 
 
@@ -148,11 +132,8 @@ def _row(key: tuple[str, str, str], *, group: Sequence[EvaluationBehaviour]) -> 
     plain = [behaviour.texts.reflection.num_responses - behaviour.texts.reflection.num_reflective for behaviour in group]
     ratios = [behaviour.texts.reflection.ratios() for behaviour in group]
     right = {
-        name: mean_if_enough([ratio[name] for ratio in ratios], counts=counts)
-        for name, counts in (
-            ("correct_ratio_in_reflection_texts", reflective),
-            ("correct_ratio_in_no_reflection_texts", plain),
-        )
+        "correct_ratio_in_reflection_texts": reflective,
+        "correct_ratio_in_no_reflection_texts": plain,
     }
     return {
         "arm": arm,
@@ -161,5 +142,12 @@ def _row(key: tuple[str, str, str], *, group: Sequence[EvaluationBehaviour]) -> 
         "seeds": len(group),
         "reflective": sum(reflective),
         **means,
-        **right,
+        **{name: mean_if_enough([ratio[name] for ratio in ratios], counts=counts) for name, counts in right.items()},
     }
+
+
+def mean_if_enough(values: Sequence[float] | FloatArray, *, counts: Sequence[int]) -> Interval:
+    """Mean over seeds of a ratio among `counts` responses of each; missing where those are too few."""
+    num_seeds = np.count_nonzero(counts)
+    enough = sum(counts) >= FEWEST_RESPONSES and num_seeds >= min(FEWEST_SEEDS, len(counts))
+    return mean_interval(values if enough else [])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import Phrase, listed, say
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.tables.table import Cell, Row
 
 MOST_ALIKE = 1.1  # times as much is still called the same
@@ -13,7 +13,9 @@ def differences(rows: Sequence[Row]) -> Iterator[Phrase]:
     """A sentence for each quantity that differs; one if none does, nothing of a single arm."""
     if len(rows) < 2:
         return
-    found = [*_other_data(rows), *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
+    is_other = len({row["data"] for row in rows}) > 1
+    other_data = [say("The arms were trained on different data.")] if is_other else []
+    found = [*other_data, *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
     yield from found or [say("They agree in data, rows, epochs, updates and response tokens, to a tenth.")]
 
 
@@ -30,25 +32,12 @@ def selections(rows: Sequence[Row]) -> Iterator[Phrase]:
             yield say("How the learning rate of {arms} was chosen: {selection}.", arms=listed(labels), selection=selection)
 
 
-def _other_data(rows: Sequence[Row]) -> Iterator[Phrase]:
-    if len({row["data"] for row in rows}) > 1:
-        yield say("The arms were trained on different data.")
-
-
 def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:
     known = {str(row["arm"]): value for row in rows if (value := _value(row[key])) > 0}
     most, least = max(known, key=known.__getitem__, default=""), min(known, key=known.__getitem__, default="")
     times = known[most] / known[least] if known else 1.0
-    words = {
-        "rows": say("{most} saw {times:.3g} times as many rows in an epoch as {least}.", most=most, least=least, times=times),
-        "epochs": say("{most} ran {times:.3g} times as many epochs as {least}.", most=most, least=least, times=times),
-        "updates": say("{most} made {times:.3g} times as many updates as {least}.", most=most, least=least, times=times),
-        "tokens": say(
-            "{most} was trained on {times:.3g} times as many response tokens as {least}.", most=most, least=least, times=times
-        ),
-    }
     if times >= MOST_ALIKE:
-        yield words[key]
+        yield say_named(f"fairness.unequal.{key}", most=most, least=least, times=times)
 
 
 def _value(cell: Cell) -> float:

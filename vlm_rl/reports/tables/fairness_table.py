@@ -1,45 +1,26 @@
 """Whether the arms had the same chance: what each was given and how its learning rate was chosen."""
 
 import math
-from collections.abc import Callable
 
-from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.phrase import paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.json_lines import number as quantity
 from vlm_rl.reports.tables.cost_tables import THROWN_AWAY, mean_or_the_same, seconds, total
 from vlm_rl.reports.tables.fairness_note import differences, selections
-from vlm_rl.reports.tables.table import Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 
 def fairness_table(records: Records) -> Table:
     """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
     rows = tuple(_fairness_row(arm) for arm in records.trained)
-    return Table(
-        name="fairness",
-        title=say("The same chance for every arm?"),
-        note=paragraph(
-            say("Averages over seeds. Arms that are compared should agree in data, epochs, updates and tokens."),
-            *differences(rows),
-            *selections(rows),
-            say("Rows: used in one epoch, an incomplete last batch is dropped. Learning rate: the highest of the schedule."),
-            say("All arms start from the same model: what is found speaks of training seeds, not of other pretrained models.")
-            if len({_model(arm) for arm in records.trained}) == 1
-            else say("The arms start from different models: what they differ by need not be the training."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            text("model", title=say("Model")),
-            text("data", title=say("Training data")),
-            number("rows", title=say("Rows")),
-            number("epochs", title=say("Epochs"), pattern="{:g}"),
-            number("updates", title=say("Optimizer updates")),
-            number("learning_rate", title=say("Learning rate"), pattern="{:.2g}"),
-            number("tokens", title=say("Response tokens trained on")),
-            number("seconds", title=say("Seconds"), pattern="{:,.1f}"),
-        ),
-        rows=rows,
+    is_same_model = len({_model(arm) for arm in records.trained}) == 1
+    return table_of(
+        "fairness",
+        rows,
+        differences=paragraph(*differences(rows)),
+        selections=paragraph(*selections(rows)),
+        same_model=say_named("fairness.same_model" if is_same_model else "fairness.other_models"),
     )
 
 
@@ -61,8 +42,8 @@ def _fairness_row(arm: Arm) -> Row:
         "updates": mean_or_the_same(last("gradient_steps")),
         "learning_rate": learning_rate(config),
         "selection": config.get("selection") or say("not said"),
-        "tokens": _of_runs(arm, measure=_tokens_learned_from),
-        "seconds": _of_runs(arm, measure=seconds),
+        "tokens": mean_interval([_tokens_learned_from(run) for run in arm.used]),
+        "seconds": mean_interval([seconds(run) for run in arm.used]),
     }
 
 
@@ -73,10 +54,6 @@ def _tokens_learned_from(run: RunRecords) -> float:
 
 def _model(arm: Arm) -> str:
     return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
-
-
-def _of_runs(arm: Arm, *, measure: Callable[[RunRecords], float]) -> Interval:
-    return mean_interval([measure(run) for run in arm.used])
 
 
 def learning_rate(config: dict[str, object]) -> float:

@@ -6,8 +6,9 @@ All of it is secondary: no verdict is made of it, and nothing here is called an 
 import functools
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -15,11 +16,10 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.response_length import GainSplit, split_gain
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
-from vlm_rl.reports.phrase import paragraph, say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.tables.table import Row, Table, number, percent, points, setting_column, text
-from vlm_rl.reports.verdicts.picks import before_and_at_pick
+from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,64 +52,35 @@ def gain_of(arm: Arm, *, split: str, setting: str) -> Gain | None:
     epoch = arm.last_epoch(split=split, setting=setting)
     if epoch is None:
         return None
-    both = [
+    pairs = [
         (before, records.evaluations[epoch, split, setting])
         for records in arm.used
         if (before := records.evaluations.get((UNTRAINED_EPOCH, split, setting))) is not None
     ]
-    if not both:
-        return None
-    befores, afters = zip(*both, strict=True)
-    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=befores, after=afters)
+    return _gain(arm, split=split, setting=setting, epoch=epoch, pairs=pairs)
 
 
 def gain_at_pick(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> Gain | None:
     """The gain of each seed at the epoch that validation picked for it; None where there is nothing to compare."""
     pairs = before_and_at_pick(arm, endpoint=endpoint, split=split, setting=setting)
+    return _gain(arm, split=split, setting=setting, epoch=None, pairs=pairs)
+
+
+def _gain(
+    arm: Arm, *, split: str, setting: str, epoch: int | None, pairs: Sequence[tuple[Evaluation, Evaluation]]
+) -> Gain | None:
     if not pairs:
         return None
     befores, afters = zip(*pairs, strict=True)
-    return Gain(arm=arm, split=split, setting=setting, epoch=None, before=befores, after=afters)
-
-
-def gains(records: Records, *, settings: list[str]) -> Iterator[Gain]:
-    """Every gain that the records hold, by arm, split and setting."""
-    for arm in records.trained:
-        for split in records.splits():
-            found = (gain_of(arm, split=split, setting=setting) for setting in settings)
-            yield from (gain for gain in found if gain is not None)
+    return Gain(arm=arm, split=split, setting=setting, epoch=epoch, before=befores, after=afters)
 
 
 def gain_table(records: Records) -> Table:
     """Last epoch minus untrained model, paired by seed, with both intervals of statistics.md (item 4)."""
-    rows = tuple(_gain_row(gain) for gain in gains(records, settings=records.settings()))
-    for_single_seeds = (points("this_run_only", title=say("This run only, new questions")),) * any(
-        row["seeds"] == 1 for row in rows
-    )
-    return Table(
-        name="gain",
-        title=say("Gain over Vanilla at the last epoch (percentage points)"),
-        note=paragraph(
-            say("Secondary: what the study is judged by stands under the verdicts."),
-            say("Paired by seed: each run against the untrained model of its own seed."),
-            say(
-                "95 % intervals: over new seeds on these questions (t over seeds, n in the column Seeds), and over new seeds and new "
-                "questions like these (missing where the seeds were asked different questions; the first interval then holds both)."
-            ),
-            say("With one seed there is no interval over seeds, only one over new questions for this very run."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            setting_column(),
-            number("seeds", title=say("Seeds")),
-            number("epoch", title=say("Epoch")),
-            points("gain", title=say("Gain, new seeds")),
-            points("new_questions", title=say("… and new questions")),
-            *for_single_seeds,
-        ),
-        rows=rows,
-    )
+    keys = product(records.trained, records.splits(), records.settings())
+    found = (gain_of(arm, split=split, setting=setting) for arm, split, setting in keys)
+    rows = [_gain_row(gain) for gain in found if gain is not None]
+    return table_of("gain", rows, without=() if any(row["seeds"] == 1 for row in rows) else ("this_run_only",))
 
 
 def _gain_row(gain: Gain) -> Row:
@@ -130,39 +101,9 @@ def _gain_row(gain: Gain) -> Row:
 
 def gain_split_table(records: Records, *, endpoint: Endpoint) -> Table:
     """How much of the gain at the picked epochs is format and how much is reasoning: split for each seed, averaged over seeds."""
-    found = [
-        gain_at_pick(arm, endpoint=endpoint, split=split, setting=endpoint.setting)
-        for arm in records.trained
-        for split in records.splits()
-    ]
-    return Table(
-        name="gain_split",
-        title=say("Format or reasoning, {setting}", setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say("Each seed at the epoch that validation picked for it, against its own untrained model."),
-            say(
-                "Well-formed: the answer is boxed and the response ended by itself. Accuracy of single samples = share well-formed x "
-                "accuracy of the well-formed + right answers outside; the gain splits exactly into format (more is well-formed), "
-                "reasoning (more of it is right) and outside."
-            ),
-            say("Points, averages over seeds with 95 % t-intervals over seeds; the shares are of responses pooled over seeds."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("split", title=say("Split")),
-            number("seeds", title=say("Seeds")),
-            points("gain", title=say("Gain")),
-            points("format", title=say("Format")),
-            points("reasoning", title=say("Reasoning")),
-            points("outside", title=say("Outside")),
-            percent("well_formed_vanilla", title=say("Well-formed, Vanilla (%)")),
-            percent("well_formed_picked", title=say("Well-formed, picked (%)")),
-            percent("accuracy_if_well_formed_vanilla", title=say("Right if well-formed, Vanilla (%)")),
-            percent("accuracy_if_well_formed_picked", title=say("Right if well-formed, picked (%)")),
-            number("responses", title=say("Responses")),
-        ),
-        rows=tuple(_split_row(gain) for gain in found if gain is not None),
-    )
+    setting, places = endpoint.setting, product(records.trained, records.splits())
+    found = (gain_at_pick(arm, endpoint=endpoint, split=split, setting=setting) for arm, split in places)
+    return table_of("gain_split", (_split_row(gain) for gain in found if gain is not None), setting=title_of(endpoint.setting))
 
 
 def _split_row(gain: Gain) -> Row:

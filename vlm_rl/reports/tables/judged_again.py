@@ -2,38 +2,17 @@
 
 from collections.abc import Iterator
 
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, names, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
-from vlm_rl.reports.tables.table import Row, Table, number, text
-
-VERDICT_WORDS = {
-    "correct": say("correct"),
-    "wrong": say("wrong"),
-    "unparsable": say("unparsable"),
-    "timed_out": say("timed out"),
-}
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 
 def judged_again_table(records: Records) -> Table:
     """A row for the evaluations of each arm and one for its training responses; none where stored verdicts count."""
-    return Table(
-        name="judged_again",
-        title=say("Judged again by the judge of this version"),
-        note=say(
-            "Stored responses, each sample counted, runs of all seeds together. The evaluations of an arm hold those of its untrained "
-            "model, which arms of one study share. What was rewarded in training stays as it was."
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("responses", title=say("Responses of")),
-            text("stored_judge", title=say("Judge before")),
-            number("judged", title=say("Judged")),
-            number("to_wrong", title=say("Right before, now not")),
-            number("to_right", title=say("Right only now")),
-            number("other", title=say("Other changes")),
-        ),
-        rows=tuple(
+    return table_of(
+        "judged_again",
+        (
             {
                 "arm": arm.label,
                 "responses": source,
@@ -51,20 +30,7 @@ def judged_again_table(records: Records) -> Table:
 
 def changed_verdicts_table(records: Records) -> Table:
     """A few changed verdicts of each arm, those that change an accuracy first."""
-    return Table(
-        name="changed_verdicts",
-        title=say("Some verdicts that changed"),
-        note=say("Each answer once; those that change an accuracy come first. Long answers are cut."),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("responses", title=say("Responses of")),
-            text("gold", title=say("Gold answer")),
-            text("answer", title=say("Answer")),
-            text("stored", title=say("Before")),
-            text("now", title=say("Now")),
-        ),
-        rows=tuple(row for arm in records.arms for row in _examples(arm)),
-    )
+    return table_of("changed_verdicts", (row for arm in records.arms for row in _examples(arm)))
 
 
 def judged_again_problems(records: Records) -> Iterator[Phrase]:
@@ -72,9 +38,8 @@ def judged_again_problems(records: Records) -> Iterator[Phrase]:
     for arm in records.arms:
         found = all_changes(changes for _, changes in _of_arm(arm))
         if found is not None and (found.num_to_wrong or found.num_to_right):
-            yield say(
-                "{arm}: judged again, {changed:,} of {judged:,} stored verdicts changed between right and not right: {to_wrong:,} were "
-                "right and are not now, {to_right:,} are right only now. Some stand under “Some verdicts that changed”.",
+            yield say_named(
+                "judged_again.changed",
                 arm=arm.label,
                 changed=found.num_to_wrong + found.num_to_right,
                 judged=found.num_judged,
@@ -93,5 +58,7 @@ def _of_arm(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
 def _examples(arm: Arm) -> Iterator[Row]:
     for source, found in _of_arm(arm):
         for change in found.examples:
-            verdicts = {key: VERDICT_WORDS.get(word, word) for key, word in (("stored", change.stored), ("now", change.now))}
+            verdicts = {
+                key: names("verdicts").get(word, word) for key, word in (("stored", change.stored), ("now", change.now))
+            }
             yield {"arm": arm.label, "responses": source, "gold": change.gold, "answer": change.answer} | verdicts

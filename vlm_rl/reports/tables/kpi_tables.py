@@ -12,32 +12,19 @@ from vlm_rl.evaluation.dynamics import correlation_within_seeds
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords, count_reflection
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.phrase import Phrase, paragraph, say
+from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
+from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.reading.stored_rows import read_rows
-from vlm_rl.reports.tables.known_words import known_word
-from vlm_rl.reports.tables.table import Column, Row, Table, number, text
-from vlm_rl.reports.verdicts.picks import before_and_at_pick
+from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick, values_of
 
 COLUMNS = (
-    "row_id",
-    "image_id",
-    "kind",
-    "modality",
-    "fields",
-    "sample",
-    "question",
-    "answer",
-    "response",
-    "verdict",
-    "accuracy",
-    "boxed",
-    "finish_reason",
-    "response_length",
+    *("row_id", "image_id", "kind", "modality", "fields", "sample", "question", "answer"),
+    *("response", "verdict", "accuracy", "boxed", "finish_reason", "response_length"),
 )
 MOST_SAMPLES = 200_000  # of all epochs and seeds together, whose texts are read for correlations: about half a minute
 
@@ -101,7 +88,8 @@ def kpi_table(
 ) -> Table:
     """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
     reader = KpiReader(kpis=kpis, rule=rule or WholeWords(), rejudge=rejudge)
-    num_samples = sum(_num_samples(run, endpoint=endpoint) for arm in records.trained for run in arm.used)
+    tried = [one for arm in records.trained for run in arm.used for one in _tried(run, endpoint)]
+    num_samples = sum(int(evaluation.num_samples.sum()) for evaluation in tried)
     with_correlations = num_samples <= most_samples
     rows = [
         _kpi_row(place, arm=arm, endpoint=endpoint, reader=reader, with_correlations=with_correlations)
@@ -109,19 +97,13 @@ def kpi_table(
         for arm in records.trained
         if before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
-    return Table(
-        name="kpi",
-        title=say("Key figures on {split}, {setting}", split=endpoint.split, setting=title_of(endpoint.setting)),
-        note=paragraph(
-            say("Secondary, and only as good as their definitions (docs/kpi.md)."),
-            *_example_notes(kpis),
-            say(
-                "Each seed at the epoch that validation picked; the difference is paired by seed. 95 % t-intervals over seeds."
-            ),
-            _correlation_note(endpoint, num_samples=num_samples, is_shown=with_correlations),
-        ),
-        columns=_columns(endpoint.picked_by),
-        rows=tuple(rows),
+    of_correlations = "kpi.correlations_shown" if with_correlations else "kpi.correlations_left_out"
+    return table_of(
+        "kpi",
+        rows,
+        of_examples=paragraph(*_example_notes(kpis)),
+        of_correlations=say_named(of_correlations, num=num_samples, split=endpoint.picked_by),
+        **values_of(endpoint),
     )
 
 
@@ -132,40 +114,7 @@ def _example_notes(kpis: Sequence[Kpi]) -> Iterator[Phrase]:
         yield say("The minutes of “time saved” are invented examples until a team sets its own.")
     unchecked = [*(kpi for kpi in kpis if isinstance(kpi, UncheckedShare)), *(kpi.unchecked for kpi in timed)]
     if any(kpi.threshold is None for kpi in unchecked):
-        yield say(
-            "The agreement of samples from which an answer goes unchecked is found on the very questions that it is applied to, "
-            "which is optimistic."
-        )
-
-
-def _columns(picked_by: str) -> tuple[Column, ...]:
-    return (
-        text("kpi", title=say("Key figure")),
-        text("unit", title=say("Unit")),
-        text("better", title=say("Better")),
-        text("arm", title=say("Arm")),
-        number("seeds", title=say("Seeds")),
-        number("vanilla", title=say("Vanilla"), pattern="{:,.2f}"),
-        number("picked", title=say("At the picked epoch"), pattern="{:,.2f}"),
-        number("difference", title=say("Difference"), pattern="{:+,.2f}"),
-        number("with_accuracy", title=say("With accuracy ({split})", split=picked_by), pattern="{:+.2f}"),
-        number("with_length", title=say("With response length ({split})", split=picked_by), pattern="{:+.2f}"),
-        number("with_reflection", title=say("With reflection ({split})", split=picked_by), pattern="{:+.2f}"),
-    )
-
-
-def _correlation_note(endpoint: Endpoint, *, num_samples: int, is_shown: bool) -> Phrase:
-    if not is_shown:
-        return say(
-            "Correlations over epochs are left out: {num:,} stored samples on {split} are too many to read for them here.",
-            num=num_samples,
-            split=endpoint.picked_by,
-        )
-    return say(
-        "Correlations: Spearman over the epochs of each seed on {split}, averaged by Fisher's z, t-interval over seeds; missing "
-        "where a seed has fewer than three epochs or nothing varies.",
-        split=endpoint.picked_by,
-    )
+        yield say_named("kpi.agreement")
 
 
 def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, with_correlations: bool) -> Row:
@@ -174,7 +123,7 @@ def _kpi_row(place: int, *, arm: Arm, endpoint: Endpoint, reader: KpiReader, wit
         (reader(before.path).values[place], reader(after.path).values[place])
         for before, after in before_and_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
     ]
-    curves = [_by_epoch(run, endpoint=endpoint, reader=reader) for run in arm.used] if with_correlations else []
+    curves = [[reader(one.path) for one in _tried(run, endpoint)] for run in arm.used] if with_correlations else []
     return {
         "kpi": known_word(kpi.name),
         "unit": known_word(kpi.unit),
@@ -197,13 +146,6 @@ def _correlation(curves: Sequence[Sequence[Measured]], *, place: int, behaviour:
     return correlation_within_seeds(pairs).interval
 
 
-def _by_epoch(run: RunRecords, *, endpoint: Endpoint, reader: KpiReader) -> list[Measured]:
+def _tried(run: RunRecords, endpoint: Endpoint) -> list[Evaluation]:
     """Epoch 0 is left out: arms share it."""
-    split, setting = endpoint.picked_by, endpoint.setting
-    return [reader(run.evaluations[epoch, split, setting].path) for epoch in run.epochs(split=split, setting=setting)]
-
-
-def _num_samples(run: RunRecords, *, endpoint: Endpoint) -> int:
-    split, setting = endpoint.picked_by, endpoint.setting
-    found = (run.evaluations[epoch, split, setting] for epoch in run.epochs(split=split, setting=setting))
-    return sum(int(evaluation.num_samples.sum()) for evaluation in found)
+    return run.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)

@@ -1,50 +1,30 @@
 """pass@1 to pass@n by arm. Levels only, no verdicts."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import evaluated_as_it_came, untrained_models
-from vlm_rl.reports.tables.table import Row, Table, number, percent, text
-from vlm_rl.reports.verdicts.picks import at_pick
+from vlm_rl.reports.tables.table import Row, Table, percent, table_of
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 MOST_COLUMNS = 8  # with more samples k doubles from column to column
 
 
 def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
     """pass@1 to pass@n wherever n > 1 samples are stored: the untrained model once, each arm at the epochs that validation picked."""
-    rows = [
-        row
-        for split in records.splits()
-        for setting in records.settings()
-        for row in _rows(records, endpoint=endpoint, split=split, setting=setting)
-    ]
+    keys = product(records.splits(), records.settings())
+    rows = [row for split, name in keys for row in _rows(records, endpoint=endpoint, split=split, setting=name)]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
-    return Table(
-        name="pass_at_k",
-        title=say("pass@1 to pass@n (%)"),
-        note=paragraph(
-            say(
-                "Unbiased estimates 1 - C(n-c, k) / C(n, k) from n samples of each question, averaged over questions and seeds."
-            ),
-            say("In brackets the 95 % t-interval over seeds. Trained arms at the epochs that validation picked."),
-        ),
-        columns=(
-            text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            *(percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown),
-        ),
-        rows=tuple(rows),
-    )
+    more = [percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown]
+    return table_of("pass_at_k", rows, more=more)
 
 
 def pass_at_levels(
@@ -55,8 +35,7 @@ def pass_at_levels(
         (model.label, model.by_seed(split=split, setting=setting)) for model in untrained_models(records)
     ]
     for arm in records.shown:
-        picked = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
-        found = {seed: evaluation for seed, evaluation in picked.items() if evaluation is not None}
+        found = at_picks(arm, endpoint=endpoint, split=split, setting=setting)
         levels.append((arm.label, found or evaluated_as_it_came(arm, split=split, setting=setting)))
     return levels
 
@@ -67,13 +46,9 @@ def _rows(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> 
         num_samples = min((int(evaluation.num_samples.min()) for evaluation in evaluations), default=0)
         if num_samples < 2:
             continue
-        curves = np.array([_pass_curve(evaluation, k=num_samples) for evaluation in evaluations])
+        curves = np.array([one.pass_curve(num_samples).mean(axis=0) for one in evaluations])
         cells = {f"pass@{k}": mean_interval(curves[:, k - 1]) for k in _shown_k(num_samples)}
         yield {"split": split, "setting": title_of(setting), "arm": label, "seeds": len(evaluations), **cells}
-
-
-def _pass_curve(evaluation: Evaluation, *, k: int) -> np.ndarray:
-    return np.asarray(pass_at_1_to_k(evaluation.num_correct, num_samples=evaluation.num_samples, k=k).mean(axis=0))
 
 
 def _shown_k(num_samples: int) -> list[int]:

@@ -2,32 +2,12 @@
 
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
-from vlm_rl.reports.tables.table import Row, Table, number, text
+from vlm_rl.reports.tables.table import Row, Table, table_of
 
 
 def run_table(records: Records) -> Table:
     """Every run, also those that no mean speaks of."""
-    return Table(
-        name="runs",
-        title=say("Runs"),
-        note=say(
-            "Runs of one arm differ in nothing but the seed. Unfinished runs are drawn dotted and left out of means and tables, "
-            "unless no run of the arm is finished."
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("run", title=say("Run")),
-            text("status", title=say("Status")),
-            number("generation_steps", title=say("Steps")),
-            number("epochs", title=say("Epochs evaluated")),
-            text("untrained", title=say("Vanilla found")),
-            number("alerts", title=say("Alerts")),
-            text("judge", title=say("Judge")),
-            text("commit", title=say("Commit")),
-            text("hash", title=say("Arm hash")),
-        ),
-        rows=tuple(_run_row(run, arm=arm) for arm in records.arms for run in arm.runs),
-    )
+    return table_of("runs", (_run_row(run, arm=arm) for arm in records.arms for run in arm.runs))
 
 
 def _run_row(records: RunRecords, *, arm: Arm) -> Row:

@@ -4,14 +4,14 @@ import csv
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import names, phrase_of, say, sentences_of, words
 
 Cell = str | int | float | Interval | None
 Row = Mapping[str, Cell]
@@ -82,14 +82,48 @@ def fresh(path: Path) -> Path:
     return half_written
 
 
+def table_of(
+    name: str, rows: Iterable[Row], *, more: Sequence[Column] = (), without: Collection[str] = (), **values: Any
+) -> Table:
+    """The table that words/tables.toml declares under a name, `more` columns after its own; `values` fill its words."""
+    declared = words("tables")[name]
+    return Table(
+        name=name,
+        title=phrase_of(declared["title"], values),
+        note=sentences_of(declared["note"], values),
+        columns=(*columns_of(name, without=without, **values), *more),
+        rows=tuple(rows),
+    )
+
+
+def columns_of(name: str, *, without: Collection[str] = (), **values: Any) -> Iterator[Column]:
+    """The columns that words/tables.toml declares for a table, but for those whose keys are `without`."""
+    for key, how, title in words("tables")[name]["columns"]:
+        if key not in without:
+            yield column(key, how=how, title=phrase_of(title, values))
+
+
+def column(key: str, *, how: str, title: str) -> Column:
+    """A column by how its cells are written: `text`, `percent`, `number {:,.1f}` (format of Python) and the like."""
+    kind, _, pattern = how.partition(" ")
+    if kind in SCALES:
+        return number(key, title=title, pattern=pattern or PATTERNS[kind], scale=SCALES[kind])
+    return COLUMNS[kind](key, title=title)
+
+
 def text(key: str, *, title: str) -> Column:
     """A column of words."""
     return Column(key=key, title=title, show=_show_text, is_text=True)
 
 
-def setting_column() -> Column:
+def setting_column(key: str, *, title: str) -> Column:
     """Generation settings: `pass@8_t1.0` in files, `pass@8, T = 1.0` on the page."""
-    return Column(key="setting", title=say("Setting"), show=lambda cell: Shown(text=title_of(str(cell))), is_text=True)
+    return Column(key=key, title=title, show=lambda cell: Shown(text=title_of(str(cell))), is_text=True)
+
+
+def p_column(key: str, *, title: str) -> Column:
+    """p-values: `0.012`, or `< 0.001`."""
+    return Column(key=key, title=title, show=_show_p)
 
 
 def percent(key: str, *, title: str) -> Column:
@@ -107,6 +141,11 @@ def number(key: str, *, title: str, pattern: str = "{:,.0f}", scale: float = 1.0
     return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern=pattern, scale=scale))
 
 
+def known_word(word: str) -> str:
+    """A word of data or configs that is the project's own as a phrase, or as it is: what a team named itself stays."""
+    return next((phrase for phrase in names("known").values() if phrase == word), word)
+
+
 def flatten(row: Row) -> dict[str, Any]:
     """Plain values only; missing numbers are None."""
     flat: dict[str, Any] = {}
@@ -121,6 +160,22 @@ def flatten(row: Row) -> dict[str, Any]:
 def finite(value: Any) -> Any:
     """The value, or None for a number that is none: files say `null`, never `NaN`."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+COLUMNS = {"text": text, "setting": setting_column, "percent": percent, "points": points, "p": p_column}
+SCALES = {"number": 1.0, "share": 100.0, "gib": 2**-30}  # of numbers on the page; the end of a share's interval is not cut
+PATTERNS = {"number": "{:,.0f}", "share": "{:.1f}", "gib": "{:.2f}"}
+
+
+def _show_p(cell: Cell) -> Shown:
+    if not isinstance(cell, float) or math.isnan(cell):
+        return Shown(text=MISSING)
+    return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))
+
+
+def p_text(p: float) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _show_text(cell: Cell) -> Shown:

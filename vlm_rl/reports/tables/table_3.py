@@ -7,13 +7,13 @@ import numpy as np
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.phrase import paragraph, say
+from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.untrained_models import Trial, UntrainedModel, model_before, trial_of, untrained_models
 from vlm_rl.reports.tables.accuracy_tables import accuracy_interval, curves_of
 from vlm_rl.reports.tables.paper_numbers import CITATION, PaperRow, paper_row
-from vlm_rl.reports.tables.table import Cell, Column, Row, Table, percent, text
+from vlm_rl.reports.tables.table import Cell, Row, Table, columns_of, percent, table_of
 
 
 def table3_table(records: Records) -> Table:
@@ -27,29 +27,11 @@ def table3_table(records: Records) -> Table:
         for row in _rows(alike, split=split, setting=setting)
     ]
     from_paper = any(key.startswith("paper_") for row in rows for key in row)
-    cited = say("The paper's numbers ({citation}) are averages of three runs.", citation=CITATION) if from_paper else ""
-    return Table(
-        name="table_3",
-        title=say("Vanilla and trained arms side by side, as the paper's Table 3 (%)"),
-        note=paragraph(
-            say(
-                "Mean and maximum over epochs, averaged over seeds, with 95 % t-intervals over seeds (n in each arm's row of runs)."
-            ),
-            say("Maxima carry no verdict: noise alone lifts them."),
-            cited,
-        ),
-        columns=(
-            text("dataset", title=say("Data")),
-            text("model", title=say("Model")),
-            text("split", title=say("Split")),
-            text("setting", title=say("Setting")),
-            percent("vanilla", title=say("Vanilla")),
-            *(percent(f"{arm.label}_mean", title=say("{arm}, mean", arm=arm.label)) for arm in arms if not arm.is_untrained),
-            *(percent(f"{arm.label}_max", title=say("{arm}, max", arm=arm.label)) for arm in arms if not arm.is_untrained),
-            *(_paper_columns() if from_paper else ()),
-        ),
-        rows=tuple(rows),
-    )
+    cited = say_named("cited", citation=CITATION) if from_paper else ""
+    trained = [arm.label for arm in arms if not arm.is_untrained]
+    more = [percent(f"{arm}_mean", title=say("{arm}, mean", arm=arm)) for arm in trained]
+    more += [percent(f"{arm}_max", title=say("{arm}, max", arm=arm)) for arm in trained]
+    return table_of("table_3", rows, more=(*more, *(columns_of("of_the_paper") if from_paper else ())), cited=cited)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +67,3 @@ def _rows(alike: _Alike, *, split: str, setting: str) -> Iterator[Row]:
         row[f"{label}_max"] = mean_interval([max(curve) for curve in found])
     paper = paper_row(first.config, split=split, setting=setting)
     yield row | ({} if paper is None else {f"paper_{name}": getattr(paper, name) for name in PaperRow.__dataclass_fields__})
-
-
-def _paper_columns() -> tuple[Column, ...]:
-    return (
-        percent("paper_vanilla", title=say("Paper: Vanilla")),
-        percent("paper_sft_mean", title=say("Paper: SFT mean")),
-        percent("paper_rl_mean", title=say("Paper: RL mean")),
-        percent("paper_sft_max", title=say("Paper: SFT max")),
-        percent("paper_rl_max", title=say("Paper: RL max")),
-    )

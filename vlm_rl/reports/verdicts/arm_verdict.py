@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import LEVEL, Outcome
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.verdicts.comparisons import VANILLA, Comparison
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmVerdict:
-    """The decision on one arm of the family, with all that it rests on."""
+class Judged:
+    """One comparison of a family and what came out, with all that it rests on."""
 
     comparison: Comparison
     outcome: Outcome
@@ -22,8 +22,6 @@ class ArmVerdict:
     adjusted_p: float  # Holm's, over the family
     family: int  # comparisons with a p-value
     smallest_effect: float  # delta, a share
-    headline: Phrase
-    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first
 
     @property
     def arm(self) -> str:
@@ -42,16 +40,15 @@ class ArmVerdict:
         if reference is None:
             if declared in (None, VANILLA):
                 return None
-            return say(
-                "The runs declared {reference} as their reference; this is a comparison with the untrained model.",
-                reference=declared,
-            )
+            return say_named("reference.not_this", reference=declared)
         if self.has_late_reference:
-            return say(
-                "The reference, {reference}, was chosen after the runs, so nothing here counts as an improvement over it.",
-                reference=reference.label,
-            )
+            return say_named("reference.chosen_afterwards", reference=reference.label)
         return say("The reference, {reference}, was declared by the runs before they started.", reference=reference.label)
+
+    @property
+    def notes(self) -> tuple[Phrase, ...]:
+        """What it is judged by and compared with, and since when that is fixed."""
+        return (self.comparison.choice.note, *(() if self.reference_note is None else (self.reference_note,)))
 
     @property
     def difference(self) -> Difference | None:
@@ -103,3 +100,11 @@ class ArmVerdict:
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the arm that count."""
         return self.comparison.scores.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmVerdict(Judged):
+    """The decision on one arm, and how it is said."""
+
+    headline: Phrase
+    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from vlm_rl.evaluation.dynamics import far_from_siblings
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, EndpointScores, trained_scores, untrained_scores
 
@@ -111,16 +110,14 @@ def _judged_differently(
     The files are asked, not the manifests: a run that is resumed after an update keeps its old evaluations.
     """
     compared = [evaluation for side in scores for evaluation in side.evaluations.values()]
-    for evaluations in (compared, *(_picking(records, endpoint=endpoint) for records in used)):
+    for evaluations in (
+        compared,
+        *(records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in used),
+    ):
         judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
         if len(judges) > 1:
             return say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
     return None
-
-
-def _picking(records: RunRecords, *, endpoint: Endpoint) -> list[Evaluation]:
-    epochs = records.epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    return [records.evaluations[epoch, endpoint.picked_by, endpoint.setting] for epoch in epochs]
 
 
 def _asked_differently(
@@ -156,24 +153,14 @@ def _flags(
     yield from _far_runs(arm, scores=scores[0])
     if reference is not None:
         yield from _far_runs(reference, scores=scores[1])
-    yield from _other_training_data(used)
+    if len({records.run.data.get("train") for records in used}) > 1:
+        yield say("The two sides were not trained on the same data: the difference may come from that.")
 
 
 def _far_runs(arm: Arm, *, scores: EndpointScores) -> list[Phrase]:
     far = far_from_siblings(scores.matrix())
     return [
-        say(
-            "Seed {seed} of {arm} lies far from its siblings, at {accuracy:.1f} %: look at it before trusting a mean.",
-            seed=seed,
-            arm=arm.label,
-            accuracy=100 * scores.evaluations[seed].accuracy(),
-        )
+        say_named("comparison.far", seed=seed, arm=arm.label, accuracy=100 * scores.evaluations[seed].accuracy())
         for seed, is_far in zip(scores.seeds, far, strict=True)
         if is_far
     ]
-
-
-def _other_training_data(used: Sequence[RunRecords]) -> list[Phrase]:
-    if len({records.run.data.get("train") for records in used}) < 2:
-        return []
-    return [say("The two sides were not trained on the same data: the difference may come from that.")]

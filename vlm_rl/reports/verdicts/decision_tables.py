@@ -3,83 +3,23 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.power import MOST_QUESTIONS, Range, detectable_effect, questions_needed, variance_limits
+from vlm_rl.evaluation.power import MOST_QUESTIONS, detectable_effect, questions_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
-from vlm_rl.reports.phrase import Phrase, paragraph, say
-from vlm_rl.reports.tables.table import MISSING, Cell, Column, Row, Shown, Table, number, points, text
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS
+from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
+from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range, effect_range
-from vlm_rl.reports.verdicts.verdict_sentences import p_text, reference_of
+from vlm_rl.reports.verdicts.verdict_sentences import reference_of, said
 
 PLANNED_SEEDS = (3, 5, 10, 20)
 
 
-def outcome_word(verdict: ArmVerdict) -> Phrase:
-    """The verdict in as few words as it takes."""
-    delta = 100 * verdict.smallest_effect
-    words = {
-        Outcome.IMPROVEMENT: say("improvement"),
-        Outcome.HARM: say("harm"),
-        Outcome.NO_DIFFERENCE: say("no difference larger than {delta:g} points", delta=delta),
-        Outcome.OPEN: say("no evidence either way"),
-        Outcome.NOT_JUDGED: say("not judged"),
-    }
-    return words[verdict.outcome]
-
-
 def decision_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """Each arm of the family: effect, both intervals, p-values, and what may be said."""
-    rows = tuple(_decision_row(verdict) for verdict in verdicts)
-    single = (points("this_run_only", title=say("This run only, new questions")),) * any(row["seeds"] == "1" for row in rows)
-    return Table(
-        name="decisions",
-        title=say("Verdicts on the primary endpoint"),
-        note=paragraph(
-            *_chosen(verdicts),
-            say(
-                "Gains in percentage points with 95 % intervals: for new seeds and new questions like these, and for new seeds on "
-                "these very questions."
-            ),
-            say(
-                "p is the level at which the first interval would just touch 0; Holm's correction is over the arms that have one."
-            ),
-            say(
-                "Improvement and harm need a corrected p below 0.05; an improvement also needs three seeds, and an endpoint and a "
-                "reference (if that is a trained arm) that were declared before the runs."
-            ),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            text("reference", title=say("Reference")),
-            text("verdict", title=say("Verdict")),
-            points("gain", title=say("Gain, new seeds and questions")),
-            points("same_benchmark", title=say("… and these questions")),
-            *single,
-            Column(key="p_value", title=say("p"), show=show_p),
-            Column(key="adjusted_p", title=say("p, Holm"), show=show_p),
-            text("seeds", title=say("Seeds")),
-            number("questions", title=say("Questions")),
-            number("images", title=say("Images")),
-            text("epochs", title=say("Epochs picked")),
-            text("left_out", title=say("Left out")),
-        ),
-        rows=rows,
-    )
-
-
-def _chosen(verdicts: Sequence[ArmVerdict]) -> Iterator[Phrase]:
-    """What all are judged by and compared with, and since when that is fixed."""
-    for verdict in verdicts[:1]:
-        yield verdict.comparison.choice.note
-        if verdict.reference_note is not None:
-            yield verdict.reference_note
-
-
-def show_p(cell: Cell) -> Shown:
-    if not isinstance(cell, float) or math.isnan(cell):
-        return Shown(text=MISSING)
-    return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))
+    rows = [_decision_row(verdict) for verdict in verdicts]
+    without = () if any(row["seeds"] == "1" for row in rows) else ("this_run_only",)
+    return table_of("decisions", rows, without=without, chosen=paragraph(*(verdicts[0].notes if verdicts else ())))
 
 
 def _decision_row(verdict: ArmVerdict) -> Row:
@@ -87,7 +27,7 @@ def _decision_row(verdict: ArmVerdict) -> Row:
     return {
         "arm": verdict.arm,
         "reference": reference_of(verdict),
-        "verdict": outcome_word(verdict),
+        "verdict": said(verdict, "word"),
         "gain": verdict.new_questions,
         "same_benchmark": verdict.same_benchmark,
         "this_run_only": verdict.this_run_only,
@@ -106,51 +46,30 @@ def _decision_row(verdict: ArmVerdict) -> Row:
 def power_table(verdicts: Sequence[ArmVerdict]) -> Table:
     """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
     delta = 100 * verdicts[0].smallest_effect if verdicts else math.nan
-    planned = [(verdict, difference) for verdict in verdicts if (difference := _planned(verdict)) is not None]
-    return Table(
-        name="power",
-        title=say("What this study, and larger ones, would find"),
-        note=paragraph(
-            say(
-                "The smallest true gain, in points, that is found in four of five studies (80 % power) if seeds and questions "
-                "vary as measured here. The first row of an arm is the study as it is."
-            ),
-            *_how_uncertain([difference for _, difference in planned]),
-            say("Planned at the level that Holm's correction asks of the first of the compared arms."),
-        ),
-        columns=(
-            text("arm", title=say("Arm")),
-            number("seeds", title=say("Seeds")),
-            number("questions", title=say("Questions or images")),
-            text("found", title=say("Smallest gain found")),
-            text("found_with_more", title=say("… with {times} times the questions", times=TIMES_AS_MANY)),
-            text("questions_needed", title=say("Questions for {delta:g} points", delta=delta)),
-        ),
-        rows=tuple(row for verdict, difference in planned for row in _power_rows(verdict, difference=difference)),
+    planned = [
+        (verdict, verdict.difference)
+        for verdict in verdicts
+        if verdict.difference is not None and not math.isnan(verdict.p_value)
+    ]
+    rows = (
+        _power_row(verdict, difference=difference, seeds=seeds)
+        for verdict, difference in planned
+        for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds)))
     )
-
-
-def _planned(verdict: ArmVerdict) -> Difference | None:
-    """What a plan starts from; None where nothing was tested."""
-    return None if math.isnan(verdict.p_value) else verdict.difference
+    return table_of(
+        "power",
+        rows,
+        times=TIMES_AS_MANY,
+        delta=delta,
+        how_uncertain=paragraph(*_how_uncertain([difference for _, difference in planned])),
+    )
 
 
 def _how_uncertain(planned: Sequence[Difference]) -> Iterator[Phrase]:
     """How far the spread over seeds may lie from its estimate, for the arm whose seeds say least of it."""
     for difference in sorted(planned, key=lambda difference: difference.df_seeds)[:1]:
         low, high = variance_limits(difference.df_seeds)
-        yield say(
-            "In brackets the same at both 95 % limits of the measured spread over seeds, which from {seeds} seeds may in truth "
-            "be {low:.1f} to {high:.1f} times as much.",
-            seeds=difference.num_seeds,
-            low=math.sqrt(low),
-            high=math.sqrt(high),
-        )
-
-
-def _power_rows(verdict: ArmVerdict, *, difference: Difference) -> Iterator[Row]:
-    for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds))):
-        yield _power_row(verdict, difference=difference, seeds=seeds)
+        yield say_named("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
 
 
 def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None) -> Row:
@@ -159,19 +78,16 @@ def _power_row(verdict: ArmVerdict, *, difference: Difference, seeds: int | None
     found, found_with_more = (
         detectable_effect(difference, seeds=seeds, questions=times * asked, level=level) for times in (1, TIMES_AS_MANY)
     )
+    too_few = say("none: fewer than three seeds") if runs < FEWEST_SEEDS else None
     needed = questions_needed(difference, effect=verdict.smallest_effect, seeds=seeds, level=level)
     return {
         "arm": verdict.arm,
         "seeds": runs,
         "questions": asked,
-        "found": _found(found, seeds=runs),
-        "found_with_more": _found(found_with_more, seeds=runs),
+        "found": too_few or effect_range(found),
+        "found_with_more": too_few or effect_range(found_with_more),
         "questions_needed": say("out of reach") if math.isinf(needed.low) else count_range(needed, most=MOST_QUESTIONS),
         "found_share": found.estimate,
         "found_share_low": found.low,
         "found_share_high": found.high,
     }
-
-
-def _found(effect: Range, *, seeds: int) -> Phrase:
-    return effect_range(effect) if seeds >= FEWEST_SEEDS else say("none: fewer than three seeds")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 from vlm_rl.evaluation.settings import k_of, title_of
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 
@@ -45,34 +45,19 @@ class EndpointChoice:
     @property
     def name(self) -> Phrase:
         """`the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks`."""
-        values = {
-            "split": self.endpoint.split,
-            "setting": title_of(self.endpoint.setting),
-            "picked_by": self.endpoint.picked_by,
-        }
         if k_of(self.endpoint.setting) == 1:
-            return say("the share of right single answers on {split} ({setting}) at the epoch that {picked_by} picks", **values)
-        return say("the share of questions solved on {split} ({setting}) at the epoch that {picked_by} picks", **values)
+            return say_named("endpoint.single_answers", **values_of(self.endpoint))
+        return say_named("endpoint.questions_solved", **values_of(self.endpoint))
 
     @property
     def note(self) -> Phrase:
         """What is judged and since when that is fixed, as a sentence."""
-        if self.origin is Origin.DECLARED:
-            return say("Judged by {endpoint}, as the runs declared before they started.", endpoint=self.name)
-        if self.origin is Origin.AFTERWARDS:
-            return say(
-                "Judged by {endpoint}: chosen after the runs, so nothing here counts as an improvement.", endpoint=self.name
-            )
-        if self.origin is Origin.CONTRADICTORY:
-            return say(
-                "The runs declared different endpoints. Judged by {endpoint}, which not all of them declared before they "
-                "started, so nothing here counts as an improvement.",
-                endpoint=self.name,
-            )
-        return say(
-            "Judged by {endpoint}, the usual choice: not declared before the runs, so nothing here counts as an improvement.",
-            endpoint=self.name,
-        )
+        return say_named(f"endpoint.{self.origin.name.lower()}", endpoint=self.name)
+
+
+def values_of(endpoint: Endpoint) -> dict[str, Any]:
+    """What it is called in sentences."""
+    return {"split": endpoint.split, "setting": title_of(endpoint.setting), "picked_by": endpoint.picked_by}
 
 
 def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> EndpointChoice:
@@ -100,12 +85,8 @@ def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
         return None
     if declared["split"] == declared["picked_by"]:
         return None
-    return Endpoint(
-        split=declared["split"],
-        setting=declared["setting"],
-        picked_by=declared["picked_by"],
-        reference=declared.get("reference"),
-    )
+    kept = {key: declared[key] for key in ("split", "setting", "picked_by")}
+    return Endpoint(**kept, reference=declared.get("reference"))
 
 
 def declared_reference(records: Records, *, choice: EndpointChoice) -> str | None:
@@ -143,10 +124,30 @@ class EndpointScores:
 
 def picked_epoch(records: RunRecords, *, endpoint: Endpoint) -> int | None:
     """The epoch after training began at which the picking split scored highest, the first of equals."""
-    epochs = records.epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    scored = {epoch: records.evaluations[epoch, endpoint.picked_by, endpoint.setting] for epoch in epochs}
-    accuracy = {epoch: for_pick(evaluation.accuracy()) for epoch, evaluation in scored.items()}
-    return max(epochs, key=accuracy.__getitem__, default=None)  # max keeps the first of equals
+    tried = records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)
+    best = max(tried, key=lambda evaluation: for_pick(evaluation.accuracy()), default=None)  # max keeps the first of equals
+    return None if best is None else best.epoch
+
+
+def at_pick(records: RunRecords, *, endpoint: Endpoint, split: str, setting: str) -> Evaluation | None:
+    """The evaluation on any split under any setting at the epoch that validation picked under the endpoint's setting."""
+    epoch = picked_epoch(records, endpoint=endpoint)
+    return None if epoch is None else records.evaluations.get((epoch, split, setting))
+
+
+def at_picks(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> dict[int, Evaluation]:
+    """The same for the used runs of an arm that have it, by seed."""
+    found = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
+    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
+
+
+def before_and_at_pick(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> list[tuple[Evaluation, Evaluation]]:
+    """(untrained, picked) for each used run that has both: what differences paired by seed are made of."""
+    both = [
+        (run.evaluations.get((UNTRAINED_EPOCH, split, setting)), at_pick(run, endpoint=endpoint, split=split, setting=setting))
+        for run in arm.used
+    ]
+    return [(before, after) for before, after in both if before is not None and after is not None]
 
 
 def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:

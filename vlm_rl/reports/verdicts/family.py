@@ -1,17 +1,17 @@
 """The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide, say it."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome, decide, holm, lacks_seed_spread, p_value
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict, Judged
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
-from vlm_rl.reports.verdicts.verdict_sentences import headline, sentences
+from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
 
 
 def verdicts_of(
@@ -24,36 +24,37 @@ def verdicts_of(
     """
     choice = choose_endpoint(records, override=endpoint)
     reference = declared_reference(records, choice=choice) if reference is None else reference
-    comparisons = compare_all(records, choice=choice, reference=reference)
+    compared = compare_all(records, choice=choice, reference=reference)
+    return tuple(map(_verdict, judged_all(compared, why_not=why_not, smallest_effect=smallest_effect)))
+
+
+def judged_all(
+    comparisons: Sequence[Comparison], *, why_not: Callable[[Comparison], Phrase | None], smallest_effect: float
+) -> Iterator[Judged]:
+    """What came out of each comparison, with Holm's correction over all that have a p-value."""
     p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
-    adjusted = holm(p_values)
     family = sum(not math.isnan(p) for p in p_values)
-    return tuple(
-        judge(one, p_value=p, adjusted_p=adjusted_p, family=family, smallest_effect=smallest_effect)
-        for one, p, adjusted_p in zip(comparisons, p_values, adjusted, strict=True)
-    )
+    for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True):
+        reason, outcome = why_not(one), Outcome.NOT_JUDGED
+        if one.difference is not None and reason is None:
+            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+        yield Judged(
+            comparison=one,
+            outcome=outcome,
+            reason=reason,
+            p_value=p,
+            adjusted_p=adjusted_p,
+            family=family,
+            smallest_effect=smallest_effect,
+        )
 
 
-def judge(comparison: Comparison, *, p_value: float, adjusted_p: float, family: int, smallest_effect: float) -> ArmVerdict:
-    """The verdict on one comparison."""
-    reason = why_not(comparison)
-    outcome = Outcome.NOT_JUDGED
-    if comparison.difference is not None and reason is None:
-        outcome = decide(comparison.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
-    if outcome is Outcome.IMPROVEMENT and (reason := _why_no_improvement(comparison)) is not None:
-        outcome = Outcome.NOT_JUDGED
-    unsaid = ArmVerdict(
-        comparison=comparison,
-        outcome=outcome,
-        reason=reason,
-        p_value=p_value,
-        adjusted_p=adjusted_p,
-        family=family,
-        smallest_effect=smallest_effect,
-        headline=say("{text}", text=""),
-        sentences=(),
-    )
-    return replace(unsaid, headline=headline(unsaid), sentences=sentences(unsaid))
+def _verdict(judged: Judged) -> ArmVerdict:
+    """In words; a gain that passes the test may yet not be called an improvement."""
+    reason = _why_no_improvement(judged.comparison) if judged.outcome is Outcome.IMPROVEMENT else None
+    if reason is not None:
+        judged = replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason)
+    return ArmVerdict(**vars(judged), headline=said(judged, "headline"), sentences=sentences(judged))
 
 
 def why_not(comparison: Comparison) -> Phrase | None:
@@ -66,19 +67,9 @@ def why_not(comparison: Comparison) -> Phrase | None:
     if difference.num_questions < 2:
         return say("one question shows no chance between questions")
     if lacks_seed_spread(difference):
-        return _no_spread(difference)
+        happened = "no_spread" if difference.estimate else "nothing_happened"
+        return say_named(f"comparison.{happened}", seeds=difference.num_seeds)
     return None
-
-
-def _no_spread(difference: Difference) -> Phrase:
-    if difference.estimate == 0:
-        return say(
-            "all {seeds} seeds show a difference of exactly 0, as if nothing had been trained, so nothing is known about other seeds",
-            seeds=difference.num_seeds,
-        )
-    return say(
-        "all {seeds} seeds gained exactly the same, so nothing is known about how much seeds differ", seeds=difference.num_seeds
-    )
 
 
 def _why_no_improvement(comparison: Comparison) -> Phrase | None:
