@@ -199,8 +199,8 @@ def test_every_fix_that_a_message_proposes_mends_it(typed: str, fix: str) -> Non
     [
         "algorithm=grpo algorithm.num_minibatches=4",
         "algorithm=grpo dataset.batch_size=126 algorithm.num_minibatches=3",
-        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=4",
-        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=7",
+        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=5",
+        "algorithm=dapo dataset.batch_size=10 dataset.ppo_batch_size=2 algorithm.num_minibatches=8",
     ],
 )
 def test_the_nearest_numbers_that_are_proposed_divide(typed: str) -> None:
