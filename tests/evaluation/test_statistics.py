@@ -26,7 +26,8 @@ def test_one_seed_has_a_mean_and_no_interval() -> None:
     assert interval.estimate == 0.5
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
-    assert math.isnan(mean_interval([]).estimate)
+    nothing = mean_interval([])
+    assert math.isnan(nothing.estimate) and nothing.num_seeds == 0
 
 
 def test_a_missing_value_is_left_out_and_n_says_so() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vlm_rl.rewards import judge as judging
 from vlm_rl.rewards import judge_pool
 from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rewards.judge_pool import WorkerPool
@@ -69,6 +70,21 @@ def test_a_verdict_is_remembered_so_that_a_bomb_costs_one_worker_once(judge: Jud
     start = time.monotonic()
     assert judge.judge(bomb, ["20"]) == first
     assert time.monotonic() - start < 0.05
+
+
+def test_the_newest_verdicts_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def counted(gold: str, answer: str | None, **equal: object) -> str:
+        asked.append(answer)
+        return "wrong"
+
+    monkeypatch.setattr(judging, "verdict", counted)
+    monkeypatch.setattr(judging, "CACHE_SIZE", 2)
+    with Judge() as judge:
+        for answer in ("1", "2", "2", "3", "2", "1"):  # 1 is forgotten when 3 comes
+            judge.judge([rf"\boxed{{{answer}}}"], ["7"])
+    assert asked == ["1", "2", "3", "1"]
 
 
 def test_a_worker_that_sleeps_is_stopped_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:

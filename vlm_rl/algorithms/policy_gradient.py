@@ -2,7 +2,8 @@
 
     loss = sum_t weight_t [ -c_t min(ratio_t A_t, clip(ratio_t, 1 - clip_low, 1 + clip_high) A_t) + kl_loss_coef KL_t ]
 
-An algorithm says what A, the ratio and the weights are; c is the rollout correction (1 without).
+An algorithm says what A is (`advantages`), and where it differs, what the ratio is (`ratio`), what stands in place of the minimum
+(`policy_loss`), how tokens are averaged (`token_weights`) and which count (`loss_mask`). c is the rollout correction, 1 without.
 """
 
 from abc import abstractmethod
