@@ -1,4 +1,4 @@
-"""What every inference engine does for Step II: take the newest adapter, then sample."""
+"""What every inference engine does for Step II: take the newest weights, then sample."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -21,13 +21,20 @@ class SamplingSettings:
 
 @runtime_checkable
 class RolloutEngine(Protocol):
-    """Step II's worker: embedded, or a server."""
+    """Step II's worker: the policy itself, or a server. Each rank calls its own with its own queries.
+
+    The constructor opens no file and no connection: preflight makes an engine only to read `synced_parts`.
+    """
 
     synced_parts: frozenset[str]  # parts whose training reaches the engine; parts.check_engine refuses to train others
 
     def load(self, policy: Policy) -> None:
-        """Brings the newest weights to the engine."""
+        """Brings the newest weights to the engine. It is called before every generation step and every evaluation."""
 
     def generate(self, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray) -> ResponseBatch:
-        """Samples, on the engine's own device wherever the queries are. `seeds` (query, sample) hold a 63-bit seed for each
-        response, and nothing else is random."""
+        """Samples `settings.num_samples` responses to each query, side by side, and returns them on the policy's device.
+
+        Only allowed ids are sampled (`policy.banned`); a response that ends by itself holds its stop id. Log-probabilities are under
+        softmax(logits / temperature) over the allowed ids, NaN where the engine does not know them. Pictures are in `queries.rows`.
+        `seeds` (query, sample) hold a 63-bit seed for each response, and nothing else is random.
+        """
