@@ -17,10 +17,18 @@ def is_distributed() -> bool:
 
 
 def add_up_over_ranks(parameters: Iterable[nn.Parameter]) -> None:
-    """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros."""
-    for parameter in parameters if is_distributed() else ():
-        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        dist.all_reduce(parameter.grad)
+    """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros.
+
+    A parameter without a gradient on every rank keeps none, as on one rank: AdamW would move it by its momentum.
+    """
+    if not is_distributed():
+        return
+    parameters = list(parameters)
+    has_gradient = parameters[0].new_tensor([p.grad is not None for p in parameters])
+    for parameter, count in zip(parameters, pooled(has_gradient).tolist(), strict=True):
+        if count:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            dist.all_reduce(parameter.grad)
 
 
 def pooled(sums: Tensor) -> Tensor:

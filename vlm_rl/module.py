@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def epoch(self) -> float:
-        """Rows consumed over rows in the training batches."""
+        """Passes over the training rows: generation steps done, over generation steps of an epoch."""
         return self.generation_steps / self.steps_per_epoch
 
     @property
@@ -74,7 +74,7 @@ class VLMReinforcement(lightning.LightningModule):
         self.stop_is_asked = False  # by a signal, on this rank; callbacks/interruption.py
 
     def on_fit_start(self) -> None:
-        """Tells the data flow this rank's share, and copies the model as the reference where there is no adapter to switch off."""
+        """Gives the data flow this rank's rows. Without adapters, keeps a frozen copy of the model as the reference."""
         self.data_flow.start(
             first_step=self.data_flow.first_step, rank=self.trainer.global_rank, num_ranks=self.trainer.world_size
         )

@@ -2,8 +2,8 @@
 
 Axes: `batch` responses (or queries, in a QueryBatch), `query` prompt tokens (left-padded), `response` sampled tokens
 (right-padded), `sequence` = query + response, `vocab`, `token` and `hidden` of an image's features.
-One mask, `response_mask`: True = a token that the policy wrote, EOS included. Log-probabilities are in nats, under
-softmax(logits / rollout temperature) over the allowed ids.
+Two masks: `attention_mask`, True = no padding; `response_mask`, True = a token that the policy wrote, EOS included.
+Log-probabilities are in nats, under softmax(logits / rollout temperature) over the allowed ids.
 """
 
 import functools
@@ -157,7 +157,8 @@ class MiniBatch(Trajectory):
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateStats:
-    """Step IV: what the optimizer steps of one generation step did; means over all tokens of all ranks."""
+    """Step IV: what the optimizer steps of one generation step did, over all ranks. Loss and gradient norm are means over updates that
+    were not skipped, the others means over tokens."""
 
     loss: float
     kl: float  # k3 against the reference; NaN where no reference was asked for
@@ -170,7 +171,7 @@ class UpdateStats:
 
 
 def extended(batch: Samples, kind: type[Extended], **known: Any) -> Extended:
-    """The same rows as a type that knows more of them; `known` are the fields that it adds."""
+    """The same rows with further fields, as the next type (Samples, then Trajectory, then MiniBatch)."""
     return kind(**{field.name: getattr(batch, field.name) for field in fields(batch)}, **known)
 
 

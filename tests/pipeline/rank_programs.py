@@ -50,13 +50,13 @@ def hand_gradient(place: int, rank: int) -> Tensor | None:
     return (torch.arange(1.0, size + 1) * 10.0**rank).view(SHAPES[place])
 
 
-def gradients(folder: Path, rank: int, num_ranks: int) -> list[Tensor]:
+def gradients(folder: Path, rank: int, num_ranks: int) -> list[Tensor | None]:
     """After they were added up over ranks."""
     parameters = [nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
     for place, parameter in enumerate(parameters):
         parameter.grad = hand_gradient(place, rank)
     add_up_over_ranks(parameters)
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return [parameter.grad for parameter in parameters]
 
 
 CASES: dict[str, Callable[[Path, int, int], object]] = {case.__name__: case for case in (selections, gradients)}

@@ -16,7 +16,7 @@ def check_choices(settings: object, *, key: str) -> None:
 
 
 def _own_hints(kind: type) -> dict[str, Any]:
-    """What a class itself annotates; None for all of it where one annotation names what only a type checker imports."""
+    """The annotations of the class itself; all None if one of them cannot be evaluated, as a name that only type checkers import."""
     try:
         return inspect.get_annotations(kind, eval_str=True)
     except Exception:  # an annotation may be any expression

@@ -2,7 +2,7 @@
 
 Where the score is the accuracy, the advantages of a group that is all right or all wrong are zero, and it would only thin out the
 batch. DAPO samples again until a batch is full. Here each generation step samples a fixed surplus of queries and chooses from
-them, so a step always ends with an update, and no group waits for the next step.
+them, so that every step ends with an update.
 """
 
 import math
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_rl.algorithms.choices import check_choices
+from vlm_rl.algorithms.groups import NO_SPREAD
 from vlm_rl.masking import pooled
 from vlm_rl.types import Samples, select
 
@@ -40,7 +41,7 @@ class DynamicSampling:
 def differs(values: Float[Tensor, " batch"], *, group_size: int) -> Bool[Tensor, " group"]:
     """True = the responses of a group do not all have the same value; the responses of a group lie side by side."""
     groups = values.view(-1, group_size)
-    return groups.amax(1) > groups.amin(1)
+    return groups.amax(1) - groups.amin(1) > NO_SPREAD
 
 
 def places_in_batch(is_different: Bool[Tensor, " query"]) -> Int[Tensor, " query"]:
@@ -53,7 +54,7 @@ class SelectionCounts:
     """What became of the groups of one generation step, over all ranks."""
 
     differing: int  # groups whose responses differ
-    missing: int  # of those, fewer than an update learns from: so many groups without differences filled it up
+    missing: int  # groups without differences that had to fill the batch up
     thrown_away: int  # groups that nothing is learned from
     thrown_away_tokens: int  # of their responses
 

@@ -25,7 +25,7 @@ class PolicyGradient(Algorithm):
     clip_low: float  # how far below 1 a ratio may fall and still push
     clip_high: float  # how far above 1; clip-higher (DAPO): larger than clip_low
     kl_loss_coef: float
-    kl_loss_estimator: Literal["k2", "k3"]  # the mean gradient of k1 is zero: it belongs into a reward
+    kl_loss_estimator: Literal["k2", "k3"]  # the mean gradient of k1 is zero: it belongs in a reward
     mask_truncated: bool  # leave responses that were cut off out of the loss
 
     min_group_size: ClassVar[int] = 2

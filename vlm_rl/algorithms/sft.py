@@ -15,7 +15,7 @@ class SupervisedFineTuning(Algorithm):
     """Mean negative log-likelihood of the solution's tokens, EOS included, over all tokens of a mini-batch."""
 
     rollout_correction: NoCorrection = field(default=NoCorrection(), init=False)  # a teacher samples from nothing
-    dynamic_sampling: None = field(default=None, init=False)  # and solves every problem
+    dynamic_sampling: None = field(default=None, init=False)  # a solution has nothing to differ from
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -138,7 +138,7 @@ def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: P
         lambda: check_strategy(cfg.trainer),
         lambda: check_precision(cfg.trainer),
         lambda: trainer_of(cfg.trainer) if is_here else None,
-        lambda: dataset.check_sizes(num_ranks=ranks_of(cfg.trainer)),
+        lambda: dataset.check_sizes(algorithm.queries_of_step(dataset.batch_size), num_ranks=ranks_of(cfg.trainer)),
         lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
         scheme.check_endpoint,
         lambda: scheme.check_epochs(dataset.epochs),

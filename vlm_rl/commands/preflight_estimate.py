@@ -109,7 +109,7 @@ def workload_of(
         typical=prompted.typical,
         max_new_tokens=dataset.max_new_tokens,
         batch_size=max(1, dataset.batch_size // ranks),
-        surplus=(algorithm.queries_of_step(dataset.batch_size) - dataset.batch_size) // ranks,
+        surplus=max(0, algorithm.queries_of_step(dataset.batch_size) // ranks - max(1, dataset.batch_size // ranks)),
         group_size=algorithm.group_size,
         num_minibatches=algorithm.num_minibatches,
         ppo_epochs=algorithm.ppo_epochs,

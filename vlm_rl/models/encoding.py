@@ -1,8 +1,8 @@
 """A row becomes what the model reads: its processor's ids and image tokens, the model's own positions, and its images: as features
 where the vision tower is frozen, else as pixels.
 
-Each row is processed on its own, so no number depends on its neighbours. Ids and positions of the rows that came last are
-kept; images are encoded again unless the vision cache has their features.
+Each row is processed on its own, so no number depends on its neighbours. The ids and positions of the last 10,000 prompts are kept;
+images are encoded again unless the vision cache has their features.
 """
 
 from collections import OrderedDict
@@ -90,7 +90,7 @@ class PromptEncoder:
         if len(self._encoded) > KEPT_ROWS:
             self._encoded.popitem(last=False)
         images = ImageInput(key=key, inputs=inputs, features=None) if row.images else None
-        return encoded, images and self._policy.encode_images(images)
+        return encoded, None if images is None else self._policy.encode_images(images)
 
     def _row_of(self, output: BatchFeature, inputs: dict[str, Tensor]) -> EncodedRow:
         ids: Tensor = output["input_ids"]

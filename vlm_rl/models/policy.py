@@ -51,7 +51,7 @@ class Policy(nn.Module):
             vlm = load_pretrained(name, dtype=dtype, attention=attention)
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
-        optimization.rates(parts.trained(vlm))  # a rate for what is not trained is told now
+        optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
         self.precision = precision(vlm, dtype=dtype, autocast=autocast)
         self.precision.even_out(vlm)
         if autocast and self.adapter is not None:
@@ -200,7 +200,7 @@ class Policy(nn.Module):
 
     def keep_reference(self) -> int:
         """With full fine-tuning a frozen copy is made, once, where the model is then; returns its size in bytes, 0 where adapters
-        make it needless."""
+        need no copy."""
         if self.adapter is not None:
             return 0
         if not self._frozen_copy:

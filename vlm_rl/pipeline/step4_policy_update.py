@@ -1,7 +1,7 @@
 """Step IV of Fig. 2: advantages, then N clipped optimizer steps.
 
-The loss of a mini-batch is a weighted sum over tokens whose weights add up to 1 over all ranks. Micro-batches only add up
-their shares, so neither the split, the order nor the number of ranks changes the gradient.
+The loss of a mini-batch is a weighted sum over tokens, with weights made from counts of all ranks (those of a mean add up to 1).
+Micro-batches only add up their shares, so neither the split, the order nor the number of ranks changes the gradient.
 """
 
 import math
@@ -65,7 +65,7 @@ class PolicyUpdate:
         return self._stats(sums, norms, learning_rate)
 
     def _mini_batch(self, rows: Trajectory, advantages: Tokens) -> MiniBatch:
-        """With the weight of each token, from counts of all ranks: every rank must come here, one without rows too."""
+        """Adds advantages and token weights. Every rank must call this, even one without rows: token counts are pooled over ranks."""
         mask = self._algorithm.loss_mask(rows)
         weights = self._algorithm.token_weights(mask)
         return extended(rows, MiniBatch, advantages=advantages[:, : mask.shape[1]], token_weights=weights)
