@@ -10,8 +10,6 @@ import torch
 from forking import Finished, Forking
 from PIL import Image
 
-from vlm_rl.commands.build import composed
-from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.preflight_jobs import is_asked, jobs, spelled_out
 
 MISTAKES = {  # what a run refuses before its first step, and some of the words
@@ -89,22 +87,25 @@ def test_what_training_refuses_preflight_refuses_with_the_same_words(
     assert not list(tmp_path.rglob("metrics.jsonl"))
 
 
-def test_an_update_of_fewer_groups_than_are_sampled_is_refused_with_the_words_of_training(
-    forking: Forking, tmp_path: Path
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("dataset.batch_size=16",),
+            "dataset.batch_size=16 (24 with algorithm.dynamic_sampling.oversample) is more than the 16 training rows",
+        ),
+        (
+            ("dataset.batch_size=8", "trainer.devices=5"),
+            "The 12 queries of a generation step (dataset.batch_size=8 x algorithm.dynamic_sampling.oversample) cannot be shared out",
+        ),
+    ],
+)
+def test_queries_that_dynamic_sampling_samples_beyond_the_batch_count_for_preflight_too(
+    forking: Forking, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    """60 responses could be shared out over five optimizer steps; dynamic sampling learns from floor(0.75 x 10) x 6 = 42."""
-    words = (
-        "experiment=smoke",
-        "algorithm=dapo",
-        "algorithm.group_size=6",
-        "dataset.batch_size=10",
-        "algorithm.num_minibatches=5",
-    )
-    with pytest.raises(ValueError, match=r"5 does not divide the 42 responses of an update .*: 3, 6") as caught:
-        check_training(composed([*words]))
-    refused = preflight(forking, tmp_path, *words, "preflight.device_memory=80GiB")
+    refused = preflight(forking, tmp_path, "experiment=smoke", "algorithm=dapo", *words, "preflight.device_memory=80GiB")
     assert refused.code == 2
-    assert str(caught.value) in refused.out.split("Training could not start:\n")[1].splitlines()
+    assert said in refused.out.split("Training could not start:\n")[1]
 
 
 def test_a_cluster_s_run_is_looked_at_from_a_machine_without_its_gpus(forking: Forking, tmp_path: Path) -> None:
