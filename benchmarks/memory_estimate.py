@@ -27,6 +27,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from hydra.utils import instantiate
@@ -35,6 +36,7 @@ from memory_cases import CASES, Case, overrides_of, rows_of, workload_of
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.device import peak_bytes
 from vlm_rl.models import parts
+from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight import phases
 from vlm_rl.preflight.device import measured
@@ -120,8 +122,15 @@ def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = Tr
         for step in range(2):
             policy.vision_cache._features.clear()
             rows = rows_of(case)
-            with meter.measure(LOOK):
-                queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
+            queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
+            with mock.patch.object(Policy, "encodes_images_once", False):  # pixels stay pixels
+                last = experiment.encoder.batch(rows[-1:], indices=[0], step=step).images[0]
+            with meter.measure(
+                LOOK
+            ):  # the tower alone, beside the features of all others: the processor's own work is no part of it
+                _ = None if last is None else policy.encode_images(last)
+            meter.found[LOOK] = replace(meter.found[LOOK], seconds=meter.found[LOOK].seconds * len(rows))
+            del last
             with torch.no_grad(), meter.measure(SAMPLE):
                 responses = module.collect_responses(queries)
             with torch.no_grad(), meter.measure(SCORE):

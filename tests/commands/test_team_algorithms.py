@@ -40,8 +40,8 @@ class Distillation(Algorithm):
     def advantages(self, trajectory):
         return torch.ones_like(trajectory.engine_logprobs) * trajectory.response_mask
 
-    def loss(self, logprobs, trajectory, advantages):
-        loss = weighted_sum(-logprobs * advantages, trajectory.token_weights, trajectory.response_mask)
+    def loss(self, logprobs, batch):
+        loss = weighted_sum(-logprobs * batch.advantages, batch.token_weights, batch.response_mask)
         return AlgorithmLoss(loss=loss, kl=None, ratio=None, clipped=None)
 
 

@@ -6,6 +6,7 @@ ALLOWED = {
     "callbacks/recorder.py:_largest": "metrics of a step are written down: one look for each",
     "callbacks/forward_parity.py:forward_difference": "the check before the first step ends in one number",
     "device.py:synchronise": "a stretch of time is over when the GPU has finished; five for each generation step",
+    "masking.py:add_up_over_ranks": "once for each update on several ranks: what has a gradient on any of them",
     "masking.py:masked_whiten": "once for each generation step: the tokens under the mask",
     "masking.py:pooled_mean": "means over ranks are written down or compared with a tolerance; never for each micro-batch",
     "models/trained_weights.py:_check": "export.py compares numbers",

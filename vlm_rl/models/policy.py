@@ -102,8 +102,7 @@ class Policy(nn.Module):
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Around every forward, LM head included. Inside an outer one, weights are cast once for all forwards in it."""
-        dtype = self.precision.autocast_to
-        return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+        return self.precision.forward(self.device)
 
     def position_ids(self, ids: Tensor, types: Tensor, inputs: Mapping[str, Tensor]) -> Int[Tensor, "axis 1 query"]:
         """The model's own positions of one prompt, given what the processor made of its images."""

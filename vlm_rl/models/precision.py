@@ -1,5 +1,6 @@
 """The precision of a forward pass: sampling and training must share it, or the ratio of their probabilities is not 1."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ class Precision:
 
     autocast_to: torch.dtype | None  # None: in the precision of the weights
     base_is_raised: bool  # base weights are trained, in float32 above what they were loaded in
+
+    def forward(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """The context of a forward on this device."""
+        return contextlib.nullcontext() if self.autocast_to is None else torch.autocast(device.type, dtype=self.autocast_to)
 
     def even_out(self, vlm: PreTrainedModel) -> None:
         """Where base weights are trained, raises to float32 all that autocast does not round itself: only linear layers may stay.
