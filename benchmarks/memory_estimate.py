@@ -35,7 +35,7 @@ from memory_cases import CASES, Case, overrides_of, rows_of, workload_of
 
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.device import peak_bytes
-from vlm_rl.models import parts
+from vlm_rl.models import parts, vision
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight import phases
@@ -43,6 +43,7 @@ from vlm_rl.preflight.device import measured
 from vlm_rl.preflight.memory import Traced, trace
 from vlm_rl.preflight.time_estimate import SLOWER, RunLength, duration
 from vlm_rl.preflight.tracker import Ledger, Watch
+from vlm_rl.types import ImageInput
 
 LOOK, SAMPLE, SCORE, LEARN = "look", "sample", "score", "learn"
 PARTS_OF = {  # which traced phases a measured one holds
@@ -101,6 +102,11 @@ class Meter:
         self.found[name] = Measured(num_bytes=peak_bytes() if self._on_gpu else self._ledger.peak().total, seconds=seconds)
 
 
+def num_bytes(images: ImageInput | None) -> int:
+    """Of what the processor made of the pictures of a prompt."""
+    return phases.num_bytes(images.inputs if images is not None else None)
+
+
 def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = True) -> dict[str, Measured]:
     """Two generation steps; the second one is measured, since only then the optimizer has its states."""
     policy, module = experiment.policy, experiment.module
@@ -123,14 +129,14 @@ def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = Tr
             policy.vision_cache._features.clear()
             rows = rows_of(case)
             queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=step).to(policy.device)
+            policy.vision_cache._features.clear()
             with mock.patch.object(Policy, "encodes_images_once", False):  # pixels stay pixels
-                last = experiment.encoder.batch(rows[-1:], indices=[0], step=step).images[0]
-            with meter.measure(
-                LOOK
-            ):  # the tower alone, beside the features of all others: the processor's own work is no part of it
-                _ = None if last is None else policy.encode_images(last)
+                largest = max(experiment.encoder.batch(rows, indices=range(len(rows)), step=step).images, key=num_bytes)
+            with torch.no_grad(), policy.autocast(), meter.measure(LOOK):  # the tower alone, without the processor's own work
+                made = None if largest is None or not policy.takes_features else vision.features_of(policy.vlm, largest)
+            del made
             meter.found[LOOK] = replace(meter.found[LOOK], seconds=meter.found[LOOK].seconds * len(rows))
-            del last
+            del largest
             with torch.no_grad(), meter.measure(SAMPLE):
                 responses = module.collect_responses(queries)
             with torch.no_grad(), meter.measure(SCORE):

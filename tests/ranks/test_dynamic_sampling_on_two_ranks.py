@@ -59,4 +59,4 @@ def test_two_ranks_select_the_same_groups_and_learn_the_same(forking: Forking, t
     moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)
     print(f"largest difference of the adapters: {largest:.2e}, largest weight {moved:.2e}")
     assert moved > 1e-4
-    assert largest < 1e-6
+    assert largest < 1e-5  # as at the end of the other runs on two ranks: AdamW divides by small gradients
