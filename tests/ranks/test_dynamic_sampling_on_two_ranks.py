@@ -54,6 +54,11 @@ def test_two_ranks_select_the_same_groups_and_learn_the_same(forking: Forking, t
     assert len(sampling(one)) == 2 and sampling(one)[-1][0] == 4
     assert any(0 < numbers["sampling/differing_groups"] < 6 for _, numbers in sampling(one))
     assert thrown_away(one) == thrown_away(two)
+    for key in ("policy/loss", "policy/gradient_norm", "policy/entropy"):  # what AdamW is given is the same to rounding
+        left_values, right_values = (
+            [line[key] for line in run.lines("metrics.jsonl") if line["event"] == "train"] for run in (one, two)
+        )
+        assert left_values == pytest.approx(right_values, rel=1e-4, abs=1e-7)
     left, right = (load_file(saved_steps(run)[-1].path / "adapter_model.safetensors") for run in (one, two))
     largest = max(float((left[name] - right[name]).abs().max()) for name in left)
     moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)

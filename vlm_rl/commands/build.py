@@ -144,12 +144,7 @@ def _module(
 ) -> VLMReinforcement:
     stopwatch = Stopwatch(device=policy.device)
     parity = Parity(every=cfg.parity.every, tolerance=cfg.parity.tolerance)
-    settings = SamplingSettings(
-        temperature=cfg.rollout.temperature,
-        top_p=cfg.rollout.top_p,
-        max_new_tokens=dataset.max_new_tokens,
-        num_samples=algorithm.group_size,
-    )
+    settings = _sampling(cfg, dataset, algorithm)
     data_flow = DataFlow(
         dataset=dataset,
         encoder=encoder,
@@ -174,6 +169,15 @@ def _module(
         stopwatch=stopwatch,
         progress=Progress(steps_per_epoch=data_flow.steps_per_epoch),
         num_updates=data_flow.num_steps * algorithm.num_updates,
+    )
+
+
+def _sampling(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm) -> SamplingSettings:
+    return SamplingSettings(
+        temperature=cfg.rollout.temperature,
+        top_p=cfg.rollout.top_p,
+        max_new_tokens=dataset.max_new_tokens,
+        num_samples=algorithm.group_size,
     )
 
 
