@@ -19,7 +19,7 @@ def is_distributed() -> bool:
 def add_up_over_ranks(parameters: Iterable[nn.Parameter]) -> None:
     """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros.
 
-    A parameter without a gradient on every rank keeps none, as on one rank: AdamW would move it by its momentum.
+    A parameter that has a gradient on no rank keeps none, as on one rank: with zeros AdamW would move it by its momentum.
     """
     if not is_distributed():
         return

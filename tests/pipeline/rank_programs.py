@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from forked import forked
 from hand_samples import GROUP, Values, sampled
 from torch import Tensor, nn
 
@@ -22,7 +22,11 @@ SHAPES = ((2, 3), (4,), ())
 
 def on_ranks(case: str, folder: Path, *, num_ranks: int) -> list[Any]:
     """What each rank left, rank by rank."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "ranks")]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, __file__, case, str(folder), str(num_ranks)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -73,18 +77,7 @@ def rank_process(case: str, folder: Path, rank: int, num_ranks: int) -> None:
 
 def main(case: str, folder: Path, num_ranks: int) -> int:
     """The number of ranks that failed."""
-    pids = []
-    for rank in range(num_ranks):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                rank_process(case, folder, rank, num_ranks)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        pids.append(pid)
-    return sum(os.waitpid(pid, 0)[1] != 0 for pid in pids)
+    return forked(lambda rank: rank_process(case, folder, rank, num_ranks), num_ranks=num_ranks)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import torch.distributed as dist
 from filelock import FileLock
+from forked import forked
 
 from vlm_rl import ranks
 
@@ -65,18 +65,7 @@ def rank_process(folder: Path, name: str, rank: int, num_ranks: int) -> None:
 
 def main(folder: Path, name: str, num_ranks: int) -> int:
     """The number of ranks that failed."""
-    pids = []
-    for rank in range(num_ranks):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                rank_process(folder, name, rank, num_ranks)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        pids.append(pid)
-    return sum(os.waitpid(pid, 0)[1] != 0 for pid in pids)
+    return forked(lambda rank: rank_process(folder, name, rank, num_ranks), num_ranks=num_ranks)
 
 
 if __name__ == "__main__":

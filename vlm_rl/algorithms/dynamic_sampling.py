@@ -1,7 +1,7 @@
 """Dynamic sampling (DAPO: Yu et al., 2025, arXiv 2503.14476, Sec. 3.2): an update learns from groups whose responses differ.
 
-Where the score is the accuracy, the advantages of a group that is all right or all wrong are zero, and it would only thin out the
-batch. DAPO samples again until a batch is full. Here each generation step samples a fixed surplus of queries and chooses from
+Where the score is the accuracy, the advantages of a group that is all right or all wrong are zero, so it adds nothing to the
+gradient. DAPO samples again until a batch is full. Here each generation step samples a fixed surplus of queries and chooses from
 them, so that every step ends with an update.
 """
 
