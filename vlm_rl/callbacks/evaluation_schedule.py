@@ -19,7 +19,10 @@ from vlm_rl.run_folder import RunFolder, write_table
 
 
 class EvaluationSchedule(lightning.Callback):
-    """What is on disk, whole, is not made again: draws are fixed. All arms of a study share the untrained model's, one for each seed."""
+    """An evaluation that is on disk, whole, is not made again: draws are fixed, so it would come out the same.
+
+    The untrained model is evaluated once for each seed, in a folder of its own that all arms of a study share.
+    """
 
     def __init__(self, *, evaluator: Evaluator, folder: RunFolder, vanilla: RunFolder) -> None:
         self._evaluator, self._folder, self._vanilla = evaluator, folder, vanilla

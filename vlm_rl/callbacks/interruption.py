@@ -14,7 +14,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(lightning.Callback):
-    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal; `Agreement` stops all ranks."""
+    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal (commands/placement.py).
+
+    Whichever rank hears the signal, `Agreement` stops all of them.
+    """
 
     def __init__(self) -> None:
         self.requested = False

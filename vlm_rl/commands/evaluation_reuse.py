@@ -70,7 +70,9 @@ def _hash(file: Path) -> str:
 
 
 class Parts:
-    """A `Keep` of the evaluator: a file for each batch of rows, read back even if just written, so that resuming changes no byte."""
+    """A `Keep` of the evaluator: one file for each batch of rows, whole or absent. It is read back even if just written, so
+    that an evaluation which was killed and went on is put together from the very same bytes as one that was not.
+    """
 
     def __init__(self, *, folder: Path, counter: "RowCounter") -> None:
         self._folder, self._counter = folder, counter

@@ -50,7 +50,10 @@ def run_of(checkpoint: str) -> Path:
 
 
 def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequence[str] = ()) -> list[str]:
-    """Where a run's configs lay besides ours. Raises ValueError for an untrusted place; where places are `typed`, leaves it out."""
+    """Where the configs of a run lay besides ours; nothing for a plain model.
+
+    Raises ValueError for a place that is not trusted; where places are `typed` on this command line, only leaves it out.
+    """
     run = run_of(checkpoint)
     manifest = (checkpoint and RunFolder(path=run).manifest) or {}
     file, stored = run / "manifest.json", manifest.get("searchpath", [])
@@ -68,7 +71,10 @@ def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequ
 
 
 def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
-    """A run, a checkpoint in it, an untrained model's folder, or a model. Raises ValueError for code that is not `trusted`."""
+    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model.
+
+    Raises ValueError where the manifest names code of packages that are not `trusted`.
+    """
     if not checkpoint:
         raise ValueError(
             "checkpoint=... is missing: a run (outputs/<study>/<variant>/seed-<N>), a checkpoint in it, or a model."

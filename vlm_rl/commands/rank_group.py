@@ -62,7 +62,10 @@ def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _among_others(placement: Placement) -> Iterator[None]:
-    """Ranks of torchrun or SLURM stay together over a sweep; an error ends the process, or ranks would be in different jobs."""
+    """Ranks of torchrun or SLURM stay together over the jobs of a sweep.
+
+    An error ends the whole process: Hydra would go on to the next job, and the ranks would be in different ones.
+    """
     if not dist.is_initialized():
         _join(placement, store=None)
     try:

@@ -49,7 +49,10 @@ def as_overrides(paths: Sequence[str]) -> list[str]:
 
 
 def with_kept(arguments: Sequence[str], *, kept: Sequence[str]) -> list[str]:
-    """A command line that also searches a run's places, after those typed. A place that is gone is an error unless others are typed."""
+    """A command line that also searches where a run was composed from; what was typed comes first.
+
+    A folder that is not there any more is an error, unless the command line names where the configs are now.
+    """
     here = [path for path in kept if _missing(path) is None] if typed(arguments) else kept
     check(here)
     others = [word for word in arguments if not word.startswith(KEY)]

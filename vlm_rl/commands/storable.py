@@ -26,7 +26,10 @@ def environment(name: str, default: Any = _NO_DEFAULT) -> str | None:
 
 
 def storable(cfg: DictConfig) -> dict[str, Any]:
-    """The config, resolved; a value that an environment variable has a part in stays as it was written, `${oc.env:KEY}`."""
+    """The config with every interpolation resolved; a value that an environment variable has a part in stays as it was written.
+
+    `${oc.env:KEY}` then stands in the file, and whoever reads the config again takes the value of their own environment.
+    """
     kept: dict[str, Any] = _of(cfg)
     return kept
 

@@ -87,7 +87,10 @@ def targets_of(config: object) -> tuple[str, ...]:
 def check_config(
     config: object, *, file: Path, trusted: Sequence[str], typed: Sequence[str] = (), is_built: bool = False
 ) -> None:
-    """Raises ValueError for each `_target_` not ours, trusted or `typed` now or, if it `is_built`, with settings not in our configs."""
+    """Raises ValueError naming each `_target_` that is neither ours nor trusted nor among those that were `typed` now.
+
+    What is to be built (`is_built`) may also not give a class of another package settings that our configs do not give it.
+    """
     refused = {
         key: target
         for key, target, node in _targets(config)
@@ -109,7 +112,10 @@ def check_composed(cfg: DictConfig, *, file: Path, trusted: Sequence[str], words
 
 
 def check_searchpath(paths: Sequence[str], *, run: Path, file: Path, trusted: Sequence[str]) -> None:
-    """Raises ValueError where a run's configs lie in a package not trusted, or outside the working directory and that of `outputs`."""
+    """Raises ValueError where a run says that its configs lie in a package that is not trusted, or in a folder of somebody else.
+
+    `paths` as searchpath.found gives them. Folders in the working directory, or beside the `outputs` that holds the run, are read.
+    """
     for path in paths:
         package = path.removeprefix(PACKAGE)
         if path.startswith(PACKAGE) and NAME.fullmatch(package):
@@ -176,7 +182,10 @@ def _is_of_its_package(target: str) -> bool:
 
 
 def _is_our_class(target: str) -> bool:
-    """Whether it is a class written in that very module of ours, no function and no import; looked up in the text, not imported."""
+    """Whether it is a class written in that very module of ours; looked up in the text, nothing is imported.
+
+    Neither a function nor what a module imports, such as vlm_rl.run_folder.shutil.rmtree.
+    """
     _, _, inside = target.partition("vlm_rl.")
     module, _, name = inside.rpartition(".")
     first, *rest = module.split(".")

@@ -37,7 +37,10 @@ def pattern_of(marker: str) -> re.Pattern[str]:
 
 
 def marked(question: str, images: tuple[ImageSource, ...], *, marker: str, in_front: bool) -> Marked:
-    """A question without markers gets them in front; a numbered image may stand in any order. Whether they match, row_check counts."""
+    """A question without markers gets them in front. A numbered image may stand more than once, and in any order.
+
+    Images and markers that do not belong together are left for the check of the rows to count.
+    """
     pattern = pattern_of(marker)
     numbers = [int(found[1]) if pattern.groups else place for place, found in enumerate(pattern.finditer(question), start=1)]
     if not numbers:
@@ -63,7 +66,10 @@ class Table(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns, as the source has them; `a.b` is field b inside of column a. Further short ones become fields."""
+    """Names of columns, as the source has them; `a.b` is field b inside of column a.
+
+    Further short columns become fields for breakdowns and filters.
+    """
 
     question: str
     answer: str

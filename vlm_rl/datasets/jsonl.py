@@ -29,7 +29,10 @@ class ColumnSource:
 
 @dataclass(kw_only=True, eq=False)
 class JsonlSource(ColumnSource):
-    """One file for each split in `folder`, pictures relative to it; where there is none, `repository_folder` of the `repository`."""
+    """One file for each split; `folder` is what their names are relative to, pictures are relative to their file.
+
+    Where `folder` is not there and a `repository` is named, its `repository_folder` stands in for it.
+    """
 
     folder: str | None
     files: Mapping[str, str]

@@ -35,7 +35,10 @@ def plain(value: str | int | float | Decimal) -> str:
 
 
 def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
-    """The text of a value, at a `place` for messages; a category may be true or false, a question may not. Raises BadRow."""
+    """The text of a value; `place` says in messages where it stands. Raises BadRow.
+
+    A category may be true or false; a question or an answer may not.
+    """
     if isinstance(value, bool) and not is_category:
         raise BadRow(f"{place} is {str(value).lower()}, neither text nor a number. Write it as a text, or drop the row.")
     if not is_short(value):

@@ -52,7 +52,10 @@ class Blank:
 
 
 class Shuffled:
-    """Figures of another row of the kind, modality and number of images; where all are the same, of any row; else white sheets."""
+    """Each row is shown the figures of another row of its kind, modality and number of images.
+
+    Where all of these show the same figure, of any row with as many images; where there is none, white sheets.
+    """
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed

@@ -149,7 +149,10 @@ class UncheckedShare:
 
 @dataclass(frozen=True, kw_only=True)
 class MinutesSaved:
-    """Minutes saved per 100 questions against all by hand: unseen answers cost nothing or `for_a_slip`; others are checked."""
+    """Expected minutes saved for each 100 questions against a person who does them all by hand; may be negative.
+
+    An answer taken unseen costs nothing if right and `for_a_slip` if wrong; any other is checked, and done by hand if wrong.
+    """
 
     unchecked: UncheckedShare  # which answers nobody checks
     by_hand: float  # minutes for one question without the model

@@ -161,7 +161,10 @@ def count_reflection(
 
 
 def reflective_counts(responses: Sequence[str] | pa.ChunkedArray, *, rule: ReflectionRule) -> dict[int, dict[str, int]]:
-    """Place among `responses` -> word -> occurrences; of an Arrow column, only what one pass of RE2 lets through is decoded."""
+    """The responses that reflect: place among `responses` -> word -> occurrences, exactly as `rule.count` finds them.
+
+    Of an Arrow column, only what one pass of RE2 lets through is decoded and counted.
+    """
     if not isinstance(responses, pa.ChunkedArray):
         found = dict(enumerate(responses))
     elif isinstance(rule, SearchableRule):

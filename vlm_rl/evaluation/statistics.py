@@ -32,7 +32,10 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two sets of runs differ on the same questions; tuples hold one entry for pairs, two for (arm, reference)."""
+    """How far two sets of runs differ on the same questions, with both sources of chance.
+
+    The tuples hold one entry where runs are paired by seed, and two, of the arm and of the reference, where they are not.
+    """
 
     estimate: float  # g
     seeds: tuple[int, ...]  # number of runs
@@ -118,7 +121,10 @@ def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confi
 
 
 def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
-    """Trained runs against the untrained models of the same seeds, rows and columns alike: a = var(seed means) / n, df = n - 1."""
+    """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
+
+    a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
+    """
     _check_matrices(after, before)
     difference = after - before
     is_share = not before.any() and after.min() >= 0 and after.max() <= 1
@@ -197,7 +203,10 @@ def lucky_max(
 
 
 def welch_df(*arms: tuple[float, int]) -> float:
-    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for pairs. Without any spread the smaller arm decides."""
+    """Welch-Satterthwaite for (variance of one run, runs) of each arm; n - 1 for a single arm of pairs.
+
+    Without any spread the smaller arm decides, as it does in the limit.
+    """
     if min(size for _, size in arms) < 2:
         return math.nan
     squares = [variance / size for variance, size in arms]

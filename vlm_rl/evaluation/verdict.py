@@ -31,7 +31,10 @@ def lacks_seed_spread(difference: Difference) -> bool:
 
 
 def p_value(difference: Difference) -> float:
-    """The p that solves |g| = sqrt(t_p(df)^2 a + t_p(Q - 1)^2 b); NaN with one seed, one question, or no width from seeds."""
+    """The p that solves |g| = sqrt(t_p(df)^2 a + t_p(Q - 1)^2 b): the level whose interval just touches 0.
+
+    NaN where the interval has no ends (one seed, one question) or no width from seeds.
+    """
     if difference.num_seeds < 2 or difference.num_questions < 2 or lacks_seed_spread(difference):
         return math.nan
 

@@ -39,7 +39,10 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
 
 
 def anatomy(vlm: PreTrainedModel) -> Anatomy:
-    """Encoders carry the config of a sense (audio too), the decoder the text config; raises ValueError where one is not found."""
+    """Encoders carry the config of a sense (an audio tower counts as vision), the decoder carries the text config.
+
+    Raises ValueError for a model in which one of the two is not to be found.
+    """
     text = vlm.config.get_text_config()
     senses = [name for name in vlm.config.sub_configs if "vision" in name or "audio" in name]
     sense_configs = tuple(type(config) for name in senses if (config := getattr(vlm.config, name, None)) is not None)
@@ -63,7 +66,10 @@ def _outermost(paths: list[str]) -> tuple[str, ...]:
 
 
 def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, seed: int) -> PeftModel | None:
-    """Freezes, adds adapters, makes all that is trained float32, in place; raises ValueError for a choice that makes no sense."""
+    """Freezes, adds adapters and makes all that is trained float32, in place; the adapter where there is LoRA.
+
+    What is in neither `freeze` nor `lora.targets` is trained in full. Raises ValueError for a choice that makes no sense.
+    """
     adapted = tuple(lora.patterns) if lora else ()
     full = _trained_in_full(freeze, adapted)
     if lora is not None and not adapted:

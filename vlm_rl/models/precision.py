@@ -36,7 +36,10 @@ class Precision:
                 parameter.data = parameter.data.float()
 
     def compact(self, untrained: PreTrainedModel) -> None:
-        """Halves a reference copy: linear layers go back to the dtype they were loaded in, to which autocast rounds anyway."""
+        """Halves a copy that only serves as reference: its linear layers go back to the precision that they were loaded in.
+
+        Autocast would round them to it anyway, so no result changes; a head that is tied to the embeddings stays.
+        """
         if self.autocast_to is None or not self.base_is_raised:
             return
         table = untrained.get_input_embeddings().weight
@@ -46,7 +49,10 @@ class Precision:
 
 
 def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool = False) -> Precision:
-    """Autocast to `model.dtype` where base weights trained in full were raised above it, and where `autocast` asks for it."""
+    """Autocast to `model.dtype` where base weights trained in full were raised above it, and where `autocast` asks for it.
+
+    Adapters alone need none: then what they read is raised to float32, multiplied there, and rounded afterwards.
+    """
     base = getattr(torch, dtype)
     raised = any(p.requires_grad and p.dtype != base for name, p in vlm.named_parameters() if ".lora_" not in name)
     is_on = raised or (autocast and base != torch.float32)
@@ -65,7 +71,10 @@ def set_precision_of_products(*, tf32: bool) -> None:
 
 
 def declare(vlm: PreTrainedModel, *, folder: Path) -> None:
-    """The config of a saved model names the finest precision of its weights, not that of the first, so that loading rounds none."""
+    """Makes the config of a saved model name the finest precision of its weights, so that plain loading rounds none of them.
+
+    Transformers writes that of the first weight, which is a frozen one's where vision is frozen.
+    """
     finest = max((p.dtype for p in vlm.parameters() if p.is_floating_point()), key=lambda dtype: dtype.itemsize)
     file = folder / "config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))

@@ -112,7 +112,10 @@ class MergeDifference:
 def merge(
     base: Callable[[], PreTrainedModel], *, adapter: Path, processor: ProcessorMixin, prompt: str, folder: Path, dtype: str
 ) -> MergeDifference:
-    """Saves the merged model, an error if it is another one. `base` loads the base in float32; `prompt` is asked beside a picture."""
+    """Saves the merged model in a new folder, as plain Transformers has it; an error if it is not the same model.
+
+    `base` loads the base model in float32, on the device that is to compute; `prompt` is what the probe asks beside a picture.
+    """
     if dtype not in TOLERANCE:
         raise ValueError(f"dtype={dtype}: merged weights are saved as {', '.join(TOLERANCE)}.")
     model = with_adapter(base(), adapter).eval()

@@ -36,7 +36,10 @@ class Device:
 
 
 def device_of(accelerator: str, *, memory: str | int | None) -> Device:
-    """As Lightning chooses, with what is free there; with `memory` (bytes, or as 80GiB) a GPU with so much free, wherever it is."""
+    """As Lightning chooses; on a GPU what others use is not free, on the CPU what the system calls available.
+
+    With `memory` (bytes, or words as 80GiB) it is a GPU that has so much free, wherever it is.
+    """
     has_gpu = accelerator in GPU_ACCELERATORS and torch.cuda.is_available()
     device = torch.device("cuda", torch.cuda.current_device()) if has_gpu else torch.device("cpu")
     if memory is not None:

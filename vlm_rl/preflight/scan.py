@@ -148,14 +148,10 @@ class RowScan:
             solution_tokens=None,
         )
         of_train = replace(rules, needs_solutions=needs_solutions, solution_tokens=solution_tokens)
+        rules_of = dict.fromkeys(SPLITS, rules) | {"train": of_train}
         with console.status("Measuring the prompts"):
             splits = {
-                split: check_split(
-                    dataset.split(split),
-                    split=split,
-                    num_checked=dataset.checked_rows,
-                    rules=of_train if split == "train" else rules,
-                )
+                split: check_split(dataset.split(split), split=split, num_checked=dataset.checked_rows, rules=rules_of[split])
                 for split in SPLITS
             }
         return DataCheck(

@@ -14,7 +14,11 @@ from vlm_rl.randomness import stream
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MicroGeometry(Sequence[Row]):
-    """One split, drawn row by row, kinds and modalities in turn; `reserved`: content keys that it must not contain."""
+    """One split, drawn row by row when asked for.
+
+    Kinds take turns, and so do the two modalities, so that every split is balanced. `reserved` holds content keys that this
+    split must not contain: training never yields a problem of validation or test.
+    """
 
     split: str
     num_rows: int

@@ -114,14 +114,13 @@ def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]
     study = study_of(run.path.resolve(), run.variant)
     folders = [parent / "images" for parent in run.path.resolve().parents if parent.is_relative_to(study)]  # none above it
     keys = [key for key in completion.image_ids if IMAGE_KEY.fullmatch(key)]
-    found = (
-        next(
-            (file for folder in folders if (file := folder / f"{key}.png").is_file() and not leads_out(file, folder=study)),
-            None,
-        )
-        for key in keys
-    )
+    found = (next((file for folder in folders if _is_kept(file := folder / f"{key}.png", study=study)), None) for key in keys)
     return tuple(file for file in found if file is not None)
+
+
+def _is_kept(file: Path, *, study: Path) -> bool:
+    """Whether a picture is there, and is no link to something outside of the study: it is shown as it is."""
+    return file.is_file() and leads_out(file, folder=study) is None
 
 
 def _sources(
