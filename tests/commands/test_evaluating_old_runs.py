@@ -43,3 +43,14 @@ def test_a_reward_that_training_would_refuse_today(forking: Forking, run: RunFol
     refused = forking.run("train.py", [*find(str(old.path)).overrides, "study=again"], cwd=tmp_path)
     assert (refused.code, "reward.terms.cut is against long responses" in refused.err) == (2, True)
     assert_as_in_training(forking.run("evaluate.py", [f"checkpoint={old.path}"], cwd=tmp_path), old)
+
+
+def test_dynamic_sampling_for_which_today_an_epoch_has_no_step(forking: Forking, run: RunFolder, tmp_path: Path) -> None:
+    """All rows are a batch, and half as many again are more than there are. The epoch is the one that the run wrote down."""
+    assert run.manifest is not None
+    rows = run.manifest["config"]["dataset"]["source"]["train_rows"]
+    sampling = ("algorithm/dynamic_sampling=dapo", "algorithm.dynamic_sampling.metric=score", "algorithm.group_size=2")
+    old = of_old(run, tmp_path, "algorithm=grpo", *sampling, f"dataset.batch_size={rows}")
+    refused = forking.run("train.py", [*find(str(old.path)).overrides, "study=again"], cwd=tmp_path)
+    assert (refused.code, f"is more than the {rows} training rows" in refused.err) == (2, True), refused.err
+    assert_as_in_training(forking.run("evaluate.py", [f"checkpoint={old.path}"], cwd=tmp_path), old)

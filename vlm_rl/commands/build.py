@@ -105,7 +105,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
         prompts=encoder.prompts,
         needs_solutions=not algorithm.learns_from_own_responses,
     )
-    dataset.check_sizes(algorithm.queries_of_step(dataset.batch_size), num_ranks=1)
+    dataset.check_sizes(num_ranks=1)
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )

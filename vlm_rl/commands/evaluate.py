@@ -99,7 +99,7 @@ def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict
     if ranks.is_first():
         check_answers(folder, manifest=written, splits=experiment.evaluator.scheme.splits)
         folder.write_manifest(written)
-    tables = answered(experiment, target, folder)
+    tables = answered(experiment, target, folder, epoch=written["epoch"])
     values = metrics(tables, settings=experiment.evaluator.scheme.settings)
     if ranks.is_first():
         _tell(experiment, folder, tables, values=values, written=written)
@@ -142,7 +142,7 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
     }
     written |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
     written |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
-    written |= {"epoch": target.generation_steps / experiment.module.data_flow.steps_per_epoch}
+    written |= {"epoch": epoch_of(target, steps_per_epoch=experiment.module.data_flow.steps_per_epoch)}
     if run is not None:
         written |= {
             "study": run.absolute().parents[1].name,
@@ -153,12 +153,20 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
     return written
 
 
-def answered(experiment: Experiment, target: Target, folder: RunFolder) -> Cells:
+def epoch_of(target: Target, *, steps_per_epoch: int) -> float:
+    """Passes over the training rows at the checkpoint, as the run counted them: a step may have taken other rows than it would today."""
+    lines = RunFolder(path=target.run).lines("metrics.jsonl") if target.run is not None else ()
+    for line in lines:
+        if line.get("event") == "train" and line.get("generation_steps") == target.generation_steps:
+            return float(line["epoch"])
+    return target.generation_steps / max(1, steps_per_epoch)
+
+
+def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch: float) -> Cells:
     """Every sample of every cell, on every rank; what an earlier attempt left is taken from the disk."""
     tables: dict[tuple[str, str], pa.Table] = {}
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
-    epoch = target.generation_steps / experiment.module.data_flow.steps_per_epoch
     with RowCounter(console=Console()) as counter:
         for split, setting in evaluator.scheme.cells:
             file = folder.path / evaluation_file(round(epoch), split, setting.name)
