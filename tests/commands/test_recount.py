@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_commands import NUM_STEPS, only_run
 
-from vlm_rl.reports.reading.json_lines import number
+from vlm_rl.reports.reading.files import number
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 

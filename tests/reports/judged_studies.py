@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.reading.questions import Questions
+from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation, Questions
 from vlm_rl.reports.reading.runs import Run
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.family import verdicts_of
+from vlm_rl.reports.verdicts.family import ArmVerdict, verdicts_of
 
 SETTING = "pass@1_t0.6"
 ENDPOINT = {"_target_": "Endpoint", "split": "test", "setting": SETTING, "picked_by": "val"}

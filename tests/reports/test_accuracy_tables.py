@@ -7,10 +7,8 @@ import pytest
 from fake_runs import write_study
 from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table
-from vlm_rl.reports.tables.paper_numbers import paper_row
-from vlm_rl.reports.tables.pass_at_tables import pass_at_table
-from vlm_rl.reports.tables.table_3 import table3_table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table, pass_at_table
+from vlm_rl.reports.tables.table_3 import paper_row, table3_table
 
 PAPER_RUN = {"dataset": {"name": "mm_math5k"}, "model": {"name": "Qwen/Qwen2.5-VL-7B-Instruct"}}
 IN_TEST = {(VANILLA, 0, 0): 3, (VANILLA, 1, 0): 3, (VANILLA, 2, 0): 3} | {

@@ -11,8 +11,7 @@ from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.tables.alert_tables import alert_table
-from vlm_rl.reports.tables.run_tables import run_table
+from vlm_rl.reports.tables.run_tables import alert_table, run_table
 
 
 def read(study: Path) -> Records:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from vlm_rl.reports.figures.arm_styles import DARK_PALETTE, GLYPHS, MARKERS, PALETTE, color_of, glyph_of, line_of, marker_of
+from vlm_rl.reports.figures.panels import DARK_PALETTE, GLYPHS, MARKERS, PALETTE, color_of, glyph_of, line_of, marker_of
 from vlm_rl.reports.page.html import _file
 
 LEAST_CONTRAST = 3.0  # WCAG 2.1, 1.4.11: graphical objects

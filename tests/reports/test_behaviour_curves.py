@@ -12,20 +12,23 @@ from scipy import stats
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
-from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
-from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
+from vlm_rl.reports.figures.behaviour_curves import (
+    length_figure,
+    most_sampled,
+    pass_at_figure,
+    policy_figure,
+    reflection_figure,
+    words_figure,
+)
 from vlm_rl.reports.figures.curves import accuracy_figure
-from vlm_rl.reports.figures.drawing import draw_panel, panel_svg, write_figure
-from vlm_rl.reports.figures.forest_figure import write_forest
-from vlm_rl.reports.figures.panels import BAND, Figure, Line, Panel
-from vlm_rl.reports.figures.pass_at_curves import most_sampled, pass_at_figure
-from vlm_rl.reports.figures.svg import compact_svg
+from vlm_rl.reports.figures.drawing import compact_svg, draw_panel, panel_svg, write_figure, write_forest
+from vlm_rl.reports.figures.panels import BAND, TWO_WAY, Figure, Line, Panel, accuracy_band
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.tables.aggregate_tables import aggregate_table
+from vlm_rl.reports.tables.gain_tables import aggregate_table
 from vlm_rl.reports.tables.table import Interval
 
 ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")

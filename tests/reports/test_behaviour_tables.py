@@ -10,9 +10,12 @@ from vlm_rl.reports.tables.behaviour_tables import (
     bottleneck_table,
     correlation_table,
     length_held_fixed_table,
+    length_table,
+    policy_table,
+    reflection_table,
     seed_sensitivity_table,
+    word_table,
 )
-from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
 from vlm_rl.reports.tables.table import Cell, cells
 
 

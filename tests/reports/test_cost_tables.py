@@ -8,9 +8,7 @@ from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.tables.cost_tables import cost_table
-from vlm_rl.reports.tables.fairness_note import differences, selections
-from vlm_rl.reports.tables.fairness_table import fairness_table, learning_rate
+from vlm_rl.reports.tables.cost_tables import cost_table, differences, fairness_table, learning_rate, selections
 from vlm_rl.reports.tables.table import Row, cells
 
 CONFIG = {

@@ -13,11 +13,11 @@ from usual import usual_settings
 
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.first_page.control_risks import control_risks
 from vlm_rl.reports.first_page.decision import decision_page
 from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.first_page.next_stage import amount
+from vlm_rl.reports.first_page.risks import control_risks
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.tables.cost_tables import cost_table

@@ -8,8 +8,7 @@ from fake_runs import sample_row, write_rows, write_study
 from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table
-from vlm_rl.reports.tables.breakdown_tables import breakdown_table, verdict_table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, verdict_table
 from vlm_rl.reports.tables.gain_tables import gain_at_pick, gain_split_table, gain_table
 from vlm_rl.reports.tables.table import Cell, Row, cells
 

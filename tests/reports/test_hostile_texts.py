@@ -9,8 +9,7 @@ from fake_runs import sample_row, write_completions, write_manifest
 from hand_runs import ENDPOINT, SETTING, records_of
 
 from vlm_rl.reports.reading.completions import completions_for_reader
-from vlm_rl.reports.reading.json_lines import read_json_lines
-from vlm_rl.reports.reading.stored_rows import UnreadableRows, read_rows
+from vlm_rl.reports.reading.files import UnreadableRows, read_json_lines, read_rows
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
 from vlm_rl.reports.tables.run_tables import run_table
 

@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 
-from vlm_rl.reports.reading.json_lines import number, read_json_lines
+from vlm_rl.reports.reading.files import number, read_json_lines
 
 
 def test_a_last_line_that_is_being_written_is_no_problem(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 from vlm_rl.evaluation.power import seeds_needed
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.tables.table import Interval, Table
-from vlm_rl.reports.verdicts.pair_table import pair_table, pairs_of
+from vlm_rl.reports.verdicts.decision_tables import pair_table, pairs_of
 
 AGAINST_A = DECLARED | {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"reference": "a"}}}}
 LOW = (0.0, 0.05, -0.05, 0.0, 0.0)  # variance of seeds 0.00125, as of FIVE, whose mean is 0.2

@@ -5,8 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import write_evaluation
 
-from vlm_rl.reports.reading.evaluations import EvaluationReader
-from vlm_rl.reports.reading.questions import Questions, fields_of
+from vlm_rl.reports.reading.evaluations import EvaluationReader, Questions, fields_of
 
 
 def test_any_field_of_a_row_can_be_asked_for(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
-from vlm_rl.reports.page.reader import Case, Reader, marked_parts, reader_json, visible
-from vlm_rl.reports.page.reader_cases import case_of
+from vlm_rl.reports.page.reader import Case, Reader, case_of, marked_parts, reader_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
 from vlm_rl.reports.reading.completions import Completion
 

@@ -10,13 +10,12 @@ import pytest
 from fake_runs import sample_row, write_completions, write_evaluation, write_manifest, write_rows
 from usual import usual_settings
 
-from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.reading.other_settings import with_setting
+from vlm_rl.reports.reading.arms import Records, with_setting
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import CHANGED_KEPT, LONGEST_SHOWN, Judging, VerdictChanges, changes
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.report import make_report
-from vlm_rl.reports.tables.judged_again import changed_verdicts_table, judged_again_problems, judged_again_table
+from vlm_rl.reports.tables.run_tables import changed_verdicts_table, judged_again_problems, judged_again_table
 from vlm_rl.rewards.judge import Judge, Verdict
 
 SETTING = "pass@1_t0.6"

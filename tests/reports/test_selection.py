@@ -9,11 +9,9 @@ from hand_runs import SETTING, VANILLA, records_of, write_by_hand
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.reading.records import read_records
+from vlm_rl.reports.reading.records import read_records, select_runs
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.reading.selection import select_runs
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.family import verdicts_of
+from vlm_rl.reports.verdicts.family import ArmVerdict, verdicts_of
 
 RIGHT = {(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, ("grpo", 0, 1): 6, ("grpo", 1, 1): 8}
 

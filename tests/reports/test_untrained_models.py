@@ -8,14 +8,13 @@ from fake_runs import write_evaluation, write_manifest
 from hand_runs import ENDPOINT, SETTING, VANILLA, estimate
 
 from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.reports.figures.behaviour_curves import pass_at_figure
 from vlm_rl.reports.figures.curves import accuracy_figure
-from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
-from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.arms import Records, untrained_models
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.reading.untrained_models import untrained_models
+from vlm_rl.reports.tables.accuracy_tables import pass_at_table
 from vlm_rl.reports.tables.control_tables import control_table
-from vlm_rl.reports.tables.pass_at_tables import pass_at_table
 from vlm_rl.reports.tables.table import Cell
 from vlm_rl.reports.tables.table_3 import table3_table
 

@@ -10,7 +10,7 @@ from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
+from vlm_rl.reports.verdicts.family import ArmVerdict
 
 
 def the(study: Records, *, endpoint: Endpoint | None = None, reference: str | None = None) -> ArmVerdict:

@@ -1,51 +1,103 @@
 """From records to the content of a report: the endpoint, the verdicts on it, the first page, the sections and the reader."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.content import Content, Section
 from vlm_rl.reports.figures.arms_one_by_one import training_one_by_one, validation_one_by_one
-from vlm_rl.reports.figures.behaviour_curves import length_figure, policy_figure, reflection_figure, words_figure
+from vlm_rl.reports.figures.behaviour_curves import (
+    length_figure,
+    pass_at_figure,
+    policy_figure,
+    reflection_figure,
+    words_figure,
+)
 from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
 from vlm_rl.reports.figures.panels import Figure
-from vlm_rl.reports.figures.pass_at_curves import pass_at_figure
 from vlm_rl.reports.first_page.decision import decision_page
-from vlm_rl.reports.page.reader_cases import reader_of
+from vlm_rl.reports.first_page.decision_page import DecisionPage
+from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
-from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.reading.other_settings import with_setting
+from vlm_rl.reports.reading.arms import Records, with_setting
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table
-from vlm_rl.reports.tables.aggregate_tables import aggregate_table
-from vlm_rl.reports.tables.alert_tables import alert_table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, pass_at_table, verdict_table
 from vlm_rl.reports.tables.behaviour_tables import (
     bottleneck_table,
     correlation_table,
     length_held_fixed_table,
+    length_table,
+    policy_table,
+    reflection_table,
     seed_sensitivity_table,
+    word_table,
 )
-from vlm_rl.reports.tables.breakdown_tables import breakdown_table, verdict_table
 from vlm_rl.reports.tables.control_tables import control_table
-from vlm_rl.reports.tables.cost_tables import cost_table
+from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
-from vlm_rl.reports.tables.fairness_table import fairness_table
-from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
-from vlm_rl.reports.tables.judged_again import changed_verdicts_table, judged_again_problems, judged_again_table
+from vlm_rl.reports.tables.gain_tables import aggregate_table, gain_split_table, gain_table
 from vlm_rl.reports.tables.kpi_tables import kpi_table
-from vlm_rl.reports.tables.pass_at_tables import pass_at_table
-from vlm_rl.reports.tables.run_tables import run_table
-from vlm_rl.reports.tables.start_and_end import length_table, policy_table, reflection_table, word_table
-from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.tables.run_tables import (
+    alert_table,
+    changed_verdicts_table,
+    judged_again_problems,
+    judged_again_table,
+    run_table,
+)
+from vlm_rl.reports.tables.table import Table, flatten
 from vlm_rl.reports.tables.table_3 import table3_table
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
+from vlm_rl.reports.verdicts.decision_tables import decision_table, pair_table, power_table
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
-from vlm_rl.reports.verdicts.family import verdicts_of
-from vlm_rl.reports.verdicts.pair_table import pair_table
+from vlm_rl.reports.verdicts.family import ArmVerdict, verdicts_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Figures and tables that answer one question."""
+
+    name: str  # its anchor on the page
+    title: str
+    intro: str
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The parts of a report: one page for those who decide, then everything behind it."""
+
+    title: str
+    command: str  # makes this report again
+    decision: DecisionPage
+    sections: tuple[Section, ...]
+    reader: Reader
+    problems: tuple[str, ...]
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Every table of the report."""
+        return [table for section in self.sections for table in section.tables]
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """Every figure of the report but the forest of the first page."""
+        return [figure for section in self.sections for figure in section.figures]
+
+    def as_json(self) -> dict[str, Any]:
+        """All the numbers, in English; shares in [0, 1], missing ones null."""
+        return {
+            "format": 2,
+            "units": "accuracies, ratios and gains are shares in [0, 1]; intervals are two-sided, 95 %",
+            "command": self.command,
+            "decision": self.decision.as_json(),
+            "problems": self.problems,
+            "tables": {table.name: [flatten(row) for row in table.rows] for table in self.tables},
+            "figures": {figure.name: [panel.as_json() for panel in figure.panels] for figure in self.figures},
+            "completions": [asdict(case) for case in self.reader.cases],
+        }
 
 
 def content_of(records: Records, *, settings: ReportSettings, judge: Judging | None = None) -> Content:

@@ -6,11 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vlm_rl.reports.composition import content_of
-from vlm_rl.reports.content import Content
+from vlm_rl.reports.composition import Content, content_of
 from vlm_rl.reports.export import latex, markdown
-from vlm_rl.reports.figures.drawing import write_figure
-from vlm_rl.reports.figures.forest_figure import write_forest
+from vlm_rl.reports.figures.drawing import write_figure, write_forest
 from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import Catalogue, catalogue_of
 from vlm_rl.reports.reading.records import read_records

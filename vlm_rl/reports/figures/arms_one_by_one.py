@@ -6,9 +6,8 @@ import numpy as np
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.figures.bands import TWO_WAY
 from vlm_rl.reports.figures.curves import Points, accuracy_panel, by_step, panel_of
-from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.figures.panels import TWO_WAY, Figure, FloatArray, Line, Panel, figure_of, how_to_read
 from vlm_rl.reports.phrase import listed, say
 from vlm_rl.reports.reading.arms import Records, RunRecords
 

@@ -8,12 +8,10 @@ import numpy as np
 
 from vlm_rl.evaluation.dynamics import first_and_last_fifth
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.figures.bands import TWO_WAY, accuracy_band
-from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of, how_to_read
+from vlm_rl.reports.figures.panels import TWO_WAY, Figure, FloatArray, Line, Panel, accuracy_band, figure_of, how_to_read
 from vlm_rl.reports.phrase import names, phrase_of, say, words
-from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.reading.json_lines import number
-from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords, UntrainedModel, untrained_models
+from vlm_rl.reports.reading.files import number
 
 Points = Mapping[float, float]  # x -> y of one run
 WORD_PREFIX = "reflection/word/"

@@ -1,6 +1,7 @@
 """Draws panels: one SVG for each panel of the page, one PNG and PDF for each figure. Knows nothing of runs."""
 
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vlm_rl.reports.figures.arm_styles import PALETTE, color_of, line_of, marker_of
-from vlm_rl.reports.figures.panels import Figure, Line, Panel
-from vlm_rl.reports.figures.svg import compact_svg
+from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, color_of, line_of, marker_of
+from vlm_rl.reports.first_page.forest import Forest
 from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
@@ -156,3 +156,77 @@ def figure_style() -> Iterator[None]:
     with rc_context(fname=STYLE), plt.ioff(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a browser finds the letters of its reader
         yield
+
+
+NAME = "verdicts_forest"
+WIDTH, ROW_HEIGHT = 7.2, 0.55  # inches
+
+
+def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
+    """`verdicts_forest.png` and `.pdf`."""
+    paths = [folder / f"{NAME}.{suffix}" for suffix in ("png", "pdf")]
+    with figure_style():
+        canvas, axes = plt.subplots(figsize=(WIDTH, 1.3 + ROW_HEIGHT * len(forest.rows)))
+        _draw(axes, forest=forest)
+        for path in paths:
+            canvas.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+        plt.close(canvas)
+    return paths
+
+
+def _draw(axes: Axes, *, forest: Forest) -> None:
+    axes.axvspan(-100 * forest.delta, 100 * forest.delta, color=INK, alpha=0.08, linewidth=0)
+    axes.axvline(0, color=INK, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.7)
+    for place, row in enumerate(forest.rows):
+        color, marker = color_of(row.color), marker_of(row.color)
+        if row.has_interval:
+            axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
+        axes.plot([100 * row.estimate], [place], color=color, marker=marker, markersize=8)
+        seeds = 100 * np.array(row.seeds)
+        axes.plot(
+            seeds, np.full_like(seeds, place + 0.25), color=color, marker="o", markersize=3, linestyle="", fillstyle="none"
+        )
+    axes.set_yticks(range(len(forest.rows)), [f"{row.label}\n{row.text} ({row.detail})" for row in forest.rows])
+    axes.set_ylim(len(forest.rows) - 0.5, -0.5)
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.set_title(forest.title)
+    axes.set_xlabel("points of accuracy; bar: 95 % interval; circles: seeds; grey: too small to matter")
+
+
+METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+GROUP_NAME = re.compile(r'<g id="[^"]*"')  # nothing refers to a group
+PATH = re.compile(r'(?<=\sd=")[^"]*')
+LETTER = re.compile(r"[A-Za-z]")
+PLACE = re.compile(r'(?<=\s)(x|y|width|height)="(-?\d+\.\d{2,})"')
+
+
+def compact_svg(svg: str) -> str:
+    """The same picture to a tenth of a point, without what only an editor would read."""
+    svg = svg[svg.index("<svg") :]
+    svg = GROUP_NAME.sub("<g", METADATA.sub("", svg))
+    svg = PLACE.sub(lambda found: f'{found[1]}="{float(found[2]):.1f}"', svg)
+    return PATH.sub(lambda found: _compact_path(found[0]), svg)
+
+
+def _compact_path(path: str) -> str:
+    """Straight lines as relative moves; a path with curves, as a marker, is short and loses its line breaks only."""
+    if set(LETTER.findall(path)) - set("MLz"):
+        return " ".join(path.split())
+    return "".join(map(_compact_lines, path.split("M")[1:]))
+
+
+def _compact_lines(lines: str) -> str:
+    """One stroke from its M on, in tenths of a point that are rounded before they are subtracted, so that no error adds up."""
+    tenths = np.rint(10 * np.array(lines.replace("L", " ").replace("z", " ").split(), dtype=np.float64).reshape(-1, 2))
+    start, *moves = np.diff(tenths, axis=0, prepend=0.0).astype(int).reshape(-1, 2).tolist()
+    return f"M{_written([start])}" + f"l{_written(moves)}" * bool(moves) + "z" * lines.rstrip().endswith("z")
+
+
+def _written(pairs: Sequence[Sequence[int]]) -> str:
+    return (
+        " ".join(f"{tenth / 10:g}" for pair in pairs for tenth in pair)
+        .replace(" -", "-")
+        .replace(" 0.", " .")
+        .replace("-0.", "-.")
+    )

@@ -1,15 +1,56 @@
 """What a picture shows, before anything is drawn: named axes, and for each arm every seed, the mean and the spread."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
+from vlm_rl.evaluation.bootstrap import QuestionCounts, bootstrap_means, resample, resample_images
 from vlm_rl.reports.phrase import Phrase, phrase_of, say, say_named, sentences_of, words
+from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.table import finite
+
+PALETTE = ("#414899", "#ec5022", "#537e75", "#c95eb3", "#7d541a", "#2a8eef", "#2a1363", "#581d0e")  # on white
+DARK_PALETTE = ("#457cfd", "#e26b1b", "#88ba87", "#d38dd9", "#dcd838", "#88e0f7", "#805f95", "#f4fed9")  # in dark mode
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # arms are told apart in black and white too
+GLYPHS = "●■▲◆▼✚✖★"  # the markers as text
+LONG_DASH, DOT = (7.0, 2.0), (1.5, 2.0)  # ink and gap, in line widths
+
+Dashes = str | tuple[float, tuple[float, ...]]  # a line style of matplotlib
+
+
+def color_of(place: int) -> str:
+    """In figures; on the page the variable --arm-0, --arm-1, ... of `variable_of`."""
+    return PALETTE[place % len(PALETTE)]
+
+
+def variable_of(place: int) -> int:
+    """Which of the page's colours an arm has."""
+    return place % len(PALETTE)
+
+
+def marker_of(place: int) -> str:
+    """The marker of the arm's points."""
+    return MARKERS[place % len(MARKERS)]
+
+
+def line_of(place: int) -> Dashes:
+    """Solid for the first arms, then long dashes, then a dot more between them each time the colours are used up."""
+    rounds = place // len(PALETTE)
+    return (0.0, LONG_DASH + DOT * (rounds - 1)) if rounds else "-"
+
+
+def glyph_of(place: int) -> str:
+    """Marker and line as text, for a legend: `●——`, for the ninth arm `●– –`."""
+    rounds = place // len(PALETTE)
+    line = f"–{'·' * (rounds - 1) or ' '}–" if rounds else "——"
+    return f"{GLYPHS[place % len(GLYPHS)]}{line}"
+
 
 FloatArray = NDArray[np.float64]
 BAND = say("± 1 standard deviation over seeds")  # as the bands of the paper's figures
@@ -117,3 +158,45 @@ def _line_as_json(line: Line) -> dict[str, Any]:
 
 def _plain(values: FloatArray) -> list[float | None]:
     return [finite(float(value)) for value in values]
+
+
+NUM_DRAWS = 1000  # a picture cannot show what more would add
+STREAM = 7  # key of the generator: a report drawn twice is the same
+TWO_WAY = say("95 % pigeonhole bootstrap over seeds and images")
+
+
+def accuracy_band(points: Sequence[Sequence[Evaluation | None]]) -> tuple[FloatArray, FloatArray]:
+    """Ends of the band at each point from the evaluations of all seeds there; NaN where a seed has none.
+
+    NaN everywhere if not all answered the same questions: the bootstrap of crossed rows and columns does not speak of that.
+    """
+    ends = np.full((2, len(points)), np.nan)
+    whole = [place for place, row in enumerate(points) if None not in row]
+    evaluations = [[evaluation for evaluation in points[place] if evaluation is not None] for place in whole]
+    questions = {evaluation.questions.asked: evaluation.questions for row in evaluations for evaluation in row}
+    if len(questions) == 1:
+        scores = np.array([[evaluation.scores() for evaluation in row] for row in evaluations])
+        ends[:, whole] = pigeonhole_band(scores, images=next(iter(questions.values())).images())
+    return ends[0], ends[1]
+
+
+def pigeonhole_band(
+    scores: Float[np.ndarray, "points seeds questions"], *, images: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """95 % percentile ends at each point; NaN with a single seed."""
+    num_points, num_seeds, _ = scores.shape
+    if num_seeds < 2:
+        return np.full(num_points, np.nan), np.full(num_points, np.nan)
+    seeds = resample(num_seeds, generator=_generator(num_seeds), num_draws=NUM_DRAWS)
+    draws = bootstrap_means(scores, seeds=seeds, questions=_drawn_questions(tuple(images)))
+    low, high = np.quantile(draws, [0.025, 0.975], axis=-1)
+    return low, high
+
+
+@lru_cache(maxsize=4)
+def _drawn_questions(images: tuple[str, ...]) -> QuestionCounts:
+    return resample_images(images, generator=_generator(0), num_draws=NUM_DRAWS)
+
+
+def _generator(purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[STREAM, purpose]))

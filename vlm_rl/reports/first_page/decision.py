@@ -4,17 +4,16 @@ import math
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.first_page.control_risks import control_risks
 from vlm_rl.reports.first_page.decision_page import Card, DecisionPage, headline_of
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_stage, run_cost
-from vlm_rl.reports.first_page.risks import fewer_solved, training_risks
+from vlm_rl.reports.first_page.risks import control_risks, fewer_solved, training_risks
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, picked_epoch
+from vlm_rl.reports.verdicts.family import ArmVerdict
 from vlm_rl.reports.verdicts.verdict_sentences import short_verdict
 
 

@@ -12,9 +12,8 @@ from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
-from vlm_rl.reports.verdicts.arm_verdict import ArmVerdict
-from vlm_rl.reports.verdicts.plan_sentences import TIMES_AS_MANY, count_range
-from vlm_rl.reports.verdicts.verdict_sentences import said
+from vlm_rl.reports.verdicts.family import ArmVerdict
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, said
 
 LARGEST_RATIO = 1.5  # slowest to fastest run of an arm; beyond it the machine, not the arm, was measured
 

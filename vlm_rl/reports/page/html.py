@@ -14,9 +14,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from vlm_rl.reports.content import Content
-from vlm_rl.reports.figures.arm_styles import DARK_PALETTE, PALETTE, glyph_of, variable_of
+from vlm_rl.reports.composition import Content
 from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
+from vlm_rl.reports.figures.panels import DARK_PALETTE, PALETTE, glyph_of, variable_of
 from vlm_rl.reports.page.reader import reader_json, visible
 from vlm_rl.reports.phrase import Catalogue, catalogue_of, in_language, say
 from vlm_rl.reports.tables.table import cells

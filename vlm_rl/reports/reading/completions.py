@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
-from vlm_rl.reports.reading.inside import leads_out, study_of
+from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files, read_rows, study_of
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import step_file
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 

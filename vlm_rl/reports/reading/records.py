@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
+from vlm_rl.reports.reading.files import read_json_lines
 from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, gaps, mixtures
-from vlm_rl.reports.reading.json_lines import read_json_lines
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder, vanilla_outside
-from vlm_rl.reports.reading.selection import select_runs
 from vlm_rl.reports.reading.training import count_training
 
 
@@ -117,3 +117,37 @@ def arm_labels(firsts: Sequence[Run]) -> list[str]:
         count = Counter([*map(name, firsts), *taken])
         labels = [name(run) if count[name(run)] == 1 else label for run, label in zip(firsts, labels, strict=True)]
     return labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The runs that count, and the others."""
+
+    runs: tuple[Run, ...]
+    absent: dict[str, tuple[Phrase, ...]]  # arm -> its runs that do not count, to be named in its verdict
+    problems: tuple[Phrase, ...]
+
+
+def select_runs(found: RunsFound) -> Selection:
+    """The finished run of those with the same arm and seed, the first of several; what lies beside them is only named."""
+    kept: dict[tuple[str, int], Run] = {}
+    for run in sorted(found.runs, key=lambda run: not run.finished):  # stable: the first of the finished ones
+        kept.setdefault((run.arm, run.seed), run)
+    absent: dict[str, list[Phrase]] = {}
+    problems: list[Phrase] = []
+    for run in found.runs:
+        twin = kept[run.arm, run.seed]
+        if twin is run or (
+            run.is_untrained and run.data == twin.data
+        ):  # each study has its Vanilla, and its arms read that one
+            continue
+        problems.append(say("{run} repeats {twin} (same arm and seed) and is left out.", run=run.name, twin=twin.name))
+        absent.setdefault(run.arm, []).append(say("{run} repeats seed {seed}", run=run.name, seed=run.seed))
+    for run in found.not_passed:
+        problems.append(say_named("gaps.not_passed", run=run.name, study=run.study, variant=run.variant))
+        absent.setdefault(run.arm, []).append(say("{run} was not passed to the report", run=run.name))
+    return Selection(
+        runs=tuple(run for run in found.runs if kept[run.arm, run.seed] is run),
+        absent={arm: tuple(runs) for arm, runs in absent.items()},
+        problems=tuple(problems),
+    )

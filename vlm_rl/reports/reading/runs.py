@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.inside import below, leads_out, study_of
-from vlm_rl.reports.reading.json_lines import Record, read_object
+from vlm_rl.reports.reading.files import Record, below, leads_out, read_object, study_of
 from vlm_rl.reports.reading.roles import Role, role_of
 
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant

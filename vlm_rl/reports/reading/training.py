@@ -27,10 +27,9 @@ from vlm_rl.evaluation.reflection import (
 from vlm_rl.evaluation.response_length import count_response_lengths
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.evaluations import VERDICTS
-from vlm_rl.reports.reading.json_lines import Record, number
+from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files, read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
 from vlm_rl.reports.reading.roles import Role
-from vlm_rl.reports.reading.stored_rows import SCORES, UnreadableRows, over_files, read_rows
 from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
 
 COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)

@@ -14,12 +14,11 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords, UntrainedModel, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
+from vlm_rl.reports.reading.files import read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
-from vlm_rl.reports.reading.stored_rows import read_rows
-from vlm_rl.reports.reading.untrained_models import UntrainedModel, untrained_models
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 

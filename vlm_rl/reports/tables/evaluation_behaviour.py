@@ -18,8 +18,8 @@ from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
+from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.stored_rows import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.training import mean_foreign_share
 from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch

@@ -16,9 +16,9 @@ from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.files import read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.reading.stored_rows import read_rows
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import before_and_at_pick, values_of
 

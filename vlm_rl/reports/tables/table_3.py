@@ -1,19 +1,56 @@
 """Arms side by side as the paper's Table 3. Levels only, no verdicts."""
 
+import functools
+import math
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say, say_named
-from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.arms import Arm, Records, Trial, UntrainedModel, model_before, trial_of, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.reading.untrained_models import Trial, UntrainedModel, model_before, trial_of, untrained_models
 from vlm_rl.reports.tables.accuracy_tables import accuracy_interval, curves_of
-from vlm_rl.reports.tables.paper_numbers import CITATION, PaperRow, paper_row
 from vlm_rl.reports.tables.table import Cell, Row, Table, columns_of, percent, table_of
+
+CITATION = "Ma et al. 2025, arXiv 2504.02587v2, Table 3"
+SETTINGS = ("pass@8_t1.0", "pass@1_t0.6", "pass@1_t0.01")
+INTACT = "vlm_rl.evaluation.image_control.Intact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRow:
+    """Accuracies as shares, averages of three runs; NaN where the paper has none (no worked solutions, so no SFT)."""
+
+    vanilla: float
+    sft_mean: float
+    rl_mean: float
+    sft_max: float
+    rl_max: float
+
+
+def paper_row(config: dict[str, Any], *, split: str, setting: str) -> PaperRow | None:
+    """What the paper measured under a run's config; None unless data, model, split, setting and intact figures are the paper's."""
+    dataset, model = ((config.get(group) or {}).get("name") for group in ("dataset", "model"))
+    image = ((config.get("evaluation") or {}).get("image") or {}).get("_target_", INTACT)
+    name = str(model).rstrip("/").rpartition("/")[2].removesuffix("-Instruct")
+    line = _table_3().get(str(dataset), {}).get(name, {}).get(split)
+    if line is None or setting not in SETTINGS or image != INTACT:
+        return None
+    place = SETTINGS.index(setting)
+    cells = (cell.strip() for cell in line.split("|"))
+    shares = [math.nan if cell == "-" else float(cell.split("/")[place]) / 100 for cell in cells]
+    return PaperRow(**dict(zip(PaperRow.__dataclass_fields__, shares, strict=True)))
+
+
+@functools.cache
+def _table_3() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("paper_table_3.toml").read_text(encoding="utf-8"))
 
 
 def table3_table(records: Records) -> Table:

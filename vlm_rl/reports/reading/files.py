@@ -1,16 +1,56 @@
 """Reads the Parquet files that runs leave, whatever their texts contain: only the columns asked for, and never a broken text."""
 
+import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm_rl.reports.phrase import Phrase, say
-from vlm_rl.reports.reading.inside import leads_out
+from vlm_rl.reports.phrase import Phrase, say, say_named
+
+
+def leads_out(path: Path, *, folder: Path) -> Phrase | None:
+    """Why a file of a folder is not read, None where nothing speaks against it; one that is not there is no matter.
+
+    Links above the folder are its owner's. Those in it must stay inside.
+    """
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return say_named("gaps.link_outside", path=path, folder=folder)
+        if path.exists() and not path.is_file():
+            return say("{path} is no regular file and is not read. Remove it.", path=path)
+    except (OSError, ValueError, RuntimeError):  # a circle of links, a null byte
+        return say("{path} leads nowhere and is not read. Remove it.", path=path)
+    return None
+
+
+EVALUATED = "evaluate"  # the folder in a run where evaluate.py puts what it makes of it; it is part of the variant's name
+IN_VARIANT = 1  # which parent of a run folder is its study: <study>/<variant>/seed-0
+EVALUATED_IN_RUN = 4  # <study>/<variant>/seed-0/evaluate/<what>/seed-0
+
+
+def study_of(run_folder: Path, variant: str) -> Path:
+    """The study folder of a run."""
+    place = EVALUATED_IN_RUN if EVALUATED in Path(variant).parts else IN_VARIANT
+    return run_folder.parents[min(place, len(run_folder.parents) - 1)]
+
+
+def below(folder: Path, *, name: str, study: Path) -> Path | None:
+    """A folder by a name that stands in somebody's file; None where it would be outside of the study."""
+    if "\x00" in name or Path(name).is_absolute():
+        return None
+    try:
+        found = (folder / name).resolve()
+    except (OSError, RuntimeError):
+        return None
+    return found if found.is_relative_to(study.resolve()) else None
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,3 +130,56 @@ def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
         read = [text and text.decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]
         texts = pa.chunked_array([pa.array(read, pa.string())])
     return texts.fill_null("") if texts.null_count else texts
+
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonLines:
+    """The records of a file, and what was wrong with it."""
+
+    records: tuple[Record, ...]
+    problems: tuple[str, ...]
+
+
+def read_object(text: str) -> Record:
+    """A JSON object, with half a surrogate pair made a question mark: no file could be written with it. ValueError for all else."""
+    try:
+        found = json.loads(text)
+        if isinstance(found, dict) and "\\u" in text:
+            found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def read_json_lines(path: Path) -> JsonLines:
+    """Every complete line. A last line without its newline is being written now and is no problem; no file is no lines."""
+    if (why := leads_out(path, folder=path.parent)) is not None:
+        return JsonLines(records=(), problems=(why,))
+    if not path.is_file():
+        return JsonLines(records=(), problems=())
+    records: list[Record] = []
+    problems: list[str] = []
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(read_object(line))
+            except ValueError:
+                if line.endswith("\n"):
+                    problems.append(
+                        say("{path}: line {number} is not a JSON object and is left out.", path=path, number=number)
+                    )
+    return JsonLines(records=tuple(records), problems=tuple(problems))
+
+
+def number(record: Record, *, key: str) -> float:
+    """A quantity of a record; NaN where it is missing, null or not a number."""
+    value = record.get(key)
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.nan

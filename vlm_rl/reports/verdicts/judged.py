@@ -1,10 +1,11 @@
-"""What may be said of one trained arm, in numbers. How it is said is verdict_sentences.py."""
+"""What came out of each comparison of a family, in numbers, with Holm's correction over all. The sentences are verdict_sentences.py's."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
-from vlm_rl.evaluation.verdict import LEVEL, Outcome
+from vlm_rl.evaluation.verdict import LEVEL, Outcome, decide, holm, lacks_seed_spread, p_value
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.verdicts.comparisons import VANILLA, Comparison
 
@@ -102,9 +103,37 @@ class Judged:
         return self.comparison.scores.seeds
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmVerdict(Judged):
-    """The decision on one arm, and how it is said."""
+def judged_all(
+    comparisons: Sequence[Comparison], *, why_not: Callable[[Comparison], Phrase | None], smallest_effect: float
+) -> Iterator[Judged]:
+    """What came out of each comparison, with Holm's correction over all that have a p-value."""
+    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
+    family = sum(not math.isnan(p) for p in p_values)
+    for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True):
+        reason, outcome = why_not(one), Outcome.NOT_JUDGED
+        if one.difference is not None and reason is None:
+            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+        yield Judged(
+            comparison=one,
+            outcome=outcome,
+            reason=reason,
+            p_value=p,
+            adjusted_p=adjusted_p,
+            family=family,
+            smallest_effect=smallest_effect,
+        )
 
-    headline: Phrase
-    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first
+
+def why_not(comparison: Comparison) -> Phrase | None:
+    """Why there is no verdict on an arm at all."""
+    difference = comparison.difference
+    if difference is None:
+        return comparison.refusal
+    if difference.num_seeds < 2:
+        return say("one seed shows one run, and says nothing about the next")
+    if difference.num_questions < 2:
+        return say("one question shows no chance between questions")
+    if lacks_seed_spread(difference):
+        happened = "no_spread" if difference.estimate else "nothing_happened"
+        return say_named(f"comparison.{happened}", seeds=difference.num_seeds)
+    return None
