@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
-from vlm_rl.callbacks.recorder import Recorder, reward_metrics
+from vlm_rl.callbacks.recorder import Recorder, reward_spread
 from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.evaluation.reflection import WholeWords
@@ -110,12 +110,12 @@ def test_a_run_that_stops_itself_says_why_and_forgets_it_when_it_is_resumed(tmp_
     ],
 )
 def test_groups_without_variance_are_counted(scores: list[float], group_size: int, share: float) -> None:
-    assert reward_metrics(scores, group_size=group_size)["train/frac_reward_zero_std"] == pytest.approx(share)
+    assert reward_spread(scores, group_size=group_size)["train/frac_reward_zero_std"] == pytest.approx(share)
 
 
 def test_the_spread_of_rewards_is_that_of_the_whole_batch() -> None:
-    metrics = reward_metrics([1.0, 1.0, 0.0, 0.0], group_size=2)
-    assert metrics == {"train/reward": 0.5, "train/reward_std": 0.5, "train/frac_reward_zero_std": 1.0}
+    metrics = reward_spread([1.0, 1.0, 0.0, 0.0], group_size=2)
+    assert metrics == {"train/reward_std": 0.5, "train/frac_reward_zero_std": 1.0}
 
 
 def test_a_resumed_csv_file_holds_the_steps_before_the_checkpoint(tmp_path: Path) -> None:

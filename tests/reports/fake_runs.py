@@ -12,6 +12,12 @@ import pyarrow.parquet as pq
 SETTINGS = {"pass@8_t1.0": 8, "pass@1_t0.6": 4, "pass@1_t0.01": 1}  # name -> samples of each question
 KINDS = ("segments", "angles", "triangles", "rectangles")
 ENDPOINT = {"split": "test", "setting": "pass@1_t0.6", "picked_by": "val"}
+FOUR = [  # responses of a step: two reflect, one of them right; a waiter is no reflection; two letters of six are Cyrillic
+    {"number": 1, "correct": True, "response": "Wait, I verify: 5.", "response_length": 10},
+    {"number": 2, "correct": True, "response": "The waiter says 7.", "response_length": 20, "finish_reason": "length"},
+    {"number": 3, "correct": False, "response": "не 9, wait", "response_length": 30},
+    {"number": 5, "correct": False, "response": "No box.", "response_length": 60},
+]
 WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
 
 Row = dict[str, Any]
@@ -68,8 +74,9 @@ def write_evaluation(
 ) -> Path:
     """One evaluation in which `outcome(question, sample)` says what is right."""
     path = run / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{setting}.parquet"
+    where = {"split": split, "setting": setting, "epoch": epoch}
     rows = [
-        sample_row(q, sample=s, correct=outcome(q, s), split=split, setting=setting, epoch=epoch, **changes)
+        sample_row(q, sample=s, correct=outcome(q, s), **where, **changes)
         for q in range(questions)
         for s in range(SETTINGS[setting] if samples is None else samples)
     ]

@@ -10,7 +10,7 @@ from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.tables.table import Cell
+from vlm_rl.reports.tables.table import Cell, Row
 
 ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
 SETTING = "pass@1_t0.6"
@@ -24,6 +24,20 @@ def records_of(study: Path) -> Records:
 def estimate(cell: Cell) -> float:
     assert isinstance(cell, Interval)
     return cell.estimate
+
+
+def estimates(row: Row, *keys: str) -> list[float]:
+    """The means over seeds in some columns."""
+    return [estimate(row[key]) for key in keys]
+
+
+def ends(cell: Cell) -> tuple[float, float, float]:
+    assert isinstance(cell, Interval)
+    return cell.estimate, cell.low, cell.high
+
+
+def cells_of(row: Row, *keys: str) -> tuple[Cell, ...]:
+    return tuple(row[key] for key in keys)
 
 
 def write_by_hand(

@@ -1,14 +1,19 @@
+"""Accuracy by epoch, pass@k, kind and verdict, and the paper's Table 3, by hand."""
+
 import csv
+import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from fake_runs import write_study
-from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
+from fake_runs import write_rows, write_study
+from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, cells_of, estimate, estimates, records_of, write_by_hand
 
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table, pass_at_table
-from vlm_rl.reports.tables.table_3 import paper_row, table3_table
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, pass_at_table, verdict_table
+from vlm_rl.reports.tables.table import cells
+from vlm_rl.reports.tables.table_3 import COLUMNS, paper_row, table3_table
 
 PAPER_RUN = {"dataset": {"name": "mm_math5k"}, "model": {"name": "Qwen/Qwen2.5-VL-7B-Instruct"}}
 IN_TEST = {(VANILLA, 0, 0): 3, (VANILLA, 1, 0): 3, (VANILLA, 2, 0): 3} | {
@@ -18,48 +23,37 @@ IN_TEST = {(VANILLA, 0, 0): 3, (VANILLA, 1, 0): 3, (VANILLA, 2, 0): 3} | {
 }
 
 
-def test_vanilla_mean_maximum_and_last_by_hand(tmp_path: Path) -> None:
-    (row,) = accuracy_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT).rows
-    assert estimate(row["vanilla"]) == pytest.approx(0.4)
-    assert estimate(row["mean"]) == pytest.approx(0.7)  # each seed's mean over epochs is 0.7
-    assert estimate(row["max"]) == pytest.approx((0.8 + 0.9 + 0.8) / 3)
-    assert estimate(row["last"]) == pytest.approx(0.8)
-    assert (row["last_epoch"], row["seeds"]) == (3, 3)
-    assert math.isnan(estimate(row["lucky_max"]))  # one stored sample of a question
+def test_vanilla_mean_maximum_pick_and_last_by_hand(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=BY_HAND)  # val is highest at epochs 2, 3 and 3
+    write_by_hand(study, right=IN_TEST, split="test")
+    table = accuracy_table(records_of(study), endpoint=ENDPOINT)
+    val, test = table.rows
+    assert estimates(val, "vanilla", "mean", "max", "last") == pytest.approx([0.4, 0.7, (0.8 + 0.9 + 0.8) / 3, 0.8])
+    assert estimates(test, "picked", "max") == pytest.approx([(0.4 + 0.6 + 0.2) / 3, (0.9 + 0.9 + 0.8) / 3])
+    assert cells_of(test, "split", "picked_epochs", "last_epoch", "seeds") == ("test", "2, 3, 3", 3, 3)
+    assert math.isnan(estimate(val["lucky_max"]))  # one stored sample of a question
+    assert val["setting"] == SETTING == "pass@1_t0.6"
+    assert "pass@1, T = 0.6" in [shown.text for _, shown in cells(table, row=val)]
+    table.write_csv(tmp_path / "accuracy.csv")
+    row = next(csv.DictReader((tmp_path / "accuracy.csv").open()))
+    assert (float(row["last"]), row["last_seeds"], row["lucky_max"]) == (pytest.approx(0.8), "3", "")
+    assert float(row["last_low"]) < 0.8 < float(row["last_high"])
 
 
-def test_where_no_run_is_finished_the_last_common_epoch_speaks(tmp_path: Path) -> None:
-    right = {("grpo", 0, 1): 4, ("grpo", 0, 2): 9, ("grpo", 1, 1): 6}
+def test_where_no_run_is_finished_the_last_common_epoch_speaks_and_of_equal_epochs_the_first_is_picked(tmp_path: Path) -> None:
+    right = {("grpo", 0, 1): 4, ("grpo", 0, 2): 9, ("grpo", 0, 3): 9, ("grpo", 1, 1): 6}
     records = records_of(write_by_hand(tmp_path / "s", right=right, status="running"))
     (row,) = accuracy_table(records, endpoint=ENDPOINT).rows
-    assert row["last_epoch"] == 1
+    assert cells_of(row, "last_epoch", "picked_epochs") == (1, "2, 1")
     assert estimate(row["last"]) == pytest.approx(0.5)
 
 
-def test_the_lucky_maximum_lies_above_the_untrained_accuracy(tmp_path: Path) -> None:
+def test_the_lucky_maximum_lies_above_the_untrained_accuracy_and_is_the_same_every_time(tmp_path: Path) -> None:
     records = records_of(write_study(tmp_path / "s", epochs=3))
-    rows = [row for row in accuracy_table(records, endpoint=ENDPOINT).rows if row["setting"] == SETTING]
-    assert rows
-    assert all(estimate(row["lucky_max"]) > estimate(row["vanilla"]) for row in rows)
-    again = accuracy_table(records, endpoint=ENDPOINT).rows
-    assert [estimate(row["lucky_max"]) for row in again if row["setting"] == SETTING] == [
-        estimate(row["lucky_max"]) for row in rows
-    ]
-
-
-def test_the_test_accuracy_at_the_epoch_that_validation_picks_stands_beside_the_test_maximum(tmp_path: Path) -> None:
-    study = write_by_hand(tmp_path / "s", right=BY_HAND)  # val is highest at epochs 2, 3 and 3
-    write_by_hand(study, right=IN_TEST, split="test")
-    row = next(row for row in accuracy_table(records_of(study), endpoint=ENDPOINT).rows if row["split"] == "test")
-    assert row["picked_epochs"] == "2, 3, 3"
-    assert estimate(row["picked"]) == pytest.approx((0.4 + 0.6 + 0.2) / 3)
-    assert estimate(row["max"]) == pytest.approx((0.9 + 0.9 + 0.8) / 3)
-
-
-def test_of_equally_good_epochs_the_first_is_picked(tmp_path: Path) -> None:
-    right = {("grpo", 0, epoch): count for epoch, count in enumerate((6, 8, 8), start=1)}
-    (row,) = accuracy_table(records_of(write_by_hand(tmp_path / "s", right=right)), endpoint=ENDPOINT).rows
-    assert row["picked_epochs"] == "2"
+    first, again = (accuracy_table(records, endpoint=ENDPOINT).rows for _ in range(2))
+    lucky = [estimates(row, "lucky_max", "vanilla") for row in first if row["setting"] == SETTING]
+    assert len(lucky) == 4 and all(luck > vanilla for luck, vanilla in lucky)
+    assert lucky == [estimates(row, "lucky_max", "vanilla") for row in again if row["setting"] == SETTING]
 
 
 def test_table_3_has_an_arm_in_two_columns_and_the_untrained_model_in_one(tmp_path: Path) -> None:
@@ -68,10 +62,8 @@ def test_table_3_has_an_arm_in_two_columns_and_the_untrained_model_in_one(tmp_pa
     table = table3_table(records_of(study))
     (row,) = table.rows
     assert [column.title for column in table.columns][4:] == ["Vanilla", "sft, mean", "grpo, mean", "sft, max", "grpo, max"]
-    assert estimate(row["vanilla"]) == pytest.approx(0.4)  # three seeds, though two arms share them
-    assert estimate(row["sft_mean"]) == pytest.approx((0.3 + 0.4) / 2)
-    assert estimate(row["sft_max"]) == pytest.approx(0.4)
-    assert estimate(row["grpo_mean"]) == pytest.approx(0.7)
+    found = estimates(row, "vanilla", "sft_mean", "sft_max", "grpo_mean")  # Vanilla once, though two arms share it
+    assert found == pytest.approx([0.4, (0.3 + 0.4) / 2, 0.4, 0.7])
     assert "Ma et al." not in table.note
 
 
@@ -80,8 +72,7 @@ def test_the_papers_numbers_stand_beside_ours_where_data_and_model_are_the_paper
     write_by_hand(study, right={("sft", 0, 1): 2}, config=PAPER_RUN | {"model": {"name": "tiny"}})
     table = table3_table(records_of(study))
     theirs, ours = sorted(table.rows, key=lambda row: str(row["model"]))
-    names = ("vanilla", "sft_mean", "rl_mean", "sft_max", "rl_max")
-    assert [theirs[f"paper_{name}"] for name in names] == pytest.approx([0.36, 0.308, 0.398, 0.39, 0.472])
+    assert cells_of(theirs, *(f"paper_{name}" for name in COLUMNS)) == pytest.approx((0.36, 0.308, 0.398, 0.39, 0.472))
     assert "paper_vanilla" not in ours
     assert "arXiv 2504.02587v2, Table 3" in table.note
 
@@ -98,19 +89,21 @@ def test_the_papers_numbers_stand_beside_ours_where_data_and_model_are_the_paper
 )
 def test_numbers_of_the_papers_table_3(dataset: str, model: str, split: str, setting: str, expected: tuple[float, ...]) -> None:
     row = paper_row({"dataset": {"name": dataset}, "model": {"name": model}}, split=split, setting=setting)
-    assert row is not None
-    found = (row.vanilla, row.sft_mean, row.rl_mean, row.sft_max, row.rl_max)
-    np.testing.assert_allclose(found, np.array(expected) / 100)
+    assert list(row) == list(COLUMNS)
+    np.testing.assert_allclose(list(row.values()), np.array(expected) / 100)
 
 
 def test_the_paper_has_no_number_for_other_models_data_settings_or_blank_figures() -> None:
     blank = {"evaluation": {"image": {"_target_": "vlm_rl.evaluation.image_control.Blank"}}}
-    assert paper_row(PAPER_RUN, split="val", setting=SETTING) is not None
-    assert paper_row(PAPER_RUN | blank, split="val", setting=SETTING) is None
-    assert paper_row(PAPER_RUN, split="train", setting=SETTING) is None
-    assert paper_row(PAPER_RUN, split="val", setting="pass@4_t1.0") is None
-    assert paper_row(PAPER_RUN | {"model": {"name": "Qwen/Qwen2.5-VL-3B-Instruct"}}, split="val", setting=SETTING) is None
-    assert paper_row({}, split="val", setting=SETTING) is None
+    assert paper_row(PAPER_RUN, split="val", setting=SETTING)
+    for config, split, setting in (
+        (PAPER_RUN | blank, "val", SETTING),
+        (PAPER_RUN, "train", SETTING),
+        (PAPER_RUN, "val", "pass@4_t1.0"),
+        (PAPER_RUN | {"model": {"name": "Qwen/Qwen2.5-VL-3B-Instruct"}}, "val", SETTING),
+        ({}, "val", SETTING),
+    ):
+        assert paper_row(config, split=split, setting=setting) == {}
 
 
 def test_pass_at_1_to_n_is_given_once_for_the_untrained_model_and_for_each_arm_at_its_pick(tmp_path: Path) -> None:
@@ -119,20 +112,45 @@ def test_pass_at_1_to_n_is_given_once_for_the_untrained_model_and_for_each_arm_a
     eight = [row for row in table.rows if (row["split"], row["setting"]) == ("val", "pass@8, T = 1.0")]
     assert [(row["arm"], row["seeds"]) for row in eight] == [("Vanilla", 3), ("reinforce_pp", 3), ("sft", 3)]
     untrained = [run.evaluations[0, "val", "pass@8_t1.0"] for run in records.arms[0].runs]
-    assert estimate(eight[0]["pass@8"]) == pytest.approx(np.mean([evaluation.accuracy() for evaluation in untrained]))
     first = [(evaluation.num_correct / evaluation.num_samples).mean() for evaluation in untrained]
-    assert estimate(eight[0]["pass@1"]) == pytest.approx(np.mean(first))
-    assert [estimate(eight[1][f"pass@{k}"]) for k in range(1, 9)] == sorted(
-        estimate(eight[1][f"pass@{k}"]) for k in range(1, 9)
-    )
+    expected = [np.mean(first), np.mean([evaluation.accuracy() for evaluation in untrained])]
+    assert estimates(eight[0], "pass@1", "pass@8") == pytest.approx(expected)
+    curve = estimates(eight[1], *(f"pass@{k}" for k in range(1, 9)))
+    assert curve == sorted(curve)
     assert not [row for row in table.rows if row["setting"] == "pass@1, T = 0.01"]  # one stored sample
 
 
-def test_a_table_becomes_csv_with_the_ends_of_its_intervals(tmp_path: Path) -> None:
-    records = records_of(write_by_hand(tmp_path / "s", right=BY_HAND))
-    accuracy_table(records, endpoint=ENDPOINT).write_csv(tmp_path / "accuracy.csv")
-    (row,) = csv.DictReader((tmp_path / "accuracy.csv").open())
-    assert float(row["last"]) == pytest.approx(0.8)
-    assert row["last_seeds"] == "3"
-    assert float(row["last_low"]) < 0.8 < float(row["last_high"])
-    assert row["lucky_max"] == ""
+def test_with_many_samples_k_doubles_from_column_to_column(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
+    path = next(study.rglob("*.parquet"))
+    rows = pq.read_table(path).to_pylist()
+    write_rows(path, rows=[row | {"sample": sample} for row in rows for sample in range(12)])
+    (row,) = pass_at_table(records_of(study), endpoint=ENDPOINT).rows
+    assert list(row)[4:] == ["pass@1", "pass@2", "pass@4", "pass@8", "pass@12"]
+
+
+def test_kinds_and_modalities_are_counted_apart(tmp_path: Path) -> None:
+    rows = breakdown_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT).rows
+    assert [row["value"] for row in rows] == ["text", "vision", "angles", "rectangles", "segments", "triangles"]
+    vision = rows[1]  # questions 4 to 7 of ten; Vanilla is right in the first 4, 5 and 3, the arm in 8, 9 and 8
+    assert cells_of(vision, "by", "questions", "seeds") == ("modality", 4, 3)
+    assert estimates(vision, "vanilla", "picked", "gain") == pytest.approx([1 / 12, 1.0, 11 / 12])
+
+
+def test_accuracy_is_broken_down_by_any_further_field_of_a_row_with_few_values(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 7})
+    for path in study.rglob("*.parquet"):
+        for_each = [row for row in pq.read_table(path).to_pylist() for _ in range(5)]  # fifty rows
+        fields = [{"grade": ("7", "8")[place >= 30], "page": str(place % 41)} for place in range(50)]
+        rows = zip(for_each, fields, strict=True)
+        write_rows(path, rows=[row | {"row_id": str(n), "fields": json.dumps(of)} for n, (row, of) in enumerate(rows, 100)])
+    rows_by_grade = breakdown_table(records_of(study), endpoint=ENDPOINT, fields=("grade", "page")).rows  # 41 pages: too many
+    assert [cells_of(row, "by", "value", "questions") for row in rows_by_grade] == [("grade", "7", 30), ("grade", "8", 20)]
+    assert [estimate(row["gain"]) for row in rows_by_grade] == pytest.approx([6 / 6 - 4 / 6, 1 / 4])
+
+
+def test_verdicts_are_counted_over_seeds(tmp_path: Path) -> None:
+    before, after = verdict_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT).rows
+    keys = ("epoch", "samples", "correct", "wrong", "unparsable", "timed_out", "not_boxed", "truncated")
+    assert cells_of(before, *keys) == (0, 30, 12, 15, 3, 0, 3, 3)  # question 5 is not boxed when wrong, 7 is cut off
+    assert cells_of(after, *keys)[:3] == (3, 30, 24)

@@ -1,58 +1,53 @@
+"""What the seeds say of behaviour, by hand: training records without files, and texts of evaluations."""
+
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_runs import FOUR, sample_row, write_manifest, write_rows
+from hand_runs import ENDPOINT, SETTING, VANILLA, cells_of, ends, estimate, estimates
+from hand_runs import records_of as read
 from hand_training import records_of, run_of
 
 from vlm_rl.evaluation.dynamics import bin_by_length
-from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.tables.behaviour_tables import (
     bottleneck_table,
     correlation_table,
     length_held_fixed_table,
-    length_table,
-    policy_table,
-    reflection_table,
     seed_sensitivity_table,
+    start_and_end_table,
     word_table,
 )
-from vlm_rl.reports.tables.table import Cell, cells
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table, mean_if_enough
+from vlm_rl.reports.tables.table import cells
 
 
-def interval(cell: Cell) -> Interval:
-    assert isinstance(cell, Interval)
-    return cell
-
-
-def ends(cell: Cell) -> tuple[float, float, float]:
-    return interval(cell).estimate, interval(cell).low, interval(cell).high
+def ends_of(*values: float) -> Any:
+    return pytest.approx(ends(mean_interval(values)))
 
 
 def test_length_at_the_start_and_at_the_end_by_hand() -> None:
     """Ten steps: a fifth are two. Of a step's responses a share is cut off, and steps weigh by how many of a kind they have."""
-    cut = [0.5, 0.0, *[0.1] * 6, 0.25, 0.75]
     runs = [
         run_of(
             seed=seed,
             response_length__mean=[100.0 + seed] * 8 + [140.0, 160.0],
             response_length__mean_terminated=[60.0, 90.0, *[80.0] * 6, 100.0, 200.0],
             response_length__mean_truncated=[140.0, None, *[150.0] * 6, 256.0, 256.0],
-            response_length__truncated=cut,
+            response_length__truncated=[0.5, 0.0, *[0.1] * 6, 0.25, 0.75],
         )
         for seed in (0, 2)
     ]
-    first, last, change = length_table(records_of(*runs)).rows
-    assert (first["when"], last["when"], change["when"]) == ("first fifth", "last fifth", "change")
-    assert ends(first["all"]) == pytest.approx(ends_of([100, 102]))
-    assert ends(change["all"]) == pytest.approx(ends_of([50, 48]))
-    assert interval(first["terminated"]).estimate == pytest.approx((60 * 0.5 + 90 * 1.0) / 1.5)
-    assert interval(last["terminated"]).estimate == pytest.approx((100 * 0.75 + 200 * 0.25) / 1.0)
-    assert interval(first["truncated"]).estimate == pytest.approx(140)  # the second step has none
-    assert interval(change["cut_off"]).estimate == pytest.approx(0.5 - 0.25)
-
-
-def ends_of(values: list[float]) -> tuple[float, float, float]:
-    return ends(mean_interval(values))
+    first, last, change = start_and_end_table(records_of(*runs), name="response_length").rows
+    assert [row["when"] for row in (first, last, change)] == ["first fifth", "last fifth", "change"]
+    assert ends(first["all"]) == ends_of(100, 102)
+    assert ends(change["all"]) == ends_of(50, 48)
+    assert estimates(first, "terminated", "truncated") == pytest.approx([(60 * 0.5 + 90) / 1.5, 140])  # step 2: none cut off
+    assert estimate(last["terminated"]) == pytest.approx(100 * 0.75 + 200 * 0.25)
+    assert estimate(change["cut_off"]) == pytest.approx(0.25)
 
 
 def test_ratios_of_several_steps_are_those_of_the_pooled_counts() -> None:
@@ -66,123 +61,80 @@ def test_ratios_of_several_steps_are_those_of_the_pooled_counts() -> None:
         reflection__correct_ratio_in_reflection_texts=[2 / 4, 1 / 1, *[0.5] * 6, 4 / 5, 4 / 5],
         reflection__correct_ratio_in_no_reflection_texts=[4 / 6, 4 / 9, *[0.5] * 6, 4 / 5, 4 / 5],
     )
-    first, last, _ = reflection_table(records_of(run)).rows
-    found = [interval(first[name]).estimate for name in list(first)[3:]]
-    assert found == pytest.approx([5 / 20, 3 / 11, 2 / 9, 3 / 5, 8 / 15])
-    assert interval(last["correct_ratio_in_reflection_texts"]).estimate == pytest.approx(8 / 10)
-    assert math.isnan(interval(last["reflection_ratio"]).low)  # a single seed has no interval
+    first, last, _ = start_and_end_table(records_of(run), name="reflection").rows
+    assert estimates(first, *list(first)[3:]) == pytest.approx([5 / 20, 3 / 11, 2 / 9, 3 / 5, 8 / 15])
+    assert estimate(last["correct_ratio_in_reflection_texts"]) == pytest.approx(8 / 10)
+    assert math.isnan(ends(last["reflection_ratio"])[1])  # a single seed has no interval
 
 
 def test_only_words_that_occur_are_listed_and_the_change_is_that_of_each_seed() -> None:
-    runs = [
-        run_of(seed=seed, reflection__word__wait=[seed, 4, 4, 4, 10], reflection__word__check_again=[0] * 5) for seed in (0, 2)
-    ]
-    (row,) = word_table(records_of(*runs)).rows
-    assert row["word"] == "wait"
-    assert ends(row["change"]) == pytest.approx(ends_of([10, 8]))
+    words = [{"reflection__word__wait": [seed, 4, 4, 4, 10], "reflection__word__check_again": [0] * 5} for seed in (0, 2)]
+    (row,) = word_table(records_of(*(run_of(seed=seed, **counts) for seed, counts in enumerate(words)))).rows
+    assert (row["word"], ends(row["change"])) == ("wait", ends_of(10, 8))
 
 
-def test_an_arm_without_a_quantity_has_no_row() -> None:
-    records = records_of(run_of(seed=0, policy__entropy=[1.0, 0.5]))
-    assert not length_table(records).rows
-    assert not reflection_table(records).rows
-    first, last, _ = policy_table(records).rows
-    assert (interval(first["entropy"]).estimate, interval(last["entropy"]).estimate) == (1.0, 0.5)
-    shown = dict(
-        zip(
-            [column.key for column, _ in cells(policy_table(records), row=first)],
-            cells(policy_table(records), row=first),
-            strict=True,
-        )
-    )
-    assert shown["kl"][1].text == "–"
+def test_a_quantity_that_no_run_has_is_a_dash_an_arm_without_any_has_no_row_and_unfinished_runs_are_in_no_mean() -> None:
+    """Clipped: 0.1 and 0.3 % at first; the change is -0.1 and +0.1 points: no share, and its interval may end below zero."""
+    clipped = [[a] * 2 + [0.0] * 6 + [b] * 2 for a, b in ((0.001, 0.0), (0.003, 0.004))]
+    running = run_of(seed=2, policy__clip_fraction=[0.9] * 10, finished=False)
+    records = records_of(*(run_of(seed=seed, policy__clip_fraction=of_run) for seed, of_run in enumerate(clipped)), running)
+    table = start_and_end_table(records, name="policy")
+    first, _, change = ({column.key: shown for column, shown in cells(table, row=row)} for row in table.rows)
+    assert (first["seeds"].text, first["clip_fraction"].text, first["kl"].text) == ("2", "0.200", "–")
+    assert (change["clip_fraction"].text, change["clip_fraction"].detail) == ("0.000", "[-1.271, 1.271]")  # 12.706 times 0.1
+    assert not start_and_end_table(records, name="reflection").rows
+    assert not length_held_fixed_table(records).rows  # no stored responses
 
 
 def test_reflection_against_length_by_hand() -> None:
-    length = [1.0, 2, 3, 4, 5]
     ratios = ([0.1, 0.3, 0.2, 0.5, 0.4], [0.2, 0.1, 0.3, 0.5, 0.4], [0.1] * 5)  # rho = 0.8, 0.8, none
-    runs = [run_of(seed=s, response_length__mean=length, reflection__reflection_ratio=ratios[s]) for s in range(3)]
+    runs = [run_of(seed=s, response_length__mean=[1.0, 2, 3, 4, 5], reflection__reflection_ratio=ratios[s]) for s in range(3)]
     (row,) = correlation_table(records_of(*runs)).rows
-    assert row["pair"] == "reflection and response length"
+    assert cells_of(row, "pair", "seeds", "by_seed") == ("reflection and response length", 2, "+0.80, +0.80, –")
     assert ends(row["rho"]) == pytest.approx((0.8, 0.8, 0.8))
-    assert (row["seeds"], row["by_seed"]) == (2, "+0.80, +0.80, –")
 
 
 def test_length_held_fixed_by_hand() -> None:
     """A hundred responses a step, twenty in each fifth, the same in both seeds but for ten verdicts."""
-    lengths = np.repeat(np.arange(10), 10)
-    reflective = np.repeat([True, False] * 5, 10)
-    right = reflective.copy()
-    other = right.copy()
-    other[:10] = False
-    runs = [
-        run_of(seed=seed, bins=bin_by_length(lengths, reflective=reflective, correct=correct))
-        for seed, correct in enumerate((right, other))
-    ]
-    shortest, *_, longest = length_held_fixed_table(records_of(*runs)).rows
-    assert (shortest["quintile"], longest["quintile"]) == ("shortest fifth", "longest fifth")
-    assert (shortest["responses"], shortest["reflective"], shortest["seeds"]) == (40, 20, 2)
-    assert interval(shortest["reflection_ratio"]).estimate == 0.5
-    assert ends(shortest["correct_if_reflective"]) == pytest.approx(ends_of([1.0, 0.0]))
-    assert interval(shortest["difference"]).estimate == 0.5
-    assert ends(longest["difference"]) == pytest.approx((1.0, 1.0, 1.0))
+    lengths, reflective = np.repeat(np.arange(10), 10), np.repeat([True, False] * 5, 10)
+    bins = [bin_by_length(lengths, reflective=reflective, correct=reflective & (np.arange(100) >= wrong)) for wrong in (0, 10)]
+    table = length_held_fixed_table(records_of(*(run_of(seed=seed, bins=of_run) for seed, of_run in enumerate(bins))))
+    shortest, *_, longest = table.rows
+    assert cells_of(shortest, "quintile", "responses", "reflective", "seeds") == ("shortest fifth", 40, 20, 2)
+    assert estimates(shortest, "reflection_ratio", "difference") == [0.5, 0.5]
+    assert ends(shortest["correct_if_reflective"]) == ends_of(1.0, 0.0)
+    assert (longest["quintile"], ends(longest["difference"])) == ("longest fifth", pytest.approx((1.0, 1.0, 1.0)))
 
 
 @pytest.mark.parametrize(
-    ("reflective_by_seed", "is_shown"),
+    ("counts", "is_shown"),
     [((10, 10, 0), False), ((9, 9, 1), False), ((9, 10, 1), True), ((10, 10), True), ((20,), True), ((19,), False)],
 )
-def test_few_reflective_responses_or_few_seeds_that_have_one_make_no_share(
-    reflective_by_seed: tuple[int, ...], is_shown: bool
-) -> None:
+def test_few_reflective_responses_or_few_seeds_that_have_one_make_no_share(counts: tuple[int, ...], is_shown: bool) -> None:
     """All forty responses of a step are of one length, which is the middle of the ranks: the third fifth."""
+    assert math.isnan(mean_if_enough([0.5] * len(counts), counts=counts).estimate) is not is_shown
     runs = [
-        run_of(
-            seed=seed,
-            bins=bin_by_length(np.ones(40), reflective=np.arange(40) < count, correct=np.arange(40) % 2 == 0),
-        )
-        for seed, count in enumerate(reflective_by_seed)
+        run_of(seed=seed, bins=bin_by_length(np.ones(40), reflective=np.arange(40) < count, correct=np.arange(40) % 2 == 0))
+        for seed, count in enumerate(counts)
     ]
     third = length_held_fixed_table(records_of(*runs)).rows[2]
-    assert third["reflective"] == sum(reflective_by_seed)
-    assert not math.isnan(interval(third["reflection_ratio"]).estimate)
-    assert not math.isnan(interval(third["correct_if_plain"]).estimate)
-    assert math.isnan(interval(third["correct_if_reflective"]).estimate) is not is_shown
-    assert math.isnan(interval(third["difference"]).estimate) is not is_shown
+    found = estimates(third, "reflection_ratio", "correct_if_plain", "correct_if_reflective", "difference")
+    assert [math.isnan(share) for share in found] == [False, False, not is_shown, not is_shown]
 
 
 def test_where_nearly_all_reflect_the_others_make_no_share_either() -> None:
-    runs = [
-        run_of(seed=seed, bins=bin_by_length(np.ones(40), reflective=np.arange(40) < 35, correct=np.arange(40) < 20))
-        for seed in range(3)
-    ]
-    third = length_held_fixed_table(records_of(*runs)).rows[2]
-    assert interval(third["correct_if_reflective"]).estimate == pytest.approx(20 / 35)
-    assert math.isnan(interval(third["correct_if_plain"]).estimate)  # 15 of three seeds
-    assert math.isnan(interval(third["difference"]).estimate)
-
-
-def test_a_change_of_a_share_is_no_share_and_its_interval_may_end_below_zero() -> None:
-    """Clipped: 0.1 and 0.3 % at first; the change is -0.1 and +0.1 points, whose interval is wide."""
-    ends_of_runs = ((0.001, 0.0), (0.003, 0.004))
-    runs = [run_of(seed=seed, policy__clip_fraction=[a] * 2 + [0.0] * 6 + [b] * 2) for seed, (a, b) in enumerate(ends_of_runs)]
-    table = policy_table(records_of(*runs))
-    shown = [next(shown for column, shown in cells(table, row=row) if column.key == "clip_fraction") for row in table.rows]
-    assert (shown[0].text, shown[2].text) == ("0.200", "0.000")
-    assert shown[2].detail == "[-1.271, 1.271]"  # 12.706 times 0.1
-
-
-def test_without_stored_responses_length_is_not_held_fixed() -> None:
-    assert not length_held_fixed_table(records_of(run_of(seed=0, response_length__mean=[1.0]))).rows
+    bins = bin_by_length(np.ones(40), reflective=np.arange(40) < 35, correct=np.arange(40) < 20)
+    third = length_held_fixed_table(records_of(*(run_of(seed=seed, bins=bins) for seed in range(3)))).rows[2]
+    found = estimates(third, "correct_if_reflective", "correct_if_plain", "difference")  # the others: 15 of three seeds
+    assert found == pytest.approx([20 / 35, math.nan, math.nan], nan_ok=True)
 
 
 def test_the_share_of_length_between_seeds_epoch_by_epoch() -> None:
     runs = [run_of(seed=seed, response_length__mean=[10.0 * seed + 1, 10.0 * seed + 3, 5.0, 7.0]) for seed in range(3)]
     first, second = seed_sensitivity_table(records_of(*runs)).rows
-    assert (first["epoch"], first["seeds"], first["steps"]) == (1, 3, 2)
-    assert interval(first["share"]).estimate == pytest.approx((200 - 2) / (200 + 2))  # as in test_dynamics.py
-    assert (interval(first["length"]).estimate, first["spread"]) == (12.0, 10.0)
-    assert (interval(second["share"]).estimate, second["spread"]) == (0.0, 0.0)
+    assert cells_of(first, "epoch", "seeds", "steps", "spread") == (1, 3, 2, 10.0)
+    assert estimates(first, "share", "length") == pytest.approx([(200 - 2) / (200 + 2), 12.0])  # as in test_dynamics.py
+    assert (estimate(second["share"]), second["spread"]) == (0.0, 0.0)
     assert not seed_sensitivity_table(records_of(runs[0])).rows
 
 
@@ -190,16 +142,42 @@ def test_the_bottleneck_of_the_mean_over_seeds() -> None:
     """Two steps an epoch; the epoch's accuracy is that of its last step. Means: 0.40, 0.50, 0.504."""
     low = run_of(seed=0, train__accuracy_in_epoch=[0.1, 0.30, 0.1, 0.40, 0.1, 0.408])
     high = run_of(seed=1, train__accuracy_in_epoch=[0.1, 0.50, 0.1, 0.60, 0.1, 0.600])
-    (row,) = bottleneck_table(records_of(low, high)).rows
-    assert (row["bottleneck"], row["epochs"], row["seeds"]) == (2, 3, 2)
-    assert (row["accuracy"], row["best_later"], row["last"]) == pytest.approx((0.5, 0.504, 0.504))
-    (row,) = bottleneck_table(records_of(low, high), gain=0.001).rows
-    assert row["bottleneck"] is None
-    assert "0.1 points" in bottleneck_table(records_of(low, high), gain=0.001).note
+    keys = ("seeds", "epochs", "bottleneck", "accuracy", "best_later", "last")
+    (row,) = bottleneck_table(records_of(low, high), gain=0.01).rows
+    assert cells_of(row, *keys) == (2, 3, 2, *map(pytest.approx, (0.5, 0.504, 0.504)))
+    table = bottleneck_table(records_of(low, high), gain=0.001)
+    assert cells_of(table.rows[0], *keys[2:5]) == (None, None, None)
+    assert "0.1 points" in table.note
+    assert not bottleneck_table(records_of(run_of(seed=0, policy__kl=[1.0])), gain=0.01).rows
 
 
-def test_unfinished_runs_beside_finished_ones_are_in_no_mean() -> None:
-    done = run_of(seed=0, policy__kl=[1.0, 1.0])
-    running = run_of(seed=1, policy__kl=[9.0, 9.0], finished=False)
-    first, *_ = policy_table(records_of(done, running)).rows
-    assert (first["seeds"], interval(first["kl"]).estimate) == (1, 1.0)
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Val and test alike, each text in five samples, the first `rights` texts right; validation picks epoch 1 of 2."""
+    for seed in (0, 1):
+        vanilla, run = (tmp_path / "s" / variant / f"seed-{seed}" for variant in (VANILLA, "algorithm-sft"))
+        write_manifest(vanilla, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
+        write_manifest(run, algorithm="sft", seed=seed, arm="b" * 16, vanilla=VANILLA)
+        for folder, epoch, rights in ((vanilla, 0, 1), (run, 1, 3), (run, 2, 2)):
+            for split in ("val", "test"):
+                where = {"split": split, "setting": SETTING, "epoch": epoch}
+                texts = [row | where | {"correct": place < rights} for place, row in enumerate(FOUR)]
+                rows = [sample_row(**row, sample=sample) for row in texts for sample in range(5)]
+                write_rows(folder / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{SETTING}.parquet", rows=rows)
+    return tmp_path / "s"
+
+
+def test_models_answer_untrained_picked_and_last(study: Path, tmp_path: Path) -> None:
+    measured = evaluation_behaviour(read(study), endpoint=ENDPOINT)
+    stages = [(one.stage, one.epoch) for one in measured if (one.seed, one.split) == (0, "val")]
+    assert stages == [("untrained", 0), ("picked", 1), ("last", 2)]
+    rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
+    assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [
+        (split, stage, 2, 20) for split in ("val", "test") for stage in ("untrained", "picked by validation", "last")
+    ]
+    assert estimates(rows[0], "reflection_ratio", "length", "truncated") == [0.5, 30.0, 0.25]
+    assert estimate(rows[0]["foreign_share"]) == pytest.approx((2 / 6) / 4)
+    assert estimate(rows[0]["correct_ratio_in_reflection_texts"]) == 0.5  # the first of two
+    assert estimate(rows[1]["correct_ratio_in_no_reflection_texts"]) == 0.5  # three right: the second, not the fourth
+    write_manifest(tmp_path / "empty" / "v" / "seed-0", algorithm="grpo", seed=0, arm="a", vanilla=None)
+    assert evaluation_behaviour(read(tmp_path / "empty"), endpoint=ENDPOINT) == ()

@@ -1,63 +1,53 @@
-import json
+"""Gains by hand: paired by seed, split into format and reasoning. rliable's aggregates: test_bootstrap.py and here, who has a row."""
+
 import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from fake_runs import sample_row, write_rows, write_study
-from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
+from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, cells_of, ends, estimate, estimates, records_of, write_by_hand
 
-from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, verdict_table
-from vlm_rl.reports.tables.gain_tables import gain_at_pick, gain_split_table, gain_table
-from vlm_rl.reports.tables.table import Cell, Row, cells
+from vlm_rl.reports.reading.results import Results
+from vlm_rl.reports.tables.gain_tables import aggregate_table, gain_over_seeds, gain_split_table, gain_table
 
 
 def test_the_gain_is_paired_by_seed_and_its_interval_is_by_hand(tmp_path: Path) -> None:
-    (row,) = gain_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND))).rows
-    gain = row["gain"]
-    assert isinstance(gain, Interval)
-    assert gain.estimate == pytest.approx(0.4)  # 0.3, 0.4, 0.5
-    assert gain.high - gain.estimate == pytest.approx(4.302652729911275 * 0.1 / math.sqrt(3))
-    new_questions = row["new_questions"]
-    assert isinstance(new_questions, Interval)
-    assert new_questions.high >= gain.high
+    table = gain_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT)
+    (row,) = table.rows
+    assert cells_of(row, "split", "setting", "seeds", "epoch", "this_run_only") == ("val", SETTING, 3, 3, None)
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)  # of 0.3, 0.4, 0.5
+    assert ends(row["gain"]) == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert ends(row["new_questions"])[2] >= 0.4 + half
+    assert "this_run_only" not in {column.key for column in table.columns}
 
 
-def test_a_setting_has_its_name_in_files_and_its_title_on_the_page(tmp_path: Path) -> None:
-    records = records_of(write_by_hand(tmp_path / "s", right=BY_HAND))
-    for table in (gain_table(records), accuracy_table(records, endpoint=ENDPOINT)):
-        (row,) = table.rows
-        assert row["setting"] == SETTING == "pass@1_t0.6"
-        assert [shown.text for column, shown in cells(table, row=row) if column.key == "setting"] == ["pass@1, T = 0.6"]
+def test_a_single_seed_has_an_interval_over_questions_only(tmp_path: Path) -> None:
+    right = {(VANILLA, 0, 0): 4, ("grpo", 0, 1): 7}
+    table = gain_table(records_of(write_by_hand(tmp_path / "s", right=right)), endpoint=ENDPOINT)
+    (row,) = table.rows
+    assert (ends(row["this_run_only"])[0], row["new_questions"]) == (pytest.approx(0.3), None)
+    assert "this_run_only" in {column.key for column in table.columns}
 
 
 def test_seeds_with_different_questions_still_have_the_interval_over_seeds(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=BY_HAND)
     for variant, epoch, count in ((VANILLA, 0, 4), ("grpo", 3, 7)):
         path = study / variant / "seed-0" / "evaluations" / f"epoch-{epoch:04d}" / f"val_{SETTING}.parquet"
-        rows = [
-            sample_row(q, sample=0, correct=q < count, split="val", setting=SETTING, epoch=epoch, row_id=f"other-{q}")
-            for q in range(10)
-        ]
-        write_rows(path, rows=rows)
-    (row,) = gain_table(records_of(study)).rows
-    assert estimate(row["gain"]) == pytest.approx(0.4)
-    assert row["new_questions"] is None
+        where = {"sample": 0, "split": "val", "setting": SETTING, "epoch": epoch}
+        write_rows(path, rows=[sample_row(q, correct=q < count, row_id=f"other-{q}", **where) for q in range(10)])
+    (row,) = gain_table(records_of(study), endpoint=ENDPOINT).rows
+    assert (estimate(row["gain"]), row["new_questions"]) == (pytest.approx(0.4), None)
 
 
 def test_the_parts_of_the_gain_add_up_and_are_averages_over_seeds(tmp_path: Path) -> None:
     records = records_of(write_study(tmp_path / "s", epochs=2))
     rows = gain_split_table(records, endpoint=ENDPOINT).rows
-    assert [(row["arm"], row["split"]) for row in rows] == [
-        ("reinforce_pp", "val"), ("reinforce_pp", "test"), ("sft", "val"), ("sft", "test")
-    ]  # fmt: skip
+    assert [cells_of(row, "arm", "split") for row in rows] == [(a, s) for a in ("reinforce_pp", "sft") for s in ("val", "test")]
     for row in rows:
-        assert sum(estimate(row[name]) for name in ("format", "reasoning", "outside")) == pytest.approx(estimate(row["gain"]))
-    gain = gain_at_pick(records.arms[0], endpoint=ENDPOINT, split="test", setting=SETTING)
-    assert gain is not None
-    by_seed = [after.accuracy() - before.accuracy() for before, after in zip(gain.before, gain.after, strict=True)]
-    assert rows[1]["gain"] == pytest.approx(mean_interval(by_seed))
+        assert sum(estimates(row, "format", "reasoning", "outside")) == pytest.approx(estimate(row["gain"]))
+    results = Results(arm=records.arms[0], split="test", setting=SETTING, endpoint=ENDPOINT)
+    assert rows[1]["gain"] == pytest.approx(gain_over_seeds(results.gained(results.picked)))
 
 
 def test_a_gain_that_is_all_boxing_counts_as_format_in_every_seed(tmp_path: Path) -> None:
@@ -67,35 +57,21 @@ def test_a_gain_that_is_all_boxing_counts_as_format_in_every_seed(tmp_path: Path
         rows = pq.read_table(path).to_pylist()
         write_rows(path, rows=[row | {"boxed": row["accuracy"] > 0, "finish_reason": "stop"} for row in rows])
     (row,) = gain_split_table(records_of(study), endpoint=ENDPOINT).rows
-    interval = row["format"]
-    assert isinstance(interval, Interval)
-    assert interval.estimate == pytest.approx(0.4)  # 0.2 and 0.6
-    assert interval.high - interval.estimate == pytest.approx(
-        12.706204736174694 * 0.2
-    )  # t of one degree of freedom x sd / sqrt(2)
+    half = 12.706204736174694 * 0.2  # of 0.2 and 0.6: t of one degree of freedom x sd / sqrt(2)
+    assert ends(row["format"]) == pytest.approx((0.4, 0.4 - half, 0.4 + half))
     assert estimate(row["reasoning"]) == pytest.approx(0)
+    assert cells_of(row, "well_formed_vanilla", "well_formed_picked", "responses") == (0.4, 0.8, 20)
 
 
-def test_kinds_and_modalities_are_counted_apart(tmp_path: Path) -> None:
-    rows = breakdown_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT).rows
-    by_value: dict[Cell, Row] = {row["value"]: row for row in rows}
-    assert list(by_value) == ["text", "vision", "angles", "rectangles", "segments", "triangles"]
-    assert by_value["vision"]["questions"] == 4  # questions 4 to 7 of ten
-    assert estimate(by_value["vision"]["picked"]) == pytest.approx((4 / 4 + 4 / 4 + 4 / 4) / 3)  # 8, 9, 8 right: 4-7 each
-
-
-def test_accuracy_is_broken_down_by_any_further_field_of_a_row(tmp_path: Path) -> None:
-    study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 7})
-    for path in study.rglob("*.parquet"):
-        rows = pq.read_table(path).to_pylist()
-        fields = [json.dumps({"grade": ("7", "8")[place >= 6]}) for place in range(len(rows))]
-        write_rows(path, rows=[row | {"fields": text} for row, text in zip(rows, fields, strict=True)])
-    rows_by_grade = breakdown_table(records_of(study), endpoint=ENDPOINT, fields=("grade",)).rows
-    assert [(row["by"], row["value"], row["questions"]) for row in rows_by_grade] == [("grade", "7", 6), ("grade", "8", 4)]
-    assert [estimate(row["gain"]) for row in rows_by_grade] == pytest.approx([6 / 6 - 4 / 6, 1 / 4])
-
-
-def test_verdicts_are_counted_over_seeds(tmp_path: Path) -> None:
-    before, after = verdict_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), setting=SETTING).rows
-    assert (before["samples"], before["correct"], before["epoch"]) == (30, 12, 0)
-    assert (after["samples"], after["correct"], after["epoch"]) == (30, 24, 3)
+def test_aggregates_need_two_seeds_and_twelve_cells(tmp_path: Path) -> None:
+    """Four kinds of problems: three seeds are twelve cells."""
+    for seeds, left_out in ((3, None), (2, "fewer than 12 cells"), (1, "a single seed")):
+        right = {("grpo", seed, 1): 8 for seed in range(seeds)} | {(VANILLA, seed, 0): 4 for seed in range(seeds)}
+        study = write_by_hand(tmp_path / str(seeds), right=right)
+        write_by_hand(study, right=right, split="test")
+        (row,) = aggregate_table(records_of(study), endpoint=ENDPOINT).rows
+        assert cells_of(row, "seeds", "cells", "left_out") == (seeds, 4 * seeds, left_out)
+        assert ("iqm" in row) is (left_out is None)
+    (row,) = aggregate_table(records_of(tmp_path / "3"), endpoint=ENDPOINT).rows
+    assert estimate(row["iqm"]) > estimate(row["iqm_vanilla"])
+    assert estimate(row["improvement"]) > 0.5

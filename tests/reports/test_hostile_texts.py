@@ -55,7 +55,7 @@ def test_no_text_breaks_reading_or_tables(tmp_path: Path, column: str) -> None:
     for split in ("val", "test"):
         poisoned(run / "evaluations" / "epoch-0001" / f"{split}_{SETTING}.parquet", column=column, split=split)
     poisoned(run / "completions" / "step-000001.parquet", column=column, split="train")
-    (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 1.0, "train/accuracy": 0.5}\n')
+    (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 1.0}\n')
     records = records_of(tmp_path / "s")
     (read,) = records.arms[0].runs
     assert read.evaluations[1, "val", SETTING].num_samples.sum() == len(TEXTS)

@@ -1,33 +1,22 @@
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_runs import sample_row, write_manifest, write_rows, write_study
-from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
+from hand_runs import BY_HAND, ENDPOINT, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.reflection import WholeWords
-from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.figures.curves import accuracy_figure, changing_words, dynamics_figure
 from vlm_rl.reports.reading.records import arm_labels, read_records
 from vlm_rl.reports.reading.runs import find_runs, read_run
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table
-from vlm_rl.reports.tables.gain_tables import gain_of, gain_split_table, gain_table
+from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
 from vlm_rl.reports.tables.run_tables import run_table
-
-
-def test_one_seed_is_this_run_only(tmp_path: Path) -> None:
-    right = {(VANILLA, 0, 0): 5, ("grpo", 0, 1): 4}
-    records = records_of(write_by_hand(tmp_path / "s", right=right))
-    (row,) = gain_table(records).rows
-    assert isinstance(row["this_run_only"], Interval)
-    assert not math.isnan(row["this_run_only"].low)
 
 
 def test_an_arm_without_an_untrained_model_has_no_gain(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("grpo", 1, 1): 6}, vanilla=None))
-    assert gain_of(records.arms[0], split="val", setting=SETTING) is None
-    assert gain_table(records).rows == gain_split_table(records, endpoint=ENDPOINT).rows == ()
+    assert gain_table(records, endpoint=ENDPOINT).rows == gain_split_table(records, endpoint=ENDPOINT).rows == ()
     assert estimate(accuracy_table(records, endpoint=ENDPOINT).rows[0]["last"]) == pytest.approx(0.5)
 
 

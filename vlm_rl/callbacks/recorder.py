@@ -18,11 +18,10 @@ from vlm_rl.algorithms.kl import k3
 from vlm_rl.algorithms.rollout_correction import RolloutCorrection, importance_ratio
 from vlm_rl.device import peak_bytes
 from vlm_rl.evaluation.records import records
-from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
-from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
 from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
-from vlm_rl.rewards.foreign_letters import foreign_share
 from vlm_rl.run_folder import RunFolder, write_table
 from vlm_rl.types import Mask, Tokens, Trajectory
 
@@ -73,26 +72,14 @@ class Recorder(lightning.Callback):
         """What is only true of responses that the policy wrote itself, not of a teacher's."""
         if not module.algorithm.learns_from_own_responses:
             return {}
-        right = [bool(accuracy) for accuracy in table["accuracy"].to_pylist()]
+        counts = count_responses(table, rule=self._reflection)
         epoch = (step - 1) // steps_per_epoch
         if epoch != self._epoch:
             self._epoch, self._right, self._answered = epoch, 0, 0
-        self._right, self._answered = self._right + sum(right), self._answered + len(right)
-        lengths = count_response_lengths(
-            table["response_length"].to_pylist(), truncated=pc.equal(table["finish_reason"], "length").to_pylist()
-        )
-        line = {"train/accuracy": sum(right) / len(right), "train/accuracy_in_epoch": self._right / self._answered}
-        line |= reward_metrics(table["score"].to_pylist(), group_size=module.algorithm.group_size)
-        for name in table.column_names:
-            if name.startswith("reward_"):
-                line[f"train/{name}"] = pc.mean(table[name]).as_py()
-        verdicts = table["verdict"].to_pylist()
-        for verdict in ("correct", "wrong", "unparsable", "timed_out"):
-            line[f"judge/{verdict}"] = verdicts.count(verdict) / len(verdicts)
-        responses = table["response"].to_pylist()
-        line["language/foreign_share"] = sum(map(foreign_share, responses)) / len(responses)
-        reflection = count_reflection(responses, correct=right, rule=self._reflection)
-        return line | lengths.metrics() | reflection.metrics()
+        self._right, self._answered = self._right + int(counts.correct.sum()), self._answered + counts.correct.size
+        in_epoch = {"train/accuracy_in_epoch": self._right / self._answered}
+        spread = reward_spread(table["score"].to_pylist(), group_size=module.algorithm.group_size)
+        return training_metrics(table, counts=counts) | in_epoch | spread
 
 
 def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -> pa.Table:
@@ -127,12 +114,11 @@ def sampling_metrics(counts: SelectionCounts | None) -> dict[str, float]:
     }
 
 
-def reward_metrics(scores: Sequence[float], *, group_size: int) -> dict[str, float]:
-    """Mean and spread of the rewards of a batch, whose groups lie side by side; a batch is one group where answers stand alone."""
+def reward_spread(scores: Sequence[float], *, group_size: int) -> dict[str, float]:
+    """Spread of the rewards of a batch, whose groups lie side by side; a batch is one group where answers stand alone."""
     size = group_size if group_size > 1 else len(scores)
     groups = [scores[start : start + size] for start in range(0, len(scores), size)]
     return {
-        "train/reward": statistics.fmean(scores),
         "train/reward_std": statistics.pstdev(scores),
         "train/frac_reward_zero_std": sum(min(group) == max(group) for group in groups) / len(groups),
     }

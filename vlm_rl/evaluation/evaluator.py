@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vlm_rl import ranks
 from vlm_rl.datasets.dataset import Dataset
@@ -17,14 +16,14 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.records import SCHEMA, records
-from vlm_rl.evaluation.reflection import ReflectionRule, count_reflection
-from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses
 from vlm_rl.evaluation.settings import GenerationSetting, metric_name
 from vlm_rl.evaluation.statistics import Interval, share_interval
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
-from vlm_rl.rewards.judge import Judge, Verdict
+from vlm_rl.rewards.judge import Judge
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 
 Answer = Callable[[], pa.Table]
@@ -167,9 +166,9 @@ class Description:
 
 def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Description:
     """From the sample records of one evaluation, texts included."""
-    right = pc.greater(samples["accuracy"], 0.5)
+    counts = count_responses(samples, rule=reflection)
     by_question = (
-        pa.table({"row_id": samples["row_id"], "image_id": samples["image_id"], "right": pc.cast(right, pa.int64())})
+        pa.table({"row_id": samples["row_id"], "image_id": samples["image_id"], "right": counts.correct.astype(np.int64)})
         .group_by(["row_id", "image_id"])
         .aggregate([("right", "sum"), ("right", "count")])
     )
@@ -178,14 +177,13 @@ def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Descri
     clusters = [
         image or row for row, image in zip(*(by_question[name].to_pylist() for name in ("row_id", "image_id")), strict=True)
     ]
-    truncated = pc.equal(samples["finish_reason"], "length").to_pylist()
     verdicts = samples["verdict"].to_pylist()
     return Description(
         accuracy=share_interval(scores[None], images=clusters),
         num_questions=scores.size,
         num_clusters=len(set(clusters)),
         pass_at=tuple(pass_at_1_to_k(num_correct, num_samples=num_samples, k=int(num_samples.min())).mean(axis=0).tolist()),
-        response_length=count_response_lengths(samples["response_length"].to_pylist(), truncated=truncated).metrics(),
-        reflection=count_reflection(samples["response"].to_pylist(), correct=right.to_pylist(), rule=reflection).ratios(),
-        verdicts={verdict.value: verdicts.count(verdict.value) for verdict in Verdict},
+        response_length=counts.response_lengths.metrics(),
+        reflection=counts.reflection.ratios(),
+        verdicts={verdict: verdicts.count(verdict) for verdict in VERDICTS},
     )

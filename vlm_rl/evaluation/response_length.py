@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseLengths:
@@ -40,17 +43,19 @@ class ResponseLengths:
         }
 
 
-def count_response_lengths(lengths: Sequence[int], *, truncated: Sequence[bool]) -> ResponseLengths:
+def count_response_lengths(
+    lengths: Sequence[int] | NDArray[np.int64], *, truncated: Sequence[bool] | NDArray[np.bool_]
+) -> ResponseLengths:
     """Sum up response lengths (tokens), of which `truncated` says whether the response was cut off before EOS."""
-    cut = [int(length) for length, is_cut in zip(lengths, truncated, strict=True) if is_cut]
-    ended = [int(length) for length, is_cut in zip(lengths, truncated, strict=True) if not is_cut]
+    tokens, cut = np.asarray(lengths, dtype=np.int64), np.asarray(truncated, dtype=bool)
+    num_truncated, tokens_truncated = int(cut.sum()), int(tokens[cut].sum())
     return ResponseLengths(
-        num_terminated=len(ended),
-        num_truncated=len(cut),
-        tokens_terminated=sum(ended),
-        tokens_truncated=sum(cut),
-        shortest=min(ended + cut, default=None),
-        longest=max(ended + cut, default=None),
+        num_terminated=tokens.size - num_truncated,
+        num_truncated=num_truncated,
+        tokens_terminated=int(tokens.sum()) - tokens_truncated,
+        tokens_truncated=tokens_truncated,
+        shortest=int(tokens.min()) if tokens.size else None,
+        longest=int(tokens.max()) if tokens.size else None,
     )
 
 

@@ -29,10 +29,8 @@ from vlm_rl.reports.tables.behaviour_tables import (
     bottleneck_table,
     correlation_table,
     length_held_fixed_table,
-    length_table,
-    policy_table,
-    reflection_table,
     seed_sensitivity_table,
+    start_and_end_table,
     word_table,
 )
 from vlm_rl.reports.tables.control_tables import control_table
@@ -181,7 +179,7 @@ def _accuracy(sources: Sources) -> Section:
         table3_table(records),
         pass_at_table(records, endpoint=endpoint),
         breakdown_table(records, endpoint=endpoint, fields=sources.settings.breakdown),
-        verdict_table(records, setting=endpoint.setting),
+        verdict_table(records, endpoint=endpoint),
         judged_again_table(records),
         changed_verdicts_table(records),
         sources.controls,
@@ -195,7 +193,7 @@ def _statistics(sources: Sources) -> Section:
         decision_table(verdicts),
         pair_table(records, verdicts=verdicts),
         power_table(verdicts),
-        gain_table(records),
+        gain_table(records, endpoint=endpoint),
         gain_split_table(records, endpoint=endpoint),
         aggregate_table(records, endpoint=endpoint),
     )
@@ -208,14 +206,14 @@ def _behaviour(sources: Sources) -> Section:
     figures = [make(records) for make in (dynamics_figure, reflection_figure, length_figure, words_figure, policy_figure)]
     tables = (
         evaluation_behaviour_table(measured, endpoint=endpoint),
-        length_table(records),
+        start_and_end_table(records, name="response_length"),
         seed_sensitivity_table(records),
-        reflection_table(records),
+        start_and_end_table(records, name="reflection"),
         word_table(records),
         correlation_table(records),
         length_held_fixed_table(records),
         bottleneck_table(records, gain=sources.settings.bottleneck_gain),
-        policy_table(records),
+        start_and_end_table(records, name="policy"),
     )
     return _section("behaviour", figures=figures, tables=tables)
 

@@ -1,8 +1,12 @@
-"""Which letters of a text belong to another script than Latin or Greek. No torch here: reports count them again in every response."""
+"""Which letters of a text belong to another script than Latin or Greek. No torch here: reports count them, too."""
 
+import math
 import re
 import unicodedata
 from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Nothing in these ranges is foreign: up to U+03FF but for the Coptic letters in it, and signs up to U+2BFF but for U+2183, a letter.
 MAYBE_FOREIGN_RE2 = r"[^\x00-\x{3e1}\x{3f0}-\x{3ff}\x{2000}-\x{2182}\x{2184}-\x{2bff}]"  # Arrow's RE2
@@ -17,6 +21,12 @@ def foreign_share(text: str) -> float:
         return 0.0
     kinds = [is_foreign for character in _LATEX_COMMAND.sub("", text) if (is_foreign := _is_foreign(character)) is not None]
     return sum(kinds) / len(kinds) if kinds else 0.0
+
+
+def mean_foreign_share(responses: pa.ChunkedArray) -> float:
+    """The mean over a column of responses; only a text that may have such a letter is looked at. NaN without any response."""
+    suspects = responses.filter(pc.match_substring_regex(responses, MAYBE_FOREIGN_RE2))
+    return math.fsum(map(foreign_share, suspects.to_pylist())) / len(responses) if len(responses) else math.nan
 
 
 @lru_cache(maxsize=65536)

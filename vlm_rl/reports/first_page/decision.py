@@ -10,9 +10,10 @@ from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_s
 from vlm_rl.reports.first_page.risks import control_risks, fewer_solved, training_risks
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table
-from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, picked_epoch
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
 from vlm_rl.reports.verdicts.family import ArmVerdict
 from vlm_rl.reports.verdicts.verdict_sentences import short_verdict
 

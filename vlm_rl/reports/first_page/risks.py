@@ -11,13 +11,13 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.files import number
-from vlm_rl.reports.tables.gain_tables import gain_at_pick
+from vlm_rl.reports.reading.results import Results
+from vlm_rl.reports.tables.gain_tables import gain_difference, gain_over_seeds
 from vlm_rl.reports.tables.run_tables import alert_title, silence
 from vlm_rl.reports.tables.table import Table
-from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
@@ -61,9 +61,8 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    picked = at_picks(arm, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
-    after = _share_cut_off(list(picked.values()))
-    before = _share_cut_off(arm.evaluated(epoch=UNTRAINED_EPOCH, split=endpoint.split, setting=endpoint.setting))
+    results = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint)
+    before, after = (_share_cut_off(list(side.values())) for side in (results.untrained, results.picked))
     if after > MANY_CUT_OFF:
         yield say_named(
             "risks.cut_off",
@@ -99,11 +98,12 @@ def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> FewerSolved | None:
     """None where the 95 % interval for new seeds and new questions does not lie below 0."""
     tried = {setting for _, split, setting in arm.used[0].evaluations if split == endpoint.split}
     setting = max(tried, key=k_of, default=endpoint.setting)
-    gain = gain_at_pick(arm, endpoint=endpoint, split=endpoint.split, setting=setting)
-    if gain is None or k_of(setting) == 1:
+    results = Results(arm=arm, split=endpoint.split, setting=setting, endpoint=endpoint)
+    pairs = results.gained(results.picked)
+    if not pairs or k_of(setting) == 1:
         return None
-    difference = gain.difference()  # None: other questions for each seed, so that the spread of seeds holds both chances
-    change = gain.over_seeds() if difference is None else difference.new_questions()
+    difference = gain_difference(pairs)  # None: other questions for each seed, so that the spread of seeds holds both chances
+    change = gain_over_seeds(pairs) if difference is None else difference.new_questions()
     return FewerSolved(setting=setting, change=change) if change.high < 0 else None
 
 

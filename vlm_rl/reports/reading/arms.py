@@ -1,6 +1,6 @@
 """Arms, the sets of runs that are equal but for the seed, with all that they measured. Reading and statistics lie elsewhere."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,10 +78,10 @@ class Arm:
         epochs = [set(records.epochs(split=split, setting=setting)) for records in self.used]
         return max(set.intersection(*epochs), default=None) if epochs else None
 
-    def evaluated(self, *, epoch: int, split: str, setting: str) -> list[Evaluation]:
-        """The evaluations of the used runs at one epoch, in order of seeds; runs without one are missing."""
-        found = (records.evaluations.get((epoch, split, setting)) for records in self.used)
-        return [evaluation for evaluation in found if evaluation is not None]
+    def curves(self, *, split: str, setting: str) -> list[list[float]]:
+        """Accuracy by epoch of each used run that was evaluated after training began."""
+        curves = [run.over_epochs(split=split, setting=setting) for run in self.used]
+        return [[evaluation.accuracy() for evaluation in curve] for curve in curves if curve]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,26 +186,19 @@ def _labels(keys: Iterable[tuple[Trial, str]]) -> list[Phrase]:
 
 
 def with_setting(records: Records, *, setting: str) -> Records:
-    """The same records, evaluated under `setting` too wherever enough samples of its temperature are stored."""
+    """The same records, evaluated under `setting` too wherever enough samples of its temperature are stored: another k, no new run."""
     arms = [replace(arm, runs=tuple(_with_setting(run, setting=setting) for run in arm.runs)) for arm in records.arms]
     return replace(records, arms=tuple(arms))
 
 
 def _with_setting(run: RunRecords, *, setting: str) -> RunRecords:
-    places = sorted({(epoch, split) for epoch, split, _ in run.evaluations})
-    derived = {
-        (epoch, split, setting): max(found, key=lambda e: int(e.num_samples.sum())).under(setting)
-        for epoch, split in places
-        if (found := list(_sources(run, epoch=epoch, split=split, setting=setting)))
-    }
+    derived: dict[tuple[int, str, str], Evaluation] = {}
+    for (epoch, split, name), found in sorted(
+        run.evaluations.items(), key=lambda item: -item[1].num_samples.sum()
+    ):  # most first
+        if _temperature(name) == _temperature(setting) and (found.num_samples >= k_of(setting)).all():
+            derived.setdefault((epoch, split, setting), found.under(setting))
     return replace(run, evaluations=derived | run.evaluations)  # what was evaluated under this setting stays
-
-
-def _sources(run: RunRecords, *, epoch: int, split: str, setting: str) -> Iterator[Evaluation]:
-    for (at, of, name), evaluation in run.evaluations.items():
-        is_same = (at, of, _temperature(name)) == (epoch, split, _temperature(setting))
-        if is_same and (evaluation.num_samples >= k_of(setting)).all():
-            yield evaluation
 
 
 def _temperature(setting: str) -> float:

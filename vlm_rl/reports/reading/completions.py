@@ -17,8 +17,8 @@ from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation
 from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files, read_rows, study_of
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
+from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.reading.training import step_file
-from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 COLUMNS = (
     *("row_id", "image_id", "kind", "modality", "split", "setting", "epoch", "generation_steps", "sample"),

@@ -1,19 +1,17 @@
-"""What training looked like, counted again in every stored response: each quantity that texts and verdicts give.
+"""What training looked like: what was logged, and from stored responses whatever the log lacks.
 
-What only the trainer knew (loss, KL, entropy, ...) is taken from metrics.jsonl, and so is everything of a step whose
-completions were not kept. An algorithm that learns from a teacher's texts logs no accuracy, and gets none here.
+A number that was logged is shown as it was logged. What is counted in texts and verdicts fills in: steps without a line, quantities
+that an older run did not log, another list of reflection words, another judge. A teacher's texts are no responses of the policy.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from vlm_rl.evaluation.dynamics import LengthBins, bin_by_length, no_length_bins
 from vlm_rl.evaluation.reflection import (
@@ -21,19 +19,14 @@ from vlm_rl.evaluation.reflection import (
     ReflectionRule,
     Substrings,
     WholeWords,
-    pool_reflection,
-    reflective_counts,
 )
-from vlm_rl.evaluation.response_length import count_response_lengths
+from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.evaluations import VERDICTS
 from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files, read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
 from vlm_rl.reports.reading.roles import Role
-from vlm_rl.rewards.foreign_letters import MAYBE_FOREIGN_RE2, foreign_share
 
 COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)
-REFLECTION_RATIO = "reflection/reflection_ratio"
 AHA_KEPT = 5  # of a run; a report shows fewer
 WHOLE_WORDS = f"{WholeWords.__module__}.{WholeWords.__qualname__}"
 RULES: dict[str, type[WholeWords] | type[Substrings]] = {  # a report imports no other
@@ -58,10 +51,10 @@ class StepCounts:
     epoch: float
     num_responses: int
     num_correct: int
-    quantities: Mapping[str, float]  # under the names of metrics.jsonl
+    metrics: Mapping[str, float]  # under the names of metrics.jsonl
     length_bins: LengthBins
     aha: tuple[int, ...]  # first rows that are right and reflect
-    judged_again: VerdictChanges | None = None
+    judged_again: VerdictChanges | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +109,10 @@ def count_training(
     reflection: ReflectionRule | None,
     rejudge: Rejudge | None,
 ) -> Training:
-    """The generation steps of a run: its "train" lines with all that can be counted again replaced.
+    """The generation steps of a run: its "train" lines, filled up from its stored responses.
 
-    `reflection` None counts by the rule that the run declares; any other drops what was logged by that rule.
+    `reflection` None counts by the rule that the run declares; any other replaces what was logged by that rule, and `rejudge`
+    what was logged by the run's own judge.
     """
     known = rule_of(config) if reflection is None else reflection
     rule = known or UNKNOWN_RULE
@@ -134,7 +128,7 @@ def count_training(
     places = [CompletionPlace(generation_steps=step, row=row) for step, counts in counted.items() for row in counts.aha]
     unreadable = [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
     return Training(
-        records=tuple(_recounted(logged, counted=counted)),
+        records=tuple(_completed(logged, counted=counted)),
         rule=rule,
         length_bins=sum((step.length_bins for step in counted.values()), start=no_length_bins()) if counted and known else None,
         aha=tuple(places[:AHA_KEPT]),
@@ -156,15 +150,14 @@ def _differences(logged: set[int], *, counted: set[int], folder: Path) -> Iterat
         yield say_named("gaps.no_metrics", folder=folder, missing=len(missing))
 
 
-def _recounted(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:
-    """Steps in order; the accuracy of an epoch so far is known as long as every step of the epoch is."""
+def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:
+    """Steps in order, what was logged filled up with what was counted; an epoch's accuracy is counted while all its steps are."""
     epoch, right, answered, is_whole = math.nan, 0, 0, True
     for step in sorted({*logged, *counted}):
         counts = counted.get(step)
         axes = {} if counts is None else {"event": "train", "generation_steps": step, "epoch": counts.epoch}
         line = axes | logged.get(step, {})
-        now = number(line, key="epoch")
-        now = math.ceil(now - 1e-6) if math.isfinite(now) else now
+        now = np.ceil(number(line, key="epoch") - 1e-6)
         if now != epoch:
             epoch, right, answered, is_whole = now, 0, 0, True
         if counts is None:
@@ -172,9 +165,8 @@ def _recounted(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts
             yield line
             continue
         right, answered = right + counts.num_correct, answered + counts.num_responses
-        in_epoch = {"train/accuracy_in_epoch": right / answered} if is_whole else {}
-        kept = _without_reflection(line) if REFLECTION_RATIO in counts.quantities else line
-        yield kept | dict(counts.quantities) | in_epoch
+        found = dict(counts.metrics) | ({"train/accuracy_in_epoch": right / answered} if is_whole else {})
+        yield (found | line) if counts.judged_again is None else (line | found)
 
 
 def _without_reflection(line: Record) -> Record:
@@ -191,44 +183,13 @@ def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> St
     if not samples.num_rows:
         return say("{path} has no rows.", path=path)
     samples, changed = judged(samples, rejudge=rejudge)
-    return replace(count_step(samples, rule=rule), judged_again=changed)
-
-
-def count_step(samples: pa.Table, *, rule: ReflectionRule) -> StepCounts:
-    """Everything that the responses of one generation step say."""
-    correct = np.asarray(pc.fill_null(pc.greater(samples["accuracy"], 0.5), False))
-    lengths = np.asarray(pc.fill_null(samples["response_length"], 0))
-    reflective = reflective_counts(samples["response"], rule=rule)
-    is_reflective = np.zeros(correct.size, dtype=bool)
-    is_reflective[list(reflective)] = True
+    counts = count_responses(samples, rule=rule)
     return StepCounts(
         epoch=samples["epoch"][0].as_py() or math.nan,
-        num_responses=correct.size,
-        num_correct=int(correct.sum()),
-        quantities={
-            **_scores(samples, correct=correct),
-            **count_response_lengths(lengths.tolist(), truncated=_is(samples, "finish_reason", "length")).metrics(),
-            **(pool_reflection(reflective, correct=correct, rule=rule).metrics() if rule.words else {}),
-            "language/foreign_share": mean_foreign_share(samples["response"]),
-        },
-        length_bins=bin_by_length(lengths, reflective=is_reflective, correct=correct),
-        aha=tuple(np.flatnonzero(is_reflective & correct)[:AHA_KEPT].tolist()),
+        num_responses=counts.correct.size,
+        num_correct=int(counts.correct.sum()),
+        metrics=training_metrics(samples, counts=counts),
+        length_bins=bin_by_length(counts.lengths, reflective=counts.reflective, correct=counts.correct),
+        aha=tuple(np.flatnonzero(counts.reflective & counts.correct)[:AHA_KEPT].tolist()),
+        judged_again=changed,
     )
-
-
-def mean_foreign_share(responses: pa.ChunkedArray) -> float:
-    """Share of letters outside Latin and Greek, averaged over responses; only a text that may have such a letter is looked at."""
-    suspects = responses.filter(pc.match_substring_regex(responses, MAYBE_FOREIGN_RE2))
-    return math.fsum(map(foreign_share, suspects.to_pylist())) / len(responses) if len(responses) else math.nan
-
-
-def _scores(samples: pa.Table, *, correct: np.ndarray) -> dict[str, float]:
-    terms = {f"train/{name}": pc.mean(samples[name]).as_py() for name in samples.column_names if name.startswith("reward_")}
-    reward = {"train/reward": pc.mean(samples["score"]).as_py()} if "score" in samples.column_names else {}
-    said = {f"judge/{verdict}": float(np.mean(_is(samples, "verdict", verdict))) for verdict in VERDICTS}
-    return {"train/accuracy": float(correct.mean()), **reward, **terms, **said}
-
-
-def _is(samples: pa.Table, column: str, value: str) -> list[bool]:
-    flags: list[bool] = pc.equal(samples[column], value).to_pylist()
-    return flags

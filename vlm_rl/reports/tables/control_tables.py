@@ -18,9 +18,9 @@ from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords, Un
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.files import read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
-from vlm_rl.reports.verdicts.endpoint_scores import picked_epoch
 
 CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them
 EVERYTHING = ""  # all modalities together

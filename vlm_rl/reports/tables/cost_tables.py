@@ -1,15 +1,17 @@
-"""What a run costs and what was gained for it. Measured, never estimated."""
+"""What a run costs and what was gained for it, and whether all arms had the same chance. Measured, never estimated."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
-from vlm_rl.reports.reading.files import number as quantity
+from vlm_rl.reports.reading.files import number
+from vlm_rl.reports.reading.results import over_seeds, picked_epoch
 from vlm_rl.reports.tables.table import Cell, Row, Table, table_of
-from vlm_rl.reports.verdicts.endpoint_scores import at_pick, values_of
+from vlm_rl.reports.verdicts.endpoint_scores import values_of
 
 STEPS = (
     "time/step1_data_flow",
@@ -20,69 +22,65 @@ STEPS = (
 )
 THROWN_AWAY = "tokens/thrown_away"  # logged only where there is dynamic sampling
 PRICED = ("money", "points_per_money")  # columns that need a price
-POINTS = 100.0  # in a share of one
-TOKENS = 1e6  # points are told for so many
+MOST_ALIKE = 1.1  # times as much is still called the same
 
 
 def cost_table(
     records: Records, *, endpoint: Endpoint, price_per_device_hour: float | None = None, currency: str = ""
 ) -> Table:
     """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
-    measured = [arm for arm in records.shown if any(run.cost for run in arm.used)]
     is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
-    without = () if is_thrown_away else ("thrown_away",)
+    rows = []
+    for arm in records.shown:
+        if costs := [_costs(run, endpoint=endpoint, price=price_per_device_hour) for run in arm.used if run.cost]:
+            steps = mean_or_the_same([cost["generation_steps"] for cost in costs])
+            rows.append({"arm": arm.label, "seeds": len(costs), **over_seeds(costs), "generation_steps": steps})
     return table_of(
         "cost",
-        (_cost_row(arm, endpoint=endpoint, price=price_per_device_hour) for arm in measured),
-        without=without if price_per_device_hour is not None else (*without, *PRICED),
+        rows,
+        without=(*(() if is_thrown_away else ("thrown_away",)), *(PRICED if price_per_device_hour is None else ())),
         currency=currency,
         **values_of(endpoint),
         why_thrown_away=say_named("cost.thrown_away") if is_thrown_away else "",
     )
 
 
-def _cost_row(arm: Arm, *, endpoint: Endpoint, price: float | None) -> Row:
-    measured = [run for run in arm.used if run.cost]
-
-    def mean(name: str) -> Interval:
-        return mean_interval([total(run, name=name) for run in measured])
-
-    gained = [gain(run, endpoint=endpoint) for run in measured]
-    hours = [device_hours(run) for run in measured]
-    tokens = [total(run, name="tokens/response") for run in measured]
-    memory = [[quantity(record, key="memory/peak_bytes") for record in run.cost] for run in measured]
-    peaks = [max((peak for peak in of_run if peak > 0), default=math.nan) for of_run in memory]
-    money = [math.nan if price is None else price * value for value in hours]
+def _costs(run: RunRecords, *, endpoint: Endpoint, price: float | None) -> dict[str, float]:
+    """Everything that one run took and what it gained for it, a number for each column; NaN where it is not known."""
+    tokens, hours, points = total(run, name="tokens/response"), device_hours(run), points_gained(run, endpoint=endpoint)
+    money = math.nan if price is None else price * hours
+    peaks = [peak for line in run.cost if (peak := number(line, key="memory/peak_bytes")) > 0]
     return {
-        "arm": arm.label,
-        "seeds": len(measured),
-        "generation_steps": mean_or_the_same(
-            [max(quantity(record, key="generation_steps") for record in run.cost) for run in measured]
-        ),
-        "tokens": mean_interval(tokens),
-        "thrown_away": mean(THROWN_AWAY),
-        **{f"{name.removeprefix('time/')}_seconds": mean(name) for name in STEPS},
-        "seconds": mean_interval([seconds(run) for run in measured]),
-        "peak_bytes": mean_interval(peaks),
-        "device_hours": mean_interval(hours),
-        "points_per_device_hour": points_per_device_hour(arm, endpoint=endpoint),
-        "points_per_million_tokens": _for_each(gained, costs=[value / TOKENS for value in tokens]),
-        "money": mean_interval(money),
-        "points_per_money": _for_each(gained, costs=money),
+        "generation_steps": max(number(line, key="generation_steps") for line in run.cost),
+        "tokens": tokens,
+        "thrown_away": total(run, name=THROWN_AWAY),
+        **{f"{name.removeprefix('time/')}_seconds": total(run, name=name) for name in STEPS},
+        "seconds": seconds(run),
+        "peak_bytes": max(peaks, default=math.nan),
+        "device_hours": hours,
+        "points_per_device_hour": _each(points, cost=hours),
+        "points_per_million_tokens": _each(points, cost=tokens / 1e6),
+        "money": money,
+        "points_per_money": _each(points, cost=money),
     }
 
 
 def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
     """Points gained over the untrained model for each device hour, as the cost table has them."""
     measured = [run for run in arm.used if run.cost]
-    return _for_each([gain(run, endpoint=endpoint) for run in measured], costs=[device_hours(run) for run in measured])
+    return mean_interval([_each(points_gained(run, endpoint=endpoint), cost=device_hours(run)) for run in measured])
 
 
-def gain(run: RunRecords, *, endpoint: Endpoint) -> float:
+def points_gained(run: RunRecords, *, endpoint: Endpoint) -> float:
     """What the endpoint's accuracy of one seed rose by, in points; NaN where it is not known."""
-    before = run.evaluations.get((UNTRAINED_EPOCH, endpoint.split, endpoint.setting))
-    after = at_pick(run, endpoint=endpoint, split=endpoint.split, setting=endpoint.setting)
-    return math.nan if before is None or after is None else POINTS * (after.accuracy() - before.accuracy())
+    if (epoch := picked_epoch(run, endpoint=endpoint)) is None:
+        return math.nan
+    before, after = (run.evaluations.get((one, endpoint.split, endpoint.setting)) for one in (UNTRAINED_EPOCH, epoch))
+    return math.nan if before is None or after is None else 100 * (after.accuracy() - before.accuracy())
+
+
+def _each(points: float, *, cost: float) -> float:
+    return points / cost if cost > 0 else math.nan
 
 
 def seconds(run: RunRecords) -> float:
@@ -94,25 +92,16 @@ def seconds(run: RunRecords) -> float:
 def device_hours(run: RunRecords) -> float:
     """seconds x devices x machines / 3600; NaN where the config says `auto`."""
     trainer = run.run.config.get("trainer") or {}
-    return seconds(run) * _devices(trainer.get("devices")) * float(trainer.get("num_nodes") or 1) / 3600
-
-
-def _devices(asked: object) -> float:
-    if isinstance(asked, list):
-        return float(len(asked))
-    text_or_number = str(asked)
-    return float(text_or_number) if text_or_number.isdigit() else math.nan  # auto and -1: as many as there were
-
-
-def _for_each(gained: Sequence[float], *, costs: Sequence[float]) -> Interval:
-    """The ratio of each seed, averaged over seeds."""
-    return mean_interval([points / cost if cost > 0 else math.nan for points, cost in zip(gained, costs, strict=True)])
+    asked = trainer.get("devices")
+    devices = str(len(asked) if isinstance(asked, list) else asked)
+    known = float(devices) if devices.isdigit() else math.nan  # auto and -1: as many as there were
+    return seconds(run) * known * float(trainer.get("num_nodes") or 1) / 3600
 
 
 def total(run: RunRecords, *, name: str) -> float:
     """A quantity summed over a run after training began; missing where the run never measured it."""
-    lines = (record for record in run.cost if quantity(record, key="generation_steps") > 0 or run.run.is_evaluated_only)
-    values = [value for record in lines if not math.isnan(value := quantity(record, key=name))]
+    lines = (line for line in run.cost if number(line, key="generation_steps") > 0 or run.run.is_evaluated_only)
+    values = [value for line in lines if not math.isnan(value := number(line, key=name))]
     return math.fsum(values) if values else math.nan
 
 
@@ -124,8 +113,8 @@ def mean_or_the_same(values: Sequence[float]) -> Interval | float:
 
 def fairness_table(records: Records) -> Table:
     """Whether the arms had the same chance: data, passes, updates, learning rate and how it was chosen, tokens, seconds."""
-    rows = tuple(_fairness_row(arm) for arm in records.trained)
-    is_same_model = len({_model(arm) for arm in records.trained}) == 1
+    rows = tuple(map(_fairness_row, records.trained))
+    is_same_model = len({row["model"] for row in rows}) == 1
     return table_of(
         "fairness",
         rows,
@@ -137,37 +126,33 @@ def fairness_table(records: Records) -> Table:
 
 def _fairness_row(arm: Arm) -> Row:
     def last(key: str) -> list[float]:
-        return [max((quantity(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
+        return [max((number(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
 
     config = arm.used[0].run.config
     batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
     used_in_epoch = [steps * batch_size / epochs for steps, epochs in zip(last("generation_steps"), last("epoch"), strict=True)]
     hashes = list(dict.fromkeys(run.run.data.get("train", "") for run in arm.used))
+    thrown_away = [total(run, name=THROWN_AWAY) for run in arm.used]
+    learned_from = [
+        total(run, name="tokens/response") - (0 if math.isnan(lost) else lost)
+        for run, lost in zip(arm.used, thrown_away, strict=True)
+    ]
     return {
         "arm": arm.label,
         "seeds": len(arm.used),
-        "model": _model(arm),
+        "model": str((config.get("model") or {}).get("name") or ""),
         "data": hashes[0][:8] if len(hashes) == 1 else say("differs by seed"),
         "rows": mean_or_the_same(used_in_epoch),
         "epochs": mean_or_the_same(last("epoch")),
         "updates": mean_or_the_same(last("gradient_steps")),
         "learning_rate": learning_rate(config),
         "selection": config.get("selection") or say("not said"),
-        "tokens": mean_interval([_tokens_learned_from(run) for run in arm.used]),
-        "seconds": mean_interval([seconds(run) for run in arm.used]),
+        "tokens": mean_interval(learned_from),
+        "seconds": mean_interval(list(map(seconds, arm.used))),
     }
 
 
-def _tokens_learned_from(run: RunRecords) -> float:
-    thrown_away = total(run, name=THROWN_AWAY)
-    return total(run, name="tokens/response") - (0 if math.isnan(thrown_away) else thrown_away)
-
-
-def _model(arm: Arm) -> str:
-    return str((arm.used[0].run.config.get("model") or {}).get("name") or "")
-
-
-def learning_rate(config: dict[str, object]) -> float:
+def learning_rate(config: Mapping[str, Any]) -> float:
     """model.optimization.learning_rate, or the language part's own, x algorithm.learning_rate_scale; NaN without a config."""
     model, algorithm = config.get("model"), config.get("algorithm")
     optimization = model.get("optimization") if isinstance(model, dict) else None
@@ -177,30 +162,14 @@ def learning_rate(config: dict[str, object]) -> float:
     return float(optimization["learning_rate"] if own is None else own) * float(algorithm.get("learning_rate_scale", 1.0))
 
 
-MOST_ALIKE = 1.1  # times as much is still called the same
-
-
 def differences(rows: Sequence[Row]) -> Iterator[Phrase]:
-    """A sentence for each quantity that differs; one if none does, nothing of a single arm."""
+    """In what the arms were not given the same: a sentence for each quantity; one if none differs, nothing of a single arm."""
     if len(rows) < 2:
         return
     is_other = len({row["data"] for row in rows}) > 1
     other_data = [say("The arms were trained on different data.")] if is_other else []
     found = [*other_data, *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
     yield from found or [say("They agree in data, rows, epochs, updates and response tokens, to a tenth.")]
-
-
-def selections(rows: Sequence[Row]) -> Iterator[Phrase]:
-    """How learning rates were chosen, each text once."""
-    arms: dict[str, list[str]] = {}
-    for row in rows:
-        selection = row["selection"]
-        arms.setdefault(selection if isinstance(selection, str) else str(selection), []).append(str(row["arm"]))
-    for selection, labels in arms.items():
-        if len(arms) == 1:
-            yield say("How the learning rate was chosen: {selection}.", selection=selection)
-        else:
-            yield say("How the learning rate of {arms} was chosen: {selection}.", arms=listed(labels), selection=selection)
 
 
 def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:
@@ -214,4 +183,17 @@ def _unequal(rows: Sequence[Row], *, key: str) -> Iterator[Phrase]:
 def _value(cell: Cell) -> float:
     """NaN, which is not above 0, where there is none."""
     value = cell.estimate if isinstance(cell, Interval) else cell
-    return float(value) if isinstance(value, int | float) else float("nan")
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def selections(rows: Sequence[Row]) -> Iterator[Phrase]:
+    """How learning rates were chosen, each text once."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        selection = row["selection"]
+        arms.setdefault(selection if isinstance(selection, str) else str(selection), []).append(str(row["arm"]))
+    for selection, labels in arms.items():
+        if len(arms) == 1:
+            yield say("How the learning rate was chosen: {selection}.", selection=selection)
+        else:
+            yield say("How the learning rate of {arms} was chosen: {selection}.", arms=listed(labels), selection=selection)

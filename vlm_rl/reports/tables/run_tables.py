@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.files import Record
@@ -36,15 +35,11 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
 
 
-def alert_table(records: Records, *, watch: Watch | None = None) -> Table:
-    """A row for each arm, alert and seed. With a `watch`, its rules look at the training again; without, alerts.jsonl counts."""
-    rows = [row for arm in records.trained for row in _arm_rows(arm, watch=watch)]
-    found = say_named("alerts.meaning") if rows else ""
-    if watch is None:
-        found = paragraph(found, *silence([run for arm in records.trained for run in arm.runs]))
-    elif not rows:
-        found = say("No run raised an alert.")
-    return table_of("alerts", rows, found=found, source=say_named("alerts.as_told" if watch is None else "alerts.found_again"))
+def alert_table(records: Records) -> Table:
+    """A row for each arm, alert and seed, as the runs told it in alerts.jsonl."""
+    rows = [row for arm in records.trained for row in _alert_rows(arm)]
+    meaning = say_named("alerts.meaning") if rows else ""
+    return table_of("alerts", rows, found=paragraph(meaning, *silence([run for arm in records.trained for run in arm.runs])))
 
 
 def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
@@ -71,48 +66,38 @@ def alert_title(name: str) -> Phrase:
     return names("alerts").get(name, say("{name}", name=name))
 
 
-def _arm_rows(arm: Arm, *, watch: Watch | None) -> Iterator[Row]:
-    raised = {run.run.seed: _lines(run, watch=watch) for run in arm.runs}
-    for name in sorted({line["alert"] for lines in raised.values() for line in lines}):
-        by_seed = {seed: [line for line in lines if line["alert"] == name] for seed, lines in raised.items()}
+def _alert_rows(arm: Arm) -> Iterator[Row]:
+    raised = {run.run.seed: [line for line in run.alerts or () if _is_alert(line)] for run in arm.runs}
+    for name in sorted({str(line["alert"]) for lines in raised.values() for line in lines}):
+        by_seed = {seed: [line for line in lines if str(line["alert"]) == name] for seed, lines in sorted(raised.items())}
         seeds = say("{count} of {total}", count=sum(map(bool, by_seed.values())), total=len(arm.runs))
-        for seed, lines in sorted(by_seed.items()):
+        for seed, lines in by_seed.items():
             if lines:
                 first = min(lines, key=lambda line: line["generation_steps"])
-                when = {"step": first["generation_steps"], "times": len(lines), "message": first["message"]}
+                when = {"step": first["generation_steps"], "times": len(lines), "message": str(first.get("message", ""))}
                 yield {"arm": arm.label, "alert": alert_title(name), "seeds": seeds, "seed": seed, **when}
 
 
-def _lines(run: RunRecords, *, watch: Watch | None) -> list[Record]:
-    """Lines of alerts.jsonl, or what a watch finds in their shape."""
-    if watch is not None:
-        found = watch.alerts(run.training)
-        return [{"generation_steps": one.generation_steps, "alert": one.name, "message": one.message} for one in found]
-    return [
-        {key: kind(line.get(key, "")) for key, kind in (("generation_steps", int), ("alert", str), ("message", str))}
-        for line in run.alerts or ()
-        if "alert" in line and isinstance(line.get("generation_steps"), int)
-    ]
+def _is_alert(line: Record) -> bool:
+    return "alert" in line and isinstance(line.get("generation_steps"), int)
 
 
 def judged_again_table(records: Records) -> Table:
     """A row for the evaluations of each arm and one for its training responses; none where stored verdicts count."""
-    return table_of(
-        "judged_again",
-        (
-            {
-                "arm": arm.label,
-                "responses": source,
-                "stored_judge": ", ".join(sorted(found.stored_versions)),
-                "judged": found.num_judged,
-                "to_wrong": found.num_to_wrong,
-                "to_right": found.num_to_right,
-                "other": found.num_other,
-            }
-            for arm in records.arms
-            for source, found in _of_arm(arm)
-        ),
-    )
+    found = ((arm, source, changes) for arm in records.arms for source, changes in _changes(arm))
+    return table_of("judged_again", (_judged_row(*each) for each in found))
+
+
+def _judged_row(arm: Arm, source: Phrase, changes: VerdictChanges) -> Row:
+    return {
+        "arm": arm.label,
+        "responses": source,
+        "stored_judge": ", ".join(sorted(changes.stored_versions)),
+        "judged": changes.num_judged,
+        "to_wrong": changes.num_to_wrong,
+        "to_right": changes.num_to_right,
+        "other": changes.num_other,
+    }
 
 
 def changed_verdicts_table(records: Records) -> Table:
@@ -123,19 +108,13 @@ def changed_verdicts_table(records: Records) -> Table:
 def judged_again_problems(records: Records) -> Iterator[Phrase]:
     """One sentence for each arm whose accuracy is not what its runs stored."""
     for arm in records.arms:
-        found = all_changes(changes for _, changes in _of_arm(arm))
-        if found is not None and (found.num_to_wrong or found.num_to_right):
-            yield say_named(
-                "judged_again.changed",
-                arm=arm.label,
-                changed=found.num_to_wrong + found.num_to_right,
-                judged=found.num_judged,
-                to_wrong=found.num_to_wrong,
-                to_right=found.num_to_right,
-            )
+        found = all_changes(changes for _, changes in _changes(arm)) or VerdictChanges()
+        if changed := found.num_to_wrong + found.num_to_right:
+            counts = {"judged": found.num_judged, "to_wrong": found.num_to_wrong, "to_right": found.num_to_right}
+            yield say_named("judged_again.changed", arm=arm.label, changed=changed, **counts)
 
 
-def _of_arm(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
+def _changes(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
     evaluations = all_changes(evaluation.judged_again for run in arm.runs for evaluation in run.evaluations.values())
     training = all_changes(run.training_judged_again for run in arm.runs)
     sources = ((say("evaluations"), evaluations), (say("training"), training))
@@ -143,9 +122,7 @@ def _of_arm(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
 
 
 def _examples(arm: Arm) -> Iterator[Row]:
-    for source, found in _of_arm(arm):
-        for change in found.examples:
-            verdicts = {
-                key: names("verdicts").get(word, word) for key, word in (("stored", change.stored), ("now", change.now))
-            }
-            yield {"arm": arm.label, "responses": source, "gold": change.gold, "answer": change.answer} | verdicts
+    for source, changes in _changes(arm):
+        for one in changes.examples:
+            stored, now = (names("verdicts").get(verdict, verdict) for verdict in (one.stored, one.now))
+            yield {"arm": arm.label, "responses": source, "gold": one.gold, "answer": one.answer, "stored": stored, "now": now}

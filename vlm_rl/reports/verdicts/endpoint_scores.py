@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vlm_rl.evaluation.endpoint import Endpoint, for_pick
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.results import picked_epoch
 
 USUAL = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")  # where the runs declared none
 
@@ -120,34 +121,6 @@ class EndpointScores:
         """The same for some of the seeds."""
         kept = {seed: evaluation for seed, evaluation in self.evaluations.items() if seed in seeds}
         return EndpointScores(evaluations=kept, dropped=self.dropped)
-
-
-def picked_epoch(records: RunRecords, *, endpoint: Endpoint) -> int | None:
-    """The epoch after training began at which the picking split scored highest, the first of equals."""
-    tried = records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    best = max(tried, key=lambda evaluation: for_pick(evaluation.accuracy()), default=None)  # max keeps the first of equals
-    return None if best is None else best.epoch
-
-
-def at_pick(records: RunRecords, *, endpoint: Endpoint, split: str, setting: str) -> Evaluation | None:
-    """The evaluation on any split under any setting at the epoch that validation picked under the endpoint's setting."""
-    epoch = picked_epoch(records, endpoint=endpoint)
-    return None if epoch is None else records.evaluations.get((epoch, split, setting))
-
-
-def at_picks(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> dict[int, Evaluation]:
-    """The same for the used runs of an arm that have it, by seed."""
-    found = {run.run.seed: at_pick(run, endpoint=endpoint, split=split, setting=setting) for run in arm.used}
-    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
-
-
-def before_and_at_pick(arm: Arm, *, endpoint: Endpoint, split: str, setting: str) -> list[tuple[Evaluation, Evaluation]]:
-    """(untrained, picked) for each used run that has both: what differences paired by seed are made of."""
-    both = [
-        (run.evaluations.get((UNTRAINED_EPOCH, split, setting)), at_pick(run, endpoint=endpoint, split=split, setting=setting))
-        for run in arm.used
-    ]
-    return [(before, after) for before, after in both if before is not None and after is not None]
 
 
 def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
