@@ -169,8 +169,6 @@ def study(tmp_path: Path) -> Path:
 
 def test_models_answer_untrained_picked_and_last(study: Path, tmp_path: Path) -> None:
     measured = evaluation_behaviour(read(study), endpoint=ENDPOINT)
-    stages = [(one.stage, one.epoch) for one in measured if (one.seed, one.split) == (0, "val")]
-    assert stages == [("untrained", 0), ("picked", 1), ("last", 2)]
     rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
     assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [
         (split, stage, 2, 20) for split in ("val", "test") for stage in ("untrained", "picked by validation", "last")
@@ -180,4 +178,4 @@ def test_models_answer_untrained_picked_and_last(study: Path, tmp_path: Path) ->
     assert estimate(rows[0]["correct_ratio_in_reflection_texts"]) == 0.5  # the first of two
     assert estimate(rows[1]["correct_ratio_in_no_reflection_texts"]) == 0.5  # three right: the second, not the fourth
     write_manifest(tmp_path / "empty" / "v" / "seed-0", algorithm="grpo", seed=0, arm="a", vanilla=None)
-    assert evaluation_behaviour(read(tmp_path / "empty"), endpoint=ENDPOINT) == ()
+    assert evaluation_behaviour(read(tmp_path / "empty"), endpoint=ENDPOINT) == {}

@@ -10,7 +10,7 @@ from fake_runs import FOUR, write_completions
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.roles import Role
-from vlm_rl.reports.reading.training import CompletionPlace, Training, count_training, rule_of, step_file
+from vlm_rl.reports.reading.training import Training, count_training, rule_of, step_file
 from vlm_rl.rewards.judge import Verdict
 
 LOGGED = {"event": "train", "gradient_steps": 4, "policy/kl": 0.25, "train/accuracy": 0.9, "train/accuracy_in_epoch": 0.8}
@@ -39,7 +39,7 @@ def test_what_was_logged_stays_and_what_the_log_lacks_is_counted(tmp_path: Path)
     (record,) = training.records
     assert {key: record[key] for key in LOGGED} == LOGGED
     assert (record["judge/unparsable"], record["reflection/word/verify"], record["response_length/mean"]) == (1 / 4, 1.0, 30.0)
-    assert (training.aha, training.stored_steps, training.problems) == ((CompletionPlace(generation_steps=1, row=0),), (1,), ())
+    assert (training.aha, training.stored_steps, training.problems) == (((1, 0),), (1,), ())
     assert training.length_bins is not None
     assert training.length_bins.num_responses.sum() == 4
     assert training.length_bins.num_reflective_correct.tolist()[0] == 1  # the shortest one
@@ -144,7 +144,7 @@ def test_the_first_aha_cases_come_by_step_and_row(tmp_path: Path) -> None:
     plain, aha = ({"number": 1, "correct": True, "response": text} for text in ("5", "wait: 5"))
     for step, rows in ((1, [plain, plain]), (2, [plain, aha, aha]), (3, [aha, plain])):
         write_completions(tmp_path, step=step, rows=rows)
-    assert [(place.generation_steps, place.row) for place in count(tmp_path).aha] == [(2, 1), (2, 2), (3, 0)]
+    assert count(tmp_path).aha == ((2, 1), (2, 2), (3, 0))
 
 
 @pytest.mark.parametrize("broken", [{"generation_steps": None}, {"generation_steps": "x"}, {}])

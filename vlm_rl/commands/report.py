@@ -18,7 +18,7 @@ from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.reading.training import WHOLE_WORDS, words_of
+from vlm_rl.reports.reading.training import WHOLE_WORDS, declared_rule
 from vlm_rl.reports.report import make_report
 from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge
@@ -131,7 +131,7 @@ def _reflection_rule(config: DictConfig, *, studies: Sequence[Path]) -> Reflecti
 
 def _words_of_all(studies: Sequence[Path]) -> tuple[str, ...]:
     """The one list of words that every run declares."""
-    lists = {words_of(run.config) for run in find_runs(studies).runs}
+    lists = {declared_rule(run.config)[1] for run in find_runs(studies).runs}
     if len(lists) > 1:
         raise ValueError(
             f"evaluation.reflection: these runs count {len(lists)} different lists of words, and another rule needs one list. "

@@ -12,7 +12,7 @@ from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.rejudge import VerdictChanges
 from vlm_rl.reports.reading.runs import Run
-from vlm_rl.reports.reading.training import CompletionPlace
+from vlm_rl.reports.reading.training import Place
 
 UNTRAINED_EPOCH = 0
 MANY_ARMS = 3
@@ -28,7 +28,7 @@ class RunRecords:
     cost: tuple[Record, ...]
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     length_bins: LengthBins | None = None  # of all training steps together; None without stored responses of its own
-    aha: tuple[CompletionPlace, ...] = ()  # first right training responses with a reflection word
+    aha: tuple[Place, ...] = ()  # first right training responses with a reflection word
     stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read
     rule: ReflectionRule = field(default_factory=WholeWords)  # what its reflection words were counted by
     untrained: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is untrained

@@ -129,8 +129,8 @@ def _sources(
         return _Source(path=path, arm=label, run=run.run.name, seed=run.run.seed, phase=phase, aha=aha)
 
     aha: dict[int, tuple[int, ...]] = {}
-    for place in run.aha[:aha_cases]:
-        aha[place.generation_steps] = (*aha.get(place.generation_steps, ()), place.row)
+    for step, row in run.aha[:aha_cases]:
+        aha[step] = (*aha.get(step, ()), row)
     evenly = np.linspace(0, len(run.stored_steps) - 1, num=min(TRAINING_POINTS, len(run.stored_steps))).round().astype(int)
     for step in sorted({*(run.stored_steps[place] for place in evenly), *aha}):
         yield source(step_file(run.run.path, step=step), phase="training", aha=aha.get(step, ()))

@@ -21,7 +21,7 @@ from vlm_rl.evaluation.reflection import (
     WholeWords,
 )
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
-from vlm_rl.reports.phrase import Phrase, say, say_named
+from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files, read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
 from vlm_rl.reports.reading.roles import Role
@@ -36,12 +36,7 @@ RULES: dict[str, type[WholeWords] | type[Substrings]] = {  # a report imports no
 UNKNOWN_RULE = WholeWords(words=())  # for a run with a rule of its own: marks nothing, and its ratios are missing
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompletionPlace:
-    """Where a training completion lies: the row of the file of a generation step."""
-
-    generation_steps: int
-    row: int
+Place = tuple[int, int]  # of a training completion: its generation step, and its row in the file of that step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +59,7 @@ class Training:
     records: tuple[Record, ...]
     rule: ReflectionRule  # what its words were counted by
     length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own or by an unknown rule
-    aha: tuple[CompletionPlace, ...] = ()
+    aha: tuple[Place, ...] = ()
     stored_steps: tuple[int, ...] = ()
     judged_again: VerdictChanges | None = None  # all stored steps together
     problems: tuple[str, ...] = ()
@@ -75,29 +70,17 @@ def step_file(run_folder: Path, *, step: int) -> Path:
     return run_folder / "completions" / f"step-{step:06d}.parquet"
 
 
-def step_of(file: Path) -> int:
-    """The generation step whose completions a file holds."""
-    return int(file.stem.removeprefix("step-"))
+def declared_rule(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The class and the words that a run declares at `evaluation.reflection`; `WholeWords` and the paper's words where it declares none."""
+    declared = (config.get("evaluation") or {}).get("reflection") or {}
+    words = declared.get("words")
+    return str(declared.get("_target_", WHOLE_WORDS)), PAPER_REFLECTION_WORDS if words is None else tuple(map(str, words))
 
 
 def rule_of(config: Mapping[str, Any]) -> ReflectionRule | None:
-    """The rule that a run declares at `evaluation.reflection`, None for one of its user's own; `WholeWords` where it declares none."""
-    kind = RULES.get(_target_of(config))
-    return None if kind is None else kind(words=words_of(config))
-
-
-def words_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words that a run declares; the paper's where it names none."""
-    words = _declared(config).get("words")
-    return PAPER_REFLECTION_WORDS if words is None else tuple(map(str, words))
-
-
-def _target_of(config: Mapping[str, Any]) -> str:
-    return str(_declared(config).get("_target_", WHOLE_WORDS))
-
-
-def _declared(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (config.get("evaluation") or {}).get("reflection") or {}
+    """The rule that a run declares, None for one of its user's own."""
+    target, words = declared_rule(config)
+    return RULES[target](words=words) if target in RULES else None
 
 
 def count_training(
@@ -117,37 +100,30 @@ def count_training(
     known = rule_of(config) if reflection is None else reflection
     rule = known or UNKNOWN_RULE
     logged = {int(step): line for line in lines if math.isfinite(step := number(line, key="generation_steps"))}
-    unknown = [_unknown_rule(config, folder=run_folder)] if known is None and logged else []
+    own_rule = {"folder": run_folder, "rule": declared_rule(config)[0]}
+    problems = [say_named("gaps.unknown_rule", **own_rule)] if known is None and logged else []
     if role == "teacher":  # what is stored are its texts, not responses
-        return Training(records=tuple(logged.values()), rule=rule, problems=tuple(unknown))
+        return Training(records=tuple(logged.values()), rule=rule, problems=tuple(problems))
     files = sorted((run_folder / "completions").glob("step-*.parquet"))
     found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files)
-    counted = {step_of(file): counts for file, counts in zip(files, found, strict=True) if isinstance(counts, StepCounts)}
-    if reflection is not None:
-        logged = {step: _without_reflection(line) for step, line in logged.items()}
-    places = [CompletionPlace(generation_steps=step, row=row) for step, counts in counted.items() for row in counts.aha]
-    unreadable = [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
+    numbers = [int(file.stem.removeprefix("step-")) for file in files]
+    counted = {step: counts for step, counts in zip(numbers, found, strict=True) if isinstance(counts, StepCounts)}
+    problems += [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
+    if counted and (missing := logged.keys() - counted):
+        problems.append(say_named("gaps.no_completions", folder=run_folder, missing=len(missing), steps=len(logged)))
+    if missing := counted.keys() - logged.keys() - {max(counted, default=0)}:  # the newest is written now
+        problems.append(say_named("gaps.no_metrics", folder=run_folder, missing=len(missing)))
+    if reflection is not None:  # what was counted by one list of words is never shown beside counts by another
+        logged = {step: {key: line[key] for key in line if not key.startswith("reflection/")} for step, line in logged.items()}
     return Training(
         records=tuple(_completed(logged, counted=counted)),
         rule=rule,
         length_bins=sum((step.length_bins for step in counted.values()), start=no_length_bins()) if counted and known else None,
-        aha=tuple(places[:AHA_KEPT]),
+        aha=tuple((step, row) for step, counts in counted.items() for row in counts.aha)[:AHA_KEPT],
         stored_steps=tuple(counted),
         judged_again=all_changes(counts.judged_again for counts in counted.values()),
-        problems=(*unknown, *unreadable, *_differences(set(logged), counted=set(counted), folder=run_folder)),
+        problems=tuple(problems),
     )
-
-
-def _unknown_rule(config: Mapping[str, Any], *, folder: Path) -> Phrase:
-    return say_named("gaps.unknown_rule", folder=folder, rule=_target_of(config))
-
-
-def _differences(logged: set[int], *, counted: set[int], folder: Path) -> Iterator[Phrase]:
-    """Steps of which one of the two sources is missing; only the newest may be between them, as it is written now."""
-    if counted and (missing := logged - counted):
-        yield say_named("gaps.no_completions", folder=folder, missing=len(missing), steps=len(logged))
-    if missing := counted - logged - {max(counted, default=0)}:
-        yield say_named("gaps.no_metrics", folder=folder, missing=len(missing))
 
 
 def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:
@@ -167,11 +143,6 @@ def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts
         right, answered = right + counts.num_correct, answered + counts.num_responses
         found = dict(counts.metrics) | ({"train/accuracy_in_epoch": right / answered} if is_whole else {})
         yield (found | line) if counts.judged_again is None else (line | found)
-
-
-def _without_reflection(line: Record) -> Record:
-    """What was counted by one list of words is never shown beside counts by another."""
-    return {key: value for key, value in line.items() if not key.startswith("reflection/")}
 
 
 def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> StepCounts | str:

@@ -14,7 +14,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords, UntrainedModel, untrained_models
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.files import read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge
@@ -30,72 +30,75 @@ Seen = dict[str, Evaluation]  # intact, blank, shuffled -> what one seed scored
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One row of seeds: an arm at the epochs that validation picked, or the untrained model."""
+    """An arm at the epochs that validation picked, or an untrained model."""
 
     label: str
     seeds: tuple[Seen, ...]
     folder: Path | None  # of the first seed, to be evaluated without its figures
 
-    def compared(self) -> tuple[Seen, ...]:
-        """The seeds that have all that any has, so that a row adds up; every seed where none has all."""
-        names = {name for seen in self.seeds for name in seen}
-        return tuple(seen for seen in self.seeds if seen.keys() == names) or self.seeds
-
-    def missing(self) -> list[str]:
-        """The controls that no seed has."""
-        return [control for control in CONTROLS if not any(control in seen for seen in self.seeds)]
-
 
 def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | None = None) -> Table:
     """Each model with the right figures, with blank ones and with those of other problems, by modality."""
     reader = EvaluationReader(rejudge=rejudge)
-    rows = [row for split in records.splits() for row in _rows(records, reader=reader, endpoint=endpoint, split=split)]
+    rows = [
+        row
+        for split in records.splits()
+        for model in _models(records, reader=reader, endpoint=endpoint, split=split)
+        for row in _rows(model, split=split)
+    ]
     return table_of("blind_controls", rows, setting=title_of(endpoint.setting))
 
 
-def _rows(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Row]:
-    trained = (arm for arm in records.shown if not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS)
-    arms = [
-        Model(
-            label=arm.label,
-            seeds=tuple(_seen(run, reader=reader, endpoint=endpoint, split=split) for run in arm.used),
-            folder=arm.used[0].run.path,
-        )
-        for arm in trained
-    ]
-    untrained = [_untrained(model, reader=reader, endpoint=endpoint, split=split) for model in untrained_models(records)]
-    for model in (*untrained, *arms):
-        first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
-        if first is None:
-            continue
-        for modality in (*sorted(set(first.questions.modality) - {""}), EVERYTHING):
-            yield _row(model, split=split, modality=modality, first=first)
+def _models(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Model]:
+    for model in untrained_models(records):
+        folders = {folder.resolve(): (folder, run.run.seed) for run in model.runs if (folder := untrained_folder(run.run))}
+        seeds: dict[int, Seen] = {
+            seed: {"intact": one} for seed, one in model.by_seed(split=split, setting=endpoint.setting).items()
+        }
+        for folder, seed in folders.values():
+            cell = (UNTRAINED_EPOCH, split, endpoint.setting)
+            seeds[seed] = found_controls(folder, reader=reader, cell=cell) | seeds.get(seed, {})
+        first = next(iter(folders.values()), (None, 0))[0]
+        typed = first and min(first, Path(os.path.relpath(first)), key=lambda path: len(str(path)))
+        yield Model(label=model.label, seeds=tuple(seeds.values()), folder=typed)
+    for arm in records.shown:
+        if not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS:
+            cells = [(picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH, split, endpoint.setting) for run in arm.used]
+            seen = tuple(
+                ({"intact": run.evaluations[cell]} if cell in run.evaluations else {})
+                | found_controls(run.run.path, reader=reader, cell=cell)
+                for run, cell in zip(arm.used, cells, strict=True)
+            )
+            yield Model(label=arm.label, seeds=seen, folder=arm.used[0].run.path)
 
 
-def _row(model: Model, *, split: str, modality: str, first: Evaluation) -> Row:
-    by_seed = [
-        {name: one.accuracy_of(_chosen(one, modality=modality)) for name, one in seen.items()} for seen in model.compared()
-    ]
-    levels = {name: mean_interval([shares[name] for shares in by_seed if name in shares]) for name in ("intact", *CONTROLS)}
-    drops = {
-        f"drop_{name}": mean_interval(
-            [shares["intact"] - shares[name] for shares in by_seed if {"intact", name} <= shares.keys()]
-        )
-        for name in CONTROLS
-    }
-    missing = model.missing() if modality == EVERYTHING else []
-    commands = [f"python evaluate.py checkpoint={model.folder} evaluation/image={control}" for control in missing]
-    return {
-        "model": model.label,
-        "split": split,
-        "modality": known_word(modality) or say("anywhere"),
-        "questions": sum(_chosen(first, modality=modality)),
-        "seeds": max(level.num_seeds for level in levels.values()),
-        **levels,
-        **drops,
-        "chance": chance(first.path, modality=modality),
-        "to_do": " ; ".join(commands),
-    }
+def _rows(model: Model, *, split: str) -> Iterator[Row]:
+    """The seeds that have all that any has, so that a row adds up; every seed where none has all."""
+    present = {name for seen in model.seeds for name in seen}
+    compared = [seen for seen in model.seeds if seen.keys() == present] or model.seeds
+    missing = [control for control in CONTROLS if control not in present]
+    first = next((evaluation for seen in model.seeds for evaluation in seen.values()), None)
+    if first is None:
+        return
+    for modality in (*sorted(set(first.questions.modality) - {""}), EVERYTHING):
+        shares = [{name: one.accuracy_of(_chosen(one, modality=modality)) for name, one in seen.items()} for seen in compared]
+        levels = {name: mean_interval([of[name] for of in shares if name in of]) for name in ("intact", *CONTROLS)}
+        drops = {
+            f"drop_{name}": mean_interval([of["intact"] - of[name] for of in shares if {"intact", name} <= of.keys()])
+            for name in CONTROLS
+        }
+        commands = [f"python evaluate.py checkpoint={model.folder} evaluation/image={control}" for control in missing]
+        yield {
+            "model": model.label,
+            "split": split,
+            "modality": known_word(modality) or say("anywhere"),
+            "questions": sum(_chosen(first, modality=modality)),
+            "seeds": max(level.num_seeds for level in levels.values()),
+            **levels,
+            **drops,
+            "chance": chance(first.path, modality=modality),
+            "to_do": " ; ".join(commands) if modality == EVERYTHING else "",  # once for each model
+        }
 
 
 def _chosen(evaluation: Evaluation, *, modality: str) -> list[bool]:
@@ -109,36 +112,14 @@ def chance(path: Path, *, modality: str = EVERYTHING) -> float:
     return Counter(answers.values()).most_common(1)[0][1] / len(answers) if answers else float("nan")
 
 
-def _seen(run: RunRecords, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Seen:
-    epoch = picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH
-    intact = run.evaluations.get((epoch, split, endpoint.setting))
-    return ({} if intact is None else {"intact": intact}) | found_controls(
-        run.run.path, reader=reader, epoch=epoch, split=split, setting=endpoint.setting
-    )
-
-
-def _untrained(model: UntrainedModel, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Model:
-    """One untrained model, each of its seeds once."""
-    folders = {
-        folder.resolve(): (folder, run.run.seed) for run in model.runs if (folder := untrained_folder(run.run)) is not None
-    }
-    intact = model.by_seed(split=split, setting=endpoint.setting)
-    seeds: dict[int, Seen] = {seed: {"intact": evaluation} for seed, evaluation in intact.items()}
-    for folder, seed in folders.values():
-        found = found_controls(folder, reader=reader, epoch=UNTRAINED_EPOCH, split=split, setting=endpoint.setting)
-        seeds[seed] = found | seeds.get(seed, {})
-    typed = [min(folder, Path(os.path.relpath(folder)), key=lambda path: len(str(path))) for folder, _ in folders.values()]
-    return Model(label=model.label, seeds=tuple(seeds.values()), folder=next(iter(typed), None))
-
-
-def found_controls(folder: Path, *, reader: EvaluationReader, epoch: int, split: str, setting: str) -> Seen:
-    """Blind evaluations of this very model, by the name of the control; the newest of several."""
+def found_controls(folder: Path, *, reader: EvaluationReader, cell: tuple[int, str, str]) -> Seen:
+    """Blind evaluations of this very model at (epoch, split, setting), by the name of the control; the newest of several."""
     found: Seen = {}
     for manifest in sorted(folder.glob("evaluate/*/seed-*/manifest.json"), key=lambda path: path.stat().st_mtime):
         run = read_or_say(manifest.parent, problems=[], within=folder)
         control = "" if run is None else control_of(run.config)
         for evaluation in reader.read_folder(manifest.parent) if control in CONTROLS else ():
-            if (evaluation.epoch, evaluation.split, evaluation.setting) == (epoch, split, setting):
+            if (evaluation.epoch, evaluation.split, evaluation.setting) == cell:
                 found[control] = evaluation
     return found
 

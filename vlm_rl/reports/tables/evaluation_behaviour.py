@@ -3,8 +3,7 @@
 In training SFT writes no responses of its own. Texts are read at three epochs only: untrained, picked by validation, and last.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,10 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import names, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_rows
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.results import over_seeds, picked_epoch
+from vlm_rl.reports.reading.results import BySeed, Results, over_seeds, results_of
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
 COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
@@ -33,46 +31,36 @@ MEANS = ("reflection_ratio", "length", "truncated", "foreign_share")
 AMONG = {"correct_ratio_in_reflection_texts": "reflective", "correct_ratio_in_no_reflection_texts": "plain"}  # what is counted
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationBehaviour:
-    """What the texts of one run say at one of its three stages; picked and last may be the same epoch."""
-
-    arm: str
-    seed: int
-    split: str
-    stage: str  # a key of STAGES
-    epoch: int
-    texts: dict[str, float]  # MEANS, the ratios AMONG and how many responses these are of
+Texts = Mapping[str, float]  # of one evaluation: MEANS, the ratios AMONG and how many responses these are of
 
 
 def evaluation_behaviour(
     records: Records, *, endpoint: Endpoint, judge: Judging | None = None
-) -> tuple[EvaluationBehaviour, ...]:
-    """Of every used run, split and stage under the endpoint's setting; files that arms share are read once."""
+) -> dict[tuple[str, str, str], list[Texts]]:
+    """(arm, split, stage) -> each seed, under the endpoint's setting; files that arms share are read once."""
     wanted = [
-        (arm, run, split, stage, evaluation)
-        for arm in records.shown
-        for run in arm.used
-        for split in records.splits()
-        for stage, evaluation in _stages(run, split=split, endpoint=endpoint)
+        ((results.arm.label, results.split, stage), (evaluation.path.resolve(), repr(rules[seed])), rules[seed])
+        for results in results_of(records, endpoint=endpoint, setting=endpoint.setting)
+        for rules in [{run.run.seed: run.rule for run in results.arm.used}]
+        for stage, found in _stages(results).items()
+        for seed, evaluation in found.items()
     ]
-    files = {(evaluation.path.resolve(), repr(run.rule)): run.rule for _, run, _, _, evaluation in wanted}
+    files = {file: rule for _, file, rule in wanted}
     rejudge = None if judge is None else Rejudge(judge)
     read = over_files(lambda item: _texts(item[0][0], rule=item[1], rejudge=rejudge), files.items())
     texts = dict(zip(files, read, strict=True))
-    return tuple(
-        EvaluationBehaviour(arm=arm.label, seed=run.run.seed, split=split, stage=stage, epoch=evaluation.epoch, texts=known)
-        for arm, run, split, stage, evaluation in wanted
-        if (known := texts[evaluation.path.resolve(), repr(run.rule)])
-    )
+    groups: dict[tuple[str, str, str], list[Texts]] = {}
+    for key, file, _ in wanted:
+        if texts[file]:
+            groups.setdefault(key, []).append(texts[file])
+    return groups
 
 
-def _stages(run: RunRecords, *, split: str, endpoint: Endpoint) -> Iterator[tuple[str, Evaluation]]:
-    epochs = run.epochs(split=split, setting=endpoint.setting)
-    stages = {"untrained": UNTRAINED_EPOCH, "picked": picked_epoch(run, endpoint=endpoint), "last": max(epochs, default=None)}
-    for stage, epoch in stages.items():
-        if epoch is not None and (found := run.evaluations.get((epoch, split, endpoint.setting))) is not None:
-            yield stage, found
+def _stages(results: Results) -> dict[str, BySeed]:
+    """By the keys of STAGES; picked and last may be the same epoch."""
+    last = {run.run.seed: run.epochs(split=results.split, setting=results.setting)[-1:] for run in results.arm.used}
+    at_last = results.at({seed: epochs[0] if epochs else None for seed, epochs in last.items()})
+    return {"untrained": results.untrained, "picked": results.picked, "last": at_last}
 
 
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:
@@ -92,16 +80,13 @@ def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict
     }
 
 
-def evaluation_behaviour_table(measured: Sequence[EvaluationBehaviour], *, endpoint: Endpoint) -> Table:
+def evaluation_behaviour_table(measured: Mapping[tuple[str, str, str], Sequence[Texts]], *, endpoint: Endpoint) -> Table:
     """Means over the seeds of each arm, split and stage."""
-    groups: dict[tuple[str, str, str], list[dict[str, float]]] = {}
-    for one in measured:
-        groups.setdefault((one.arm, one.split, one.stage), []).append(one.texts)
-    rows = (_row(*key, texts=texts) for key, texts in groups.items())
+    rows = (_row(*key, texts=texts) for key, texts in measured.items())
     return table_of("evaluation_behaviour", rows, setting=title_of(endpoint.setting), too_few=TOO_FEW)
 
 
-def _row(arm: str, split: str, stage: str, *, texts: Sequence[dict[str, float]]) -> Row:
+def _row(arm: str, split: str, stage: str, *, texts: Sequence[Texts]) -> Row:
     means = over_seeds(texts)
     counts = {name: [int(of_run[kind]) for of_run in texts] for name, kind in AMONG.items()}
     return {
