@@ -100,14 +100,14 @@ def count_training(
     known = rule_of(config) if reflection is None else reflection
     rule = known or UNKNOWN_RULE
     logged = {int(step): line for line in lines if math.isfinite(step := number(line, key="generation_steps"))}
-    own_rule = {"folder": run_folder, "rule": declared_rule(config)[0]}
-    problems = [say_named("gaps.unknown_rule", **own_rule)] if known is None and logged else []
+    problems = []
+    if known is None and logged:
+        problems.append(say_named("gaps.unknown_rule", folder=run_folder, rule=declared_rule(config)[0]))
     if role == "teacher":  # what is stored are its texts, not responses
         return Training(records=tuple(logged.values()), rule=rule, problems=tuple(problems))
-    files = sorted((run_folder / "completions").glob("step-*.parquet"))
-    found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files)
-    numbers = [int(file.stem.removeprefix("step-")) for file in files]
-    counted = {step: counts for step, counts in zip(numbers, found, strict=True) if isinstance(counts, StepCounts)}
+    files = {int(file.stem.removeprefix("step-")): file for file in sorted((run_folder / "completions").glob("step-*.parquet"))}
+    found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files.values())
+    counted = {step: counts for step, counts in zip(files, found, strict=True) if isinstance(counts, StepCounts)}
     problems += [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
     if counted and (missing := logged.keys() - counted):
         problems.append(say_named("gaps.no_completions", folder=run_folder, missing=len(missing), steps=len(logged)))
