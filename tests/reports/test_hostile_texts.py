@@ -1,6 +1,9 @@
-"""Whatever stands in a text column or a line, records are read and tables written."""
+"""Whatever stands in a text column or a line, records are read and tables written, and no program runs what they hold."""
 
+import csv
+import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,10 +11,13 @@ import pytest
 from fake_runs import sample_row, write_completions, write_manifest
 from hand_runs import ENDPOINT, SETTING, records_of
 
+from vlm_rl.reports.export import escape_latex, escape_line, escape_markdown
 from vlm_rl.reports.reading.completions import completions_for_reader
-from vlm_rl.reports.reading.files import UnreadableRows, read_json_lines, read_rows
+from vlm_rl.reports.reading.files import UnreadableRows, number, read_json_lines, read_rows
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
 from vlm_rl.reports.tables.run_tables import run_table
+from vlm_rl.reports.tables.table import Table, no_formula, text
+from vlm_rl.reports.tables.table import number as number_column
 
 TEXTS = (
     b"</td><script>alert(1)</script><img src=x onerror=alert(1)>",
@@ -25,16 +31,8 @@ TEXTS = (
     None,
 )
 TEXT_COLUMNS = (
-    "row_id",
-    "image_id",
-    "kind",
-    "modality",
-    "fields",
-    "question",
-    "answer",
-    "response",
-    "verdict",
-    "finish_reason",
+    *("row_id", "image_id", "kind", "modality", "fields"),
+    *("question", "answer", "response", "verdict", "finish_reason"),
 )
 
 
@@ -90,14 +88,20 @@ def test_a_column_of_another_type_or_none_at_all_is_named(tmp_path: Path) -> Non
         read_rows(path, columns=("row_id", "response"))
 
 
-def test_lines_with_half_a_surrogate_pair_or_of_a_megabyte_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "alerts.jsonl"
-    path.write_text('{"a": "\\ud800x \\ud83d\\ude00"}\n{"a": "' + "x" * 2**20 + '"}\n' + "[" * 100_000 + "\n")
-    problems: list[str] = []
-    records = read_json_lines(path, problems=problems)
-    assert records[0] == {"a": "?x 😀"}
-    assert len(records[1]["a"]) == 2**20
-    assert len(problems) == 1
+def test_whole_lines_are_read_and_what_is_no_object_is_named_but_for_a_last_one_that_is_being_written(tmp_path: Path) -> None:
+    path, problems = tmp_path / "metrics.jsonl", list[str]()
+    path.write_bytes(b'{"a": 1}\n{"a": \xff\n[1]\n' + b"[" * 100_000 + b'\n{"a": 2}\n{"event": "tra')
+    assert read_json_lines(path, problems=problems) == ({"a": 1}, {"a": 2})
+    assert [said.split(": ")[1] for said in problems] == [f"line {n} is not a JSON object and is left out." for n in (2, 3, 4)]
+    path.write_text('{"a": "\\ud800x \\ud83d\\ude00"}\n{"a": "' + "x" * 2**20 + '"}\n')
+    assert read_json_lines(path, problems=problems[:0]) == ({"a": "?x 😀"}, {"a": "x" * 2**20})
+    assert read_json_lines(tmp_path / "none", problems=problems) == ()
+    assert len(problems) == 3
+
+
+def test_a_missing_quantity_is_nan() -> None:
+    assert all(math.isnan(number(record, key="a")) for record in ({"a": None}, {}, {"a": "1"}, {"a": 10**400}))
+    assert number({"a": 2}, key="a") == 2.0
 
 
 def test_hostile_completions_keep_their_aha_cases(tmp_path: Path) -> None:
@@ -106,3 +110,56 @@ def test_hostile_completions_keep_their_aha_cases(tmp_path: Path) -> None:
     write_completions(run, step=1, rows=[{"number": 1, "correct": True, "response": "<b>wait</b> \u202e"}])
     (case,) = completions_for_reader(records_of(tmp_path / "s"), endpoint=ENDPOINT, cases_per_group=1, aha_cases=1, longest=100)
     assert (case.response, case.is_aha) == ("<b>wait</b> \u202e", True)
+
+
+SIGNS, BEFORE = "=+-@＝＋－＠", ("\t", "\r", "\n", "  ", "\u200b", "\ufeff\xa0")
+
+
+@pytest.mark.parametrize("cell", [*(f"{sign}1" for sign in SIGNS), "@SUM(1)", *(f"{before}=1" for before in BEFORE)])
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, cell: str) -> None:
+    table = Table(
+        name="t", title="", note="", columns=(text(cell, title=""), number_column("n", title="")), rows=({cell: cell, "n": -1},)
+    )
+    cell = cell.replace("\r", "\n")
+    with table.write_csv(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [[f"'{cell}", "n"], [f"'{cell}", "-1"]]
+
+
+@pytest.mark.parametrize("cell", ["–", "−1", "grpo", "a=b", "a-b", "'=1", "", "  x", -1, -0.5, None])
+def test_any_other_cell_stays_as_it_is(cell: Any) -> None:
+    assert no_formula(cell) == cell
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"),
+    [
+        ("http://x.y", r"http\://x.y"),
+        ("www.x.y", r"www\.x.y"),
+        ("WWW.x.y", r"WWW\.x.y"),
+        ("&lt;b&#62;", r"\&lt;b\&\#62;"),
+        ("[a](javascript:x)", r"\[a\](javascript:x)"),
+        ("A & B", "A & B"),
+    ],
+)
+def test_no_link_or_entity_is_left_in_markdown(written: str, escaped: str) -> None:
+    assert escape_markdown(written) == escaped
+
+
+@pytest.mark.parametrize(("written", "escaped"), [("1. x", r"1\. x"), ("- x", r"\- x"), ("+ x", r"\+ x"), ("12) x", r"12\) x")])
+def test_no_list_begins_with_a_note(written: str, escaped: str) -> None:
+    assert escape_line(written) == escaped
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"),
+    [
+        ("?`", r"?\textasciigrave{}"),
+        ("a--b", "a-{}-b"),
+        (r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("^^5cinput", r"\textasciicircum{}\textasciicircum{}5cinput"),
+        ("a%\nb", r"a\% b"),
+        ("", ""),
+    ],
+)
+def test_no_command_or_ligature_is_left_in_latex(written: str, escaped: str) -> None:
+    assert escape_latex(written) == escaped
