@@ -11,7 +11,7 @@ from hand_runs import ENDPOINT, SETTING, records_of
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 
-AHA = {"number": 1, "correct": True, "response": "Wait, I verify. \\boxed{5}"}
+AHA = {"number": 1, "correct": True, "response": "<b>Wait</b>, I verify. \u202e \\boxed{5}"}
 PLAIN = {"number": 2, "correct": False, "response": "9"}
 
 
