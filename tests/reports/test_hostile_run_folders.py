@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,17 @@ from vlm_rl.reports.report import _checked, _make_folder, _write
 RUN = "default/seed-0"
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sane study, and another one beside it that must not be read."""
-    write_study(tmp_path / "outside", seeds=(0,), epochs=1, questions=2)
-    return write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=2)
+    folder = tmp_path_factory.mktemp("whole")
+    write_study(folder / "outside", seeds=(0,), epochs=1, questions=2)
+    return write_study(folder / "s", seeds=(0, 1), epochs=1, questions=2).parent
+
+
+@pytest.fixture
+def study(tmp_path: Path, whole: Path) -> Path:
+    return shutil.copytree(whole, tmp_path, dirs_exist_ok=True) / "s"
 
 
 def told(study: Path) -> str:

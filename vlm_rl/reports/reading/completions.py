@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice, zip_longest
+from itertools import chain, groupby, islice, zip_longest
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,17 +116,18 @@ def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]
     if run is None:
         return ()
     folders = [folder / "images" for folder in run.path.resolve().parents if folder.is_relative_to(run.study_folder)]
-    keys = filter(IMAGE_KEY.fullmatch, completion.image_ids)
-    places = ([folder / f"{key}.png" for folder in folders] for key in keys)
-    kept = ([file for file in files if file.is_file() and leads_out(file, folder=run.study_folder) is None] for files in places)
-    return tuple(chain.from_iterable(files[:1] for files in kept))
+    found: list[Path] = []
+    for key in filter(IMAGE_KEY.fullmatch, completion.image_ids):
+        files = (folder / f"{key}.png" for folder in folders)
+        kept = (file for file in files if file.is_file() and leads_out(file, folder=run.study_folder) is None)
+        found += islice(kept, 1)
+    return tuple(found)
 
 
 def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Source]:
     """Steps from the first to the last, and those of the first aha cases."""
-    aha: dict[int, tuple[int, ...]] = {}
-    for place in run.aha[:aha_cases]:
-        aha[place.generation_steps] = (*aha.get(place.generation_steps, ()), place.row)
+    by_step = groupby(run.aha[:aha_cases], key=attrgetter("generation_steps"))
+    aha = {step: tuple(place.row for place in places) for step, places in by_step}
     evenly = np.linspace(0, len(run.stored_steps) - 1, num=min(TRAINING_POINTS, len(run.stored_steps))).round().astype(int)
     for step in sorted({*(run.stored_steps[place] for place in evenly), *aha}):
         path = step_file(run.run.path, step=step)

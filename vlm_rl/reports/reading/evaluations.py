@@ -16,7 +16,7 @@ from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_rows
+from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object, read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, judged
 
 QUESTION_COLUMNS = ("row_id", "image_id", "kind", "modality", "fields")
@@ -61,11 +61,10 @@ class Questions:
 def fields_of(text: str) -> dict[str, str]:
     """The further fields of a row, from the column `fields`; what is no JSON object says nothing."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_object(text)
+    except ValueError:
         return {}
-    plain = found.items() if isinstance(found, dict) else ()
-    return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in plain}
+    return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in found.items()}
 
 
 COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")

@@ -13,6 +13,10 @@ import pyarrow.parquet as pq
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
 
+Record = dict[str, Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 
 def leads_out(path: Path, *, folder: Path) -> Phrase | None:
     """Why a file of a folder is not read, None where nothing speaks against it; one that is not there is no matter.
@@ -28,9 +32,6 @@ def leads_out(path: Path, *, folder: Path) -> Phrase | None:
         return say("{path} leads nowhere and is not read. Remove it.", path=path)
     return None
 
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 COLUMN_TYPES: Mapping[str, pa.DataType] = {  # any other column is a text, or a reward term
     **dict.fromkeys(("epoch", "accuracy", "score"), pa.float64()),
@@ -67,7 +68,7 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
             table = file.read(columns=[name for name in wanted if name in present], use_threads=False)
         if "fields" not in present:
             table = table.append_column("fields", pa.repeat(NO_FIELDS, table.num_rows))
-        return pa.table({name: _clean(table[name], kind=_kind(name)) for name in wanted})
+        return pa.table({name: _clean(table[name], name=name) for name in wanted})
     except (pa.ArrowException, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableRows(say("{path} cannot be read: {reason}", path=path, reason=reason)) from error
@@ -86,13 +87,10 @@ def _run_folder(path: Path) -> Path:
     return path.parents[1] if path.parent.name == "completions" else path.parent
 
 
-def _kind(name: str) -> pa.DataType:
-    return pa.float64() if name.startswith("reward_") else COLUMN_TYPES.get(name, pa.string())
-
-
-def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
+def _clean(column: pa.ChunkedArray, *, name: str) -> pa.ChunkedArray:
     """The column in the type that it is read as. Broken UTF-8 becomes U+FFFD, once, here; a missing text is empty."""
-    if kind != pa.string():
+    kind = pa.float64() if name.startswith("reward_") else COLUMN_TYPES.get(name)
+    if kind is not None:
         return column.cast(kind)
     texts = column.cast(pa.string(), safe=False)
     try:
@@ -101,9 +99,6 @@ def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
         read = [text and text.decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]
         texts = pa.chunked_array([pa.array(read, pa.string())])
     return texts.fill_null("") if texts.null_count else texts
-
-
-Record = dict[str, Any]
 
 
 def read_object(text: str) -> Record:
