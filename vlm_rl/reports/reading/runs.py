@@ -1,8 +1,9 @@
 """Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
     "evaluation": {"scheme": {"image": {}}, "image": {}, "reflection": {}},
 }
 INTACT = "intact"  # the figures as they are
+IN_ORDER = attrgetter("study", "variant", "seed")
 
 
 class ReportError(ValueError):
@@ -91,15 +93,11 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
         for folder in _run_folders(study):
             if folder.resolve() not in tried:
                 tried[folder.resolve()] = read_or_say(folder, problems=problems, within=study)
-    runs = _in_order(run for run in tried.values() if run is not None)
+    runs = sorted((run for run in tried.values() if run is not None), key=IN_ORDER)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
-    not_passed = _in_order(_beside(tried, problems=problems))
-    return RunsFound(runs=runs, not_passed=not_passed, problems=tuple(problems))
-
-
-def _in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
-    return tuple(sorted(runs, key=lambda run: (run.study, run.variant, run.seed)))
+    not_passed = sorted(_beside(tried, problems=problems), key=IN_ORDER)
+    return RunsFound(runs=tuple(runs), not_passed=tuple(not_passed), problems=tuple(problems))
 
 
 def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterator[Run]:
@@ -216,7 +214,7 @@ def _nearest(missing: Path) -> str:
 
 
 def _nearest_with_runs(empty: Path) -> str:
-    around = {empty.parent, empty} - {Path("/")}
+    around = [folder for folder in (empty.parent, empty) if folder != Path("/")]
     folders = (path for folder in around for path in sorted(folder.iterdir()) if path.is_dir())
     with_runs = [str(path) for path in folders if any(any(path.glob(pattern)) for pattern in RUN_PATTERNS)]
     return f"Folders with runs nearby: {', '.join(with_runs[:8])}." if with_runs else "No folder nearby holds a run."
