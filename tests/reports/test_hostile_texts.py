@@ -78,8 +78,9 @@ def test_broken_utf_8_is_read_as_what_can_be_seen_and_counted(tmp_path: Path) ->
 
 def test_a_column_of_another_type_or_none_at_all_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"response": [1, 2], "accuracy": ["a", "b"], "verdict": [["x"], ["y"]]}), path)
-    assert read_rows(path, columns=("response",))["response"].to_pylist() == ["1", "2"]
+    columns = {"response": [1, 2], "answer": [b"\xff", b"x"], "accuracy": ["a", "b"], "verdict": [["x"], ["y"]]}
+    pq.write_table(pa.table(columns), path)
+    assert read_rows(path, columns=("response", "answer")).to_pydict() == {"response": ["1", "2"], "answer": ["\ufffd", "x"]}
     for column in ("accuracy", "verdict"):
         with pytest.raises(UnreadableRows, match=r"a\.parquet cannot be read: "):
             read_rows(path, columns=(column,))

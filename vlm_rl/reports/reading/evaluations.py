@@ -94,7 +94,7 @@ class Evaluation:
     judge_versions: tuple[str, ...]  # each once; the manifest says what judged last, and a file may be older
     judged_again: VerdictChanges | None = None  # where the judge of this version did so
 
-    @property
+    @cached_property
     def run_folder(self) -> Path:
         """The run that was evaluated, which may be the untrained model of several others."""
         return self.path.parents[2].resolve()
