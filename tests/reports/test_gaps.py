@@ -17,14 +17,14 @@ def two_arms(folder: Path, **of_rloo: Any) -> str:
     return "\n".join(records_of(write_by_hand(folder / "s", right={("rloo", 0, 1): 5}, **of_rloo)).problems)
 
 
-def test_a_whole_study_has_no_problem_but_the_training_that_was_not_written(tmp_path: Path) -> None:
+def test_a_whole_study_lacks_only_the_training_that_was_not_written_and_then_what_is_taken_away(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=BY_HAND)
-    untrained = [f"s/grpo/seed-{n} has no generation step in metrics.jsonl or completions." for n in range(3)]
-    assert sorted(records_of(study).problems) == untrained
+    unwritten = [f"s/grpo/seed-{n} has no generation step in metrics.jsonl or completions." for n in range(3)]
+    assert sorted(records_of(study).problems) == unwritten
     (study / "grpo" / "seed-1" / "evaluations" / "epoch-0003" / f"val_{SETTING}.parquet").unlink()
     for manifest in study.glob("grpo/seed-[01]/manifest.json"):
         manifest.write_text(manifest.read_text().replace('"0123456789abcdef"', "null"))
-    lacks, commit = sorted(set(records_of(study).problems) - set(untrained), reverse=True)
+    lacks, commit = sorted(set(records_of(study).problems) - set(unwritten), reverse=True)
     assert lacks == f"s/grpo/seed-1 lacks 1 evaluations that other runs of its arm have: epoch 3 val {SETTING}."
     assert commit.startswith("The commit of 2 of 6 runs is not known")
 
@@ -45,9 +45,8 @@ def test_a_run_that_left_nothing_but_a_manifest_says_so(tmp_path: Path) -> None:
 def test_other_data_and_other_figures_are_said_with_the_arms_that_have_them(tmp_path: Path) -> None:
     said = two_arms(tmp_path, data={"train": "a", "val": "other", "test": "c"}, row={"image_id": "blank"}).splitlines()
     data, figures = (problem for problem in said if "comparable" in problem)
-    assert (
-        data == "Runs of one seed have different val data (b: grpo; other: rloo); their accuracies on val are not comparable."
-    )
+    different = "Runs of one seed have different val data (b: grpo; other: rloo); their accuracies on val are not comparable."
+    assert data == different
     assert f"On val ({SETTING}) the same questions were asked with different figures, seed 0" in figures
     assert "(set 1 of 10 questions: grpo; set 2 of 10 questions: rloo)" in figures
 
