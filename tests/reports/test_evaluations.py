@@ -1,15 +1,30 @@
+"""Evaluation files by hand: sums by question, whatever else is known of a row, and files that are left out."""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fake_runs import sample_row, write_evaluation, write_rows
 
-from vlm_rl.reports.reading.evaluations import EvaluationReader
+from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader, Questions, fields_of
+
+
+def write(run: Path, *, epoch: int = 1, setting: str = "pass@1_t0.6", questions: int = 3, samples: int | None = None) -> Path:
+    """An evaluation on val, in which of question q the first q samples are right."""
+    counts = {"questions": questions, "samples": samples}
+    return write_evaluation(run, epoch=epoch, split="val", setting=setting, outcome=lambda q, s: s < q, **counts)
+
+
+def only(run: Path) -> Evaluation:
+    (evaluation,) = EvaluationReader().read_folder(run)
+    return evaluation
 
 
 def test_samples_are_summed_by_question_and_scored_by_the_settings_k(tmp_path: Path) -> None:
-    write_evaluation(tmp_path, epoch=3, split="val", setting="pass@8_t1.0", outcome=lambda q, s: s < q, questions=3, samples=10)
-    (evaluation,) = EvaluationReader().read_folder(tmp_path)
+    write(tmp_path, epoch=3, setting="pass@8_t1.0", samples=10)
+    evaluation = only(tmp_path)
     assert (evaluation.epoch, evaluation.split, evaluation.setting) == (3, "val", "pass@8_t1.0")
     assert evaluation.questions.row_id == ("val-0000", "val-0001", "val-0002")
     np.testing.assert_array_equal(evaluation.num_correct, [0, 1, 2])
@@ -17,43 +32,74 @@ def test_samples_are_summed_by_question_and_scored_by_the_settings_k(tmp_path: P
     assert evaluation.accuracy() == pytest.approx((0 + 0.8 + 1 - 2 / 90) / 3)
 
 
-def test_format_and_verdicts_by_hand(tmp_path: Path) -> None:
+def test_format_verdicts_and_judges_by_hand(tmp_path: Path) -> None:
+    """Judges stand in the rows: the manifest only says which one there was when the run was last resumed."""
     rows = [
         {"correct": True},
-        {"correct": True, "finish_reason": "length"},
+        {"correct": True, "finish_reason": "length", "judge_version": "judge-2"},
         {"correct": False, "boxed": True, "finish_reason": "stop", "verdict": "wrong"},
         {"correct": False, "boxed": False, "finish_reason": "length", "verdict": "unparsable"},
     ]
     path = tmp_path / "evaluations" / "epoch-0000" / "test_pass@1_t0.6.parquet"
-    written = [sample_row(1, sample=i, split="test", setting="pass@1_t0.6", epoch=0, **row) for i, row in enumerate(rows)]
-    write_rows(path, rows=written)
-    (evaluation,) = EvaluationReader().read_folder(tmp_path)
-    counts = evaluation.format_counts()
+    same = {"split": "test", "setting": "pass@1_t0.6", "epoch": 0}
+    write_rows(path, rows=[sample_row(1, **same, **{"sample": place} | row) for place, row in enumerate(rows)])
+    evaluation, counts = only(tmp_path), only(tmp_path).format_counts()
     assert (counts.num_responses, counts.num_well_formed, counts.num_correct, counts.num_well_formed_correct) == (4, 2, 2, 1)
     assert evaluation.verdicts == {"correct": 2, "wrong": 1, "unparsable": 1, "timed_out": 0}
     assert (evaluation.num_truncated, evaluation.num_unboxed) == (2, 1)
+    assert evaluation.judge_versions == ("judge-1", "judge-2")
 
 
-def test_a_half_written_file_is_named_and_left_out(tmp_path: Path) -> None:
-    kept = write_evaluation(tmp_path, epoch=1, split="val", setting="pass@1_t0.6", outcome=lambda q, s: True, questions=2)
-    kept.with_name("test_pass@1_t0.6.parquet").write_bytes(kept.read_bytes()[:100])
+def test_a_file_that_is_no_whole_evaluation_is_named_and_left_out(tmp_path: Path) -> None:
+    kept = write(tmp_path)
+    kept.with_name("a_pass@1_t0.6.parquet").write_bytes(kept.read_bytes()[:100])
+    kept.with_name("b_pass@8_t0.6.parquet").write_bytes(kept.read_bytes())  # four samples of each question
+    pq.write_table(pq.read_table(kept).slice(0, 0), kept.with_name("c_pass@1_t0.6.parquet"))
     kept.with_name("strange.parquet").write_bytes(b"")
     reader = EvaluationReader()
     assert [evaluation.path for evaluation in reader.read_folder(tmp_path)] == [kept]
-    assert len(reader.problems) == 2
+    said = (
+        "cannot be read",
+        "has a question with 4 samples, too few for its k",
+        "has no rows",
+        "is not named <split>_<setting>",
+    )
+    assert len(reader.problems) == len(said)
+    assert all(why in problem and "It is left out." in problem for why, problem in zip(said, reader.problems, strict=True))
 
 
 def test_evaluations_of_the_same_questions_share_them(tmp_path: Path) -> None:
     for epoch in (1, 2):
-        write_evaluation(tmp_path, epoch=epoch, split="val", setting="pass@1_t0.6", outcome=lambda q, s: True, questions=3)
+        write(tmp_path, epoch=epoch)
     first, second = EvaluationReader().read_folder(tmp_path)
     assert first.questions is second.questions
 
 
-def test_the_judges_of_a_file_are_read_from_its_rows(tmp_path: Path) -> None:
-    """The manifest only says which judge there was when the run was last resumed."""
-    path = tmp_path / "evaluations" / "epoch-0000" / "test_pass@1_t0.6.parquet"
-    same = {"correct": True, "split": "test", "setting": "pass@1_t0.6", "epoch": 0}
-    write_rows(path, rows=[sample_row(n, sample=0, judge_version=f"judge-{n % 2 + 1}", **same) for n in range(4)])
-    (evaluation,) = EvaluationReader().read_folder(tmp_path)
-    assert evaluation.judge_versions == ("judge-1", "judge-2")
+def test_any_field_of_a_row_can_be_asked_for_but_files_of_old_have_none(tmp_path: Path) -> None:
+    path = write(tmp_path, questions=5)
+    questions = only(tmp_path).questions
+    assert questions.names() == ("modality", "kind", "level")
+    assert questions.values("level") == ["0", "1", "2", "0", "1"]
+    assert questions.values("modality") == ["text"] * 4 + ["vision"]
+    assert questions.values("nothing") == [""] * 5
+    pq.write_table(pq.read_table(path).drop_columns(["fields"]), path)
+    assert only(tmp_path).questions.names() == ("modality", "kind")
+
+
+def test_a_row_lacks_what_only_other_rows_have_and_other_figures_are_another_thing_asked() -> None:
+    nothing = ("", "")
+    asked = Questions(
+        row_id=("a", "b"), image_id=("", "i"), kind=nothing, modality=nothing, fields=('{"source": "book"}', "{}")
+    )
+    assert (asked.names(), asked.values("source"), asked.images()) == (("source",), ["book", ""], ["a", "i"])
+    assert asked.asked == replace(asked, kind=("k", "k")).asked
+    assert asked.asked != replace(asked, image_id=("", "blank-i")).asked
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"a"', "[" * 100_000])
+def test_what_is_no_json_object_says_nothing(text: str) -> None:
+    assert fields_of(text) == {}
+
+
+def test_values_that_are_no_text_are_written_as_json() -> None:
+    assert fields_of('{"a": 1, "b": null, "c": [true], "d": "x"}') == {"a": "1", "b": "null", "c": "[true]", "d": "x"}

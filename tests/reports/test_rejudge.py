@@ -32,49 +32,45 @@ class Strict:
         return [Verdict.CORRECT if "{5}" in response else Verdict.TIMED_OUT for response in responses]
 
 
-def study_of(folder: Path) -> Path:
-    """One run: three right answers of four, and two training responses, one of them right."""
-    run = folder / "s" / "grpo" / "seed-0"
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Three right answers of four, and two training responses, both of them right."""
+    run = tmp_path / "s" / "grpo" / "seed-0"
     write_manifest(run, algorithm="grpo", seed=0, arm="a" * 16, vanilla=None)
     write_evaluation(run, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: q > 0, questions=4, samples=2)
     write_completions(run, step=1, rows=[{"number": 1, "correct": True}, {"number": 2, "correct": True}])
     (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n')
-    return folder / "s"
+    return run
 
 
 def read(study: Path, *, judge: Judging | None = None) -> Records:
     return read_records(find_runs([study]), reflection=None, judge=judge)
 
 
-def test_another_judge_gives_other_verdicts_in_evaluation_and_training(tmp_path: Path) -> None:
-    (run,) = read(study_of(tmp_path), judge=Strict()).arms[0].runs
-    evaluation = run.evaluations[1, "val", SETTING]
+def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run: Path) -> None:
+    judge = Strict()
+    (records,) = read(run, judge=judge).arms[0].runs
+    evaluation = records.evaluations[1, "val", SETTING]
     assert evaluation.num_correct.tolist() == [0, 2, 0, 0]  # question 1 asks for 5
     assert evaluation.verdicts == {"correct": 2, "wrong": 0, "unparsable": 0, "timed_out": 6}
     assert evaluation.num_well_formed.tolist() == [0, 2, 2, 2]  # format is no matter of the judge
-    (record,) = run.training
+    (record,) = records.training
     assert (record["train/accuracy"], record["judge/timed_out"]) == (0.5, 0.5)
     assert record["train/reward"] == 1.0  # what the run learned from
-    assert "judged again" in run.run.judge_version
-
-
-def test_each_distinct_text_is_judged_once(tmp_path: Path) -> None:
-    judge = Strict()
-    read(study_of(tmp_path), judge=judge)
+    assert "judged again" in records.run.judge_version
     assert len(judge.shown) == len(set(judge.shown)) == 4  # 8 samples of 4 questions, and two of these again in training
 
 
-def test_the_judge_of_today_finds_what_was_stored(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
+def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
     with Judge() as judge:
-        again, stored = (read(study, judge=each).arms[0].runs[0] for each in (judge.judge, None))
+        again, stored = (read(run, judge=each).arms[0].runs[0] for each in (judge.judge, None))
         assert not judge._pool.is_started
-    np.testing.assert_array_equal(*(run.evaluations[1, "val", SETTING].num_correct for run in (again, stored)))
+    np.testing.assert_array_equal(*(one.evaluations[1, "val", SETTING].num_correct for one in (again, stored)))
     assert again.training == stored.training
 
 
-def test_judging_again_makes_runs_of_different_judges_comparable(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
+def test_judging_again_makes_runs_of_different_judges_comparable(run: Path) -> None:
+    study = run.parents[1]
     other = study / "rloo" / "seed-0"
     write_manifest(other, algorithm="rloo", seed=0, arm="b" * 16, vanilla=None)
     rows = {"questions": 4, "samples": 2, "judge_version": "judge-2"}
@@ -88,92 +84,73 @@ def test_pass_at_4_comes_from_eight_stored_samples(tmp_path: Path, right: int) -
     run = tmp_path / "s" / "grpo" / "seed-0"
     write_manifest(run, algorithm="grpo", seed=0, arm="a" * 16, vanilla=None)
     write_evaluation(run, epoch=1, split="val", setting="pass@8_t1.0", outcome=lambda q, s: s < right, questions=1)
-    records = with_setting(read(tmp_path / "s"), setting="pass@4_t1.0")
+    records = with_setting(read(run), setting="pass@4_t1.0")
     assert records.settings() == ["pass@8_t1.0", "pass@4_t1.0"]
     by_hand = {0: 0.0, 1: 4 / 8, 3: 1 - (5 / 70), 8: 1.0}[right]  # of 70 draws of 4, C(5, 4) = 5 hold none of three
     assert records.arms[0].runs[0].evaluations[1, "val", "pass@4_t1.0"].accuracy() == pytest.approx(by_hand)
 
 
-def test_no_setting_is_made_up_from_too_few_samples_or_another_temperature(tmp_path: Path) -> None:
-    records = read(study_of(tmp_path))  # two samples at 0.6
+def test_a_setting_is_made_from_enough_samples_of_its_temperature_and_replaces_no_other(run: Path) -> None:
+    records = read(run)  # two samples at 0.6
     for setting in ("pass@4_t0.6", "pass@2_t1.0"):
         assert with_setting(records, setting=setting).settings() == [SETTING]
     assert with_setting(records, setting="pass@2_t0.6").settings() == ["pass@2_t0.6", SETTING]
-
-
-def test_what_was_evaluated_under_a_setting_is_not_replaced(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
     rows = [sample_row(0, sample=s, correct=False, split="val", setting="x", epoch=1) for s in range(8)]
-    path = study / "grpo" / "seed-0" / "evaluations" / "epoch-0001" / "val_pass@4_t0.6.parquet"
-    write_rows(path, rows=rows)
-    (run,) = with_setting(read(study), setting=SETTING).arms[0].runs
-    assert run.evaluations[1, "val", SETTING].questions.row_id == tuple(f"val-{n:04d}" for n in range(4))
+    write_rows(run / "evaluations" / "epoch-0001" / "val_pass@4_t0.6.parquet", rows=rows)
+    (evaluated,) = with_setting(read(run), setting=SETTING).arms[0].runs
+    assert evaluated.evaluations[1, "val", SETTING].questions.row_id == tuple(f"val-{n:04d}" for n in range(4))
 
 
-BOXES = {"gold": "5", "right": "\\boxed{5}", "wrong": "\\boxed{6}", "words": "It is five."}
+BOXES = {"right": "\\boxed{5}", "wrong": "\\boxed{6}", "words": "It is five."}
+TODAY = {"right": "correct", "wrong": "wrong", "words": "unparsable"}
+TOLD = [
+    ("right", "correct"),
+    ("right", "wrong"),  # right only now
+    ("wrong", "correct"),  # right before, now not
+    ("wrong", "wrong"),
+    ("words", "wrong"),  # no answer at all: another verdict, the same accuracy
+    ("words", "unparsable"),
+]
 
 
-def stored_by_an_older_judge(folder: Path) -> Path:
+@pytest.fixture
+def of_old(tmp_path: Path) -> Path:
     """Two arms of judge-0. grpo: 6 evaluated samples, of which 2 were taken wrongly; rloo: as it should be."""
-    told = [
-        ("right", "correct"),
-        ("right", "wrong"),  # right only now
-        ("wrong", "correct"),  # right before, now not
-        ("wrong", "wrong"),
-        ("words", "wrong"),  # no answer at all: another verdict, the same accuracy
-        ("words", "unparsable"),
-    ]
     for arm, algorithm in (("a", "grpo"), ("b", "rloo")):
-        run = folder / "s" / algorithm / "seed-0"
+        run = tmp_path / "s" / algorithm / "seed-0"
         write_manifest(run, algorithm=algorithm, seed=0, arm=arm * 16, vanilla=None)
         (run / "metrics.jsonl").write_text("")
-        right = {"right": "correct", "wrong": "wrong", "words": "unparsable"}
         rows = [
             sample_row(1, sample=number, correct=verdict == "correct", split="val", setting=SETTING, epoch=1)
-            | {"verdict": verdict, "answer": BOXES["gold"], "response": BOXES[text], "judge_version": "judge-0"}
-            for number, (text, stored) in enumerate(told)
-            for verdict in [stored if algorithm == "grpo" else right[text]]
+            | {"verdict": verdict, "answer": "5", "response": BOXES[text], "judge_version": "judge-0"}
+            for number, (text, stored) in enumerate(TOLD)
+            for verdict in [stored if algorithm == "grpo" else TODAY[text]]
         ]
         write_rows(run / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet", rows=rows)
     completions = [{"number": 1, "correct": True, "verdict": "wrong", "accuracy": 0.0}, {"number": 2, "correct": True}]
-    write_completions(folder / "s" / "grpo" / "seed-0", step=1, rows=completions)
-    return folder / "s"
+    write_completions(tmp_path / "s" / "grpo" / "seed-0", step=1, rows=completions)
+    return tmp_path / "s"
 
 
-def test_what_judging_again_changed_is_counted_by_arm(tmp_path: Path) -> None:
+def test_what_judging_again_changed_is_counted_by_arm_with_a_few_examples(of_old: Path) -> None:
     with Judge() as judge:
-        records = read(stored_by_an_older_judge(tmp_path), judge=judge.judge)
-    rows = {(str(row["arm"]), str(row["responses"])): row for row in judged_again_table(records).rows}
-    counted = {key: tuple(row[name] for name in ("judged", "to_wrong", "to_right", "other")) for key, row in rows.items()}
-    assert counted == {
-        ("grpo", "evaluations"): (6, 1, 1, 1),
-        ("grpo", "training"): (2, 0, 1, 0),
-        ("rloo", "evaluations"): (6, 0, 0, 0),
+        records = read(of_old, judge=judge.judge)
+    counts, examples = judged_again_table(records).rows, changed_verdicts_table(records).rows
+    keys = ("arm", "responses", "judged", "to_wrong", "to_right", "other")
+    assert {tuple(row[key] for key in keys) for row in counts} == {
+        ("grpo", "evaluations", 6, 1, 1, 1),
+        ("grpo", "training", 2, 0, 1, 0),
+        ("rloo", "evaluations", 6, 0, 0, 0),
     }
-    assert rows["grpo", "evaluations"]["stored_judge"] == "judge-0"
-    (sentence,) = judged_again_problems(records)
-    assert sentence.startswith(
-        "grpo: judged again, 3 of 8 stored verdicts changed between right and not right: 1 were right and are not now, 2 are right"
-    )
-
-
-def test_a_few_changed_verdicts_are_shown_with_gold_and_answer(tmp_path: Path) -> None:
-    with Judge() as judge:
-        records = read(stored_by_an_older_judge(tmp_path), judge=judge.judge)
-    rows = changed_verdicts_table(records).rows
-    shown = [tuple(row[name] for name in ("responses", "gold", "answer", "stored", "now")) for row in rows]
-    assert shown == [
+    assert [row["stored_judge"] for row in counts if (row["arm"], row["responses"]) == ("grpo", "evaluations")] == ["judge-0"]
+    said = "grpo: judged again, 3 of 8 stored verdicts changed between right and not right: 1 were right and are not now, 2 are right"
+    assert [sentence[: len(said)] for sentence in judged_again_problems(records)] == [said]
+    assert [tuple(row[name] for name in ("responses", "gold", "answer", "stored", "now")) for row in examples] == [
         ("evaluations", "5", "5", "wrong", "correct"),
         ("evaluations", "5", "6", "correct", "wrong"),
         ("evaluations", "5", "It is five.", "wrong", "unparsable"),
         ("training", "5", "5", "wrong", "correct"),
     ]
-
-
-def test_stored_verdicts_say_nothing_of_judging_again(tmp_path: Path) -> None:
-    records = read(stored_by_an_older_judge(tmp_path))
-    assert judged_again_table(records).rows == changed_verdicts_table(records).rows == ()
-    assert list(judged_again_problems(records)) == []
 
 
 def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() -> None:
@@ -190,14 +167,15 @@ def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() ->
     assert [example.stored for example in total.examples[:3]] == ["correct", "correct", "unparsable"]
 
 
-def test_the_page_and_the_numbers_of_a_report_say_what_changed(tmp_path: Path) -> None:
-    study = stored_by_an_older_judge(tmp_path)
+def test_the_page_and_the_numbers_of_a_report_say_what_changed_and_nothing_of_stored_verdicts(of_old: Path) -> None:
     with Judge() as judge:
-        page = make_report([study], out=None, settings=usual_settings(), judge=judge.judge)
+        page = make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge)
     numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert [row["to_right"] for row in numbers["tables"]["judged_again"]] == [1, 1, 0]
     assert len(numbers["tables"]["changed_verdicts"]) == 4
     assert any("judged again, 3 of 8" in problem for problem in numbers["problems"])
     assert "judged again, 3 of 8" in page.read_text(encoding="utf-8")
-    plain = make_report([study], out=None, settings=usual_settings())
-    assert "judged_again" not in json.loads(plain.with_name("report.json").read_text(encoding="utf-8"))["tables"]
+    plain = make_report([of_old], out=None, settings=usual_settings())
+    numbers = json.loads(plain.with_name("report.json").read_text(encoding="utf-8"))
+    assert not {"judged_again", "changed_verdicts"} & numbers["tables"].keys()
+    assert not any("judged again" in problem for problem in numbers["problems"])

@@ -1,51 +1,198 @@
+"""Which runs there are, what they are by their manifests, and which count where an arm and seed is there twice or not passed."""
+
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_runs import write_manifest, write_study
+from hand_runs import SETTING, VANILLA, records_of, write_by_hand
+from hand_training import run_of
 
+from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.records import read_records, select_runs
+from vlm_rl.reports.reading.roles import ROLES, role_of
 from vlm_rl.reports.reading.runs import ReportError, find_runs, untrained_folder
+from vlm_rl.reports.tables.table_3 import table3_table
+from vlm_rl.reports.verdicts.family import verdicts_of
+
+OTHER_DATA = {"train": "a", "val": "other", "test": "c"}
+
+
+def write_run(folder: Path, *, seed: int = 0, arm: str = "a" * 16, algorithm: str = "grpo", **changes: Any) -> Path:
+    write_manifest(folder / f"seed-{seed}", algorithm=algorithm, seed=seed, arm=arm, vanilla=None, **changes)
+    return folder / f"seed-{seed}"
+
+
+def change(study: Path, changes: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Every manifest of a study, with what `changes` makes of it."""
+    for file in study.glob("*/seed-*/manifest.json"):
+        manifest = json.loads(file.read_text())
+        file.write_text(json.dumps(manifest | changes(manifest)))
 
 
 def test_study_variant_and_run_folders_all_lead_to_runs(tmp_path: Path) -> None:
     study = write_study(tmp_path / "a", seeds=(0, 1), epochs=1, questions=2)
+    variants = ("algorithm-sft", "default", "vanilla-1a2b3c4d")
     names = [run.name for run in find_runs([study]).runs]
-    assert names == [
-        f"a/{variant}/seed-{seed}" for variant in ("algorithm-sft", "default", "vanilla-1a2b3c4d") for seed in (0, 1)
-    ]
+    assert names == [f"a/{variant}/seed-{seed}" for variant in variants for seed in (0, 1)]
     assert [run.name for run in find_runs([study / "default"]).runs] == ["a/default/seed-0", "a/default/seed-1"]
-    one = find_runs([study / "default" / "seed-1", study / "default" / "seed-1"]).runs
-    assert [run.name for run in one] == ["a/default/seed-1"]
-    assert untrained_folder(one[0]) == study / "vanilla-1a2b3c4d" / "seed-1"
+    (one,) = find_runs([study / "default" / "seed-1", study / "default" / "seed-1"]).runs
+    assert (one.name, untrained_folder(one)) == ("a/default/seed-1", study / "vanilla-1a2b3c4d" / "seed-1")
 
 
-def test_a_misspelt_folder_is_answered_with_the_nearest_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("passed", "said"),
+    [
+        ("quikstart", r"there is no folder .*quikstart. Nearest in .*: quickstart\."),
+        ("nowhere/at-all", "does not exist either"),
+        ("quickstart", r"no run under .*quickstart\. Looked for .*manifest\.json.*Folders with runs nearby: .*full"),
+    ],
+)
+def test_a_folder_without_runs_is_answered_with_what_lies_nearby(tmp_path: Path, passed: str, said: str) -> None:
+    write_run(tmp_path / "full" / "grpo")
     (tmp_path / "quickstart").mkdir()
-    with pytest.raises(ReportError, match=r"there is no folder .*quikstart. Nearest in .*: quickstart\."):
-        find_runs([tmp_path / "quikstart"])
-    with pytest.raises(ReportError, match="does not exist either"):
-        find_runs([tmp_path / "nowhere" / "at-all"])
+    with pytest.raises(ReportError, match=said):
+        find_runs([tmp_path / passed])
 
 
-def test_a_folder_without_runs_says_what_was_looked_for_and_where_runs_are(tmp_path: Path) -> None:
-    write_study(tmp_path / "full", seeds=(0,), epochs=1, questions=2)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        ReportError, match=r"no run under .*empty\. Looked for .*manifest\.json.*Folders with runs nearby: .*full"
-    ):
-        find_runs([tmp_path / "empty"])
-
-
-def test_a_broken_manifest_costs_its_own_run_only(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "a", seeds=(0, 1), epochs=1, questions=2)
-    (study / "default" / "seed-0" / "manifest.json").write_text('{"study": "a"')
-    found = find_runs([study / "default"])
-    assert [run.seed for run in found.runs] == [1]
-    assert "seed-0/manifest.json could not be read" in found.problems[0]
-
-
-def test_a_manifest_written_by_hand_reads_back(tmp_path: Path) -> None:
-    write_manifest(tmp_path / "s" / "v" / "seed-7", algorithm="grpo", seed=7, arm="ab" * 8, vanilla=None, status="running")
+def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -> None:
+    write_run(tmp_path / "s" / "v", seed=7, status="running", git=None, data=["a"], config="none")
     (run,) = find_runs([tmp_path / "s"]).runs
     assert (run.algorithm, run.seed, run.finished, run.vanilla) == ("grpo", 7, False, None)
-    assert json.loads((run.path / "manifest.json").read_text())["format"] == 1
+    assert (run.commit, run.data, run.config) == ("", {}, {})
+
+
+def test_a_manifest_from_before_roles_goes_by_the_name_of_its_algorithm() -> None:
+    names = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}
+    assert {name: role_of({"algorithm": name}) for name in names} == names
+    others = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
+    assert {role_of({"algorithm": name}) for name in others} == {"policy"}
+    assert run_of(seed=0, algorithm="vanilla").run.role == "policy"  # made by hand
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_that_is_named_counts_whatever_the_algorithm_is_called(role: str) -> None:
+    assert {role_of({"algorithm": name, "role": role}) for name in ("vanilla", "sft", "evaluated", "grpo", "distill")} == {role}
+
+
+@pytest.mark.parametrize("role", [None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000])
+def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
+    with pytest.raises(ValueError, match="which is none of policy, teacher, untrained, evaluated") as error:
+        role_of({"algorithm": "grpo", "role": role})
+    assert len(str(error.value)) < 150
+
+
+def test_a_run_of_an_unknown_role_is_left_out_and_named(tmp_path: Path) -> None:
+    for seed, role in enumerate(["policy", "student"]):
+        write_run(tmp_path / "s" / "v", seed=seed, role=role)
+    found = find_runs([tmp_path / "s"])
+    assert [run.seed for run in found.runs] == [0]
+    assert "seed-1/manifest.json could not be read and its run is left out" in found.problems[0]
+    assert "role is 'student', which is none of policy, teacher, untrained, evaluated" in found.problems[0]
+
+
+def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
+    """An SFT arm, an RL arm and their untrained model, as they were written before there were roles, now, and renamed."""
+    study = write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=4)
+    then = records_of(study)
+    roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "untrained"}
+    change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
+    now = records_of(study)
+    assert [[run.run for run in arm.runs] for arm in then.arms] == [[run.run for run in arm.runs] for arm in now.arms]
+    assert table3_table(then).rows == table3_table(now).rows
+    assert [arm.label for arm in now.arms] == ["reinforce_pp", "sft", "vanilla"]
+    assert then.problems == now.problems == ()
+    names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
+    change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
+    renamed = records_of(study)
+    assert [arm.label for arm in renamed.arms] == ["sft", "a_teacher", "grpo"]
+    assert [arm.label for arm in renamed.trained] == ["sft", "a_teacher"]
+    means = [column.key for column in table3_table(renamed).columns if column.key.endswith("_mean")]
+    assert means == ["a_teacher_mean", "sft_mean"]
+    (untrained,) = (arm for arm in renamed.arms if arm.is_untrained)
+    assert [run.untrained for run in renamed.arms[0].runs] == [run.run for run in untrained.runs]
+
+
+def test_an_arm_called_vanilla_is_not_taken_for_the_untrained_model_that_is_not_there(tmp_path: Path) -> None:
+    (arm,) = records_of(write_run(tmp_path / "s" / "algorithm-vanilla", algorithm="vanilla", role="policy")).arms
+    assert (arm.label, arm.is_untrained) == ("vanilla (algorithm-vanilla)", False)
+
+
+def of_both(tmp_path: Path) -> Records:
+    return read_records(find_runs([tmp_path / "a", tmp_path / "b"]), reflection=None)
+
+
+def test_a_finished_run_counts_before_an_unfinished_one_of_the_same_arm_and_seed(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "a", right={("grpo", 0, 1): 4}, status="running")
+    write_by_hand(tmp_path / "b", right={("grpo", 0, 1): 6})
+    records = of_both(tmp_path)
+    (run,) = records.arms[0].runs
+    assert (run.run.study, run.evaluations[1, "val", SETTING].accuracy()) == ("b", 0.6)
+    assert "a/grpo/seed-0 repeats b/grpo/seed-0 (same arm and seed) and is left out." in records.problems
+    assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0",)
+
+
+def test_of_two_finished_runs_the_second_is_named_in_the_verdict(tmp_path: Path) -> None:
+    for study in ("a", "b"):
+        write_by_hand(tmp_path / study, right={(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, ("grpo", 0, 1): 6, ("grpo", 1, 1): 8})
+    endpoint = Endpoint(split="val", setting=SETTING, picked_by="test")  # there is but one epoch to pick
+    (verdict,) = verdicts_of(of_both(tmp_path), endpoint=endpoint, reference=None, smallest_effect=0.02)
+    assert "a/grpo/seed-0" not in " ".join(verdict.dropped)
+    assert {"b/grpo/seed-0 repeats seed 0", "b/grpo/seed-1 repeats seed 1"} <= set(verdict.dropped)
+
+
+def test_two_studies_with_the_same_untrained_model_are_nothing_odd(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "a", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
+    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4, ("rloo", 0, 1): 5})
+    assert [problem for problem in of_both(tmp_path).problems if "has no generation step" not in problem] == []
+
+
+def test_an_untrained_model_of_a_second_study_is_checked_though_another_stands_for_it(tmp_path: Path) -> None:
+    write_by_hand(tmp_path / "a", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
+    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4}, row={"judge_version": "judge-2"}, data=OTHER_DATA)
+    write_by_hand(tmp_path / "b", right={("rloo", 0, 1): 5})
+    problems = "\n".join(of_both(tmp_path).problems)
+    assert "different judge versions (judge-1: grpo, vanilla, rloo; judge-2: vanilla)" in problems
+    assert f"b/{VANILLA}/seed-0 repeats a/{VANILLA}/seed-0" in problems
+
+
+def test_an_untrained_model_that_was_not_passed_is_asked_for_its_data_all_the_same(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={("grpo", seed, 1): 6 for seed in range(3)})
+    write_by_hand(study, right={(VANILLA, seed, 0): 4 for seed in range(3)}, data=OTHER_DATA)
+    records = records_of(study / "grpo")
+    assert {run.untrained.name for run in records.arms[0].runs if run.untrained} == {f"s/{VANILLA}/seed-{n}" for n in range(3)}
+    assert any("different val data (b: grpo; other: vanilla)" in problem for problem in records.problems)
+
+
+def test_an_untrained_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
+    (study / VANILLA / "seed-0" / "manifest.json").write_text('{"study": ')
+    records = records_of(study / "grpo")
+    assert [epoch for epoch, _, _ in records.arms[0].runs[0].evaluations] == [1]
+    assert any(f"{VANILLA}/seed-0/manifest.json could not be read" in problem for problem in records.problems)
+
+
+@pytest.mark.parametrize("passed", [("seed-0", "seed-2"), ("seed-2", "seed-0", "seed-0")])
+def test_seeds_that_were_not_passed_are_named_and_runs_of_another_arm_are_not(tmp_path: Path, passed: tuple[str, ...]) -> None:
+    for seed in range(4):
+        write_run(tmp_path / "s" / "grpo", seed=seed)
+    write_run(tmp_path / "s" / "grpo", seed=4, arm="b" * 16)
+    found = find_runs([tmp_path / "s" / "grpo" / name for name in passed])
+    assert [run.seed for run in found.runs] == [0, 2]
+    assert [run.seed for run in found.not_passed] == [1, 3]
+    selection = select_runs(found)
+    said = ("s/grpo/seed-1 was not passed to the report", "s/grpo/seed-3 was not passed to the report")
+    assert selection.absent == {"a" * 16: said}
+    assert [problem.split(" is one more seed")[0] for problem in selection.problems] == ["s/grpo/seed-1", "s/grpo/seed-3"]
+    assert "Pass the whole folder s/grpo." in selection.problems[0]
+    assert find_runs([tmp_path / "s"]).not_passed == ()
+
+
+def test_a_run_names_every_judge_whose_verdicts_are_on_disk(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4}, row={"judge_version": "judge-2"})
+    write_by_hand(study, right={("grpo", 0, 2): 4})
+    change(study, lambda manifest: {"judge_version": "judge-3"})
+    assert records_of(study).arms[0].runs[0].run.judge_version == "judge-1, judge-2"

@@ -52,6 +52,10 @@ def at_first(records: Records) -> dict[object, tuple[float, int]]:
     return {row["arm"]: level(row["pass@1"]) for row in pass_at_table(records, endpoint=ENDPOINT).rows}
 
 
+def vanilla_of_table_3(records: Records) -> list[tuple[float, int]]:
+    return [level(row["vanilla"]) for row in table3_table(records).rows]
+
+
 def test_two_models_are_never_averaged(tmp_path: Path) -> None:
     good = write_model(tmp_path / "a", variant="grpo", model="large", right=10)
     bad = write_model(tmp_path / "b", variant="rloo", model="small", right=0)
@@ -59,34 +63,24 @@ def test_two_models_are_never_averaged(tmp_path: Path) -> None:
     large, small = "Vanilla (triangles, large)", "Vanilla (triangles, small)"
     assert [model.label for model in untrained_models(records)] == [large, small]
     assert at_first(records) == {large: (1.0, 2), small: (0.0, 2), "grpo": (0.5, 2), "rloo": (0.5, 2)}
-    rows = {row["model"]: row for row in table3_table(records).rows}
-    assert (level(rows["large"]["vanilla"]), level(rows["small"]["vanilla"])) == ((1.0, 2), (0.0, 2))
+    assert {row["model"]: level(row["vanilla"]) for row in table3_table(records).rows} == {"large": (1.0, 2), "small": (0.0, 2)}
     controls = [row for row in control_table(records, endpoint=ENDPOINT).rows if row["modality"] == "anywhere"]
-    assert {row["model"]: estimate(row["intact"]) for row in controls if row["model"] in (large, small)} == {
-        large: 1.0,
-        small: 0.0,
-    }
+    intact = {row["model"]: estimate(row["intact"]) for row in controls}
+    assert (intact[large], intact[small]) == (1.0, 0.0)
     figure = accuracy_figure(records)
     assert figure.panels[0].baseline is None  # no line for both
     assert "each has its own epoch 0" in figure.caption
-    lines = pass_at_figure(records, endpoint=ENDPOINT).panels[0].lines
-    assert [(line.label, len(line.by_seed), line.mean()[0]) for line in lines] == [
-        ("grpo", 2, 0.5),
-        ("rloo", 2, 0.5),
-        (large, 2, 1.0),
-        (small, 2, 0.0),
+    lines = [
+        (line.label, len(line.by_seed), line.mean()[0]) for line in pass_at_figure(records, endpoint=ENDPOINT).panels[0].lines
     ]
+    assert lines == [("grpo", 2, 0.5), ("rloo", 2, 0.5), (large, 2, 1.0), (small, 2, 0.0)]
 
 
 def test_a_model_that_two_studies_share_counts_each_seed_once(tmp_path: Path) -> None:
-    studies = (
-        write_model(tmp_path / "a", variant="grpo", model="tiny", right=4, seeds=4),
-        write_model(tmp_path / "b", variant="rloo", model="tiny", right=4, seeds=4),
-    )
-    records = read(*studies)
+    arms = {"a": "grpo", "b": "rloo"}
+    records = read(*(write_model(tmp_path / study, variant=arm, model="tiny", right=4, seeds=4) for study, arm in arms.items()))
     assert at_first(records)["Vanilla"] == (0.4, 4)
-    (row,) = table3_table(records).rows
-    assert level(row["vanilla"]) == (0.4, 4)
+    assert vanilla_of_table_3(records) == [(0.4, 4)]
     assert accuracy_figure(records).panels[0].baseline == pytest.approx(0.4)
     first, *_ = control_table(records, endpoint=ENDPOINT).rows
     assert (first["model"], first["seeds"]) == ("Vanilla", 4)
@@ -95,15 +89,11 @@ def test_a_model_that_two_studies_share_counts_each_seed_once(tmp_path: Path) ->
 def test_one_model_that_was_evaluated_in_two_ways_has_two_rows(tmp_path: Path) -> None:
     write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
     records = read(write_model(tmp_path / "s", variant="rloo", model="tiny", right=6, vanilla="vanilla-ffffffff"))
-    assert [model.label for model in untrained_models(records)] == [
-        f"Vanilla (triangles, tiny, {VANILLA})",
-        "Vanilla (triangles, tiny, vanilla-ffffffff)",
-    ]
-    rows = table3_table(records).rows
-    assert [(level(row["vanilla"])[0], "grpo_mean" in row, "rloo_mean" in row) for row in rows] == [
-        (0.4, True, False),
-        (0.6, False, True),
-    ]
+    labels = [f"Vanilla (triangles, tiny, {name})" for name in (VANILLA, "vanilla-ffffffff")]
+    assert [model.label for model in untrained_models(records)] == labels
+    assert vanilla_of_table_3(records) == [(0.4, 2), (0.6, 2)]
+    means = [{"grpo_mean", "rloo_mean"} & row.keys() for row in table3_table(records).rows]
+    assert means == [{"grpo_mean"}, {"rloo_mean"}]
 
 
 def test_what_an_untrained_model_answers_to_blank_sheets_is_not_vanilla(tmp_path: Path) -> None:
@@ -113,10 +103,7 @@ def test_what_an_untrained_model_answers_to_blank_sheets_is_not_vanilla(tmp_path
     config = {"evaluation": {"image": image, "scheme": {"image": image}}}
     write_manifest(blind, algorithm="evaluated", seed=0, arm="e" * 16, vanilla=None, config=config)
     evaluate(blind, epoch=0, right=0)
-    assert at_first(read(study, blind)) == {"Vanilla": (0.4, 2), "grpo": (0.5, 2), "evaluated, blank": (0.0, 1)}
-    assert accuracy_figure(read(study, blind)).panels[0].baseline == pytest.approx(0.4)
-
-
-def test_without_any_training_the_untrained_models_are_all_there_is(tmp_path: Path) -> None:
-    study = write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
-    assert at_first(read(study / VANILLA)) == {"Vanilla": (0.4, 2)}
+    records = read(study, blind)
+    assert at_first(records) == {"Vanilla": (0.4, 2), "grpo": (0.5, 2), "evaluated, blank": (0.0, 1)}
+    assert accuracy_figure(records).panels[0].baseline == pytest.approx(0.4)
+    assert at_first(read(study / VANILLA)) == {"Vanilla": (0.4, 2)}  # without any training it is all there is

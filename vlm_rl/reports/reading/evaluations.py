@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_rows
+from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object, read_rows
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, judged
 
 QUESTION_COLUMNS = ("row_id", "image_id", "kind", "modality", "fields")
@@ -50,7 +50,7 @@ class Questions:
     def values(self, name: str) -> list[str]:
         """A field of each question, "" where it has none: `modality`, `kind` or any key of `fields`."""
         if name in NAMED:
-            return list(self.modality if name == "modality" else self.kind)
+            return list(getattr(self, name))
         return [fields.get(name, "") for fields in self._fields] or [""] * len(self.row_id)
 
     @cached_property
@@ -61,15 +61,15 @@ class Questions:
 def fields_of(text: str) -> dict[str, str]:
     """The further fields of a row, from the column `fields`; what is no JSON object says nothing."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_object(text)
+    except ValueError:
         return {}
-    plain = found.items() if isinstance(found, dict) else ()
-    return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in plain}
+    return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in found.items()}
 
 
 COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
 EVALUATION_FILE = re.compile(rf"(?P<split>.+?)_(?P<setting>{SETTING_NAME.pattern})\.parquet")
+FLAGS = ("correct", "well_formed", "well_formed_correct")  # of a sample; they are summed up by question
 VERDICTS = ("correct", "wrong", "unparsable", "timed_out")
 
 Counts = NDArray[np.int64]
@@ -93,6 +93,11 @@ class Evaluation:
     num_unboxed: int
     judge_versions: tuple[str, ...]  # each once; the manifest says what judged last, and a file may be older
     judged_again: VerdictChanges | None = None  # where the judge of this version did so
+
+    @cached_property
+    def run_folder(self) -> Path:
+        """The run that was evaluated, which may be the untrained model of several others."""
+        return self.path.parents[2].resolve()
 
     def scores(self) -> NDArray[np.float64]:
         """pass@k of each question, with the setting's k."""
@@ -137,72 +142,54 @@ class EvaluationReader:
         """Every complete evaluation of a run, in order of epochs; a folder that several arms share is read once."""
         folder = run_folder.resolve()
         if folder not in self._read:
-            paths = sorted(run_folder.glob("evaluations/epoch-*/*.parquet"))
-            self._read[folder] = tuple(self._kept(over_files(self._evaluation, paths)))
+            found = over_files(self._evaluation, sorted(run_folder.glob("evaluations/epoch-*/*.parquet")))
+            self.problems += [say("{problem} It is left out.", problem=why) for why in found if isinstance(why, str)]
+            self._read[folder] = tuple(
+                replace(one, questions=self._questions.setdefault(one.questions, one.questions))
+                for one in found
+                if isinstance(one, Evaluation)
+            )
         return self._read[folder]
-
-    def _kept(self, found: Iterable[Evaluation | str]) -> Iterator[Evaluation]:
-        for evaluation in found:
-            if isinstance(evaluation, str):
-                self.problems.append(say("{problem} It is left out.", problem=evaluation))
-            else:
-                yield replace(evaluation, questions=self._questions.setdefault(evaluation.questions, evaluation.questions))
 
     def _evaluation(self, path: Path) -> Evaluation | str:
         """The evaluation in a file, or what is wrong with it."""
-        name = EVALUATION_FILE.fullmatch(path.name)
+        named = EVALUATION_FILE.fullmatch(path.name)
         epoch = path.parent.name.removeprefix("epoch-")
-        if name is None or not epoch.isdecimal():
+        if named is None or not epoch.isdecimal():
             return say("{path} is not named <split>_<setting>.parquet in a folder epoch-<number>.", path=path)
         try:
             samples = read_rows(path, columns=(*COLUMNS, *(self.rejudge.columns if self.rejudge else ())))
         except UnreadableRows as error:
             return error.reason
-        samples, changed = judged(samples, rejudge=self.rejudge)
-        evaluation = _summed(samples, path=path, epoch=int(epoch), split=name["split"], setting=name["setting"])
-        fewest = int(evaluation.num_samples.min(initial=k_of(name["setting"])))
         if not samples.num_rows:
             return say("{path} has no rows.", path=path)
-        if fewest < k_of(name["setting"]):
+        samples, changed = judged(samples, rejudge=self.rejudge)
+        by_question = _by_question(samples)
+        if (fewest := pc.min(by_question["correct_count"]).as_py()) < k_of(named["setting"]):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
-        return replace(evaluation, judged_again=changed)
-
-
-def _summed(samples: pa.Table, *, path: Path, epoch: int, split: str, setting: str) -> Evaluation:
-    by_question = _by_question(samples)
-    verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
-    return Evaluation(
-        path=path,
-        epoch=epoch,
-        split=split,
-        setting=setting,
-        questions=Questions(**{name: tuple(by_question[name].to_pylist()) for name in QUESTION_COLUMNS}),
-        num_samples=_counts(by_question["correct_count"]),
-        num_correct=_counts(by_question["correct_sum"]),
-        num_well_formed=_counts(by_question["well_formed_sum"]),
-        num_well_formed_correct=_counts(by_question["well_formed_correct_sum"]),
-        verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
-        num_truncated=_number_of(pc.equal(samples["finish_reason"], "length")),
-        num_unboxed=samples.num_rows - _number_of(samples["boxed"]),
-        judge_versions=tuple(sorted(pc.unique(samples["judge_version"]).to_pylist())),
-    )
+        verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
+        return Evaluation(
+            path=path,
+            epoch=int(epoch),
+            split=named["split"],
+            setting=named["setting"],
+            questions=Questions(**{name: tuple(by_question[name].to_pylist()) for name in QUESTION_COLUMNS}),
+            num_samples=by_question["correct_count"].to_numpy(),
+            **{f"num_{name}": by_question[f"{name}_sum"].to_numpy() for name in FLAGS},
+            verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
+            num_truncated=pc.sum(pc.equal(samples["finish_reason"], "length")).as_py(),
+            num_unboxed=samples.num_rows - pc.sum(samples["boxed"], min_count=0).as_py(),
+            judge_versions=tuple(sorted(pc.unique(samples["judge_version"]).to_pylist())),
+            judged_again=changed,
+        )
 
 
 def _by_question(samples: pa.Table) -> pa.Table:
+    """A row for each question: its number of samples, and of those that are right or well-formed."""
     correct = pc.fill_null(pc.greater(samples["accuracy"], 0.5), False)
     well_formed = pc.and_(pc.fill_null(samples["boxed"], False), pc.equal(samples["finish_reason"], "stop"))
-    columns = {name: samples[name] for name in QUESTION_COLUMNS} | {
-        "correct": pc.cast(correct, pa.int64()),
-        "well_formed": pc.cast(well_formed, pa.int64()),
-        "well_formed_correct": pc.cast(pc.and_(correct, well_formed), pa.int64()),
-    }
-    sums = [("correct", "count"), ("correct", "sum"), ("well_formed", "sum"), ("well_formed_correct", "sum")]
+    flags = (correct, well_formed, pc.and_(correct, well_formed))
+    columns = {name: samples[name] for name in QUESTION_COLUMNS}
+    columns |= {name: pc.cast(flag, pa.int64()) for name, flag in zip(FLAGS, flags, strict=True)}
+    sums = [("correct", "count"), *((name, "sum") for name in FLAGS)]
     return pa.table(columns).group_by(list(QUESTION_COLUMNS), use_threads=False).aggregate(sums).sort_by("row_id")
-
-
-def _number_of(flags: pa.ChunkedArray) -> int:
-    return int(pc.sum(flags).as_py() or 0)
-
-
-def _counts(column: pa.ChunkedArray) -> Counts:
-    return np.asarray(column.to_numpy(), dtype=np.int64)

@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
+
+Record = dict[str, Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def leads_out(path: Path, *, folder: Path) -> Phrase | None:
@@ -30,40 +33,11 @@ def leads_out(path: Path, *, folder: Path) -> Phrase | None:
     return None
 
 
-EVALUATED = "evaluate"  # the folder in a run where evaluate.py puts what it makes of it; it is part of the variant's name
-IN_VARIANT = 1  # which parent of a run folder is its study: <study>/<variant>/seed-0
-EVALUATED_IN_RUN = 4  # <study>/<variant>/seed-0/evaluate/<what>/seed-0
-
-
-def study_of(run_folder: Path, variant: str) -> Path:
-    """The study folder of a run."""
-    place = EVALUATED_IN_RUN if EVALUATED in Path(variant).parts else IN_VARIANT
-    return run_folder.parents[min(place, len(run_folder.parents) - 1)]
-
-
-def below(folder: Path, *, name: str, study: Path) -> Path | None:
-    """A folder by a name that stands in somebody's file; None where it would be outside of the study."""
-    if "\x00" in name or Path(name).is_absolute():
-        return None
-    try:
-        found = (folder / name).resolve()
-    except (OSError, RuntimeError):
-        return None
-    return found if found.is_relative_to(study.resolve()) else None
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-COLUMN_TYPES: Mapping[str, pa.DataType] = {
-    "epoch": pa.float64(),
-    "generation_steps": pa.int64(),
-    "sample": pa.int64(),
-    "accuracy": pa.float64(),
-    "score": pa.float64(),
+COLUMN_TYPES: Mapping[str, pa.DataType] = {  # any other column is a text, or a reward term
+    **dict.fromkeys(("epoch", "accuracy", "score"), pa.float64()),
+    **dict.fromkeys(("generation_steps", "sample", "response_length"), pa.int64()),
     "boxed": pa.bool_(),
-    "response_length": pa.int64(),
-}  # any other column is a text, or a reward term
+}
 SCORES = "scores"  # stands for the columns that only training has: the score and each reward term
 NO_FIELDS = "{}"  # what a file without the column `fields` says of each row
 NUM_THREADS = min(4, os.cpu_count() or 1)  # Arrow lets go of the interpreter while it reads and searches; more gain nothing
@@ -87,15 +61,14 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             present = file.schema_arrow.names
-            wanted = _wanted(columns, present=present)
-            missing = [name for name in wanted if name not in present and name != "fields"]
-            if missing:
+            scores = [name for name in present if name == "score" or name.startswith("reward_")]
+            wanted = [name for column in columns for name in (scores if column == SCORES else [column])]
+            if missing := [name for name in wanted if name not in present and name != "fields"]:
                 raise UnreadableRows(say("{path} has no column {columns}.", path=path, columns=", ".join(missing)))
             table = file.read(columns=[name for name in wanted if name in present], use_threads=False)
         if "fields" not in present:
             table = table.append_column("fields", pa.repeat(NO_FIELDS, table.num_rows))
-        kinds = {name: pa.float64() for name in wanted if name.startswith("reward_")} | dict(COLUMN_TYPES)
-        return pa.table({name: _clean(table[name], kind=kinds.get(name, pa.string())) for name in wanted})
+        return pa.table({name: _clean(table[name], name=name) for name in wanted})
     except (pa.ArrowException, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableRows(say("{path} cannot be read: {reason}", path=path, reason=reason)) from error
@@ -114,14 +87,10 @@ def _run_folder(path: Path) -> Path:
     return path.parents[1] if path.parent.name == "completions" else path.parent
 
 
-def _wanted(columns: Sequence[str], *, present: Sequence[str]) -> list[str]:
-    scores = [name for name in present if name == "score" or name.startswith("reward_")]
-    return [name for column in columns for name in (scores if column == SCORES else [column])]
-
-
-def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
+def _clean(column: pa.ChunkedArray, *, name: str) -> pa.ChunkedArray:
     """The column in the type that it is read as. Broken UTF-8 becomes U+FFFD, once, here; a missing text is empty."""
-    if kind != pa.string():
+    kind = pa.float64() if name.startswith("reward_") else COLUMN_TYPES.get(name)
+    if kind is not None:
         return column.cast(kind)
     texts = column.cast(pa.string(), safe=False)
     try:
@@ -130,17 +99,6 @@ def _clean(column: pa.ChunkedArray, *, kind: pa.DataType) -> pa.ChunkedArray:
         read = [text and text.decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]
         texts = pa.chunked_array([pa.array(read, pa.string())])
     return texts.fill_null("") if texts.null_count else texts
-
-
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JsonLines:
-    """The records of a file, and what was wrong with it."""
-
-    records: tuple[Record, ...]
-    problems: tuple[str, ...]
 
 
 def read_object(text: str) -> Record:
@@ -156,14 +114,13 @@ def read_object(text: str) -> Record:
     return found
 
 
-def read_json_lines(path: Path) -> JsonLines:
+def read_json_lines(path: Path, *, problems: list[str]) -> tuple[Record, ...]:
     """Every complete line. A last line without its newline is being written now and is no problem; no file is no lines."""
     if (why := leads_out(path, folder=path.parent)) is not None:
-        return JsonLines(records=(), problems=(why,))
-    if not path.is_file():
-        return JsonLines(records=(), problems=())
+        problems.append(why)
+    if why is not None or not path.is_file():
+        return ()
     records: list[Record] = []
-    problems: list[str] = []
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -173,7 +130,7 @@ def read_json_lines(path: Path) -> JsonLines:
                     problems.append(
                         say("{path}: line {number} is not a JSON object and is left out.", path=path, number=number)
                     )
-    return JsonLines(records=tuple(records), problems=tuple(problems))
+    return tuple(records)
 
 
 def number(record: Record, *, key: str) -> float:

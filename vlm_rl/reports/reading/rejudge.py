@@ -13,6 +13,7 @@ from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
 
 Judging = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]  # (responses, golds) -> verdicts, as Judge.judge
 
+RIGHT = Verdict.CORRECT.value
 CHANGED_KEPT = 8  # examples that a sum keeps; a report shows no more of an arm
 LONGEST_SHOWN = 200  # characters of an answer
 
@@ -40,7 +41,7 @@ class VerdictChanges:
 
     def __add__(self, other: "VerdictChanges") -> "VerdictChanges":
         both = dict.fromkeys((*self.examples, *other.examples))
-        examples = sorted(both, key=lambda change: Verdict.CORRECT.value not in (change.stored, change.now))
+        examples = sorted(both, key=lambda change: RIGHT not in (change.stored, change.now))
         return VerdictChanges(
             num_judged=self.num_judged + other.num_judged,
             num_to_wrong=self.num_to_wrong + other.num_to_wrong,
@@ -53,35 +54,30 @@ class VerdictChanges:
 
 def changes(stored: pa.Table, *, again: pa.Table) -> VerdictChanges:
     """What differs between the rows of a file and the same rows judged again."""
-    pairs = zip(stored["verdict"].to_pylist(), again["verdict"].to_pylist(), strict=True)
-    changed = [(place, str(before), now) for place, (before, now) in enumerate(pairs) if before != now]
-    found = [
-        ChangedVerdict(gold=gold[:LONGEST_SHOWN], answer=_answer_in(response), stored=before, now=now)
-        for place, before, now in changed
-        for gold, response in [(stored["answer"][place].as_py(), stored["response"][place].as_py())]
-    ]
-    right = Verdict.CORRECT.value
-    num_to_wrong, num_to_right = (sum(change[side] == right for change in changed) for side in (1, 2))
+    rows = stored.select(["answer", "response", "verdict"]).append_column("now", again["verdict"])
+    changed = rows.filter(pc.not_equal(rows["verdict"], rows["now"])).to_pylist()
+    num_to_wrong, num_to_right = (sum(row[side] == RIGHT for row in changed) for side in ("verdict", "now"))
     versions = pc.unique(stored["judge_version"]).to_pylist() if "judge_version" in stored.column_names else ()
     return VerdictChanges() + VerdictChanges(
         num_judged=stored.num_rows,
         num_to_wrong=num_to_wrong,
         num_to_right=num_to_right,
         num_other=len(changed) - num_to_wrong - num_to_right,
-        stored_versions=frozenset(version for version in versions if version),
-        examples=tuple(found),
+        stored_versions=frozenset(filter(None, versions)),
+        examples=tuple(_example(**row) for row in changed),
     )
+
+
+def _example(*, answer: str, response: str, verdict: str, now: str) -> ChangedVerdict:
+    boxed = last_boxed(response)
+    shown = response[-LONGEST_SHOWN:] if boxed is None else boxed[:LONGEST_SHOWN]
+    return ChangedVerdict(gold=answer[:LONGEST_SHOWN], answer=shown, stored=verdict, now=now)
 
 
 def all_changes(found: Iterable[VerdictChanges | None]) -> VerdictChanges | None:
     """The sum; None where nothing was judged again."""
     known = [each for each in found if each is not None]
     return sum(known, start=VerdictChanges()) if known else None
-
-
-def _answer_in(response: str) -> str:
-    boxed = last_boxed(response)
-    return response[-LONGEST_SHOWN:] if boxed is None else boxed[:LONGEST_SHOWN]
 
 
 class Rejudge:
@@ -97,11 +93,13 @@ class Rejudge:
 
     def __call__(self, samples: pa.Table) -> pa.Table:
         """The rows with the columns `verdict`, `accuracy` and, where it is there, `judge_version` as this judge says."""
-        responses, golds = (samples[name].to_pylist() for name in self.columns)
         with self._lock:
-            verdicts = pa.array(self._verdicts(responses, golds), pa.string())
-        judged = {"verdict": verdicts, "accuracy": pc.cast(pc.equal(verdicts, Verdict.CORRECT.value), pa.float64())}
-        judged["judge_version"] = pa.repeat(self.version, samples.num_rows)
+            verdicts = pa.array(self._verdicts(*(samples[name].to_pylist() for name in self.columns)), pa.string())
+        judged = {
+            "verdict": verdicts,
+            "accuracy": pc.cast(pc.equal(verdicts, RIGHT), pa.float64()),
+            "judge_version": pa.repeat(self.version, samples.num_rows),
+        }
         return pa.table({name: judged.get(name, samples[name]) for name in samples.column_names})
 
     def _verdicts(self, responses: Sequence[str], golds: Sequence[str]) -> list[str]:

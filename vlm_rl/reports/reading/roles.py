@@ -10,21 +10,14 @@ Role = Literal[
     "evaluated",  # was only evaluated here, by evaluate.py
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
-BEFORE_ROLES: dict[
-    str, Role
-] = {  # algorithm -> role, for manifests that were written before they had a role; all others: policy
-    "vanilla": "untrained",
-    "sft": "teacher",
-    "evaluated": "evaluated",
-}
+BEFORE_ROLES: dict[str, Role] = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}  # all others: policy
 
 
 def role_of(manifest: Mapping[str, Any]) -> Role:
-    """The role that a manifest names. Raises ValueError where it is none of them."""
+    """The role that a manifest names, or, from before there were roles, that of its algorithm. ValueError where it is none."""
     if "role" not in manifest:
         return BEFORE_ROLES.get(str(manifest.get("algorithm")), "policy")
-    named = manifest["role"]
-    found = next((role for role in ROLES if role == named), None)
-    if found is None:
-        raise ValueError(f"role is {str(named)[:40]!r}, which is none of {', '.join(ROLES)}")
-    return found
+    role: Role = manifest["role"]
+    if role not in ROLES:
+        raise ValueError(f"role is {str(role)[:40]!r}, which is none of {', '.join(ROLES)}")
+    return role

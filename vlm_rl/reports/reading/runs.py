@@ -1,20 +1,25 @@
 """Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.files import Record, below, leads_out, read_object, study_of
+from vlm_rl.reports.reading.files import leads_out, read_object
 from vlm_rl.reports.reading.roles import Role, role_of
 
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
 LARGEST_MANIFEST = 2**24  # characters
-GROUPS = {"evaluation", "dataset", "model", "alerts", "trainer", "algorithm"}  # of the config, that a report reads
+CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
+    **{name: {} for name in ("dataset", "model", "alerts", "trainer", "algorithm")},
+    "evaluation": {"scheme": {"image": {}}, "image": {}, "reflection": {}},
+}
 INTACT = "intact"  # the figures as they are
+IN_ORDER = attrgetter("study", "variant", "seed")
 
 
 class ReportError(ValueError):
@@ -43,6 +48,12 @@ class Run:
     def name(self) -> str:
         """`study/variant/seed-0`."""
         return f"{self.study}/{self.variant}/seed-{self.seed}"
+
+    @property
+    def study_folder(self) -> Path:
+        """The study folder of <study>/<variant>/seed-0, or of <study>/<variant>/seed-0/evaluate/<what>/seed-0."""
+        folders = self.path.resolve().parents
+        return folders[min(4 if "evaluate" in Path(self.variant).parts else 1, len(folders) - 1)]
 
     @property
     def image_control(self) -> str:
@@ -79,30 +90,23 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
     tried: dict[Path, Run | None] = {}
     problems: list[str] = []
     for study in studies:
-        for manifest in _manifests(study):
-            folder = manifest.parent.resolve()
-            if folder not in tried:
-                tried[folder] = read_or_say(manifest.parent, problems=problems, within=study)
-    runs = _in_order(run for run in tried.values() if run is not None)
+        for folder in _run_folders(study):
+            if folder.resolve() not in tried:
+                tried[folder.resolve()] = read_or_say(folder, problems=problems, within=study)
+    runs = sorted((run for run in tried.values() if run is not None), key=IN_ORDER)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
-    not_passed = _in_order(_beside(tried, problems=problems))
-    return RunsFound(runs=runs, not_passed=not_passed, problems=tuple(problems))
-
-
-def _in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
-    return tuple(sorted(runs, key=lambda run: (run.study, run.variant, run.seed)))
+    not_passed = sorted(_beside(tried, problems=problems), key=IN_ORDER)
+    return RunsFound(runs=tuple(runs), not_passed=tuple(not_passed), problems=tuple(problems))
 
 
 def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterator[Run]:
     """Further seeds of what was found: someone may have left out those that do not suit."""
     arms = {(folder.parent, run.arm) for folder, run in tried.items() if run is not None}
     for variant in sorted({folder for folder, _ in arms}):
-        for manifest in sorted(variant.glob(SEED_PATTERN)):
-            known = manifest.parent.resolve() in tried
-            run = None if known else read_or_say(manifest.parent, problems=problems, within=variant)
-            if run is not None and (variant, run.arm) in arms:
-                yield run
+        folders = [manifest.parent for manifest in sorted(variant.glob(SEED_PATTERN))]
+        read = (read_or_say(folder, problems=problems, within=variant) for folder in folders if folder.resolve() not in tried)
+        yield from (run for run in read if run is not None and (variant, run.arm) in arms)
 
 
 def read_or_say(folder: Path, *, problems: list[str], within: Path | None = None) -> Run | None:
@@ -126,27 +130,23 @@ def read_run(folder: Path) -> Run:
     if len(text) > LARGEST_MANIFEST:
         raise ValueError(f"has more than {LARGEST_MANIFEST:,} characters")
     manifest = read_object(text)
-    vanilla = manifest.get("vanilla")
+    parts = {key: part if isinstance(part := manifest.get(key), dict) else {} for key in ("git", "data", "config")}
     return Run(
         path=folder,
-        study=_word(manifest, "study"),
-        variant=_word(manifest, "variant"),
+        **{key: _word(manifest[key], key=key) for key in ("study", "variant", "arm", "algorithm")},
         seed=_seed(manifest["seed"]),
-        arm=_word(manifest, "arm"),
-        algorithm=_word(manifest, "algorithm"),
         finished=manifest["status"] == "finished",
         judge_version=str(manifest.get("judge_version", "")),
-        commit=str(_part(manifest, "git").get("commit") or ""),
-        data=_part(manifest, "data"),
-        vanilla=None if vanilla is None else _word(manifest, "vanilla"),
+        commit=str(parts["git"].get("commit") or ""),
+        data=parts["data"],
+        vanilla=None if manifest.get("vanilla") is None else _word(manifest["vanilla"], key="vanilla"),
         role=role_of(manifest),
-        config=_groups(_part(manifest, "config")),
+        config=_tables(parts["config"], known=CONFIG),
     )
 
 
-def _word(manifest: Record, key: str) -> str:
+def _word(word: Any, *, key: str) -> str:
     """A text of the manifest, which names things in the report."""
-    word = manifest[key]
     if not isinstance(word, str) or not word or "\x00" in word:
         raise ValueError(f"{key} is no text that names anything: {str(word)[:40]!r}")
     return word
@@ -158,43 +158,42 @@ def _seed(value: Any) -> int:
     return value
 
 
-def _groups(config: dict[str, Any], *, depth: int = 0) -> dict[str, Any]:
-    """The config without those of its GROUPS that are no tables: whoever reads one of them later may rely on it."""
-    inner = GROUPS if depth == 0 else {"scheme", "image", "reflection"}
-    kept = {key: value for key, value in config.items() if key not in inner or isinstance(value, dict)}
-    return {key: _groups(value, depth=depth + 1) if key in inner else value for key, value in kept.items()}
-
-
-def _part(manifest: Record, key: str) -> dict[str, Any]:
-    """A part of the manifest, empty where it is missing or something else."""
-    part = manifest.get(key)
-    return part if isinstance(part, dict) else {}
+def _tables(config: dict[str, Any], *, known: dict[str, Any]) -> dict[str, Any]:
+    """The config without those of its known tables that are none: whoever reads one of them later may rely on it."""
+    kept = {key: value for key, value in config.items() if key not in known or isinstance(value, dict)}
+    return kept | {key: _tables(kept[key], known=inner) for key, inner in known.items() if key in kept}
 
 
 def untrained_folder(run: Run) -> Path | None:
     """Where the evaluations of the untrained model of this run's seed lie, if they do."""
     if run.is_untrained:
         return run.path
-    if run.vanilla is None:
-        return None
-    run_folder = run.path.resolve()
-    folder = below(run_folder.parent.parent, name=f"{run.vanilla}/seed-{run.seed}", study=study_of(run_folder, run.variant))
+    folder = _untrained_in_study(run)
     return folder if folder is not None and folder.is_dir() else None
 
 
 def vanilla_outside(run: Run) -> Phrase | None:
     """What is said where a manifest names an untrained model outside of its study."""
-    run_folder = run.path.resolve()
-    name = f"{run.vanilla}/seed-{run.seed}"
-    if run.vanilla is None or below(run_folder.parent.parent, name=name, study=study_of(run_folder, run.variant)):
+    if run.vanilla is None or _untrained_in_study(run) is not None:
         return None
     return say_named("gaps.vanilla_outside", path=run.path / "manifest.json", name=run.vanilla)
 
 
-def _manifests(study: Path) -> Iterator[Path]:
+def _untrained_in_study(run: Run) -> Path | None:
+    """The folder that a run's manifest names, which need not exist; None where it would be outside of the study."""
+    if run.vanilla is None or Path(run.vanilla).is_absolute():
+        return None
+    try:
+        found = (run.path.resolve().parent.parent / run.vanilla / f"seed-{run.seed}").resolve()
+    except (OSError, RuntimeError):  # a circle of links
+        return None
+    return found if found.is_relative_to(run.study_folder) else None
+
+
+def _run_folders(study: Path) -> list[Path]:
     if not study.is_dir():
         raise ReportError(f"studies: there is no folder {study}. {_nearest(study)}")
-    found = [path for pattern in RUN_PATTERNS for path in sorted(study.glob(pattern))]
+    found = [manifest.parent for pattern in RUN_PATTERNS for manifest in sorted(study.glob(pattern))]
     if not found:
         looked_for = ", ".join(str(study / pattern) for pattern in RUN_PATTERNS)
         raise ReportError(
@@ -202,7 +201,7 @@ def _manifests(study: Path) -> Iterator[Path]:
             "Pass a study folder (outputs/<study>), a variant or a run in it. "
             f"{_nearest_with_runs(study)}"
         )
-    yield from found
+    return found
 
 
 def _nearest(missing: Path) -> str:
@@ -215,7 +214,7 @@ def _nearest(missing: Path) -> str:
 
 
 def _nearest_with_runs(empty: Path) -> str:
-    around = {empty.parent, empty} - {Path("/")}
+    around = [folder for folder in (empty.parent, empty) if folder != Path("/")]
     folders = (path for folder in around for path in sorted(folder.iterdir()) if path.is_dir())
     with_runs = [str(path) for path in folders if any(any(path.glob(pattern)) for pattern in RUN_PATTERNS)]
     return f"Folders with runs nearby: {', '.join(with_runs[:8])}." if with_runs else "No folder nearby holds a run."
