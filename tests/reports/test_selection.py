@@ -11,7 +11,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records, select_runs
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.verdicts.family import ArmVerdict, verdicts_of
+from vlm_rl.reports.verdicts.family import Judged, verdicts_of
 
 RIGHT = {(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, ("grpo", 0, 1): 6, ("grpo", 1, 1): 8}
 
@@ -20,7 +20,7 @@ def of_both(tmp_path: Path) -> Records:
     return read_records(find_runs([tmp_path / "a", tmp_path / "b"]), reflection=None)
 
 
-def the_verdict(records: Records) -> ArmVerdict:
+def the_verdict(records: Records) -> Judged:
     """On val, which these runs are evaluated on, by its own best epoch: there is but one."""
     (verdict,) = verdicts_of(
         records, endpoint=Endpoint(split="val", setting=SETTING, picked_by="test"), reference=None, smallest_effect=0.02
@@ -42,8 +42,8 @@ def test_of_two_finished_runs_the_second_is_named_in_the_verdict(tmp_path: Path)
     write_by_hand(tmp_path / "a", right=RIGHT)
     write_by_hand(tmp_path / "b", right=RIGHT)
     verdict = the_verdict(of_both(tmp_path))
-    assert "a/grpo/seed-0" not in " ".join(verdict.dropped)
-    assert {"b/grpo/seed-0 repeats seed 0", "b/grpo/seed-1 repeats seed 1"} <= set(verdict.dropped)
+    assert "a/grpo/seed-0" not in " ".join(verdict.comparison.dropped)
+    assert {"b/grpo/seed-0 repeats seed 0", "b/grpo/seed-1 repeats seed 1"} <= set(verdict.comparison.dropped)
 
 
 def test_two_studies_with_the_same_untrained_model_are_nothing_odd(tmp_path: Path) -> None:
