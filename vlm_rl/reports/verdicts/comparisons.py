@@ -1,15 +1,14 @@
 """One trained arm beside its reference on the endpoint: whether the two may be compared, and the difference if so. No verdicts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, compress
+from itertools import compress
 
 from vlm_rl.evaluation.dynamics import far_from_siblings
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
-from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.verdicts.endpoint_scores import (
     VANILLA,
     EndpointChoice,
@@ -33,14 +32,15 @@ class Comparison:
     @cached_property
     def refusal(self) -> Phrase | None:
         """Why nothing is compared."""
-        return next(chain(self._missing(), self._judged_differently(), self._asked_differently()), None)
+        return next(self._obstacles(), None)
 
     @cached_property
     def difference(self) -> Difference | None:
         """Paired by seed against the untrained model, never paired against another trained arm."""
         if self.refusal is not None:
             return None
-        scores, others, images = self.scores.matrix(), self.reference_scores.matrix(), self._compared[0].questions.images()
+        scores, others = self.scores.matrix(), self.reference_scores.matrix()
+        images = next(iter(self.scores.evaluations.values())).questions.images()
         if self.reference is None:
             return paired_difference(scores, before=others, images=images)
         return unpaired_difference(scores, reference=others, images=images)
@@ -95,10 +95,6 @@ class Comparison:
         return self.choice.note, say_named("reference.not_this", reference=declared)
 
     @property
-    def _compared(self) -> list[Evaluation]:
-        return [evaluation for side in (self.scores, self.reference_scores) for evaluation in side.evaluations.values()]
-
-    @property
     def _sides(self) -> list[Arm]:
         return [arm for arm in (self.arm, self.reference) if arm is not None]
 
@@ -106,41 +102,37 @@ class Comparison:
     def _used(self) -> list[RunRecords]:
         return [records for arm in self._sides for records in arm.used]
 
-    def _missing(self) -> Iterator[Phrase]:
+    def _obstacles(self) -> Iterator[Phrase]:
+        """What is missing; then other judges, data, questions or figures on the two sides.
+
+        The files are asked for judges, not the manifests: a run that is resumed after an update keeps its old evaluations.
+        """
         for arm in self._sides:
             if not any(records.run.finished for records in arm.runs):
                 yield say("no run of {arm} has finished", arm=arm.label)
-        if not self._compared:
+        if not self.scores.seeds and not self.reference_scores.seeds:
             yield say("no run has both the evaluations that are needed")
         if not self.reference_scores.seeds:
             yield say("no evaluation of the reference was found")
         if not self.scores.seeds:
             yield say("no finished run was evaluated on the endpoint")
-
-    def _judged_differently(self) -> Iterator[Phrase]:
-        """Whether different judges gave the scores that are compared, or those by which one run's epoch was picked.
-
-        The files are asked, not the manifests: a run that is resumed after an update keeps its old evaluations.
-        """
-        endpoint = self.choice.endpoint
+        endpoint, compared = (
+            self.choice.endpoint,
+            [*self.scores.evaluations.values(), *self.reference_scores.evaluations.values()],
+        )
         picking = (records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in self._used)
-        for evaluations in (self._compared, *picking):
+        for evaluations in (compared, *picking):  # those by which one run's epoch was picked, too
             judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
             if len(judges) > 1:
                 yield say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
-
-    def _asked_differently(self) -> Iterator[Phrase]:
-        """What else makes two sides incomparable: other data, other questions, other figures."""
-        runs, split = [records.run for records in self._used], self.choice.endpoint.split
-        if self.reference is None:
-            runs += [records.untrained for records in self._used if records.untrained is not None]
-        if len({run.data.get(split) for run in runs}) > 1:
-            yield say("the runs do not have the same {split} data", split=split)
-        asked = {evaluation.questions.row_id for evaluation in self._compared}
+        untrained = [records.untrained for records in self._used if records.untrained and self.reference is None]
+        if len({run.data.get(endpoint.split) for run in (*untrained, *(records.run for records in self._used))}) > 1:
+            yield say("the runs do not have the same {split} data", split=endpoint.split)
+        asked = {evaluation.questions.row_id for evaluation in compared}
         if len(asked) > 1:
             sizes = ", ".join(str(size) for size in sorted({len(rows) for rows in asked}))
             yield say("the runs were not all asked the same questions ({sizes} questions)", sizes=sizes)
-        if len({evaluation.questions.image_id for evaluation in self._compared}) > 1:
+        if len({evaluation.questions.image_id for evaluation in compared}) > 1:
             yield say("the same questions were asked with different figures")
 
 
@@ -149,8 +141,10 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Compa
     scores = trained_scores(arm, endpoint=choice.endpoint)
     if reference is None:
         others = untrained_scores(arm, endpoint=choice.endpoint)
-        both = set(scores.seeds) & set(others.seeds)
-        scores, others = scores.only(both), others.only(both)
+        both = [seed for seed in scores.seeds if seed in others.seeds]
+        scores, others = (
+            replace(side, evaluations={seed: side.evaluations[seed] for seed in both}) for side in (scores, others)
+        )
     else:
         others = trained_scores(reference, endpoint=choice.endpoint)
     return Comparison(arm=arm, reference=reference, choice=choice, scores=scores, reference_scores=others)

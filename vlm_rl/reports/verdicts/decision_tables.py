@@ -11,7 +11,7 @@ from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.comparisons import compare
-from vlm_rl.reports.verdicts.family import Judged, judged_all
+from vlm_rl.reports.verdicts.family import NO_INTERVAL, Judged, judged_all
 from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, effect_range, said
 
 PLANNED_SEEDS = (3, 5, 10, 20)
@@ -33,7 +33,7 @@ def _decision_row(verdict: Judged) -> Row:
         "verdict": said(verdict, "word"),
         "gain": verdict.new_questions,
         "same_benchmark": verdict.same_benchmark,
-        "this_run_only": verdict.this_run_only,
+        "this_run_only": difference.this_run_only() if difference and difference.num_seeds == 1 else NO_INTERVAL,
         "p_value": verdict.p_value,
         "adjusted_p": verdict.adjusted_p,
         "seeds": _seeds(difference) if difference else str(len(comparison.scores.seeds)),
@@ -53,25 +53,23 @@ def _seeds(difference: Difference) -> str:
 def power_table(verdicts: Sequence[Judged]) -> Table:
     """For each arm with a measured spread: what this design and larger ones find at 80 % power."""
     planned = [(one, one.difference) for one in verdicts if one.difference is not None and not math.isnan(one.p_value)]
-    rows = (
+    rows = [
         _power_row(verdict, difference=difference, seeds=seeds)
         for verdict, difference in planned
         for seeds in (None, *(seeds for seeds in PLANNED_SEEDS if {seeds} != set(difference.seeds)))
-    )
-    least_known = min((difference for _, difference in planned), key=lambda difference: difference.df_seeds, default=None)
+    ]
+    how_uncertain = ""  # how far the spread over seeds may lie from its estimate, for the arm whose seeds say least of it
+    if planned:
+        _, difference = min(planned, key=lambda pair: pair[1].df_seeds)
+        low, high = map(math.sqrt, variance_limits(difference.df_seeds))
+        how_uncertain = say_named("plan.how_uncertain", seeds=difference.num_seeds, low=low, high=high)
     return table_of(
         "power",
         rows,
         times=TIMES_AS_MANY,
         delta=_delta(verdicts),
-        how_uncertain="" if least_known is None else _how_uncertain(least_known),
+        how_uncertain=how_uncertain,
     )
-
-
-def _how_uncertain(difference: Difference) -> Phrase:
-    """How far the spread over seeds may lie from its estimate."""
-    low, high = variance_limits(difference.df_seeds)
-    return say_named("plan.how_uncertain", seeds=difference.num_seeds, low=math.sqrt(low), high=math.sqrt(high))
 
 
 def _delta(verdicts: Sequence[Judged]) -> float:

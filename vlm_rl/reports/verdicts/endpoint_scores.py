@@ -105,10 +105,6 @@ class EndpointScores:
         """Mean score of each question in each seed; all seeds answered the same questions."""
         return np.stack([evaluation.scores() for evaluation in self.evaluations.values()])
 
-    def only(self, seeds: set[int]) -> "EndpointScores":
-        """The same for some of the seeds."""
-        return replace(self, evaluations={seed: kept for seed, kept in self.evaluations.items() if seed in seeds})
-
 
 def picked_epoch(records: RunRecords, *, endpoint: Endpoint) -> int | None:
     """The epoch after training began at which the picking split scored highest, the first of equals."""

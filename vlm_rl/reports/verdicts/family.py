@@ -52,13 +52,6 @@ class Judged:
         return replace(interval, low=math.nan, high=math.nan) if math.isnan(self.p_value) else interval
 
     @property
-    def this_run_only(self) -> Interval:
-        """95 %: this very run, new questions. Only for a single seed, of which nothing better can be said."""
-        if self.difference is None or self.difference.num_seeds > 1:
-            return NO_INTERVAL
-        return self.difference.this_run_only()
-
-    @property
     def planning_level(self) -> float:
         """The level that the least likely of the family must reach, Holm's first step: plans are made for it."""
         return LEVEL / max(1, self.family)

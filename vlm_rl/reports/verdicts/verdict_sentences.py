@@ -56,13 +56,16 @@ def sentences(verdict: Judged) -> tuple[Phrase, ...]:
 
 
 def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
+    asked, images = verdict.comparison.num_questions, difference.num_questions
+    questions = say("{questions:,} questions", questions=asked)
+    if images != asked:
+        questions = say("{questions:,} questions on {images:,} images", questions=asked, images=images)
     design = say("the seeds of the two sides have nothing to do with each other and are not paired")
     if verdict.comparison.reference is None:
         design = say("each seed is compared with its own untrained model")
-    questions = _questions(verdict.comparison.num_questions, images=difference.num_questions)
     yield say_named("verdict.basis", seeds=_seeds(difference), questions=questions, design=design)
     if difference.num_seeds < 2:
-        yield say_named("verdict.this_run_only", **_points(verdict.this_run_only))
+        yield say_named("verdict.this_run_only", **_points(difference.this_run_only()))
     elif math.isnan(verdict.p_value):
         yield say_named("verdict.measured", gain=100 * difference.estimate)
     else:
@@ -95,12 +98,6 @@ def _seeds(difference: Difference) -> Phrase:
     if len(difference.seeds) == 1:
         return say("{seeds} seeds", seeds=difference.num_seeds)
     return say("{arm} and {reference} seeds", arm=difference.seeds[0], reference=difference.seeds[1])
-
-
-def _questions(asked: int, *, images: int) -> Phrase:
-    if images == asked:
-        return say("{questions:,} questions", questions=asked)
-    return say("{questions:,} questions on {images:,} images", questions=asked, images=images)
 
 
 def _points(interval: Interval) -> dict[str, float]:
