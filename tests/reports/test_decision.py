@@ -51,6 +51,7 @@ def page_of(*arms: Arm, **changes: Any) -> DecisionPage:
 
 OPEN = gained("grpo", 0.05, 0.0, -0.05, 0.05, -0.05, spread=0.0, questions=400)  # only seeds leave anything to chance
 CLOSE, ALIKE = gained("grpo", 0.05, -0.05, 0.05, -0.05, 0.0, spread=0.0), gained("grpo", 0.2, 0.2, 0.2)
+UNSURE = gained("grpo", 0.1, -0.05, 0.05, 0.05, 0.0)  # more seeds alone cannot find 2 points
 UNTESTED = arm("grpo", before=[None], after=[[0.5]])
 AGAINST_SFT = {"config": declaring(reference="sft")}
 
@@ -59,13 +60,7 @@ AGAINST_SFT = {"config": declaring(reference="sft")}
     ("one", "delta", "badge", "headline", "next_stage"),
     [
         (GRPO, 0.02, "good Improvement", "grpo raised accuracy on test from 45.0 % to 65.0 % (+20.0 points).", "scale up;"),
-        (
-            LOST,
-            0.02,
-            "bad Harm",
-            "grpo did harm: accuracy on test fell from 45.0 % to 25.0 % (-20.0 points).",
-            "stop, and find",
-        ),
+        (LOST, 0.02, "bad Harm", "grpo did harm: accuracy on test fell from 45.0 % to 25.0 % (-20.0 points).", "stop, and"),
         (CLOSE, 0.1, "none No difference that matters", "grpo makes no difference larger than 10 points.", "stop. Whatever it"),
         (CLOSE, 0.02, "open No evidence either way", "grpo: no evidence either way.", "decide whether a gain of 2.0 points"),
         (UNTESTED, 0.02, "none Not judged", "grpo: not judged.", "3 more seeds, as three are the fewest that can show"),
@@ -88,17 +83,13 @@ def test_two_trained_arms_are_compared_by_both_levels() -> None:
     assert page_of(down, better).headline == "grpo does worse than sft on test: accuracy 25.0 % against 65.0 % (-40.0 points)."
 
 
-def test_an_improvement_has_its_cost_and_what_the_next_stage_takes() -> None:
-    page = page_of(timed(GRPO, 7200), price_per_device_hour=3.0)
-    assert page.cost == (
+def test_the_cost_of_an_arm_is_that_of_a_run_of_all_runs_and_of_a_point() -> None:
+    assert page_of(GRPO).cost == ("grpo: the time of its runs, or the number of their devices, is not known.",)
+    assert page_of(timed(GRPO, 7200), price_per_device_hour=3.0).cost == (
         "grpo: 2.00 device hours (6.00 USD) a run, 10.0 device hours (30.0 USD) for all 5 runs. "
         "About 6.00 device minutes of a run for each point gained over the untrained model.",
         "Without the search for learning rates, the evaluation of the untrained model and the controls.",
     )
-    assert "5 runs, takes 10.0 device hours (30.0 USD)" in page.next_stage[0]
-    unknown = page_of(GRPO)
-    assert unknown.cost == ("grpo: the time of its runs, or the number of their devices, is not known.",)
-    assert "5 runs, takes an unknown time" in unknown.next_stage[0]
 
 
 @pytest.mark.parametrize("reference", [None, "sft"])
@@ -121,30 +112,36 @@ def test_runs_of_one_arm_that_took_unequal_times_are_no_measure_of_the_arm() -> 
     assert "do not compare" not in even[1]
 
 
-def test_an_open_case_is_planned_in_seeds_and_questions_with_their_hours_and_money() -> None:
-    (plan,) = page_of(timed(OPEN, 3600), price_per_device_hour=2.0).next_stage
-    assert plan.startswith("grpo: decide whether a gain of 2.0 points is worth finding: about 51 (")
-    assert "(now 5) and 400 questions (now 400)" in plan
-    assert plan.endswith("46 more seeds take 46.0 device hours (92.0 USD).")
-    (both,) = page_of(gained("grpo", 0.1, -0.05, 0.05, 0.05, 0.0, questions=40)).next_stage
-    assert "160 questions (now 40)" in both  # what more seeds alone cannot find
-    assert both.endswith("take an unknown time. More questions need no training: evaluate.py asks the runs that are there.")
-
-
-def test_fewer_than_three_seeds_ask_for_the_rest_and_one_has_no_interval() -> None:
-    one, two = (page_of(timed(gained("grpo", *gains, spread=0.0), 360)) for gains in ([0.2], [0.2, 0.25]))
-    more = "as three are the fewest that can show an improvement;"
-    assert one.next_stage == (f"grpo: 2 more seeds, {more} they take 12.0 device minutes.",)
-    assert [[row.detail for row in page.forest.rows] for page in (one, two) if page.forest] == [
-        ["no interval; n = 1"],
-        ["-9.3 to +54.3; n = 2"],
+def best_on_val_at(*epochs: int) -> Arm:
+    """Gains of 20, 25, 15 points; val is best at the epoch of each seed, among two."""
+    runs = [
+        run_records(seed=seed, before=[0.4] * 40, after={at: (0.5 + 0.4 * (at == best), [0.4 + gain] * 40) for at in (1, 2)})
+        for seed, (best, gain) in enumerate(zip(epochs, (0.2, 0.25, 0.15), strict=True))
     ]
+    return Arm(label="grpo", runs=tuple(runs))
 
 
-def test_a_last_seed_is_asked_for_in_the_singular() -> None:
-    """Two seeds that gained the same are not judged."""
-    (stage,) = page_of(timed(gained("grpo", 0.2, 0.2), 3600)).next_stage
-    assert stage == ("grpo: one more seed, as three are the fewest that can show an improvement; it takes 1.00 device hours.")
+FEWEST = "as three are the fewest that can show an improvement;"
+LAST_EPOCH = "Accuracy on val was highest at the last epoch for 2 of 3 seeds: longer training is untested. The whole arm again"
+
+
+@pytest.mark.parametrize(
+    ("one", "texts"),
+    [
+        (timed(GRPO, 7200), "5 runs, takes 10.0 device hours (20.0 USD) at this size"),
+        (GRPO, "the next question. The whole arm again, 5 runs, takes an unknown time"),
+        (best_on_val_at(2, 2, 1), LAST_EPOCH),
+        (best_on_val_at(2, 1, 1), "the next question. The whole arm again, 3 runs"),
+        (timed(OPEN, 3600), "a gain of 2.0 points is worth finding: about 51 ( ... (now 5) and 400 questions (now 400)"),
+        (timed(OPEN, 3600), "46 more seeds take 46.0 device hours (92.0 USD)."),
+        (UNSURE, "160 questions (now 40) ... take an unknown time. More questions need no training: evaluate.py asks the runs"),
+        (timed(gained("grpo", 0.2), 360), f"grpo: 2 more seeds, {FEWEST} they take 12.0 device minutes (0.400 USD)."),
+        (timed(gained("grpo", 0.2, 0.2), 3600), f"grpo: one more seed, {FEWEST} it takes 1.00 device hours (2.00 USD)."),
+    ],
+)
+def test_the_next_stage_has_its_size_its_hours_and_its_money(one: Arm, texts: str) -> None:
+    (stage,) = page_of(one, price_per_device_hour=2.0).next_stage
+    assert [text for text in texts.split(" ... ") if text not in stage] == []
 
 
 def test_what_all_verdicts_share_stands_once_above_them() -> None:
@@ -212,20 +209,6 @@ def test_fewer_questions_solved_with_several_tries_are_a_risk_to_look_at_before_
     assert not any("several tries" in said for page in (same, other_questions) for said in (*page.risks, *page.next_stage))
 
 
-@pytest.mark.parametrize(("peaks", "is_late"), [((2, 2, 1), True), ((2, 1, 1), False)])
-def test_an_accuracy_that_peaked_at_the_last_epoch_leaves_longer_training_untested(
-    peaks: tuple[int, ...], is_late: bool
-) -> None:
-    """Gains of 20, 25, 15 points; val is best at the peak of each seed, among two epochs."""
-    after = [
-        {epoch: (0.9 if epoch == peak else 0.5, [0.4 + gain] * 40) for epoch in (1, 2)}
-        for peak, gain in zip(peaks, (0.2, 0.25, 0.15), strict=True)
-    ]
-    runs = [run_records(seed=seed, before=[0.4] * 40, after=scores) for seed, scores in enumerate(after)]
-    said = "Accuracy on val was highest at the last epoch for 2 of 3 seeds: longer training is untested."
-    assert (said in page_of(Arm(label="grpo", runs=tuple(runs))).next_stage[0]) is is_late
-
-
 def last(**changes: Any) -> Arm:
     return changed(GRPO, lambda run: changes, seeds=[4])
 
@@ -245,10 +228,7 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
     [
         (GRPO, "No run raised an alert (most rules look at means over several steps)."),
         (last(alerts=None), "1 of 5 runs left no alerts.jsonl: whether anybody watched them is not known."),
-        (
-            last(config=UNWATCHED),
-            "1 of 5 runs were not watched (alerts=none): only skipped updates would have raised an alert.",
-        ),
+        (last(config=UNWATCHED), "1 of 5 runs were not watched (alerts=none): only skipped updates would have raised"),
         (last(alerts=(ALERT, ALERT)), "grpo: alerts in 1 of 5 runs: KL ran away (2 times)."),
         (last(finished=False), "grpo: unfinished runs are left out of every mean and verdict: seed 4."),
         (last(config={}), "The endpoint was not fixed before the runs, so that a lucky one may have been chosen."),
@@ -261,11 +241,8 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
 def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> None:
     assert [said in risk for risk in page_of(one).risks].count(True) == 1
     assert one is GRPO or not any(said in risk for risk in page_of(GRPO).risks)
-
-
-def test_risks_name_a_reference_that_was_chosen_after_the_runs() -> None:
     late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
-    assert (late in page_of(GRPO, SFT, reference="sft").risks, late in page_of(GRPO, SFT).risks) == (True, False)
+    assert (late in page_of(one, SFT, reference="sft").risks, late in page_of(one).risks) == (True, False)
 
 
 def test_blind_controls_that_are_missing_or_fail_are_risks() -> None:
@@ -308,6 +285,9 @@ def test_seeds_in_the_forest_are_paired_with_their_own_untrained_model_or_the_me
     assert paired is not None and unpaired is not None
     np.testing.assert_allclose(paired.rows[0].seeds, [0.3, 0.1, 0.05])
     np.testing.assert_allclose(unpaired.rows[0].seeds, [0.25, 0.25, 0.1])
+    one, two = (page_of(gained("grpo", *gains, spread=0.0)).forest for gains in ([0.2], [0.2, 0.25]))
+    assert one is not None and two is not None
+    assert (one.rows[0].detail, two.rows[0].detail) == ("no interval; n = 1", "-9.3 to +54.3; n = 2")
 
 
 @pytest.mark.parametrize(
