@@ -88,10 +88,8 @@ def _open_questions(verdict: Judged) -> Iterator[Phrase]:
     if fewer_solved(comparison.arm, endpoint=endpoint) is not None:
         yield say("Before that: look at what several tries no longer solve (risks).")
     used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.seeds]
-    epochs = [run.epochs(split=endpoint.picked_by, setting=endpoint.setting) for run in used]
-    late = sum(
-        picked_epoch(run, endpoint=endpoint) == max(tried) for run, tried in zip(used, epochs, strict=True) if len(tried) > 1
-    )
+    tried = ((run, run.epochs(split=endpoint.picked_by, setting=endpoint.setting)) for run in used)
+    late = sum(len(epochs) > 1 and picked_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
     if 2 * late > len(used):
         yield say_named("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))
 

@@ -114,10 +114,7 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     if without:
         yield say_named("risks.no_controls", models=listed(without))
     for row in rows:
-        levels = [row.get(key) for key in ("blank", "shuffled")]
-        blind = [level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds]
-        chance = row.get("chance")
-        if row["modality"] != VISION or not blind or not isinstance(chance, float):
-            continue
-        if max(blind) > chance + MOST_ABOVE_CHANCE:
-            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
+        levels, chance = (row["blank"], row["shuffled"]), row["chance"]
+        blind = max((level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds), default=0.0)
+        if row["modality"] == VISION and isinstance(chance, float) and blind > chance + MOST_ABOVE_CHANCE:
+            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * blind, chance=100 * chance)

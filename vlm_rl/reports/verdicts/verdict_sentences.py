@@ -132,10 +132,13 @@ def scarcer(difference: Difference) -> Literal["seeds", "questions"]:
 
 
 def more_needed(verdict: Judged, *, difference: Difference, effect: float, times: int | None = None) -> Range:
-    """Of what is scarcer, for an effect; with `times` as many of the other, seeds of the smaller arm."""
-    level, questions = verdict.planning_level, difference.num_questions
+    """How many it takes of what is scarcer to find an effect, with `times` as many of the other, seeds of the smaller arm.
+
+    `times` None: with the other as it is, where two arms may have unequal numbers of seeds.
+    """
+    level = verdict.planning_level
     if scarcer(difference) == "seeds":
-        return seeds_needed(difference, effect=effect, questions=(times or 1) * questions, level=level)
+        return seeds_needed(difference, effect=effect, questions=(times or 1) * difference.num_questions, level=level)
     seeds = None if times is None else times * difference.num_seeds
     return questions_needed(difference, effect=effect, seeds=seeds, level=level)
 
