@@ -108,8 +108,8 @@ def test_a_dollar_in_a_word_or_a_label_is_a_dollar(tmp_path: Path) -> None:
     assert panel.title == r"“$\frac$”"
     assert r"$\frac$" in panel_svg(panel)
     write_figure(figure, folder=tmp_path)
-    row = ForestRow(label=r"$\frac$", color=0, estimate=0.1, low=0.0, high=0.2, seeds=(0.1,), text=say("x"), detail="")
-    forest = Forest(title=say("t"), caption=say("c"), delta=0.02, rows=(row,))
+    row = ForestRow(label=r"$\frac$", color=0, estimate=0.1, low=0.0, high=0.2, seeds=(0.1,))
+    forest = Forest(title=say("t"), delta=0.02, rows=(row,))
     assert all(path.stat().st_size for path in write_forest(forest, folder=tmp_path))
 
 

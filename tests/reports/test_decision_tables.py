@@ -1,76 +1,143 @@
-import csv
+"""Verdicts and power as tables; all pairs of arms: the statistics of the verdicts, Holm's correction over all, and never their words."""
+
 import math
-from pathlib import Path
 
-from judged_studies import FIVE, gained, judged, records
+import numpy as np
+import pytest
+from judged_studies import FIVE, arm, declaring, gained, judged, records, shown
+from scipy import stats
 
-from vlm_rl.reports.tables.table import Table
-from vlm_rl.reports.verdicts.decision_tables import decision_table, power_table
+from vlm_rl.evaluation.power import seeds_needed
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.tables.table import Interval, Table
+from vlm_rl.reports.verdicts.comparisons import compare
+from vlm_rl.reports.verdicts.decision_tables import decision_table, pair_table, power_table
 
-STUDY = records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1))
-
-
-def shown(table: Table, *, row: int) -> dict[str, str]:
-    return {column.key: column.show(table.rows[row][column.key]).text for column in table.columns}
+ONE_ARM = judged(records(gained("grpo", *FIVE)))
+VERDICTS = judged(records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1)))
+LOW = (0.0, 0.05, -0.05, 0.0, 0.0)  # variance of seeds 0.00125, as of FIVE, whose mean is 0.2
+AGAINST_A = declaring(reference="a")
 
 
 def test_the_decision_table_holds_a_row_for_each_arm() -> None:
-    table = decision_table(judged(STUDY))
-    first, second, third = (shown(table, row=row) for row in range(3))
-    assert (first["arm"], first["verdict"], first["gain"], first["adjusted_p"]) == ("grpo", "improvement", "+20.0", "< 0.001")
-    assert (first["seeds"], first["epochs"]) == ("5", "1, 1, 1, 1, 1")
-    assert (second["verdict"], second["seeds"], second["p_value"]) == ("no evidence either way", "3", "0.545")
-    assert (third["verdict"], third["p_value"], third["this_run_only"]) == ("not judged", "–", "+10.0")
-
-
-def test_the_column_for_single_runs_is_there_only_where_there_are_any() -> None:
-    keys = {column.key for column in decision_table(judged(records(gained("grpo", *FIVE)))).columns}
-    assert "this_run_only" not in keys
-
-
-def test_the_power_table_begins_with_the_study_as_it_is_and_more_seeds_find_less() -> None:
-    table = power_table(judged(records(gained("grpo", *FIVE))))
-    assert [row["seeds"] for row in table.rows] == [5, 3, 10, 20]
-    assert shown(table, row=0)["found"] == "about 7.4 (5.8 to 17.6)"
-    by_seeds = {row["seeds"]: row["found_share"] for row in table.rows}
-    assert by_seeds[3] > by_seeds[5] > by_seeds[10] > by_seeds[20]
-
-
-def test_two_seeds_are_said_to_find_none_and_more_seeds_something() -> None:
-    two, three, *_ = (shown(power_table(judged(records(gained("grpo", 0.2, 0.25)))), row=row) for row in range(5))
-    assert (two["seeds"], two["found"], two["found_with_more"]) == ("2", *["none: fewer than three seeds"] * 2)
-    assert two["questions_needed"] == "out of reach"
-    assert three["seeds"] == "3"
-    assert three["found"].startswith("about ")
+    keys = ("arm", "verdict", "gain", "p_value", "adjusted_p", "seeds", "epochs", "left_out")
+    assert [tuple(row[key] for key in keys) for row in shown(decision_table(VERDICTS))] == [
+        ("grpo", "improvement", "+20.0", "< 0.001", "< 0.001", "5", "1, 1, 1, 1, 1", "–"),
+        ("sft", "no evidence either way", "+3.3", "0.545", "0.545", "3", "1, 1, 1", "–"),
+        ("dapo", "not judged", "+10.0", "–", "–", "1", "1", "–"),
+    ]
+    assert [row["this_run_only"] for row in shown(decision_table(VERDICTS))] == ["–", "–", "+10.0"]
+    assert "this_run_only" not in shown(decision_table(ONE_ARM))[0]  # the column is there only where there are single runs
 
 
 def test_a_late_reference_is_said_in_the_note() -> None:
-    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05))
-    assert "The reference, sft, was chosen after the runs" in decision_table(judged(study, reference="sft")).note
+    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05, finished=False))
+    late = decision_table(judged(study, reference="sft"))
+    assert "The reference, sft, was chosen after the runs" in late.note
+    assert (late.rows[0]["seeds"], late.rows[0]["reference"]) == ("5", "sft")  # refused, but the seeds are there
     assert "The reference" not in decision_table(judged(study)).note
+
+
+def test_the_power_table_begins_with_the_study_as_it_is_and_more_seeds_find_less() -> None:
+    rows = power_table(ONE_ARM).rows
+    assert [row["seeds"] for row in rows] == [5, 3, 10, 20]
+    assert shown(power_table(ONE_ARM))[0]["found"] == "about 7.4 (5.8 to 17.6)"
+    five, three, ten, twenty = (row["found_share"] for row in rows)
+    assert five == pytest.approx(0.074, abs=5e-4)
+    assert three > five > ten > twenty  # type: ignore[operator]
+    assert {row["arm"] for row in power_table(VERDICTS).rows} == {"grpo", "sft"}  # what was not tested is not planned for
+
+
+def test_two_seeds_are_said_to_find_none_and_more_seeds_something() -> None:
+    two, three, *_ = shown(power_table(judged(records(gained("grpo", 0.2, 0.25)))))
+    none = "none: fewer than three seeds"
+    assert list(two.values()) == ["grpo", "2", "40", none, none, "out of reach"]
+    assert (three["seeds"], three["found"][:6]) == ("3", "about ")
 
 
 def test_how_uncertain_the_measured_spread_is_depends_on_the_seeds() -> None:
     """Square roots of chi-square limits: df 4 (11.143, 0.4844), and df 2 (7.378, 0.05064) of the arm with three seeds."""
-    five, with_three = power_table(judged(records(gained("grpo", *FIVE)))), power_table(judged(STUDY))
-    assert "from 5 seeds may in truth be 0.6 to 2.9 times as much" in five.note
-    assert "from 3 seeds may in truth be 0.5 to 6.3 times as much" in with_three.note
+    assert "from 5 seeds may in truth be 0.6 to 2.9 times as much" in power_table(ONE_ARM).note
+    assert "from 3 seeds may in truth be 0.5 to 6.3 times as much" in power_table(VERDICTS).note
     assert "in truth" not in power_table(()).note
 
 
-def test_what_was_not_tested_is_not_planned_for() -> None:
-    assert {row["arm"] for row in power_table(judged(STUDY)).rows} == {"grpo", "sft"}
+def like(label: str, *gains: float) -> Arm:
+    """Questions respond alike in all arms (spread 0), so that all chance of a difference lies in the seeds."""
+    return gained(label, *gains, spread=0.0, config=AGAINST_A)
+
+
+THREE = records(like("a", *LOW), like("b", *FIVE), like("c", 0.05, 0.1, 0.0, 0.05, 0.05))
+
+
+def pairs(study: Records) -> Table:
+    return pair_table(study, verdicts=judged(study))
+
+
+def test_every_pair_has_the_p_of_welch_and_holm_over_all_pairs() -> None:
+    """Equal variances 0.00125 and five seeds: standard error sqrt(2 x 0.00125 / 5), df 8; p = 2e-5, 0.056, 1.5e-4: times 3, 1 and 2."""
+    rows, effects = pairs(THREE).rows, np.array([-0.2, -0.05, 0.15])
+    found = [(row["arm"], row["other"], row["seeds"]) for row in rows]
+    assert found == [("a", "b", "5 + 5"), ("a", "c", "5 + 5"), ("b", "c", "5 + 5")]
+    p_values, half = 2 * stats.t.sf(np.abs(effects) / math.sqrt(0.0005), 8), stats.t.isf(0.025, 8) * math.sqrt(0.0005)
+    np.testing.assert_allclose([row["p_value"] for row in rows], p_values, rtol=1e-6)
+    np.testing.assert_allclose([row["adjusted_p"] for row in rows], p_values * [3, 1, 2], rtol=1e-6)
+    intervals = [(cell.estimate, cell.low, cell.high) for row in rows if isinstance(cell := row["difference"], Interval)]
+    np.testing.assert_allclose(intervals, np.stack([effects, effects - half, effects + half], axis=1))
+    verdicts = {verdict.arm: verdict for verdict in judged(THREE)}  # against a: the same p, but a smaller family
+    assert [row["p_value"] for row in rows[:2]] == pytest.approx([verdicts["b"].p_value, verdicts["c"].p_value])
+    assert verdicts["b"].family == 2
+
+
+def test_what_is_told_apart_needs_no_plan_and_what_is_not_says_the_seeds() -> None:
+    apart, not_apart, _ = shown(pairs(THREE))
+    assert (apart["said"], apart["seeds_for_delta"], apart["seeds_as_measured"]) == ("told apart", "–", "–")
+    a, _, c = THREE.trained
+    difference = compare(a, reference=c, choice=judged(THREE)[0].comparison.choice).difference
+    assert difference is not None
+    for key, effect in (("seeds_for_delta", 0.02), ("seeds_as_measured", 0.05)):
+        needed = seeds_needed(difference, effect=effect, level=0.05 / 3)
+        high = "more than 1,000" if math.isinf(needed.high) else f"{needed.high:,.0f}"
+        assert not_apart[key] == f"about {needed.estimate:,.0f} ({needed.low:,.0f} to {high})"
+    assert not_apart["said"] == "not told apart"
+
+
+def hardly(label: str, *, seeds: int) -> Arm:
+    """Five seeds at 50 % on 40 questions, of which the first few have one more right of 20 answers: 0.125 points."""
+    scores = np.full((5, 40), 0.5)
+    scores[np.arange(seeds), np.arange(seeds)] += 0.05
+    return arm(label, before=np.full((5, 40), 0.5), after=scores, config=AGAINST_A)
+
+
+ALIKE = records(*(like(label, 0.1, 0.1, 0.1) for label in "abc"))
+CLOSE = records(*(hardly(label, seeds=seeds) for label, seeds in zip("abc", (1, 2, 3), strict=True)))
+FEW = records(like("a", *LOW), like("b", 0.4, 0.45), like("c", 0.4))
+
+
+@pytest.mark.parametrize(
+    ("study", "place", "has_p", "said"),
+    [
+        (CLOSE, 0, True, "not told apart, and less than 2 points apart"),
+        (CLOSE, 2, True, "not told apart, and less than 2 points apart"),
+        (ALIKE, 0, False, "not told apart: all 3 seeds show a difference of exactly 0"),
+        (FEW, 0, True, "not told apart: two seeds are too few"),
+        (FEW, 1, False, "not told apart: one seed shows one run"),
+    ],
+)
+def test_a_pair_that_needs_no_plan_or_allows_none_says_why(study: Records, place: int, has_p: bool, said: str) -> None:
+    row = shown(pairs(study))[place]
+    assert (row["p_value"] != "–", row["seeds_for_delta"], row["seeds_as_measured"]) == (has_p, "–", "–")
+    assert row["said"].startswith(said)
+
+
+def test_no_pair_is_called_what_only_a_verdict_may_be_called() -> None:
+    table = pairs(THREE)
+    words = " ".join([table.title, table.note, *(str(row["said"]) for row in table.rows)]).lower()
+    assert not any(word in words for word in ("improv", "harm", "beats", "better", "worse"))
+    assert "Secondary: all 3 pairs of trained arms" in table.note
+    assert "The verdicts above are those that were declared, and nothing here changes them." in table.note
 
 
 def test_tables_of_nothing_are_empty() -> None:
-    assert decision_table(()).rows == power_table(()).rows == ()
-
-
-def test_both_tables_are_written_as_csv(tmp_path: Path) -> None:
-    verdicts = judged(STUDY)
-    for table in (decision_table(verdicts), power_table(verdicts)):
-        table.write_csv(tmp_path / "table.csv")
-        with (tmp_path / "table.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        assert len(rows) == len(table.rows)
-    assert math.isclose(float(rows[0]["found_share"]), 0.088, abs_tol=0.001)
+    assert decision_table(()).rows == power_table(()).rows == pairs(records()).rows == ()
+    assert pairs(records(*THREE.arms[:2])).rows == ()  # two arms have their verdict

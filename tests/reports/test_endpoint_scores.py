@@ -1,97 +1,102 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from judged_studies import DECLARED, ENDPOINT, SETTING, arm, evaluation, records, run_records
+from judged_studies import DECLARED, SETTING, arm, declaring, evaluation, records, run_records
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.reading.arms import Arm
+from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.verdicts.endpoint_scores import (
     USUAL,
-    Origin,
     choose_endpoint,
+    choose_reference,
     declared_endpoint,
-    declared_reference,
     picked_epoch,
     trained_scores,
     untrained_scores,
 )
 
 FLAT = [0.5, 0.5]
-GREEDY = Endpoint(split="test", setting="pass@1_t0.01", picked_by="val")
+GREEDY = declaring(setting="pass@1_t0.01")
+BEST, SFT, VARIANT, DAPO = (
+    declaring(**changes)
+    for changes in ({"picked_by": "test"}, {"reference": "sft"}, {"reference": "variant-sft"}, {"reference": "dapo"})
+)
+NOTHING = ", so nothing here counts as an improvement."
+JUDGED_BY = "the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks"
 
 
-def two_arms(first: dict, second: dict) -> list[Arm]:
-    return [arm(name, before=[FLAT], after=[FLAT], config=config) for name, config in (("grpo", first), ("sft", second))]
+def two_arms(first: dict[str, Any], second: dict[str, Any]) -> Records:
+    configs = {"grpo": first, "sft": second}
+    return records(*(arm(label, before=[FLAT], after=[FLAT], config=config) for label, config in configs.items()))
 
 
-def test_what_all_runs_declared_is_the_endpoint() -> None:
-    choice = choose_endpoint(records(*two_arms(DECLARED, DECLARED)))
-    assert choice.origin is Origin.DECLARED
-    assert choice.endpoint == Endpoint(split="test", setting=SETTING, picked_by="val")
-    assert choice.note == (
-        "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks, "
-        "as the runs declared before they started."
-    )
+@pytest.mark.parametrize(
+    ("first", "second", "override", "origin", "note"),
+    [
+        (DECLARED, DECLARED, None, "declared", f"Judged by {JUDGED_BY}, as the runs declared before they started."),
+        ({}, {}, None, "not_declared", f"Judged by {JUDGED_BY}, the usual choice: not declared before the runs{NOTHING}"),
+        (BEST, BEST, None, "not_declared", "not declared before the runs"),  # a split that picks its own epoch
+        (DECLARED, GREEDY, None, "contradictory", f"The runs declared different endpoints. Judged by {JUDGED_BY}, which not"),
+        (DECLARED, {}, None, "contradictory", "declared different endpoints"),
+        (DECLARED, DECLARED, declared_endpoint(GREEDY), "afterwards", "T = 0.01) at the epoch that val picks: chosen after"),
+        (DECLARED, DECLARED, USUAL, "declared", ""),
+        (SFT, SFT, USUAL, "declared", ""),
+        (SFT, DECLARED, None, "declared", ""),  # the endpoint is still one and the same
+        ({}, {}, USUAL, "afterwards", ""),
+        (
+            {},
+            {},
+            Endpoint(split="test", setting="pass@8_t1.0", picked_by="val"),
+            "afterwards",
+            "the share of questions solved on test",
+        ),
+    ],
+)
+def test_an_endpoint_is_declared_where_all_runs_name_it_before_and_the_usual_one_stands_for_none(
+    first: dict[str, Any], second: dict[str, Any], override: Endpoint | None, origin: str, note: str
+) -> None:
+    choice = choose_endpoint(two_arms(first, second), override=override)
+    assert (choice.origin, choice.is_declared) == (origin, origin == "declared")
+    assert replace(choice.endpoint, reference=None) == (override or USUAL)
+    assert note in choice.note
 
 
-def test_runs_that_declared_none_or_different_ones_are_judged_by_the_usual_and_said_so() -> None:
-    other = {"evaluation": {"scheme": {"endpoint": {"split": "test", "setting": "pass@1_t0.01", "picked_by": "val"}}}}
-    none, mixed, half = (
-        choose_endpoint(records(*two_arms(*configs))) for configs in (({}, {}), (DECLARED, other), (DECLARED, {}))
-    )
-    assert (none.origin, mixed.origin, half.origin) == (Origin.NOT_DECLARED, Origin.CONTRADICTORY, Origin.CONTRADICTORY)
-    assert none.endpoint == mixed.endpoint == USUAL
-    assert "not declared before the runs" in none.note
-    assert "declared different endpoints" in mixed.note
-
-
-def test_an_override_counts_as_chosen_after_the_runs_unless_it_is_what_was_declared() -> None:
-    study = records(*two_arms(DECLARED, DECLARED))
-    assert choose_endpoint(study, override=GREEDY).origin is Origin.AFTERWARDS
-    assert choose_endpoint(study, override=USUAL).origin is Origin.DECLARED
-    assert choose_endpoint(records(*two_arms({}, {})), override=USUAL).origin is Origin.AFTERWARDS
-
-
-def declaring(**changes: str | None) -> dict:
-    return {"evaluation": {"scheme": {"endpoint": ENDPOINT | changes}}}
-
-
-def test_a_declared_reference_is_that_of_all_runs_and_one_of_several_arms() -> None:
-    def found(first: dict, second: dict) -> tuple[str | None, Origin]:
-        study = records(*two_arms(first, second))
-        choice = choose_endpoint(study)
-        return declared_reference(study, choice=choice), choice.origin
-
-    sft = declaring(reference="sft")
-    assert found(sft, sft) == ("sft", Origin.DECLARED)
-    assert found(declaring(reference="variant-sft"), declaring(reference="variant-sft")) == ("variant-sft", Origin.DECLARED)
-    assert found(sft, DECLARED) == (None, Origin.DECLARED)  # the endpoint is still one and the same
-    assert found(declaring(reference="dapo"), declaring(reference="dapo")) == (None, Origin.DECLARED)
-    alone = records(arm("sft", before=[FLAT], after=[FLAT], config=sft))
-    assert declared_reference(alone, choice=choose_endpoint(alone)) is None
-    assert choose_endpoint(records(*two_arms(sft, sft)), override=USUAL).is_declared
-
-
-def test_a_run_that_declared_a_split_that_picks_its_own_epoch_declared_nothing() -> None:
-    best = declaring(picked_by="test")
-    assert declared_endpoint(best) is None
-    assert choose_endpoint(records(*two_arms(best, best))).origin is Origin.NOT_DECLARED
+@pytest.mark.parametrize(
+    ("study", "asked", "found"),
+    [
+        (two_arms(SFT, SFT), None, "sft"),
+        (two_arms(VARIANT, VARIANT), None, "sft"),
+        (two_arms(SFT, SFT), "grpo", "grpo"),
+        (two_arms(SFT, SFT), "vanilla", None),
+        (two_arms(SFT, DECLARED), None, None),
+        (two_arms(DAPO, DAPO), None, None),
+        (records(arm("sft", before=[FLAT], after=[FLAT], config=SFT)), None, None),
+    ],
+)
+def test_a_reference_is_what_was_asked_for_or_what_all_runs_declared_and_one_of_several_arms(
+    study: Records, asked: str | None, found: str | None
+) -> None:
+    chosen = choose_reference(study, choice=choose_endpoint(study), asked=asked)
+    assert (None if chosen is None else chosen.label) == found
 
 
 @pytest.mark.parametrize("config", [{}, {"evaluation": None}, {"evaluation": {"scheme": {"endpoint": {"split": "test"}}}}])
-def test_a_config_without_an_endpoint_declares_none(config: dict) -> None:
+def test_a_config_without_an_endpoint_declares_none(config: dict[str, Any]) -> None:
     assert declared_endpoint(config) is None
 
 
-def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals() -> None:
-    by_epoch = {1: (0.5, [0.9, 0.9]), 2: (0.7, [0.1, 0.3]), 3: (0.7, [1.0, 1.0])}
-    run = run_records(seed=0, before=FLAT, after=by_epoch)
-    assert picked_epoch(run, endpoint=USUAL) == 2
+def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals_but_never_the_untrained_model() -> None:
+    run = run_records(
+        seed=0, before=FLAT, after={0: (0.9, FLAT), 1: (0.5, [0.9, 0.9]), 2: (0.7, [0.1, 0.3]), 3: (0.7, [1.0, 1.0])}
+    )
     late = run_records(seed=1, before=FLAT, after={1: (0.2, [0.0, 0.0]), 2: (0.1, [1.0, 1.0]), 3: (0.3, [0.4, 0.6])})
+    assert picked_epoch(run, endpoint=USUAL) == 2
     scores = trained_scores(Arm(label="grpo", runs=(late, run)), endpoint=USUAL)
     assert scores.seeds == (0, 1)
     np.testing.assert_allclose(scores.matrix(), [[0.1, 0.3], [0.4, 0.6]])
+    assert untrained_scores(Arm(label="grpo", runs=(late, run)), endpoint=USUAL).seeds == (0, 1)
 
 
 def test_equal_totals_of_ten_samples_are_equals_whatever_their_last_bits() -> None:
@@ -105,21 +110,15 @@ def test_equal_totals_of_ten_samples_are_equals_whatever_their_last_bits() -> No
     assert picked_epoch(run, endpoint=USUAL) == 1
 
 
-def test_the_untrained_model_is_never_picked() -> None:
-    run = run_records(seed=0, before=FLAT, after={0: (0.9, [0.2, 0.2]), 1: (0.1, [0.3, 0.3])})
-    assert picked_epoch(run, endpoint=USUAL) == 1
-
-
 def test_a_run_without_what_is_needed_is_dropped_by_name() -> None:
     complete = run_records(seed=0, before=FLAT, after={1: (0.5, FLAT)})
     unfinished = run_records(seed=1, before=FLAT, after={1: (0.5, FLAT)}, finished=False)
     bare = run_records(seed=2, before=None, after={})
     no_test = run_records(seed=3, before=FLAT, after={4: (0.5, FLAT)})
     del no_test.evaluations[4, "test", SETTING]
-    side = Arm(label="grpo", runs=(complete, unfinished, bare, no_test))
-    scores = trained_scores(side, endpoint=USUAL)
-    assert scores.seeds == (0,)
-    assert scores.dropped == (
+    side = Arm(label="grpo", runs=(no_test, complete, unfinished, bare))
+    assert trained_scores(side, endpoint=USUAL).seeds == (0,)
+    assert trained_scores(side, endpoint=USUAL).dropped == (
         "seed 1 did not finish",
         "seed 2 has no evaluation on val",
         "seed 3 has no evaluation on test at epoch 4",

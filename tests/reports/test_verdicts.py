@@ -1,30 +1,63 @@
+"""What is said of a trained arm, and why it is not: verdicts from scores held in memory."""
+
 import math
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from judged_studies import ENDPOINT, FIVE, SETTING, arm, gained, judged, records, run_records, shares
+from judged_studies import FIVE, SETTING, arm, changed, declaring, gained, judged, records, run_records
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.phrase import Phrase, say
-from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.arms import Arm
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.verdicts.family import ArmVerdict
+from vlm_rl.reports.verdicts.family import Judged
+from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
+
+IMPROVEMENT, HARM, NO_DIFFERENCE, OPEN, NOT_JUDGED = Outcome
+LOST = tuple(-gain for gain in FIVE)
+WEAK = (0.0, 0.05, -0.05)  # variance 0.0025
+OTHER_TEST = {"train": "a", "val": "b", "test": "another"}
+OTHER_JUDGE = "judged by different versions of the judge (judge-1, judge-2)"
+PAIRED = [f"image-{number // 2}" for number in range(40)]
 
 
-def the(study: Records, *, endpoint: Endpoint | None = None, reference: str | None = None) -> ArmVerdict:
-    (verdict,) = judged(study, endpoint=endpoint, reference=reference)
-    return verdict
+def text_of(verdict: Judged) -> str:
+    return " ".join((said(verdict, "headline"), *sentences(verdict), *verdict.comparison.notes))
 
 
-def text_of(verdict: ArmVerdict) -> str:
-    return " ".join((verdict.headline, *verdict.sentences))
+def the(*arms: Arm, endpoint: Endpoint | None = None, reference: str | None = None) -> Judged:
+    return next(one for one in judged(records(*arms), endpoint=endpoint, reference=reference) if one.arm == "grpo")
+
+
+def one_question_off(seeds: int, *, before: float, after: float) -> Arm:
+    """400 questions; each seed answers one question of its own otherwise than the others: 0.0125 points up or down."""
+    scores = np.full((seeds, 400), after)
+    scores[range(seeds), range(seeds)] += [0.05 * (-1) ** seed for seed in range(seeds)]
+    return arm("grpo", before=np.full((seeds, 400), before), after=scores)
+
+
+def other(one: Arm, *, epoch: int, of: Arm, split: str = "test") -> Arm:
+    """The arm with the evaluations that another one has at an epoch."""
+    key = (epoch, split, SETTING)
+    theirs = {run.run.seed: {key: run.evaluations[key]} for run in of.runs}
+    return changed(one, lambda run: {"evaluations": run.evaluations | theirs[run.run.seed]})
+
+
+GRPO, NEWER_JUDGE = gained("grpo", *FIVE), gained("grpo", *FIVE, judge="judge-2")
+CRASHED = changed(GRPO, lambda run: {"finished": False}, seeds=[4])
+SEEDS_VARY, QUESTIONS_VARY = gained("grpo", *WEAK, 0.1, spread=0.0), gained("grpo", *[0.05] * 4, 0.1, spread=0.3)
+ALIKE, TWO = one_question_off(5, before=0.5, after=0.5), one_question_off(2, before=0.1, after=0.5)
+INTACT, BLANK = (gained("grpo", *FIVE, images=[f"{name}-{n}" for n in range(40)]) for name in ("a", "blank"))
+TWO_EPOCHS, TWO_EPOCHS_NEWER = (
+    Arm(label="grpo", runs=(run_records(seed=0, before=[0.5], after={1: (0.4, [0.5]), 2: (0.5, [0.5])}, judge=judge),))
+    for judge in ("judge-1", "judge-2")
+)
 
 
 def test_a_steady_gain_is_an_improvement_with_both_intervals_by_hand() -> None:
-    verdict = the(records(gained("grpo", *FIVE)))
-    assert verdict.outcome is Outcome.IMPROVEMENT
+    verdict = the(GRPO)
     assert verdict.difference is not None
     assert verdict.difference.variance_seeds == pytest.approx(0.00125 / 5)
     # Questions respond by +-0.1: variance 0.01 * 40 / 39 over 40 questions, and seeds add no noise to single ones.
@@ -32,124 +65,102 @@ def test_a_steady_gain_is_an_improvement_with_both_intervals_by_hand() -> None:
     t_4, t_39 = 2.7764451, 2.0226909
     assert verdict.same_benchmark.low == pytest.approx(0.2 - t_4 * math.sqrt(0.00025))
     assert verdict.new_questions.low == pytest.approx(0.2 - math.sqrt(t_4**2 * 0.00025 + t_39**2 * 0.01 / 39))
-    assert verdict.headline == (
-        "grpo is an improvement over the untrained model: +20.0 points "
-        "(95 % interval +14.5 to +25.5, new seeds and new questions)."
+    assert text_of(verdict).startswith(
+        "grpo is an improvement over the untrained model: +20.0 points (95 % interval +14.5 to +25.5, new seeds and new "
+        "questions). It rests on 5 seeds and 40 questions; each seed is compared with its own untrained model. With 95 %"
     )
 
 
-def test_every_verdict_says_what_it_rests_on_could_not_see_and_does_not_cover() -> None:
-    said = text_of(the(records(gained("grpo", *FIVE))))
-    assert "It rests on 5 seeds and 40 questions; each seed is compared with its own untrained model." in said
-    assert "What this study could not have seen: a true gain below about 7.4 (5.8 to 17.6) points" in said
-    assert "Not covered is rare collapse: if training collapsed for one seed in five, 33 % of studies with 5 seeds" in said
+@pytest.mark.parametrize(
+    ("study", "outcome", "texts"),
+    [
+        (GRPO, IMPROVEMENT, "What this study could not have seen: a true gain below about 7.4 (5.8 to 17.6) points"),
+        (GRPO, IMPROVEMENT, "Not covered is rare collapse: if training collapsed for one seed in five, 33 % of studies"),
+        (gained("grpo", *LOST), HARM, "grpo does harm, compared with the untrained model: -20.0 points"),
+        (ALIKE, NO_DIFFERENCE, "differ by less than 2 points ... The 90 % interval lies inside ±2 points"),
+        (SEEDS_VARY, OPEN, "no evidence either way ... settle it: more seeds ... a gain of 2.5 points, as measured"),
+        (SEEDS_VARY, OPEN, "a true gain of 2 points at 80 % power takes about"),
+        (QUESTIONS_VARY, OPEN, "more questions, for most of the chance lies in which were asked (40 so far)"),
+        (QUESTIONS_VARY, OPEN, "That alone will not do for 2 points; with 20 seeds it takes about"),
+        (gained("grpo", 0.2), NOT_JUDGED, "is not judged: one seed shows one run, and says nothing about the next"),
+        (gained("grpo", 0.2), NOT_JUDGED, "This run only: +20.0 points, between +16.8 and +23.2 on other questions like these"),
+        (TWO, NOT_JUDGED, "the gain passes the test, but two seeds are too few to call it an improvement"),
+        (TWO, NOT_JUDGED, "would settle it: ... could not have seen: any gain at all, since two seeds are too few"),
+        (one_question_off(2, before=0.9, after=0.5), HARM, ""),
+        (gained("grpo", 0.2, 0.2, 0.2), NOT_JUDGED, "all 3 seeds gained exactly the same ... Measured: +20.0 points."),
+        (gained("grpo", 0.0, 0.0, spread=0.0), NOT_JUDGED, "a difference of exactly 0, as if nothing had been trained"),
+        (arm("grpo", before=[[0.5]] * 2, after=[[0.5], [0.6]]), NOT_JUDGED, "one question shows no chance between questions"),
+        (gained("grpo", *FIVE, config={}), NOT_JUDGED, "but what it is judged by was not declared before the runs"),
+        (gained("grpo", *FIVE, finished=False), NOT_JUDGED, "no run of grpo has finished"),
+        (CRASHED, IMPROVEMENT, "on 4 seeds ... Left out: seed 4 did not finish. If they are missing because training"),
+        (arm("grpo", before=[None], after=[[0.5]]), NOT_JUDGED, "no run has both the evaluations that are needed"),
+        (arm("grpo", before=[None], after=[[0.5]]), NOT_JUDGED, "seed 0 has no evaluation of its untrained model on test"),
+        (gained("grpo", 0.2, 0.25, -0.2), OPEN, "on 3 seeds ... Seed 2 of grpo lies far from its siblings, at 25.0 %: look"),
+        (gained("grpo", *FIVE, images=PAIRED), IMPROVEMENT, "40 questions on 20 images"),
+        (changed(GRPO, lambda run: {"judge_version": "judge-2"}, seeds=[0]), IMPROVEMENT, ""),  # resumed after an update
+        (other(GRPO, epoch=0, of=NEWER_JUDGE), NOT_JUDGED, OTHER_JUDGE),
+        (other(GRPO, epoch=1, of=NEWER_JUDGE), NOT_JUDGED, OTHER_JUDGE),
+        (other(TWO_EPOCHS, epoch=1, of=TWO_EPOCHS_NEWER, split="val"), NOT_JUDGED, OTHER_JUDGE),
+        (INTACT, IMPROVEMENT, ""),
+        (other(INTACT, epoch=0, of=BLANK), NOT_JUDGED, "the same questions were asked with different figures"),
+    ],
+)
+def test_an_arm_against_its_untrained_models_is_judged_and_the_reason_said(study: Arm, outcome: Outcome, texts: str) -> None:
+    verdict = the(study)
+    assert verdict.outcome is outcome
+    assert [text for text in texts.split(" ... ") if text not in text_of(verdict)] == []
+    assert all(isinstance(text, Phrase) for text in (said(verdict, "headline"), *sentences(verdict)))  # for other languages
 
 
-def test_every_sentence_can_be_said_in_another_language() -> None:
-    study = records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1))
-    assert all(isinstance(said, Phrase) for verdict in judged(study) for said in (verdict.headline, *verdict.sentences))
+def test_an_untrained_model_on_other_data_is_refused_though_it_is_no_arm_of_the_report() -> None:
+    untrained = gained("vanilla", *FIVE, data=OTHER_TEST).runs[0].run
+    assert "the runs do not have the same test data" in text_of(the(changed(GRPO, lambda run: {"untrained": untrained})))
 
 
-def test_a_steady_loss_is_harm() -> None:
-    verdict = the(records(gained("grpo", *(-gain for gain in FIVE))))
-    assert verdict.outcome is Outcome.HARM
-    assert "does harm, compared with the untrained model: -20.0 points" in verdict.headline
+def test_what_has_no_chance_of_seeds_has_no_p_and_no_ends() -> None:
+    one, alike = the(gained("grpo", 0.2)), the(gained("grpo", 0.2, 0.2, 0.2))
+    assert all(map(math.isnan, (one.p_value, alike.p_value, alike.same_benchmark.low)))
+    assert the(TWO).adjusted_p < 0.05
 
 
-def test_a_narrow_interval_around_nothing_is_no_difference_that_matters() -> None:
-    before, after = shares(gains=(0.0,) * 5, questions=400)
-    for seed in range(5):
-        after[seed, seed] += 0.05 * (-1) ** seed  # one question of 400: 0.0125 points
-    verdict = the(records(arm("grpo", before=before, after=after)))
-    assert verdict.outcome is Outcome.NO_DIFFERENCE
-    assert "differ by less than 2 points" in verdict.headline
-    assert "The 90 % interval lies inside ±2 points" in text_of(verdict)
+@pytest.mark.parametrize(("gains", "outcome"), [(FIVE, NOT_JUDGED), (LOST, HARM)])
+def test_an_endpoint_chosen_after_the_runs_carries_no_improvement(gains: tuple[float, ...], outcome: Outcome) -> None:
+    greedy = gained("grpo", *gains, config=declaring(setting="pass@1_t0.01"))
+    assert the(greedy, endpoint=Endpoint(split="test", setting=SETTING, picked_by="val")).outcome is outcome
 
 
-def test_an_open_case_says_what_would_settle_it_for_the_effect_that_matters_and_the_one_measured() -> None:
-    verdict = the(records(gained("grpo", 0.05, -0.05, 0.1, spread=0.0)))
-    assert verdict.outcome is Outcome.OPEN
-    said = text_of(verdict)
-    assert "no evidence either way" in said
-    assert "What would settle it: more seeds" in said
-    assert "a true gain of 2 points at 80 % power takes about" in said
-    assert "a gain of 3.3 points, as measured" in said
+LATE = "The reference, sft, was chosen after the runs, so nothing here counts as an improvement over it."
+LATE_GAIN = f"the gain passes the test, but the reference was chosen after the runs ... {LATE}"
+OVER_SFT = "grpo is an improvement over sft ... The reference, sft, was declared by the runs before they started."
+NOT_SFT = (
+    "over the untrained model ... The runs declared sft as their reference; this is a comparison with the untrained model."
+)
 
 
-def test_where_questions_leave_more_to_chance_more_questions_are_asked_for() -> None:
-    verdict = the(records(gained("grpo", 0.05, 0.05, 0.05, 0.05, 0.1, spread=0.3)))
-    assert verdict.outcome is Outcome.OPEN
-    said = text_of(verdict)
-    assert "What would settle it: more questions, for most of the chance lies in which were asked (40 so far)." in said
-    assert "That alone will not do for 2 points; with 20 seeds it takes about" in said
-
-
-def test_one_seed_is_this_run_only() -> None:
-    verdict = the(records(gained("grpo", 0.2)))
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert math.isnan(verdict.p_value)
-    assert "one seed shows one run, and says nothing about the next" in verdict.headline
-    assert "This run only: +20.0 points, between +16.8 and +23.2 on other questions like these" in text_of(verdict)
-    assert (verdict.this_run_only.low, verdict.this_run_only.high) == pytest.approx((0.1676, 0.2324), abs=1e-4)
-
-
-def test_two_seeds_are_computed_and_never_an_improvement() -> None:
-    before, after = shares(gains=(0.4, 0.4), questions=400)
-    after[0, 0] -= 0.05  # one question of 400, so that the seeds are not the same
-    verdict = the(records(arm("grpo", before=before, after=after)))
-    assert verdict.adjusted_p < 0.05
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert "two seeds are too few to call it an improvement" in verdict.headline
-    assert "What this study could not have seen: any gain at all, since two seeds are too few" in text_of(verdict)
-    worse = the(records(arm("grpo", before=after, after=before)))
-    assert worse.outcome is Outcome.HARM
-
-
-def test_seeds_without_spread_give_no_verdict_and_no_interval() -> None:
-    verdict = the(records(gained("grpo", 0.2, 0.2, 0.2)))
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert "all 3 seeds gained exactly the same" in verdict.headline
-    assert math.isnan(verdict.same_benchmark.low)
-    untouched = the(records(gained("grpo", 0.0, 0.0, 0.0, spread=0.0)))
-    assert "a difference of exactly 0, as if nothing had been trained" in untouched.headline
-
-
-def test_an_endpoint_chosen_after_the_runs_carries_no_improvement() -> None:
-    undeclared = the(records(gained("grpo", *FIVE, config={})))
-    assert undeclared.outcome is Outcome.NOT_JUDGED
-    assert "what it is judged by was not declared before the runs" in undeclared.headline
-    greedy = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"setting": "pass@1_t0.01"}}}}
-    afterwards = Endpoint(split="test", setting=SETTING, picked_by="val")
-    up, down = (gained("grpo", *(sign * gain for gain in FIVE), config=greedy) for sign in (1, -1))
-    assert the(records(up), endpoint=afterwards).outcome is Outcome.NOT_JUDGED
-    assert the(records(down), endpoint=afterwards).outcome is Outcome.HARM
-
-
-def test_a_reference_chosen_after_the_runs_carries_no_improvement_and_a_declared_one_does() -> None:
-    def against_sft(sign: int = 1, *, declared: str | None, reference: str | None) -> ArmVerdict:
-        config = {"evaluation": {"scheme": {"endpoint": ENDPOINT | {"reference": declared}}}}
-        strong, weak = (sign * gain for gain in FIVE), (0.0, 0.05, -0.05)
-        study = records(gained("grpo", *strong, config=config), gained("sft", *weak, config=config))
-        return next(verdict for verdict in judged(study, reference=reference) if verdict.arm == "grpo")
-
-    late = against_sft(declared=None, reference="sft")
-    assert late.outcome is Outcome.NOT_JUDGED
-    assert "the gain passes the test, but the reference was chosen after the runs" in late.headline
-    assert "The reference, sft, was chosen after the runs, so nothing here counts as an improvement over it." in text_of(late)
-    assert against_sft(-1, declared=None, reference="sft").outcome is Outcome.HARM
-    assert against_sft(declared="dapo", reference="sft").outcome is Outcome.NOT_JUDGED
-    for asked in ("sft", "variant-sft", None):
-        declared = against_sft(declared="sft", reference=asked)
-        assert declared.headline.startswith("grpo is an improvement over sft")
-        assert "The reference, sft, was declared by the runs before they started." in text_of(declared)
-    vanilla = against_sft(declared="sft", reference="vanilla")
-    assert vanilla.headline.startswith("grpo is an improvement over the untrained model")
-    assert "The runs declared sft as their reference; this is a comparison with the untrained model." in text_of(vanilla)
+@pytest.mark.parametrize(
+    ("gains", "declared", "reference", "outcome", "texts"),
+    [
+        (FIVE, None, "sft", NOT_JUDGED, LATE_GAIN),
+        (LOST, None, "sft", HARM, LATE),
+        (FIVE, "dapo", "sft", NOT_JUDGED, LATE_GAIN),
+        (FIVE, "sft", "sft", IMPROVEMENT, OVER_SFT),
+        (FIVE, "sft", "variant-sft", IMPROVEMENT, OVER_SFT),
+        (FIVE, "sft", None, IMPROVEMENT, OVER_SFT),
+        (FIVE, "sft", "vanilla", IMPROVEMENT, NOT_SFT),
+    ],
+)
+def test_only_a_declared_reference_carries_an_improvement(
+    gains: tuple[float, ...], declared: str | None, reference: str | None, outcome: Outcome, texts: str
+) -> None:
+    config = declaring(reference=declared)
+    verdict = the(gained("grpo", *gains, config=config), gained("sft", *WEAK, config=config), reference=reference)
+    assert verdict.outcome is outcome
+    assert [text for text in texts.split(" ... ") if text not in text_of(verdict)] == []
 
 
 def test_trained_arms_are_compared_without_pairs_by_welch() -> None:
-    strong, weak = gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05)
-    verdict = the(records(strong, weak), reference="sft")
+    strong, weak = gained("grpo", *FIVE), gained("sft", *WEAK)
+    (verdict,) = judged(records(strong, weak), reference="sft")
     assert verdict.arm == "grpo"
     assert verdict.difference is not None
     assert verdict.difference.seeds == (5, 3)
@@ -157,148 +168,53 @@ def test_trained_arms_are_compared_without_pairs_by_welch() -> None:
     assert verdict.difference.variance_seeds == pytest.approx(a_arm + a_reference)
     assert verdict.difference.df_seeds == pytest.approx((a_arm + a_reference) ** 2 / (a_arm**2 / 4 + a_reference**2 / 2))
     assert "5 and 3 seeds" in text_of(verdict)
-    assert the(records(strong, weak), reference="variant-sft").difference == verdict.difference
+    assert the(strong, weak, reference="variant-sft").difference == verdict.difference
 
 
 def test_a_reference_that_is_no_arm_is_refused_with_the_names_to_choose_from() -> None:
     with pytest.raises(ReportError, match=r"report.reference=sfd is no arm of these studies. Pass one of: vanilla, grpo, sft."):
         judged(records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05)), reference="sfd")
+    twins = [gained(label, *FIVE, variant="twin") for label in ("grpo", "sft")]
+    with pytest.raises(ReportError, match=r"report.reference=twin is the variant of 2 arms. Pass one of: vanilla, grpo, sft."):
+        judged(records(*twins), reference="twin")
 
 
 def test_the_family_is_every_arm_against_the_reference_and_holm_is_over_it() -> None:
     """A third arm with one seed has no p-value and makes no family larger."""
-    verdicts = judged(records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1)))
-    by_arm = {verdict.arm: verdict for verdict in verdicts}
-    assert {verdict.family for verdict in verdicts} == {2}
-    assert by_arm["grpo"].adjusted_p == pytest.approx(2 * by_arm["grpo"].p_value)
-    assert by_arm["sft"].adjusted_p == pytest.approx(by_arm["sft"].p_value)
-    assert by_arm["grpo"].planning_level == 0.025
-    assert "With 2 arms compared it counts as p < 0.001 (Holm's correction)." in text_of(by_arm["grpo"])
-
-
-def test_an_unfinished_run_is_dropped_by_name_in_the_sentence() -> None:
-    whole = gained("grpo", *FIVE)
-    crashed = replace(whole.runs[4], run=replace(whole.runs[4].run, finished=False))
-    verdict = the(records(replace(whole, runs=(*whole.runs[:4], crashed))))
-    assert verdict.seeds == (0, 1, 2, 3)
-    assert "Left out: seed 4 did not finish. If they are missing because training went wrong" in text_of(verdict)
-
-
-def test_an_arm_without_a_finished_run_is_not_judged() -> None:
-    verdict = the(records(gained("grpo", *FIVE, finished=False)))
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert "no run of grpo has finished" in verdict.headline
+    grpo, sft, _ = verdicts = judged(records(gained("grpo", *FIVE), gained("sft", 0.05, -0.05, 0.1), gained("dapo", 0.1)))
+    assert [(verdict.arm, verdict.family) for verdict in verdicts] == [("grpo", 2), ("sft", 2), ("dapo", 2)]
+    assert (grpo.adjusted_p, sft.adjusted_p) == pytest.approx((2 * grpo.p_value, sft.p_value))
+    assert grpo.planning_level == 0.025
+    assert "With 2 arms compared it counts as p < 0.001 (Holm's correction)." in text_of(grpo)
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "text"),
     [
-        ({"judge": "judge-2"}, "judged by different versions of the judge (judge-1, judge-2)"),
-        ({"data": {"train": "a", "val": "b", "test": "another"}}, "do not have the same test data"),
+        ({"judge": "judge-2"}, OTHER_JUDGE),
+        ({"data": OTHER_TEST}, "do not have the same test data"),
         ({"prefix": "other"}, "not all asked the same questions"),
         ({"questions": 20}, "not all asked the same questions (20, 40 questions)"),
         ({"images": ["blank"] * 40}, "the same questions were asked with different figures"),
+        ({"finished": False}, "no run of sft has finished"),
     ],
 )
-def test_arms_that_cannot_be_compared_are_refused_with_the_reason(changes: dict, reason: str) -> None:
-    verdict = the(records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05, **changes)), reference="sft")
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert verdict.difference is None
-    assert reason in verdict.headline
+def test_arms_that_cannot_be_compared_are_refused_with_the_reason(changes: dict[str, Any], text: str) -> None:
+    verdict = the(gained("grpo", *FIVE), gained("sft", *WEAK, **changes), reference="sft")
+    assert (verdict.outcome, verdict.difference) == (NOT_JUDGED, None)
+    assert text in said(verdict, "headline")
 
 
-def with_evaluations(whole: Arm, *, epoch: int, split: str, judge: str) -> Arm:
-    """The arm whose evaluations at one epoch were judged by another judge."""
-    changed = []
-    for run in whole.runs:
-        key = (epoch, split, SETTING)
-        changed.append(
-            replace(run, evaluations=run.evaluations | {key: replace(run.evaluations[key], judge_versions=(judge,))})
-        )
-    return replace(whole, runs=tuple(changed))
-
-
-@pytest.mark.parametrize(("epoch", "split"), [(0, "test"), (1, "test")])
-def test_answers_of_another_judge_on_one_side_are_refused_whatever_the_manifests_say(epoch: int, split: str) -> None:
-    """A run that is resumed after an update has the new version in its manifest and its old evaluations on disk."""
-    verdict = the(records(with_evaluations(gained("grpo", *FIVE), epoch=epoch, split=split, judge="judge-2")))
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert "judged by different versions of the judge (judge-1, judge-2)" in verdict.headline
-
-
-def test_an_epoch_picked_among_evaluations_of_two_judges_is_refused() -> None:
-    scores = [0.5] * 20
-    runs = tuple(run_records(seed=seed, before=scores, after={1: (0.4, scores), 2: (0.5, scores)}) for seed in range(3))
-    verdict = the(records(with_evaluations(Arm(label="grpo", runs=runs), epoch=1, split="val", judge="judge-2")))
-    assert "judged by different versions of the judge (judge-1, judge-2)" in verdict.headline
-
-
-def test_a_manifest_that_names_a_newer_judge_than_all_evaluations_refuses_nothing() -> None:
-    whole = gained("grpo", *FIVE)
-    resumed = replace(whole.runs[0], run=replace(whole.runs[0].run, judge_version="judge-2"))
-    assert the(records(replace(whole, runs=(resumed, *whole.runs[1:])))).outcome is Outcome.IMPROVEMENT
-
-
-def test_an_untrained_model_on_other_data_is_refused_though_it_is_no_arm_of_the_report() -> None:
-    whole = gained("grpo", *FIVE)
-    other = replace(whole.runs[0].run, algorithm="vanilla", data={"train": "a", "val": "b", "test": "another"})
-    verdict = the(records(replace(whole, runs=tuple(replace(run, untrained=other) for run in whole.runs))))
-    assert "the runs do not have the same test data" in verdict.headline
-
-
-def test_an_untrained_model_that_was_shown_other_figures_is_refused() -> None:
-    intact, blank = (gained("grpo", *FIVE, images=[f"{name}{number}" for number in range(40)]) for name in ("", "blank-"))
-    key = (0, "test", SETTING)
-    runs = [
-        replace(run, evaluations=run.evaluations | {key: other.evaluations[key]})
-        for run, other in zip(intact.runs, blank.runs, strict=True)
-    ]
-    assert the(records(intact)).outcome is Outcome.IMPROVEMENT
-    refused = the(records(replace(intact, runs=tuple(runs))))
-    assert refused.outcome is Outcome.NOT_JUDGED
-    assert "the same questions were asked with different figures" in refused.headline
-
-
-def test_runs_that_are_not_among_those_compared_are_named_in_the_sentence() -> None:
-    strong = replace(gained("grpo", *FIVE), absent=(say("{run} was not passed to the report", run="s/grpo/seed-5"),))
-    weak = replace(gained("sft", 0.0, 0.05, -0.05), absent=(say("{run} repeats seed {seed}", run="t/sft/seed-0", seed=0),))
-    assert "Left out: s/grpo/seed-5 was not passed to the report." in text_of(the(records(strong)))
-    said = text_of(the(records(strong, weak), reference="sft"))
-    assert "Left out: s/grpo/seed-5 was not passed to the report, t/sft/seed-0 repeats seed 0 (sft)." in said
-
-
-def test_other_training_data_is_a_flag_and_no_refusal() -> None:
-    other = {"train": "more", "val": "b", "test": "c"}
-    verdict = the(records(gained("grpo", *FIVE, data=other), gained("sft", 0.0, 0.05, -0.05)), reference="sft")
-    assert verdict.difference is not None
-    assert "The two sides were not trained on the same data" in text_of(verdict)
-
-
-def test_a_run_far_from_its_siblings_is_flagged_and_kept() -> None:
-    verdict = the(records(gained("grpo", 0.2, 0.25, -0.2)))
-    assert verdict.seeds == (0, 1, 2)
-    assert verdict.flags == ("Seed 2 of grpo lies far from its siblings, at 25.0 %: look at it before trusting a mean.",)
-
-
-def test_questions_on_one_image_count_as_one() -> None:
-    images = [f"image-{number // 2}" for number in range(40)]
-    verdict = the(records(gained("grpo", *FIVE, images=images)))
-    assert verdict.difference is not None
-    assert verdict.difference.num_questions == 20
-    assert "40 questions on 20 images" in text_of(verdict)
-
-
-def test_an_arm_without_its_untrained_model_is_not_judged() -> None:
-    lonely = Arm(label="grpo", runs=tuple(run_records(seed=seed, before=None, after={1: (0.5, [0.5])}) for seed in range(3)))
-    verdict = the(records(lonely))
-    assert verdict.outcome is Outcome.NOT_JUDGED
-    assert "no run has both the evaluations that are needed" in verdict.headline
-    assert "seed 0 has no evaluation of its untrained model on test" in text_of(verdict)
-
-
-def test_one_side_whose_seeds_all_score_the_same_is_said() -> None:
-    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.0, 0.0))
-    assert "On one side all seeds scored exactly the same" in text_of(the(study, reference="sft"))
+def test_what_is_odd_about_either_side_of_a_comparison_is_said_and_refuses_nothing() -> None:
+    more = gained("grpo", *FIVE, data={"train": "more", "val": "b", "test": "c"})
+    strong = Arm(label="grpo", runs=more.runs, absent=(say("{run} was not passed to the report", run="s/grpo/seed-5"),))
+    same = gained("sft", 0.0, 0.0, 0.0)
+    weak = Arm(label="sft", runs=same.runs, absent=(say("{run} repeats seed {seed}", run="t/sft/seed-0", seed=0),))
+    text = text_of(the(strong, weak, reference="sft"))
+    assert "Left out: s/grpo/seed-5 was not passed to the report, t/sft/seed-0 repeats seed 0 (sft)." in text
+    assert "On one side all seeds scored exactly the same" in text
+    assert "The two sides were not trained on the same data" in text
+    assert "Left out: s/grpo/seed-5 was not passed to the report." in text_of(the(strong))
 
 
 def test_where_nothing_is_gained_an_improvement_is_rare_through_the_whole_of_it() -> None:
@@ -308,5 +224,5 @@ def test_where_nothing_is_gained_an_improvement_is_rare_through_the_whole_of_it(
     found = 0
     for _ in range(60):
         before, after = (np.round(20 * np.clip(level + generator.normal(0, 0.1, size=(3, 40)), 0, 1)) / 20 for _ in range(2))
-        found += the(records(arm("grpo", before=before, after=after))).outcome is Outcome.IMPROVEMENT
+        found += the(arm("grpo", before=before, after=after)).outcome is IMPROVEMENT
     assert found < 7

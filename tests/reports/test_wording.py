@@ -200,7 +200,7 @@ def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(
     catalogue = catalogue_of("ja")
     shown = [
         content.decision.headline,
-        *(text for card in content.decision.cards for text in (card.badge, card.said, *card.more)),
+        *(text for card in content.decision.verdicts for text in (card.badge, card.said, *card.more)),
     ]
     shown += [*content.decision.cost, *content.decision.risks, *content.decision.next_stage]
     shown += [text for table in content.tables for text in (table.title, table.note, *(c.title for c in table.columns))]

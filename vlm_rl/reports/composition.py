@@ -16,8 +16,7 @@ from vlm_rl.reports.figures.behaviour_curves import (
 )
 from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
 from vlm_rl.reports.figures.panels import Figure
-from vlm_rl.reports.first_page.decision import decision_page
-from vlm_rl.reports.first_page.decision_page import DecisionPage
+from vlm_rl.reports.first_page.decision import DecisionPage, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records, with_setting
@@ -49,7 +48,7 @@ from vlm_rl.reports.tables.table import Table, flatten
 from vlm_rl.reports.tables.table_3 import table3_table
 from vlm_rl.reports.verdicts.decision_tables import decision_table, pair_table, power_table
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
-from vlm_rl.reports.verdicts.family import ArmVerdict, verdicts_of
+from vlm_rl.reports.verdicts.family import Judged, verdicts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,7 @@ class Sources:
 
     records: Records
     endpoint: Endpoint
-    verdicts: Sequence[ArmVerdict]
+    verdicts: Sequence[Judged]
     controls: Table
     settings: ReportSettings
     judge: Judging | None  # that judged the records again

@@ -1,11 +1,15 @@
 """The picture of the verdicts: each arm's effect with its interval and every seed, over the band of effects too small to matter."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_rl.reports.phrase import Phrase
+from vlm_rl.reports.phrase import Phrase, say, say_named
+from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import finite
+from vlm_rl.reports.verdicts.comparisons import Comparison
+from vlm_rl.reports.verdicts.family import Judged
 
 MARGIN = 0.06  # of the width, on either side
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # shares between ticks
@@ -22,13 +26,22 @@ class ForestRow:
     low: float  # NaN where there is no interval
     high: float
     seeds: tuple[float, ...]  # effect of each
-    text: Phrase  # the effect as a person reads it
-    detail: Phrase | str
 
     @property
     def has_interval(self) -> bool:
-        """Whether both ends are known."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
+        """Whether the ends are known: both or none."""
+        return math.isfinite(self.low)
+
+    @property
+    def text(self) -> Phrase:
+        """The effect as a person reads it."""
+        return say("{gain:+.1f} points", gain=100 * self.estimate)
+
+    @property
+    def detail(self) -> Phrase:
+        """What it rests on, in small letters."""
+        span = say("{low:+.1f} to {high:+.1f}", low=100 * self.low, high=100 * self.high)
+        return say("{span}; n = {seeds}", span=span if self.has_interval else say("no interval"), seeds=len(self.seeds))
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -41,9 +54,13 @@ class Forest:
     """All rows on one scale that shows 0, the band and every seed."""
 
     title: Phrase
-    caption: Phrase
     delta: float
     rows: tuple[ForestRow, ...]
+
+    @property
+    def caption(self) -> Phrase:
+        """How to read it."""
+        return say_named("figures.forest", delta=100 * self.delta)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -63,10 +80,36 @@ class Forest:
 
     def place(self, effect: float) -> float:
         """Where an effect lies, in percent of the width."""
-        low, high = self.ends
-        return round(100 * (effect - low) / (high - low), 3)
+        return self.width(effect - self.ends[0])
 
     def width(self, effect: float) -> float:
         """How wide a range of effects is, in percent of the width."""
         low, high = self.ends
         return round(100 * effect / (high - low), 3)
+
+
+def forest_of(verdicts: Sequence[Judged], *, records: Records) -> Forest | None:
+    """Each compared arm; colours as in every other figure."""
+    places = [arm.label for arm in records.trained]
+    rows = [_row(verdict, color=places.index(verdict.arm)) for verdict in verdicts if verdict.difference is not None]
+    if not rows:
+        return None
+    reference = verdicts[0].comparison.reference
+    title = say("Effect on accuracy, in points")
+    if reference is not None:
+        title = say("Effect on accuracy against {reference}, in points", reference=reference.label)
+    return Forest(title=title, delta=verdicts[0].smallest_effect, rows=tuple(rows))
+
+
+def _row(verdict: Judged, *, color: int) -> ForestRow:
+    interval, seeds = verdict.new_questions, tuple(_effects(verdict.comparison))
+    ends = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+    return ForestRow(label=verdict.arm, color=color, **ends, seeds=seeds)
+
+
+def _effects(comparison: Comparison) -> list[float]:
+    """Of each seed, against its own untrained model or against the mean of the reference."""
+    level = {seed: evaluation.accuracy() for seed, evaluation in comparison.reference_scores.evaluations.items()}
+    mean, paired = math.fsum(level.values()) / len(level), comparison.reference is None
+    scores = comparison.scores.evaluations.items()
+    return [evaluation.accuracy() - (level[seed] if paired else mean) for seed, evaluation in scores]

@@ -3,44 +3,50 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.power import MOST_QUESTIONS, MOST_SEEDS, Range, questions_needed, seeds_dominate, seeds_needed
 from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
+from vlm_rl.reports.first_page.risks import fewer_solved
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
-from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.arms import Arm
+from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
-from vlm_rl.reports.verdicts.family import ArmVerdict
-from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, said
+from vlm_rl.reports.verdicts.family import Judged
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, said, scarcer
 
 LARGEST_RATIO = 1.5  # slowest to fastest run of an arm; beyond it the machine, not the arm, was measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """What one more run of an arm takes, as measured."""
+    """What one more run of an arm takes: the mean over the used runs that were measured."""
 
-    device_hours: float  # NaN where nothing was measured
-    price: float | None  # of a device hour
-    currency: str
+    arm: Arm
+    settings: ReportSettings
+
+    @cached_property
+    def hours(self) -> list[float]:
+        """Device hours of each."""
+        return [hours for run in self.arm.used if not math.isnan(hours := device_hours(run))]
 
     @property
-    def is_known(self) -> bool:
-        """Whether the time of a run was measured."""
-        return math.isfinite(self.device_hours)
+    def is_uneven(self) -> bool:
+        """Whether the runs took so unequal times that their mean says little of the arm."""
+        return bool(self.hours) and max(self.hours) > LARGEST_RATIO * min(self.hours)
 
-    def of_runs(self, num_runs: float) -> Phrase:
+    def of_runs(self, num_runs: int) -> Phrase:
         """`1.20 device hours (3.00 USD)`, or minutes where it is less than one."""
-        hours = num_runs * self.device_hours
-        if not self.is_known:
+        if not self.hours:
             return say("an unknown time")
+        hours, price = num_runs * (math.fsum(self.hours) / len(self.hours)), self.settings.price_per_device_hour
         in_minutes = say("{minutes} device minutes", minutes=amount(60 * hours))
         time = in_minutes if hours < 1 else say("{hours} device hours", hours=amount(hours))
-        if self.price is None:
+        if price is None:
             return time
-        return say("{time} ({money} {currency})", time=time, money=amount(hours * self.price), currency=self.currency)
+        return say("{time} ({money} {currency})", time=time, money=amount(hours * price), currency=self.settings.currency)
 
 
 def amount(value: float) -> str:
@@ -51,120 +57,99 @@ def amount(value: float) -> str:
     return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
-def next_stage(verdict: ArmVerdict, *, cost: RunCost, open_questions: Sequence[Phrase] = ()) -> Phrase:
-    """One paragraph for an arm: scale up, stop, or how much more it takes to know. `open_questions`: after an improvement."""
-    outcome, num_runs = verdict.outcome, len(verdict.seeds)
-    if outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
-        what = said(verdict, "next_stage")
-        again = say_named("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
-        return paragraph(what, *open_questions, again) if outcome is Outcome.IMPROVEMENT else what
-    if outcome is Outcome.OPEN and verdict.difference is not None:
-        return paragraph(*_to_settle(verdict, difference=verdict.difference, cost=cost))
-    more = max(0, FEWEST_SEEDS - num_runs)
-    if more:
-        return say_named(
-            f"next_stage.{'one_more' if more == 1 else 'more'}", arm=verdict.arm, more=more, cost=cost.of_runs(more)
-        )
-    return say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=verdict.arm)
+def next_stages(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost]) -> Iterator[Phrase]:
+    """A paragraph for each arm: scale up, stop, or how much more it takes to know."""
+    for verdict in verdicts:
+        yield paragraph(*_next_stage(verdict, cost=costs[verdict.arm]))
+    if not verdicts:
+        yield say("Train an arm with at least three seeds beside its untrained model: nothing can be judged yet.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A design that finds an effect four times out of five; one of the two numbers is a range."""
-
-    effect: float  # a share
-    seeds: Range
-    questions: Range
-
-
-def plan_of(difference: Difference, *, effect: float, level: float) -> Plan | None:
-    """The first that can be run: more of what leaves most to chance, then with several times as much of the other, too."""
-    now_seeds, now_questions = difference.num_seeds, difference.num_questions
-    for times in (1, TIMES_AS_MANY):
-        seeds, questions = _exactly(times * now_seeds), _exactly(times * now_questions)
-        if seeds_dominate(difference):
-            seeds = seeds_needed(difference, effect=effect, questions=times * now_questions, level=level)
-        else:
-            questions = questions_needed(difference, effect=effect, seeds=times * now_seeds, level=level)
-        if math.isfinite(seeds.estimate + questions.estimate):
-            return Plan(effect=effect, seeds=seeds, questions=questions)
-    return None
+def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
+    num_runs = len(verdict.comparison.scores.seeds)
+    more = FEWEST_SEEDS - num_runs
+    if verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
+        yield said(verdict, "next_stage")
+        if verdict.outcome is Outcome.IMPROVEMENT:
+            yield from _open_questions(verdict)
+            yield say_named("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))
+    elif verdict.outcome is Outcome.OPEN and verdict.difference is not None:
+        yield from _to_settle(verdict, difference=verdict.difference, cost=cost)
+    elif more > 0:
+        name = "next_stage.one_more" if more == 1 else "next_stage.more"
+        yield say_named(name, arm=verdict.arm, more=more, cost=cost.of_runs(more))
+    else:
+        yield say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=verdict.arm)
 
 
-def _exactly(number: float) -> Range:
-    return Range(estimate=float(number), low=float(number), high=float(number))
+def _open_questions(verdict: Judged) -> Iterator[Phrase]:
+    """What an improvement leaves open, to look at before more is spent."""
+    comparison, endpoint = verdict.comparison, verdict.comparison.choice.endpoint
+    if fewer_solved(comparison.arm, endpoint=endpoint) is not None:
+        yield say("Before that: look at what several tries no longer solve (risks).")
+    used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.seeds]
+    tried = ((run, run.epochs(split=endpoint.picked_by, setting=endpoint.setting)) for run in used)
+    late = sum(len(epochs) > 1 and picked_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
+    if 2 * late > len(used):
+        yield say_named("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))
 
 
-def _to_settle(verdict: ArmVerdict, *, difference: Difference, cost: RunCost) -> Iterator[Phrase]:
-    """For the smallest effect that matters, or else for the one that was measured."""
-    effects = (verdict.smallest_effect, abs(difference.estimate))
-    plans = (plan_of(difference, effect=effect, level=verdict.planning_level) for effect in effects)
-    plan = next((plan for plan in plans if plan is not None), None)
-    if plan is None:
+def _to_settle(verdict: Judged, *, difference: Difference, cost: RunCost) -> Iterator[Phrase]:
+    """The first design that can be run: for the smallest effect that matters, or else for the one that was measured.
+
+    More of what leaves most to chance is tried first, then with several times as much of the other, too.
+    """
+    designs = (
+        (effect, times, more_needed(verdict, difference=difference, effect=effect, times=times))
+        for effect in (verdict.smallest_effect, abs(difference.estimate))
+        for times in (1, TIMES_AS_MANY)
+    )
+    found = next((design for design in designs if math.isfinite(design[2].estimate)), None)
+    if found is None:
         yield say_named("next_stage.out_of_reach", arm=verdict.arm)
         return
+    effect, times, needed = found
+    kind, sizes = scarcer(difference), {"seeds": times * difference.num_seeds, "questions": times * difference.num_questions}
+    in_words = {name: say("{number:,}", number=size) for name, size in sizes.items()}
+    sizes[kind], in_words[kind] = int(needed.estimate), count_range(needed, kind=kind)
     yield say_named(
         "next_stage.decide",
         arm=verdict.arm,
-        points=100 * plan.effect,
-        seeds=count_range(plan.seeds, most=MOST_SEEDS),
+        points=100 * effect,
         now_seeds=difference.num_seeds,
-        questions=count_range(plan.questions, most=MOST_QUESTIONS),
         now_questions=difference.num_questions,
+        **in_words,
     )
-    more = int(plan.seeds.estimate) - difference.num_seeds
+    more = sizes["seeds"] - difference.num_seeds
     if more == 1:
         yield say("One more seed takes {cost}.", cost=cost.of_runs(1))
     if more > 1:
         yield say("{more} more seeds take {cost}.", more=more, cost=cost.of_runs(more))
-    if plan.questions.estimate > difference.num_questions:
+    if sizes["questions"] > difference.num_questions:
         yield say("More questions need no training: evaluate.py asks the runs that are there.")
 
 
-def run_cost(arm: Arm, *, settings: ReportSettings) -> RunCost:
-    """The mean over the runs that were measured."""
-    hours = _hours(arm)
-    return RunCost(
-        device_hours=math.fsum(hours) / len(hours) if hours else math.nan,
-        price=settings.price_per_device_hour,
-        currency=settings.currency,
-    )
-
-
-def _hours(arm: Arm) -> list[float]:
-    return [value for run in arm.used if not math.isnan(value := device_hours(run))]
-
-
-def cost_sentences(
-    records: Records, *, verdicts: Sequence[ArmVerdict], costs: Mapping[str, RunCost], endpoint: Endpoint
-) -> Iterator[Phrase]:
+def cost_sentences(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost], endpoint: Endpoint) -> Iterator[Phrase]:
     """For each arm what a run takes and what a point took; then what the figures leave out."""
     improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
-    for arm in records.trained:
-        points = points_per_device_hour(arm, endpoint=endpoint).estimate if arm.label in improved else math.nan
+    for label, cost in costs.items():
+        points = points_per_device_hour(cost.arm, endpoint=endpoint).estimate if label in improved else math.nan
         of_a_point = say_named("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
-        yield paragraph(_of_runs(arm, cost=costs[arm.label]), of_a_point)
-    if any(cost.is_known for cost in costs.values()):
-        yield paragraph(
-            say("Runs that differ so much shared a machine or its load: do not compare arms by their time.")
-            if any(_is_uneven(arm) for arm in records.trained)
-            else "",
-            say("Without the search for learning rates, the evaluation of the untrained model and the controls."),
-        )
-    if not records.trained:
+        yield paragraph(_of_runs(cost), of_a_point)
+    uneven = say("Runs that differ so much shared a machine or its load: do not compare arms by their time.")
+    left_out = say("Without the search for learning rates, the evaluation of the untrained model and the controls.")
+    if any(cost.hours for cost in costs.values()):
+        yield paragraph(uneven if any(cost.is_uneven for cost in costs.values()) else "", left_out)
+    if not costs:
         yield say("Nothing was trained here.")
 
 
-def _of_runs(arm: Arm, *, cost: RunCost) -> Phrase:
-    if not cost.is_known:
+def _of_runs(cost: RunCost) -> Phrase:
+    arm = cost.arm
+    if not cost.hours:
         return say("{arm}: the time of its runs, or the number of their devices, is not known.", arm=arm.label)
     values = {"arm": arm.label, "one": cost.of_runs(1), "all": cost.of_runs(len(arm.used)), "runs": len(arm.used)}
-    if not _is_uneven(arm):
+    if not cost.is_uneven:
         return say("{arm}: {one} a run, {all} for all {runs} runs.", **values)
-    low, high = (amount(60 * end) for end in (min(_hours(arm)), max(_hours(arm))))
+    low, high = (amount(60 * end) for end in (min(cost.hours), max(cost.hours)))
     return say("{arm}: {one} a run ({low} to {high} minutes), {all} for all {runs} runs.", low=low, high=high, **values)
-
-
-def _is_uneven(arm: Arm) -> bool:
-    hours = _hours(arm)
-    return bool(hours) and max(hours) > LARGEST_RATIO * min(hours)

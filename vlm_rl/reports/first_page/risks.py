@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,37 +10,43 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
-from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.files import number
-from vlm_rl.reports.reading.results import Results
+from vlm_rl.reports.reading.results import BySeed, Results
 from vlm_rl.reports.tables.gain_tables import gain_difference, gain_over_seeds
 from vlm_rl.reports.tables.run_tables import alert_title, silence
 from vlm_rl.reports.tables.table import Table
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
+from vlm_rl.reports.verdicts.family import Judged
 
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
+VISION = "vision"  # rows whose numbers are only in the figure
+MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that the figure is not needed
 
 
-def training_risks(records: Records, *, endpoint: Endpoint) -> list[Phrase]:
-    """Arm by arm: alerts, runs left out, cut off responses, language drift. Rare collapse is part of each verdict."""
-    risks = [sentence for arm in records.shown for sentence in _arm_risks(arm, endpoint=endpoint)]
-    watched = [run for arm in records.trained for run in arm.runs]
-    if any(fewer_solved(arm, endpoint=endpoint) is not None for arm in records.shown):
-        risks.append(say("Fewer solved with several tries suggests that training sharpened the model more than it widened it."))
-    return [*risks, *silence(watched)]
-
-
-def _arm_risks(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
-    yield from _alerts(arm)
-    yield from _unfinished(arm)
-    yield from _cut_off(arm, endpoint=endpoint)
-    yield from _language(arm)
-    if (found := fewer_solved(arm, endpoint=endpoint)) is not None:
-        change = {"change": found.change.estimate, "low": found.change.low, "high": found.change.high}
-        points = {name: 100 * share for name, share in change.items()}
-        setting = title_of(found.setting)
-        yield say_named("risks.fewer_solved", arm=arm.label, setting=setting, split=endpoint.split, **points)
+def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointChoice, controls: Table) -> Iterator[Phrase]:
+    """Of the design, of each arm, of the controls and of what was missing. Rare collapse is part of each verdict."""
+    endpoint, sharpened = choice.endpoint, False
+    if not choice.is_declared:
+        yield say("The endpoint was not fixed before the runs, so that a lucky one may have been chosen.")
+    if any(verdict.comparison.has_late_reference for verdict in verdicts):
+        yield say("The reference was chosen after the runs, so that one that flatters may have been chosen.")
+    for verdict in verdicts:
+        yield from (say("{arm}: {flag}", arm=verdict.arm, flag=flag) for flag in verdict.comparison.flags)
+    for arm in records.shown:
+        yield from (*_alerts(arm), *_unfinished(arm), *_cut_off(arm, endpoint=endpoint), *_language(arm))
+        if (fewer := fewer_solved(arm, endpoint=endpoint)) is not None:
+            yield fewer
+            sharpened = True
+    if sharpened:
+        yield say("Fewer solved with several tries suggests that training sharpened the model more than it widened it.")
+    yield from silence([run for arm in records.trained for run in arm.runs])
+    yield from control_risks(controls, split=endpoint.split)
+    if len(records.problems) == 1:
+        yield say("One thing was missing or odd; it stands under “What was missing or odd”.")
+    elif records.problems:
+        yield say_named("risks.many_problems", count=len(records.problems))
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:
@@ -62,40 +67,32 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     results = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint)
-    before, after = (_share_cut_off(list(side.values())) for side in (results.untrained, results.picked))
+    before, after = map(_share_cut_off, (results.untrained, results.picked))
     if after > MANY_CUT_OFF:
-        yield say_named(
-            "risks.cut_off",
-            arm=arm.label,
-            after=100 * after,
-            split=endpoint.split,
-            before=say("not known") if math.isnan(before) else say("{share:.0f} %", share=100 * before),
-        )
+        known = say("not known") if math.isnan(before) else say("{share:.0f} %", share=100 * before)
+        yield say_named("risks.cut_off", arm=arm.label, after=100 * after, split=endpoint.split, before=known)
 
 
-def _share_cut_off(evaluations: Sequence[Evaluation]) -> float:
-    responses = sum(int(evaluation.num_samples.sum()) for evaluation in evaluations)
-    return sum(evaluation.num_truncated for evaluation in evaluations) / responses if responses else math.nan
+def _share_cut_off(evaluations: BySeed) -> float:
+    responses = sum(int(evaluation.num_samples.sum()) for evaluation in evaluations.values())
+    return sum(evaluation.num_truncated for evaluation in evaluations.values()) / responses if responses else math.nan
 
 
 def _language(arm: Arm) -> Iterator[Phrase]:
-    ends = [_ends(run, key="language/foreign_share") for run in arm.used]
-    known = [(first, last) for first, last in ends if not math.isnan(first + last)]
-    first, last = (float(np.mean(side)) for side in zip(*known, strict=True)) if known else (math.nan, math.nan)
+    """Means over the first and the last fifth of the steps of each run, then over runs."""
+    ends = []
+    for run in arm.used:
+        shares = [share for record in run.training if not math.isnan(share := number(record, key="language/foreign_share"))]
+        fifth = max(1, len(shares) // 5)
+        if shares:
+            ends.append((np.mean(shares[:fifth]), np.mean(shares[-fifth:])))
+    first, last = np.mean(ends, axis=0) if ends else (math.nan, math.nan)
     if last > LANGUAGE_DRIFT and last > first:
         yield say_named("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FewerSolved:
-    """With most tries, fewer questions are solved than before training."""
-
-    setting: str
-    change: Interval  # a share, below 0 at both ends
-
-
-def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> FewerSolved | None:
-    """None where the 95 % interval for new seeds and new questions does not lie below 0."""
+def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Phrase | None:
+    """With most tries, fewer questions are solved than before training: the 95 % interval for new seeds and new questions lies below 0."""
     tried = {setting for _, split, setting in arm.used[0].evaluations if split == endpoint.split}
     setting = max(tried, key=k_of, default=endpoint.setting)
     results = Results(arm=arm, split=endpoint.split, setting=setting, endpoint=endpoint)
@@ -104,35 +101,20 @@ def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> FewerSolved | None:
         return None
     difference = gain_difference(pairs)  # None: other questions for each seed, so that the spread of seeds holds both chances
     change = gain_over_seeds(pairs) if difference is None else difference.new_questions()
-    return FewerSolved(setting=setting, change=change) if change.high < 0 else None
-
-
-def _ends(run: RunRecords, *, key: str) -> tuple[float, float]:
-    """Mean of a quantity over the first and the last fifth of the steps."""
-    values = np.array([value for record in run.training if not math.isnan(value := number(record, key=key))])
-    if not values.size:
-        return math.nan, math.nan
-    fifth = max(1, values.size // 5)
-    return float(values[:fifth].mean()), float(values[-fifth:].mean())
-
-
-VISION = "vision"  # rows whose numbers are only in the figure
-MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that the figure is not needed
+    if not change.high < 0:  # or there is no interval
+        return None
+    points = {"change": 100 * change.estimate, "low": 100 * change.low, "high": 100 * change.high}
+    return say_named("risks.fewer_solved", arm=arm.label, setting=title_of(setting), split=endpoint.split, **points)
 
 
 def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     """For each model of the table of blind controls."""
     rows = [row for row in controls.rows if row["split"] == split]
-    without = list(dict.fromkeys(row["model"] for row in rows if row.get("to_do")))
+    without = dict.fromkeys(model for row in rows if row.get("to_do") and isinstance(model := row["model"], str))
     if without:
-        yield say_named(
-            "risks.no_controls", models=listed(model if isinstance(model, str) else str(model) for model in without)
-        )
+        yield say_named("risks.no_controls", models=listed(without))
     for row in rows:
-        levels = [row.get(key) for key in ("blank", "shuffled")]
-        blind = [level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds]
-        chance = row.get("chance")
-        if row["modality"] != VISION or not blind or not isinstance(chance, float):
-            continue
-        if max(blind) > chance + MOST_ABOVE_CHANCE:
-            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * max(blind), chance=100 * chance)
+        levels, chance = (row["blank"], row["shuffled"]), row["chance"]
+        blind = max((level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds), default=0.0)
+        if row["modality"] == VISION and isinstance(chance, float) and blind > chance + MOST_ABOVE_CHANCE:
+            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * blind, chance=100 * chance)

@@ -1,9 +1,8 @@
 """What a study is judged by, as its runs declared it, and what each seed scored there at the epoch that validation picked."""
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,49 +10,34 @@ from jaxtyping import Float
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records
+from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.reading.results import picked_epoch
+from vlm_rl.reports.reading.results import Results, picked_epoch
+from vlm_rl.reports.reading.runs import ReportError
 
+VANILLA = "vanilla"  # the reference that stands for each arm's own untrained model
+Origin = Literal["declared", "not_declared", "contradictory", "afterwards"]
 USUAL = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")  # where the runs declared none
-
-
-class Origin(enum.Enum):
-    """When the endpoint was chosen; only a declared one can carry an improvement."""
-
-    DECLARED = "declared by the runs before they started"
-    NOT_DECLARED = "not declared before the runs"
-    CONTRADICTORY = "declared differently by different runs"
-    AFTERWARDS = "chosen after the runs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointChoice:
-    """What is judged, and what that is worth."""
+    """What is judged, and what that is worth: only a declared one can carry an improvement."""
 
     endpoint: Endpoint
-    origin: Origin
+    origin: Origin  # when it was chosen
 
     @property
     def is_declared(self) -> bool:
         """Whether it was fixed before any result was seen."""
-        return self.origin is Origin.DECLARED
-
-    def declares(self, reference: Arm | None) -> bool:
-        """Whether all runs named this arm as their reference; None, each arm's own untrained model, is no choice to be made."""
-        return reference is None or is_called(reference, name=self.endpoint.reference)
-
-    @property
-    def name(self) -> Phrase:
-        """`the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks`."""
-        if k_of(self.endpoint.setting) == 1:
-            return say_named("endpoint.single_answers", **values_of(self.endpoint))
-        return say_named("endpoint.questions_solved", **values_of(self.endpoint))
+        return self.origin == "declared"
 
     @property
     def note(self) -> Phrase:
         """What is judged and since when that is fixed, as a sentence."""
-        return say_named(f"endpoint.{self.origin.name.lower()}", endpoint=self.name)
+        measure = "single_answers" if k_of(self.endpoint.setting) == 1 else "questions_solved"
+        name = say_named(f"endpoint.{measure}", **values_of(self.endpoint))
+        return say_named(f"endpoint.{self.origin}", endpoint=name)
 
 
 def values_of(endpoint: Endpoint) -> dict[str, Any]:
@@ -68,32 +52,37 @@ def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> En
     """
     found = {declared_endpoint(run.run.config) for arm in records.trained for run in arm.runs}
     references = {None if endpoint is None else endpoint.reference for endpoint in found}
-    reference = next(iter(references)) if len(references) == 1 else None
-    declared = {None if endpoint is None else replace(endpoint, reference=reference) for endpoint in found}
-    agreed = next(iter(declared)) if len(declared) == 1 else None
+    (reference,) = references if len(references) == 1 else (None,)
+    declared = {endpoint and replace(endpoint, reference=reference) for endpoint in found}
+    (agreed,) = declared if len(declared) == 1 else (None,)
     if override is not None and (override := replace(override, reference=reference)) != agreed:
-        return EndpointChoice(endpoint=override, origin=Origin.AFTERWARDS)
+        return EndpointChoice(endpoint=override, origin="afterwards")
     if agreed is not None:
-        return EndpointChoice(endpoint=agreed, origin=Origin.DECLARED)
-    return EndpointChoice(endpoint=USUAL, origin=Origin.CONTRADICTORY if declared - {None} else Origin.NOT_DECLARED)
+        return EndpointChoice(endpoint=agreed, origin="declared")
+    return EndpointChoice(endpoint=USUAL, origin="contradictory" if declared - {None} else "not_declared")
 
 
 def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
     """`evaluation.scheme.endpoint` of a run's config; None where an older run has none, or one whose judged split picks."""
-    scheme = (config.get("evaluation") or {}).get("scheme") or {}
-    declared = scheme.get("endpoint")
-    if not isinstance(declared, Mapping) or not {"split", "setting", "picked_by"} <= declared.keys():
+    declared = ((config.get("evaluation") or {}).get("scheme") or {}).get("endpoint")
+    keys = {"split", "setting", "picked_by"}
+    if not isinstance(declared, Mapping) or not keys <= declared.keys() or declared["split"] == declared["picked_by"]:
         return None
-    if declared["split"] == declared["picked_by"]:
-        return None
-    kept = {key: declared[key] for key in ("split", "setting", "picked_by")}
-    return Endpoint(**kept, reference=declared.get("reference"))
+    return Endpoint(**{key: declared[key] for key in keys}, reference=declared.get("reference"))
 
 
-def declared_reference(records: Records, *, choice: EndpointChoice) -> str | None:
-    """The reference that the runs declared, where it is one of several arms here; None: each arm's own untrained model."""
-    name = choice.endpoint.reference
-    return name if len(records.trained) > 1 and any(is_called(arm, name=name) for arm in records.trained) else None
+def choose_reference(records: Records, *, choice: EndpointChoice, asked: str | None) -> Arm | None:
+    """The arm whose label or variant was asked for, else declared by the runs and one of several here; None: the untrained models."""
+    name = choice.endpoint.reference if asked is None else asked
+    called = [arm for arm in records.trained if is_called(arm, name=name)]
+    found = [arm for arm in called if arm.label == name] or called
+    if name in (None, VANILLA) or (asked is None and (not found or len(records.trained) == 1)):
+        return None
+    if len(found) != 1:
+        labels = ", ".join([VANILLA, *(arm.label for arm in records.trained)])
+        problem = f"is the variant of {len(found)} arms" if found else "is no arm of these studies"
+        raise ReportError(f"report.reference={name} {problem}. Pass one of: {labels}.")
+    return found[0]
 
 
 def is_called(arm: Arm, *, name: str | None) -> bool:
@@ -117,37 +106,30 @@ class EndpointScores:
         """Mean score of each question in each seed; all seeds answered the same questions."""
         return np.stack([evaluation.scores() for evaluation in self.evaluations.values()])
 
-    def only(self, seeds: tuple[int, ...]) -> "EndpointScores":
-        """The same for some of the seeds."""
-        kept = {seed: evaluation for seed, evaluation in self.evaluations.items() if seed in seeds}
-        return EndpointScores(evaluations=kept, dropped=self.dropped)
-
 
 def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
     """Each finished run at its picked epoch."""
-    found: dict[int, Evaluation] = {}
-    dropped = [say("seed {seed} did not finish", seed=records.run.seed) for records in arm.left_out]
-    for records in sorted(arm.used, key=lambda records: records.run.seed):
-        epoch = picked_epoch(records, endpoint=endpoint)
-        evaluation = None if epoch is None else records.evaluations.get((epoch, endpoint.split, endpoint.setting))
-        if evaluation is not None:
-            found[records.run.seed] = evaluation
-        elif epoch is None:
-            dropped.append(say("seed {seed} has no evaluation on {split}", seed=records.run.seed, split=endpoint.picked_by))
-        else:
-            missing = {"seed": records.run.seed, "split": endpoint.split, "epoch": epoch}
-            dropped.append(say("seed {seed} has no evaluation on {split} at epoch {epoch}", **missing))
-    return EndpointScores(evaluations=found, dropped=tuple(dropped))
+    found = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint).picked
+    unfinished = [say("seed {seed} did not finish", seed=run.run.seed) for run in arm.left_out]
+    lacking = sorted((run for run in arm.used if run.run.seed not in found), key=lambda run: run.run.seed)
+    dropped = (*unfinished, *(_what_it_lacks(run, endpoint=endpoint) for run in lacking))
+    return EndpointScores(evaluations=dict(sorted(found.items())), dropped=dropped)
+
+
+def _what_it_lacks(run: RunRecords, *, endpoint: Endpoint) -> Phrase:
+    epoch = picked_epoch(run, endpoint=endpoint)
+    if epoch is None:
+        return say("seed {seed} has no evaluation on {split}", seed=run.run.seed, split=endpoint.picked_by)
+    values = {"seed": run.run.seed, "split": endpoint.split, "epoch": epoch}
+    return say("seed {seed} has no evaluation on {split} at epoch {epoch}", **values)
 
 
 def untrained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
     """The untrained model under each seed of an arm."""
     key = (UNTRAINED_EPOCH, endpoint.split, endpoint.setting)
-    used = sorted(arm.used, key=lambda records: records.run.seed)
-    found = {records.run.seed: records.evaluations[key] for records in used if key in records.evaluations}
-    dropped = tuple(
-        say("seed {seed} has no evaluation of its untrained model on {split}", seed=records.run.seed, split=endpoint.split)
-        for records in used
-        if records.run.seed not in found
+    found = {run.run.seed: run.evaluations[key] for run in arm.used if key in run.evaluations}
+    lacking = sorted({run.run.seed for run in arm.used} - found.keys())
+    dropped = (
+        say("seed {seed} has no evaluation of its untrained model on {split}", seed=seed, split=key[1]) for seed in lacking
     )
-    return EndpointScores(evaluations=found, dropped=dropped)
+    return EndpointScores(evaluations=dict(sorted(found.items())), dropped=tuple(dropped))

@@ -1,53 +1,120 @@
-"""The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide, say it."""
+"""The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide. In numbers only."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
-from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.evaluation.statistics import Difference, Interval
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, lacks_seed_spread, p_value
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.verdicts.comparisons import Comparison, compare_all
-from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, declared_reference
-from vlm_rl.reports.verdicts.judged import Judged, judged_all, why_not
-from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
+from vlm_rl.reports.verdicts.comparisons import Comparison, compare
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, choose_reference
+
+NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmVerdict(Judged):
-    """The decision on one arm, and how it is said."""
+class Judged:
+    """One comparison of a family and what came out, with all that it rests on."""
 
-    headline: Phrase
-    sentences: tuple[Phrase, ...]  # after the headline, for a reader in a hurry first
+    comparison: Comparison
+    outcome: Outcome
+    reason: Phrase | None  # why it is not judged
+    p_value: float  # NaN where there is none
+    adjusted_p: float  # Holm's, over the family
+    family: int  # comparisons with a p-value
+    smallest_effect: float  # delta, a share
+
+    @property
+    def arm(self) -> str:
+        """Label of the trained arm."""
+        return self.comparison.arm.label
+
+    @property
+    def difference(self) -> Difference | None:
+        """None where nothing could be compared."""
+        return self.comparison.difference
+
+    @property
+    def new_questions(self) -> Interval:
+        """95 %: new seeds, and new questions like these."""
+        return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.new_questions())
+
+    @property
+    def same_benchmark(self) -> Interval:
+        """95 %: new seeds, these very questions."""
+        return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.same_benchmark())
+
+    def _if_tested(self, interval: Interval) -> Interval:
+        """No ends where seeds do not differ at all: an interval of width 0 would look like certainty."""
+        return replace(interval, low=math.nan, high=math.nan) if math.isnan(self.p_value) else interval
+
+    @property
+    def planning_level(self) -> float:
+        """The level that the least likely of the family must reach, Holm's first step: plans are made for it."""
+        return LEVEL / max(1, self.family)
 
 
 def verdicts_of(
     records: Records, *, endpoint: Endpoint | None, reference: str | None, smallest_effect: float
-) -> tuple[ArmVerdict, ...]:
-    """One verdict for each trained arm but the reference.
+) -> tuple[Judged, ...]:
+    """One verdict for each trained arm but the reference: the declared family, not all pairs.
 
     `endpoint` and `reference` None: as the runs declared, else each arm's own untrained model; anything else counts as chosen
     after the runs, but for "vanilla". Else `reference` is the label or variant of a trained arm. `smallest_effect`: delta, a share.
     """
     choice = choose_endpoint(records, override=endpoint)
-    reference = declared_reference(records, choice=choice) if reference is None else reference
-    compared = compare_all(records, choice=choice, reference=reference)
-    return tuple(map(_verdict, judged_all(compared, why_not=why_not, smallest_effect=smallest_effect)))
+    chosen = choose_reference(records, choice=choice, asked=reference)
+    comparisons = [compare(arm, reference=chosen, choice=choice) for arm in records.trained if arm is not chosen]
+    return tuple(map(_checked, judged_all(comparisons, smallest_effect=smallest_effect)))
 
 
-def _verdict(judged: Judged) -> ArmVerdict:
-    """In words; a gain that passes the test may yet not be called an improvement."""
-    reason = _why_no_improvement(judged.comparison) if judged.outcome is Outcome.IMPROVEMENT else None
-    if reason is not None:
-        judged = replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason)
-    return ArmVerdict(**vars(judged), headline=said(judged, "headline"), sentences=sentences(judged))
+def judged_all(comparisons: Sequence[Comparison], *, smallest_effect: float, fewest_seeds: int = 2) -> Iterator[Judged]:
+    """What came out of each comparison, with Holm's correction over all that have a p-value."""
+    p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
+    family = sum(not math.isnan(p) for p in p_values)
+    for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True):
+        reason, outcome = _why_not(one, fewest_seeds=fewest_seeds), Outcome.NOT_JUDGED
+        if one.difference is not None and reason is None:
+            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+        yield Judged(
+            comparison=one,
+            outcome=outcome,
+            reason=reason,
+            p_value=p,
+            adjusted_p=adjusted_p,
+            family=family,
+            smallest_effect=smallest_effect,
+        )
 
 
-def _why_no_improvement(comparison: Comparison) -> Phrase | None:
-    """Why a gain that passes the test may yet not be called an improvement."""
-    if not comparison.choice.is_declared:
-        return say("the gain passes the test, but what it is judged by was not declared before the runs")
-    if not comparison.choice.declares(comparison.reference):
-        return say("the gain passes the test, but the reference was chosen after the runs")
-    if comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
-        return say("the gain passes the test, but two seeds are too few to call it an improvement")
+def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
+    """Why nothing can be said of it at all."""
+    difference = comparison.difference
+    if difference is None:
+        return comparison.refusal
+    if difference.num_seeds < 2:
+        return say("one seed shows one run, and says nothing about the next")
+    if difference.num_seeds < fewest_seeds:
+        return say("two seeds are too few")
+    if difference.num_questions < 2:
+        return say("one question shows no chance between questions")
+    if lacks_seed_spread(difference):
+        happened = "no_spread" if difference.estimate else "nothing_happened"
+        return say_named(f"comparison.{happened}", seeds=difference.num_seeds)
     return None
+
+
+def _checked(judged: Judged) -> Judged:
+    """A gain that passes the test may yet not be called an improvement."""
+    comparison, reason = judged.comparison, None
+    if not comparison.choice.is_declared:
+        reason = say("the gain passes the test, but what it is judged by was not declared before the runs")
+    elif comparison.has_late_reference:
+        reason = say("the gain passes the test, but the reference was chosen after the runs")
+    elif comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
+        reason = say("the gain passes the test, but two seeds are too few to call it an improvement")
+    is_improvement = judged.outcome is Outcome.IMPROVEMENT
+    return replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason) if is_improvement and reason else judged
