@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from vlm_rl.reports.figures.panels import DARK_PALETTE, GLYPHS, MARKERS, PALETTE, color_of, glyph_of, line_of, marker_of
+from vlm_rl.reports.figures.panels import DARK_PALETTE, GLYPHS, MARKERS, PALETTE, glyph_of, style_of
 from vlm_rl.reports.page.html import _file
 
 LEAST_CONTRAST = 3.0  # WCAG 2.1, 1.4.11: graphical objects
@@ -80,15 +80,17 @@ def test_any_two_of_eight_colours_are_told_apart_by_any_eyes(palette: tuple[str,
 
 
 def test_no_two_of_forty_arms_look_alike() -> None:
-    drawn = {(color_of(place), marker_of(place), line_of(place)) for place in range(40)}
-    named = {(color_of(place), glyph_of(place)) for place in range(40)}
+    drawn = {tuple(style_of(place).values()) for place in range(40)}
+    named = {(style_of(place)["color"], glyph_of(place)) for place in range(40)}
     assert len(drawn) == len(named) == 40
     assert len(MARKERS) == len(GLYPHS) == len(set(GLYPHS)) == len(PALETTE)
 
 
 def test_the_ninth_arm_has_the_first_colour_and_a_broken_line() -> None:
-    assert [line_of(place) for place in (0, 7)] == ["-", "-"]
-    assert (color_of(8), line_of(8), line_of(16)) == (color_of(0), (0.0, (7.0, 2.0)), (0.0, (7.0, 2.0, 1.5, 2.0)))
+    first, eighth, ninth, seventeenth = map(style_of, (0, 7, 8, 16))
+    assert first["linestyle"] == eighth["linestyle"] == "-"
+    assert ninth == first | {"linestyle": (0.0, (7.0, 2.0))}
+    assert seventeenth == first | {"linestyle": (0.0, (7.0, 2.0, 1.5, 2.0))}
     assert [glyph_of(place) for place in (0, 8, 16, 24)] == ["●——", "●– –", "●–·–", "●–··–"]
 
 

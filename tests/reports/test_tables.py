@@ -8,7 +8,8 @@ from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of,
 
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.figures.curves import accuracy_figure, changing_words, dynamics_figure
+from vlm_rl.reports.figures.accuracy_curves import accuracy_figure
+from vlm_rl.reports.figures.curves import changing_words, dynamics_figure
 from vlm_rl.reports.reading.records import arm_labels, read_records
 from vlm_rl.reports.reading.runs import find_runs, read_run
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table

@@ -1,0 +1,165 @@
+"""Accuracy as pictures: bands over seeds and images, pass@1 to pass@n, and the small multiples of many arms."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import SETTINGS, write_evaluation, write_manifest
+from hand_runs import ENDPOINT, VANILLA, records_of, write_by_hand
+from hand_training import run_of
+from matplotlib.figure import Figure as Canvas
+from scipy import stats
+
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
+from vlm_rl.reports.figures.accuracy_curves import (
+    TWO_WAY,
+    accuracy_figure,
+    most_sampled,
+    pass_at_figure,
+    training_one_by_one,
+    two_way_band,
+    validation_one_by_one,
+)
+from vlm_rl.reports.figures.drawing import draw_panel
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.tables.gain_tables import aggregate_table
+from vlm_rl.reports.tables.table import Interval
+
+STEPS = 18  # a sixth is 3
+
+
+def write_judged(study: Path, *, seeds: int, questions: int = 12) -> Records:
+    """One arm and its untrained model; at epoch 1 of 2 the arm is best on val."""
+    shares = (("vanilla", 0, 0.4), ("grpo", 1, 0.7), ("grpo", 2, 0.55))
+    for seed, (variant, epoch, share) in product(range(seeds), shares):
+        run, vanilla = study / variant / f"seed-{seed}", "vanilla" if epoch else None
+        write_manifest(run, algorithm=variant, seed=seed, arm=variant[0] * 16, vanilla=vanilla)
+        right = np.random.default_rng([seed, epoch]).random((questions, 8)) < share
+        for split, setting in product(("val", "test"), SETTINGS):
+            asked = {"epoch": epoch, "split": split, "setting": setting, "questions": questions}
+            write_evaluation(run, outcome=lambda q, s, right=right: bool(right[q, s]), **asked)
+    return records_of(study)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return write_judged(tmp_path_factory.mktemp("judged"), seeds=3, questions=24)
+
+
+def test_the_pass_at_k_curve_is_the_unbiased_one_at_the_epoch_that_validation_picks(judged: Records) -> None:
+    assert most_sampled(judged) == "pass@8_t1.0"
+    val, test = pass_at_figure(judged, endpoint=ENDPOINT).panels
+    assert (val.title, test.title, test.band) == ("val", "test", TWO_WAY)
+    trained, untrained = test.lines
+    assert (trained.label, untrained.label) == ("grpo", "Vanilla")
+    picked = judged.trained[0].runs[1].evaluations[1, "test", "pass@8_t1.0"]  # epoch 1: better on val
+    np.testing.assert_allclose(trained.by_seed[1], pass_at_1_to_k(picked.num_correct, num_samples=8, k=8).mean(axis=0))
+    low, high = trained.band()
+    assert (low <= trained.mean()).all() and (trained.mean() <= high).all()
+    assert low[0] < trained.mean()[0] < high[0]
+
+
+def with_evaluation(records: Records, found: Evaluation | None) -> Records:
+    """Seed 2 has another evaluation at epoch 1, or none."""
+    (arm,) = records.trained
+    others = {place: one for place, one in arm.runs[2].evaluations.items() if place != (1, "val", "pass@1_t0.6")}
+    changed = replace(arm.runs[2], evaluations=others | ({(1, "val", "pass@1_t0.6"): found} if found else {}))
+    return replace(records, arms=(replace(arm, runs=(*arm.runs[:2], changed)),))
+
+
+def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed(judged: Records, tmp_path: Path) -> None:
+    panel = accuracy_figure(judged).panels[1]
+    (line,) = panel.lines
+    assert panel.band == panel.as_json()["band"] == TWO_WAY
+    rows = [[run.evaluations[int(epoch), "val", "pass@1_t0.6"] for run in judged.trained[0].runs] for epoch in line.x]
+    low, high = two_way_band([[one.scores() for one in row] for row in rows], evaluations=[one for row in rows for one in row])
+    np.testing.assert_array_equal(line.band(), (low, high))
+    assert high[0] - low[0] > 2 * stats.sem([one.accuracy() for one in rows[0]])  # questions add to what seeds do
+    other = write_judged(tmp_path / "t", seeds=1, questions=10)
+    for found, missing in (
+        (None, [False, True, False]),
+        (other.trained[0].runs[0].evaluations[1, "val", "pass@1_t0.6"], [True] * 3),
+    ):
+        (line,) = accuracy_figure(with_evaluation(judged, found)).panels[1].lines
+        assert [np.isnan(end).tolist() for end in line.band()] == [missing, missing]
+    assert np.isnan(accuracy_figure(other).panels[1].lines[0].band()).all()  # a single seed
+
+
+def test_aggregates_are_rliables_shape_of_runs_by_kinds_or_say_why_they_are_left_out(judged: Records, tmp_path: Path) -> None:
+    (row,) = aggregate_table(judged, endpoint=ENDPOINT).rows
+    assert (row["cells"], row["left_out"]) == (12, None)  # four kinds
+    found = [run.evaluations[1, "test", "pass@1_t0.6"] for run in judged.trained[0].runs]
+    kinds = np.array(found[0].questions.kind)
+    matrix = [[evaluation.scores()[kinds == kind].mean() for kind in sorted(set(kinds))] for evaluation in found]
+    iqm, improvement = row["iqm"], row["improvement"]
+    assert isinstance(iqm, Interval) and isinstance(improvement, Interval)
+    assert iqm.estimate == pytest.approx(stats.trim_mean(np.ravel(matrix), 0.25))
+    assert iqm.low < iqm.estimate < iqm.high
+    assert 0.5 < improvement.low <= improvement.estimate <= improvement.high <= 1
+    (again,) = aggregate_table(judged, endpoint=ENDPOINT).rows
+    assert again["iqm"] == iqm
+    for seeds, cells, why in ((2, 8, "fewer than 12 cells"), (1, 4, "a single seed")):
+        (row,) = aggregate_table(write_judged(tmp_path / f"{seeds}", seeds=seeds), endpoint=ENDPOINT).rows
+        assert (row["cells"], row["left_out"]) == (cells, why)
+
+
+def trained(label: str, *, low: float) -> Arm:
+    """Each of two seeds rises by a point a step, seed s from `low` + 2 s points."""
+    curves = [[low + 0.02 * seed + 0.01 * step for step in range(STEPS)] for seed in range(2)]
+    runs = tuple(run_of(seed=seed, algorithm=label, train__accuracy=curve) for seed, curve in enumerate(curves))
+    return Arm(label=label, runs=runs)
+
+
+SILENT = Arm(label="sft", runs=(run_of(seed=0, algorithm="sft", train__loss=[0.0] * STEPS),))
+THREE = Records(arms=(trained("a", low=0.1), trained("b", low=0.3), trained("c", low=0.5), SILENT), problems=())
+
+
+def test_each_arm_has_a_panel_with_its_seeds_and_the_means_of_the_others_behind_it() -> None:
+    figure = training_one_by_one(THREE)
+    fronts = [
+        (panel.title, [line.label for line in panel.lines], [line.label for line in panel.behind]) for panel in figure.panels
+    ]
+    assert fronts == [("a", ["a"], ["b", "c"]), ("b", ["b"], ["a", "c"]), ("c", ["c"], ["a", "b"])]
+    (line,) = figure.panels[1].lines
+    np.testing.assert_array_equal(line.x, np.arange(2, STEPS))  # whole windows: steps 2 to 17
+    np.testing.assert_allclose(line.mean()[[0, -1]], [0.32, 0.47])  # 0.3 and 0.32 at the start; a point more a step
+    np.testing.assert_allclose(line.spread(), 0.02 / np.sqrt(2))
+    assert "the mean over the 3 steps around it" in figure.caption
+    assert "Without training accuracy of their own responses: sft; see the next figure." in figure.caption
+    numbers = [panel.as_json() for panel in figure.panels]
+    assert [[line["arm"] for line in panel["lines"]] for panel in numbers] == [["a"], ["b"], ["c"]]  # none is written twice
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
+    limits = set()
+    for panel in training_one_by_one(THREE).panels:
+        axes = Canvas().subplots()
+        draw_panel(axes, panel=panel)
+        limits.add((axes.get_xlim(), axes.get_ylim()))
+    ((_, ends),) = limits
+    lowest, highest = 100 * (0.12 - 0.02 / np.sqrt(2)), 100 * (0.67 + 0.02 / np.sqrt(2))  # bands of the first and the last arm
+    np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
+
+
+def test_two_arms_need_no_panels_of_their_own() -> None:
+    two = replace(THREE, arms=THREE.arms[:2])
+    assert training_one_by_one(two).panels == validation_one_by_one(two, endpoint=ENDPOINT).panels == ()
+
+
+def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path) -> None:
+    counts = {VANILLA: (2,), "grpo": (2, 4, 6), "rloo": (2, 3, 3), "sft": (2, 2, 1)}
+    places = [(arm, seed, epoch) for arm in counts for seed in range(2) for epoch in range(len(counts[arm]))]
+    right = {place: counts[place[0]][place[2]] for place in places if place[0] == VANILLA or place[2]}
+    write_by_hand(tmp_path / "s", right=right)
+    write_by_hand(tmp_path / "s", right=dict.fromkeys(right, 0), split="test")
+    figure = validation_one_by_one(records_of(tmp_path / "s"), endpoint=ENDPOINT)
+    means = {panel.title: panel.lines[0].mean().tolist() for panel in figure.panels}
+    assert means == {"grpo": [0.2, 0.4, 0.6], "rloo": [0.2, 0.3, 0.3], "sft": [0.2, 0.2, 0.1]}
+    assert [panel.baseline for panel in figure.panels] == pytest.approx([0.2] * 3)
+    assert all(np.isfinite(panel.lines[0].band()).all() for panel in figure.panels)
+    assert "on val" in figure.title
