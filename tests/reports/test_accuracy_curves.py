@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import SETTINGS, write_evaluation, write_manifest
+from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, records_of, write_by_hand
 from hand_training import run_of
 from matplotlib.figure import Figure as Canvas
@@ -28,82 +27,69 @@ from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.gain_tables import aggregate_table
 from vlm_rl.reports.tables.table import Interval
+from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 STEPS = 18  # a sixth is 3
 
 
-def write_judged(study: Path, *, seeds: int, questions: int = 12) -> Records:
-    """One arm and its untrained model; at epoch 1 of 2 the arm is best on val."""
-    shares = (("vanilla", 0, 0.4), ("grpo", 1, 0.7), ("grpo", 2, 0.55))
-    for seed, (variant, epoch, share) in product(range(seeds), shares):
-        run, vanilla = study / variant / f"seed-{seed}", "vanilla" if epoch else None
-        write_manifest(run, algorithm=variant, seed=seed, arm=variant[0] * 16, vanilla=vanilla)
-        right = np.random.default_rng([seed, epoch]).random((questions, 8)) < share
-        for split, setting in product(("val", "test"), SETTINGS):
-            asked = {"epoch": epoch, "split": split, "setting": setting, "questions": questions}
-            write_evaluation(run, outcome=lambda q, s, right=right: bool(right[q, s]), **asked)
-    return records_of(study)
-
-
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    return write_judged(tmp_path_factory.mktemp("judged"), seeds=3, questions=24)
+    return records_of(write_study(tmp_path_factory.mktemp("judged") / "s", epochs=2))
 
 
 def test_the_pass_at_k_curve_is_the_unbiased_one_at_the_epoch_that_validation_picks(judged: Records) -> None:
     assert most_sampled(judged) == "pass@8_t1.0"
     val, test = pass_at_figure(judged, endpoint=ENDPOINT).panels
     assert (val.title, test.title, test.band) == ("val", "test", TWO_WAY)
-    trained, untrained = test.lines
-    assert (trained.label, untrained.label) == ("grpo", "Vanilla")
-    picked = judged.trained[0].runs[1].evaluations[1, "test", "pass@8_t1.0"]  # epoch 1: better on val
-    np.testing.assert_allclose(trained.by_seed[1], pass_at_1_to_k(picked.num_correct, num_samples=8, k=8).mean(axis=0))
-    low, high = trained.band()
-    assert (low <= trained.mean()).all() and (trained.mean() <= high).all()
-    assert low[0] < trained.mean()[0] < high[0]
+    assert [line.label for line in test.lines] == ["reinforce_pp", "sft", "Vanilla"]
+    picks = {"reinforce_pp": 2, "sft": 1}  # under pass@1_t0.6, for every seed
+    for arm, line in zip(judged.trained, test.lines, strict=False):
+        for run in arm.runs:
+            num_correct = run.evaluations[picks[arm.label], "test", "pass@8_t1.0"].num_correct
+            curve = pass_at_1_to_k(num_correct, num_samples=8, k=8).mean(axis=0)
+            np.testing.assert_allclose(line.by_seed[run.run.seed], curve)
+    mean, (low, high) = test.lines[0].mean(), test.lines[0].band()
+    assert (low <= mean).all() and (mean <= high).all() and low[0] < mean[0] < high[0]
 
 
 def with_evaluation(records: Records, found: Evaluation | None) -> Records:
-    """Seed 2 has another evaluation at epoch 1, or none."""
-    (arm,) = records.trained
-    others = {place: one for place, one in arm.runs[2].evaluations.items() if place != (1, "val", "pass@1_t0.6")}
-    changed = replace(arm.runs[2], evaluations=others | ({(1, "val", "pass@1_t0.6"): found} if found else {}))
+    """Seed 2 of the first arm has another evaluation at epoch 1, or none."""
+    arm, place = records.trained[0], (1, "val", "pass@1_t0.6")
+    others = {key: one for key, one in arm.runs[2].evaluations.items() if key != place}
+    changed = replace(arm.runs[2], evaluations=others | ({place: found} if found else {}))
     return replace(records, arms=(replace(arm, runs=(*arm.runs[:2], changed)),))
 
 
 def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed(judged: Records, tmp_path: Path) -> None:
     panel = accuracy_figure(judged).panels[1]
-    (line,) = panel.lines
     assert panel.band == panel.as_json()["band"] == TWO_WAY
-    rows = [[run.evaluations[int(epoch), "val", "pass@1_t0.6"] for run in judged.trained[0].runs] for epoch in line.x]
-    low, high = two_way_band([[one.scores() for one in row] for row in rows], evaluations=[one for row in rows for one in row])
-    np.testing.assert_array_equal(line.band(), (low, high))
-    assert high[0] - low[0] > 2 * stats.sem([one.accuracy() for one in rows[0]])  # questions add to what seeds do
-    other = write_judged(tmp_path / "t", seeds=1, questions=10)
-    for found, missing in (
-        (None, [False, True, False]),
-        (other.trained[0].runs[0].evaluations[1, "val", "pass@1_t0.6"], [True] * 3),
-    ):
+    rows = [[run.evaluations[epoch, "val", "pass@1_t0.6"] for run in judged.trained[0].runs] for epoch in range(3)]
+    band = two_way_band([[one.scores() for one in row] for row in rows], evaluations=[one for row in rows for one in row])
+    np.testing.assert_array_equal(panel.lines[0].band(), band)
+    assert band[1, 0] - band[0, 0] > 2 * stats.sem([one.accuracy() for one in rows[0]])  # questions add to what seeds do
+    other = records_of(write_study(tmp_path / "t", seeds=(0,), epochs=1, questions=10))
+    changes = (None, [False, True, False]), (other.trained[0].runs[0].evaluations[1, "val", "pass@1_t0.6"], [True] * 3)
+    for found, missing in changes:
         (line,) = accuracy_figure(with_evaluation(judged, found)).panels[1].lines
-        assert [np.isnan(end).tolist() for end in line.band()] == [missing, missing]
+        assert np.isnan(line.band()).tolist() == [missing, missing]
     assert np.isnan(accuracy_figure(other).panels[1].lines[0].band()).all()  # a single seed
 
 
 def test_aggregates_are_rliables_shape_of_runs_by_kinds_or_say_why_they_are_left_out(judged: Records, tmp_path: Path) -> None:
-    (row,) = aggregate_table(judged, endpoint=ENDPOINT).rows
+    row, _ = aggregate_table(judged, endpoint=ENDPOINT).rows
     assert (row["cells"], row["left_out"]) == (12, None)  # four kinds
-    found = [run.evaluations[1, "test", "pass@1_t0.6"] for run in judged.trained[0].runs]
-    kinds = np.array(found[0].questions.kind)
+    found = at_picks(judged.trained[0], endpoint=ENDPOINT, split="test", setting="pass@1_t0.6").values()
+    kinds = np.array(judged.trained[0].runs[0].evaluations[1, "test", "pass@1_t0.6"].questions.kind)
     matrix = [[evaluation.scores()[kinds == kind].mean() for kind in sorted(set(kinds))] for evaluation in found]
     iqm, improvement = row["iqm"], row["improvement"]
     assert isinstance(iqm, Interval) and isinstance(improvement, Interval)
     assert iqm.estimate == pytest.approx(stats.trim_mean(np.ravel(matrix), 0.25))
     assert iqm.low < iqm.estimate < iqm.high
     assert 0.5 < improvement.low <= improvement.estimate <= improvement.high <= 1
-    (again,) = aggregate_table(judged, endpoint=ENDPOINT).rows
-    assert again["iqm"] == iqm
+    assert aggregate_table(judged, endpoint=ENDPOINT).rows[0]["iqm"] == iqm  # again
     for seeds, cells, why in ((2, 8, "fewer than 12 cells"), (1, 4, "a single seed")):
-        (row,) = aggregate_table(write_judged(tmp_path / f"{seeds}", seeds=seeds), endpoint=ENDPOINT).rows
+        few = records_of(write_study(tmp_path / f"{seeds}", seeds=range(seeds), epochs=1))
+        row, _ = aggregate_table(few, endpoint=ENDPOINT).rows
         assert (row["cells"], row["left_out"]) == (cells, why)
 
 
@@ -144,11 +130,6 @@ def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
     ((_, ends),) = limits
     lowest, highest = 100 * (0.12 - 0.02 / np.sqrt(2)), 100 * (0.67 + 0.02 / np.sqrt(2))  # bands of the first and the last arm
     np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
-
-
-def test_two_arms_need_no_panels_of_their_own() -> None:
-    two = replace(THREE, arms=THREE.arms[:2])
-    assert training_one_by_one(two).panels == validation_one_by_one(two, endpoint=ENDPOINT).panels == ()
 
 
 def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from vlm_rl.evaluation.bootstrap import QuestionCounts, bootstrap_means, resampl
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.curves import Points, lines_of, step_panels
-from vlm_rl.reports.figures.panels import Ends, Figure, FloatArray, Line, Panel, figure_of
+from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of
 from vlm_rl.reports.phrase import listed, say
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation
@@ -58,27 +59,26 @@ def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
 def _two_way(line: Line, *, arm: Arm, split: str, setting: str) -> Line:
     """The line with its band, which is NaN where a seed has no evaluation."""
     found = [arm.evaluated(epoch=int(epoch), split=split, setting=setting) for epoch in line.x]
-    whole = [place for place, row in enumerate(found) if len(row) == len(arm.used)]
-    scores = [[evaluation.scores() for evaluation in found[place]] for place in whole]
+    whole = {place: row for place, row in enumerate(found) if len(row) == len(arm.used)}
+    scores = [[evaluation.scores() for evaluation in row] for row in whole.values()]
     ends = np.full((2, line.x.size), np.nan)
-    ends[:, whole] = two_way_band(scores, evaluations=[evaluation for place in whole for evaluation in found[place]])
-    return replace(line, interval=(ends[0], ends[1]))
+    ends[:, list(whole)] = two_way_band(scores, evaluations=[*chain(*whole.values())])
+    return replace(line, interval=ends)
 
 
-def two_way_band(scores: Sequence[Sequence[FloatArray]], *, evaluations: Sequence[Evaluation]) -> Ends:
-    """95 % percentile ends at each point, from the scores of all questions under each seed there.
+def two_way_band(scores: Sequence[Sequence[FloatArray]], *, evaluations: Sequence[Evaluation]) -> FloatArray:
+    """95 % percentile ends at each point, from the scores of all questions under each seed there: (2, points).
 
     NaN with a single seed, and if not all evaluations asked the same questions: the bootstrap of crossed rows and columns does
     not speak of that.
     """
     questions = {evaluation.questions.asked: evaluation.questions for evaluation in evaluations}
     if len(questions) != 1 or len(scores[0]) < 2:
-        return np.full(len(scores), np.nan), np.full(len(scores), np.nan)
+        return np.full((2, len(scores)), np.nan)
     (asked,), num_seeds = questions.values(), len(scores[0])
     seeds = resample(num_seeds, generator=_generator(num_seeds), num_draws=NUM_DRAWS)
     draws = bootstrap_means(np.array(scores), seeds=seeds, questions=_drawn_questions(tuple(asked.images())))
-    low, high = np.quantile(draws, [0.025, 0.975], axis=-1)
-    return low, high
+    return np.asarray(np.quantile(draws, [0.025, 0.975], axis=-1))
 
 
 @lru_cache(maxsize=4)

@@ -27,12 +27,9 @@ def by_step(run: RunRecords, *, key: str) -> FloatArray:
 
 def training_accuracy(run: RunRecords) -> Points:
     """Accuracy accumulated over each epoch: the value of the epoch's last step, at the end of the epoch."""
-    accumulated: dict[float, float] = {}
-    for line in run.training:
-        epoch, accuracy = number(line, key="epoch"), number(line, key="train/accuracy_in_epoch")
-        if not math.isnan(epoch + accuracy):
-            accumulated[float(math.ceil(epoch - 1e-6))] = accuracy
-    return accumulated
+    epochs, accuracy = by_step(run, key="epoch"), by_step(run, key="train/accuracy_in_epoch")
+    known = ~np.isnan(epochs + accuracy)
+    return dict(zip(np.ceil(epochs[known] - 1e-6).tolist(), accuracy[known].tolist(), strict=True))
 
 
 def word_keys(records: Records) -> list[str]:
@@ -53,16 +50,14 @@ def word_of(key: str) -> str:
 
 def changing_words(records: Records, *, count: int) -> list[str]:
     """The reflection words whose count for each step changed most over training in any run; among equals the more frequent."""
-    occurring = [key for key in word_keys(records) if occurs(records, key=key)]
     runs = [run for arm in records.trained for run in arm.used]
-    return sorted(sorted(occurring), key=lambda key: max(_change(run, key=key) for run in runs), reverse=True)[:count]
 
+    def change(key: str) -> tuple[float, float]:
+        counts = [by_step(run, key=key) for run in runs]
+        return max((float(np.nan_to_num(abs(first_and_last_fifth(one).change))), float(np.nansum(one))) for one in counts)
 
-def _change(run: RunRecords, *, key: str) -> tuple[float, float]:
-    """How far the last fifth of a run lies from its first, and how often the word came in all."""
-    counts = by_step(run, key=key)
-    change = abs(first_and_last_fifth(counts).change)
-    return (0.0 if math.isnan(change) else change), float(np.nansum(counts))
+    occurring = sorted(key for key in word_keys(records) if occurs(records, key=key))
+    return sorted(occurring, key=change, reverse=True)[:count]
 
 
 def lines_of(records: Records, *, points: Callable[[RunRecords], Points]) -> tuple[Line, ...]:

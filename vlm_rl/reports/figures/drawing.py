@@ -35,61 +35,60 @@ UNDATED = {"CreationDate": None, "Software": None}  # the same report is written
 BARE = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # an SVG says nothing of itself
 
 
-def panel_svg(panel: Panel, *, translate: Callable[[str], str] = str) -> str:
-    """One panel as SVG for inlining: text stays text, colours are those of the page."""
-    title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
-    with figure_style():
-        canvas = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT))
-        draw_panel(canvas.subplots(), panel=replace(panel, title=title, x_label=x_label, y_label=y_label))
-        buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
-    svg = compact_svg(buffer.getvalue()).replace(INK, "currentColor")
-    for place, color in enumerate(PALETTE):
-        svg = svg.replace(color, f"var(--arm-{place})")
-    return svg
-
-
-def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
-    """The figure as `<name>.png` and `<name>.pdf`, with its legend. Scripts that the style's fonts lack come out as boxes."""
-    columns = min(figure.num_columns, len(figure.panels))
-    rows = -(-len(figure.panels) // columns)
-    with figure_style():
-        handles = _legend(figure)
-        longest = max(len(str(handle.get_label())) for handle in handles)
-        fitting = int(PANEL_WIDTH * columns / (LEGEND_HANDLE + LEGEND_CHARACTER * longest))
-        side_by_side = max(1, min(columns + 1, len(handles), fitting))
-        legend_height = LEGEND_ROW * (1 + -(-len(handles) // side_by_side))
-        canvas = Canvas(figsize=(PANEL_WIDTH * columns, PANEL_HEIGHT * rows + legend_height))
-        grid = canvas.subplots(rows, columns, squeeze=False).flat
-        for axes, panel in zip(grid, figure.panels, strict=False):
-            draw_panel(axes, panel=panel)
-        for axes in grid[len(figure.panels) :]:
-            axes.set_axis_off()
-        canvas.legend(handles=handles, loc="outside lower center", ncols=side_by_side)
-        paths = [folder / f"{figure.name}.{suffix}" for suffix in ("png", "pdf")]
-        for path in paths:
-            canvas.savefig(path, metadata=UNDATED)
-            canvas.set_layout_engine("none")  # placed once, for both files
-    return paths
-
-
-def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
-    """`verdicts_forest.png` and `.pdf`."""
-    paths = [folder / f"verdicts_forest.{suffix}" for suffix in ("png", "pdf")]
-    with figure_style():
-        canvas = Canvas(figsize=(FOREST_WIDTH, 1.3 + FOREST_ROW * len(forest.rows)))
-        _draw_forest(canvas.subplots(), forest=forest)
-        for path in paths:
-            canvas.savefig(path, metadata=UNDATED)
-    return paths
-
-
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Inside, matplotlib draws as all figures of a report are drawn."""
     with rc_context(fname=STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a browser finds the letters of its reader
         yield
+
+
+@figure_style()
+def panel_svg(panel: Panel, *, translate: Callable[[str], str] = str) -> str:
+    """One panel as SVG for inlining: text stays text, colours are those of the page."""
+    title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
+    canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
+    draw_panel(canvas.subplots(), panel=replace(panel, title=title, x_label=x_label, y_label=y_label))
+    canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
+    svg = compact_svg(buffer.getvalue()).replace(INK, "currentColor")
+    for place, color in enumerate(PALETTE):
+        svg = svg.replace(color, f"var(--arm-{place})")
+    return svg
+
+
+@figure_style()
+def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
+    """The figure as `<name>.png` and `<name>.pdf`, with its legend. Scripts that the style's fonts lack come out as boxes."""
+    handles = _legend(figure)
+    columns = min(figure.num_columns, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(PANEL_WIDTH * columns / (LEGEND_HANDLE + LEGEND_CHARACTER * longest))
+    side_by_side = max(1, min(columns + 1, len(handles), fitting))
+    legend_height = LEGEND_ROW * (1 + -(-len(handles) // side_by_side))
+    canvas = Canvas(figsize=(PANEL_WIDTH * columns, PANEL_HEIGHT * rows + legend_height))
+    grid = canvas.subplots(rows, columns, squeeze=False).flat
+    for axes, panel in zip(grid, figure.panels, strict=False):
+        draw_panel(axes, panel=panel)
+    for axes in grid[len(figure.panels) :]:
+        axes.set_axis_off()
+    canvas.legend(handles=handles, loc="outside lower center", ncols=side_by_side)
+    paths = [folder / f"{figure.name}.{suffix}" for suffix in ("png", "pdf")]
+    for path in paths:
+        canvas.savefig(path, metadata=UNDATED)
+        canvas.set_layout_engine("none")  # placed once, for both files
+    return paths
+
+
+@figure_style()
+def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
+    """`verdicts_forest.png` and `.pdf`."""
+    canvas = Canvas(figsize=(FOREST_WIDTH, 1.3 + FOREST_ROW * len(forest.rows)))
+    _draw_forest(canvas.subplots(), forest=forest)
+    paths = [folder / f"verdicts_forest.{suffix}" for suffix in ("png", "pdf")]
+    for path in paths:
+        canvas.savefig(path, metadata=UNDATED)
+    return paths
 
 
 def legend_label(line: Line) -> str:

@@ -38,7 +38,6 @@ def glyph_of(place: int) -> str:
 
 
 FloatArray = NDArray[np.float64]
-Ends = tuple[FloatArray, FloatArray]  # low and high
 BAND = say("± 1 standard deviation over seeds")  # as the bands of the paper's figures
 
 
@@ -51,7 +50,7 @@ class Line:
     x: FloatArray
     by_seed: Mapping[int, FloatArray]  # the runs that mean and band speak of
     unfinished: Mapping[int, FloatArray]  # drawn, not averaged
-    interval: Ends | None = None  # NaN where there is none; None: the spread
+    interval: FloatArray | None = None  # low and high ends, NaN where there is none; None: the spread
 
     def mean(self) -> FloatArray:
         """Over the seeds that have a value at x."""
@@ -61,9 +60,9 @@ class Line:
         """Standard deviation over seeds (n - 1); NaN where fewer than two seeds have a value."""
         return self._over_seeds(np.nanstd, ddof=1)
 
-    def band(self) -> Ends:
+    def band(self) -> FloatArray:
         """Low and high ends of what is shaded: the interval, or else mean -+ spread."""
-        return self.interval or (self.mean() - self.spread(), self.mean() + self.spread())
+        return self.mean() + np.outer([-1, 1], self.spread()) if self.interval is None else self.interval
 
     def as_json(self) -> dict[str, Any]:
         """All numbers of the line."""
