@@ -27,7 +27,6 @@ from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.gain_tables import aggregate_table
 from vlm_rl.reports.tables.table import Interval
-from vlm_rl.reports.verdicts.endpoint_scores import at_picks
 
 STEPS = 18  # a sixth is 3
 
@@ -78,8 +77,8 @@ def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed
 def test_aggregates_are_rliables_shape_of_runs_by_kinds_or_say_why_they_are_left_out(judged: Records, tmp_path: Path) -> None:
     row, _ = aggregate_table(judged, endpoint=ENDPOINT).rows
     assert (row["cells"], row["left_out"]) == (12, None)  # four kinds
-    found = at_picks(judged.trained[0], endpoint=ENDPOINT, split="test", setting="pass@1_t0.6").values()
-    kinds = np.array(judged.trained[0].runs[0].evaluations[1, "test", "pass@1_t0.6"].questions.kind)
+    found = [run.evaluations[2, "test", "pass@1_t0.6"] for run in judged.trained[0].runs]  # picked for every seed
+    kinds = np.array(found[0].questions.kind)
     matrix = [[evaluation.scores()[kinds == kind].mean() for kind in sorted(set(kinds))] for evaluation in found]
     iqm, improvement = row["iqm"], row["improvement"]
     assert isinstance(iqm, Interval) and isinstance(improvement, Interval)
@@ -106,10 +105,8 @@ THREE = Records(arms=(trained("a", low=0.1), trained("b", low=0.3), trained("c",
 
 def test_each_arm_has_a_panel_with_its_seeds_and_the_means_of_the_others_behind_it() -> None:
     figure = training_one_by_one(THREE)
-    fronts = [
-        (panel.title, [line.label for line in panel.lines], [line.label for line in panel.behind]) for panel in figure.panels
-    ]
-    assert fronts == [("a", ["a"], ["b", "c"]), ("b", ["b"], ["a", "c"]), ("c", ["c"], ["a", "b"])]
+    labels = [(panel.title, *(line.label for line in (*panel.lines, *panel.behind))) for panel in figure.panels]
+    assert labels == [("a", "a", "b", "c"), ("b", "b", "a", "c"), ("c", "c", "a", "b")]
     (line,) = figure.panels[1].lines
     np.testing.assert_array_equal(line.x, np.arange(2, STEPS))  # whole windows: steps 2 to 17
     np.testing.assert_allclose(line.mean()[[0, -1]], [0.32, 0.47])  # 0.3 and 0.32 at the start; a point more a step
@@ -133,9 +130,8 @@ def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
 
 
 def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path) -> None:
-    counts = {VANILLA: (2,), "grpo": (2, 4, 6), "rloo": (2, 3, 3), "sft": (2, 2, 1)}
-    places = [(arm, seed, epoch) for arm in counts for seed in range(2) for epoch in range(len(counts[arm]))]
-    right = {place: counts[place[0]][place[2]] for place in places if place[0] == VANILLA or place[2]}
+    counts = {(VANILLA, 0): 2, ("grpo", 1): 4, ("grpo", 2): 6, ("rloo", 1): 3, ("rloo", 2): 3, ("sft", 1): 2, ("sft", 2): 1}
+    right = {(arm, seed, epoch): count for (arm, epoch), count in counts.items() for seed in range(2)}
     write_by_hand(tmp_path / "s", right=right)
     write_by_hand(tmp_path / "s", right=dict.fromkeys(right, 0), split="test")
     figure = validation_one_by_one(records_of(tmp_path / "s"), endpoint=ENDPOINT)

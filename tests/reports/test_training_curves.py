@@ -1,5 +1,7 @@
 """Figures over generation steps: which panels, which points, and where an axis ends."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hand_training import records_of, run_of
@@ -58,24 +60,31 @@ def test_a_point_is_the_mean_of_the_whole_window_around_it(
     assert {step: mean for line in lines for step, mean in zip(line.x, line.mean(), strict=True)} == pytest.approx(expected)
 
 
-def test_a_single_spike_does_not_flatten_the_axis_and_is_named() -> None:
-    """Sixty steps from 0 to 0.059 and one of 1.5: 98 % of the 61 values end at the 59th, 0.058; the axis ends a tenth above it."""
-    calm = [0.001 * step for step in range(60)]
-    figure = policy_figure(records_of(run_of(seed=0, policy__kl=[*calm, 1.5], policy__entropy=[*calm, 0.06])))
-    entropy, kl = figure.panels
-    assert entropy.y_range is None
-    assert kl.y_range == pytest.approx((-0.0058, 0.0638))
-    told = "The axis of “KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5."
-    assert told in figure.caption and figure.caption.count("The axis of") == 1
-    assert kl.lines[0].by_seed[0].max() == 1.5  # no number is changed
+CALM = [0.001 * step for step in range(60)]  # with a spike 98 % of the values end at the 59th; the axis ends a tenth above it
 
 
-def test_an_axis_of_shares_ends_in_percent_and_one_without_a_usual_height_is_left_alone() -> None:
-    clipped = policy_figure(records_of(run_of(seed=0, policy__clip_fraction=[*([0.001, 0.002] * 30), 0.5])))
-    assert clipped.panels[0].y_range == pytest.approx((0.0009, 0.0021))
-    assert "ends at 0.21" in clipped.caption and "the highest is 50." in clipped.caption
-    flat = policy_figure(records_of(run_of(seed=0, language__foreign_share=[*([0.0] * 60), 0.5])))
-    assert flat.panels[0].y_range is None
+@pytest.mark.parametrize(
+    ("values", "ends", "told"),
+    [
+        (
+            {"policy__kl": [*CALM, 1.5], "policy__entropy": [*CALM, 0.06]},
+            [None, pytest.approx((-0.0058, 0.0638))],
+            "“KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5.",
+        ),
+        (
+            {"policy__clip_fraction": [*([0.001, 0.002] * 30), 0.5], "language__foreign_share": [*([0.0] * 60), 0.5]},
+            [pytest.approx((0.0009, 0.0021)), None],  # nothing is usual but 0
+            "“Clipped tokens” ends at 0.21, as 98 % of the values lie below; the highest is 50.",
+        ),
+    ],
+)
+def test_a_single_spike_does_not_flatten_the_axis_and_is_named(
+    values: dict[str, list[float]], ends: list[Any], told: str
+) -> None:
+    figure = policy_figure(records_of(run_of(seed=0, **values)))
+    assert [panel.y_range for panel in figure.panels] == ends
+    assert f"The axis of {told}" in figure.caption and figure.caption.count("The axis of") == 1
+    assert {panel.lines[0].by_seed[0].max() for panel in figure.panels} == {max(run) for run in values.values()}  # all are kept
 
 
 def test_other_curves_keep_the_spread_over_seeds() -> None:

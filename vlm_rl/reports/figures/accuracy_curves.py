@@ -1,13 +1,13 @@
 """Accuracy as pictures: Fig. 5 of the paper, pass@1 to pass@n, and each of many arms in a panel of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 
 import numpy as np
 
-from vlm_rl.evaluation.bootstrap import QuestionCounts, bootstrap_means, resample, resample_images
+from vlm_rl.evaluation.bootstrap import QuestionCounts, SeedCounts, bootstrap_means, resample, resample_images
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.curves import Points, lines_of, step_panels
@@ -75,19 +75,17 @@ def two_way_band(scores: Sequence[Sequence[FloatArray]], *, evaluations: Sequenc
     questions = {evaluation.questions.asked: evaluation.questions for evaluation in evaluations}
     if len(questions) != 1 or len(scores[0]) < 2:
         return np.full((2, len(scores)), np.nan)
-    (asked,), num_seeds = questions.values(), len(scores[0])
-    seeds = resample(num_seeds, generator=_generator(num_seeds), num_draws=NUM_DRAWS)
-    draws = bootstrap_means(np.array(scores), seeds=seeds, questions=_drawn_questions(tuple(asked.images())))
-    return np.asarray(np.quantile(draws, [0.025, 0.975], axis=-1))
+    (asked,) = questions.values()
+    seeds, drawn = _draws(len(scores[0]), images=tuple(asked.images()))
+    return np.asarray(np.quantile(bootstrap_means(np.array(scores), seeds=seeds, questions=drawn), [0.025, 0.975], axis=-1))
 
 
 @lru_cache(maxsize=4)
-def _drawn_questions(images: tuple[str, ...]) -> QuestionCounts:
-    return resample_images(images, generator=_generator(0), num_draws=NUM_DRAWS)
-
-
-def _generator(purpose: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[STREAM, purpose]))
+def _draws(num_seeds: int, *, images: tuple[str, ...]) -> tuple[SeedCounts, QuestionCounts]:
+    """How often each seed and each question comes in each draw."""
+    of_seeds, of_images = (np.random.Generator(np.random.Philox(key=[STREAM, purpose])) for purpose in (num_seeds, 0))
+    seeds = resample(num_seeds, generator=of_seeds, num_draws=NUM_DRAWS)
+    return seeds, resample_images(images, generator=of_images, num_draws=NUM_DRAWS)
 
 
 def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
@@ -137,7 +135,6 @@ def _pass_at_line(label: str, *, color: int, found: Mapping[int, Evaluation]) ->
 
 WINDOW_SHARE = 6  # of a run's steps: noise of single steps goes, rise and fall stay
 MARGIN = 0.03  # of the height of the curves
-GREY = say("All panels have the same axes; grey: the means of the other arms.")
 
 
 def training_one_by_one(records: Records) -> Figure:
@@ -145,33 +142,27 @@ def training_one_by_one(records: Records) -> Figure:
     longest = max((len(run.training) for arm in records.trained for run in arm.runs), default=0)
     window = 2 * (longest // WINDOW_SHARE // 2) + 1  # an odd number of steps
     (panel,) = step_panels(records, "arms_one_by_one", window=window)
-    missing = [arm.label for place, arm in enumerate(records.trained) if place not in {line.color for line in panel.lines}]
+    drawn = {line.color for line in panel.lines}
+    missing = [arm.label for place, arm in enumerate(records.trained) if place not in drawn]
     silent = say("Without training accuracy of their own responses: {arms}; see the next figure.", arms=listed(missing))
     panels = one_by_one(panel) if records.has_many_arms else []
-    return figure_of("arms_one_by_one", panels, window=window, silent=silent if missing else "", grey=GREY)
+    return figure_of("arms_one_by_one", panels, window=window, silent=silent if missing else "")
 
 
 def validation_one_by_one(records: Records, *, endpoint: Endpoint) -> Figure:
     """Accuracy over epochs on the split that picks the epoch, under the setting of the endpoint: what all arms have."""
     split, setting = endpoint.picked_by, endpoint.setting
     panels = one_by_one(accuracy_panel(records, split=split, setting=setting)) if records.has_many_arms else []
-    return figure_of("arms_one_by_one_validation", panels, split=split, setting=title_of(setting), grey=GREY)
+    return figure_of("arms_one_by_one_validation", panels, split=split, setting=title_of(setting))
 
 
-def one_by_one(panel: Panel) -> list[Panel]:
+def one_by_one(panel: Panel) -> Iterator[Panel]:
     """A panel for each line of a panel of shares, titled by its arm, the others behind it, on axes that hold all runs and bands."""
     if not panel.lines:
-        return []
+        return
     drawn = np.clip(np.concatenate([panel.values(), *(end for line in panel.lines for end in line.band())]), 0, 1)
     low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
     ends = (low - MARGIN * (high - low), high + MARGIN * (high - low))
-    return [
-        replace(
-            panel,
-            title=line.label,
-            lines=(line,),
-            behind=tuple(other for other in panel.lines if other is not line),
-            y_range=ends,
-        )
-        for line in panel.lines
-    ]
+    for line in panel.lines:
+        others = tuple(other for other in panel.lines if other is not line)
+        yield replace(panel, title=line.label, lines=(line,), behind=others, y_range=ends)

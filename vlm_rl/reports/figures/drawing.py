@@ -59,7 +59,9 @@ def panel_svg(panel: Panel, *, translate: Callable[[str], str] = str) -> str:
 @figure_style()
 def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
     """The figure as `<name>.png` and `<name>.pdf`, with its legend. Scripts that the style's fonts lack come out as boxes."""
-    handles = _legend(figure)
+    handles = [Line2D([], [], **style_of(line.color), markersize=4, label=legend_label(line)) for line in legend_lines(figure)]
+    if any(panel.baseline is not None for panel in figure.panels):
+        handles.append(Line2D([], [], **DASHED, label=say("Vanilla (untrained)")))
     columns = min(figure.num_columns, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     longest = max(len(str(handle.get_label())) for handle in handles)
@@ -84,7 +86,22 @@ def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
 def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
     """`verdicts_forest.png` and `.pdf`."""
     canvas = Canvas(figsize=(FOREST_WIDTH, 1.3 + FOREST_ROW * len(forest.rows)))
-    _draw_forest(canvas.subplots(), forest=forest)
+    axes = canvas.subplots()
+    axes.axvspan(-100 * forest.delta, 100 * forest.delta, color=INK, alpha=0.08, linewidth=0)
+    axes.axvline(0, **DASHED, alpha=0.7)
+    for place, row in enumerate(forest.rows):
+        style, seeds = style_of(row.color), 100 * np.array(row.seeds)
+        color, below = style["color"], np.full_like(seeds, place + 0.25)
+        if row.has_interval:
+            axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
+        axes.plot([100 * row.estimate], [place], color=color, marker=style["marker"], markersize=8)
+        axes.plot(seeds, below, color=color, marker="o", markersize=3, linestyle="", fillstyle="none")
+    axes.set_yticks(range(len(forest.rows)), [f"{row.label}\n{row.text} ({row.detail})" for row in forest.rows])
+    axes.set_ylim(len(forest.rows) - 0.5, -0.5)
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.set_title(forest.title)
+    axes.set_xlabel("points of accuracy; bar: 95 % interval; circles: seeds; grey: too small to matter")
     paths = [folder / f"verdicts_forest.{suffix}" for suffix in ("png", "pdf")]
     for path in paths:
         canvas.savefig(path, metadata=UNDATED)
@@ -93,23 +110,15 @@ def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
 
 def legend_label(line: Line) -> str:
     """`reinforce_pp, n = 3 seeds`."""
-    num_seeds = len(line.by_seed)
-    if num_seeds == 1:
+    if len(line.by_seed) == 1:
         return say("{arm}, n = 1 seed", arm=line.label)
-    return say("{arm}, n = {num_seeds} seeds", arm=line.label, num_seeds=num_seeds)
+    return say("{arm}, n = {num_seeds} seeds", arm=line.label, num_seeds=len(line.by_seed))
 
 
 def legend_lines(figure: Figure) -> list[Line]:
     """One line for each arm that the figure shows, that of its first panel with the arm, in the order of arms."""
     lines = {line.color: line for panel in reversed(figure.panels) for line in panel.lines}
     return [lines[color] for color in sorted(lines)]
-
-
-def _legend(figure: Figure) -> list[Line2D]:
-    handles = [Line2D([], [], **style_of(line.color), markersize=4, label=legend_label(line)) for line in legend_lines(figure)]
-    if any(panel.baseline is not None for panel in figure.panels):
-        handles.append(Line2D([], [], **DASHED, label=say("Vanilla (untrained)")))
-    return handles
 
 
 def draw_panel(axes: Axes, *, panel: Panel) -> None:
@@ -139,32 +148,13 @@ def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
     color = style_of(line.color)["color"]
     seed_alpha, band_alpha = (0.2, 0.07) if len(panel.lines) > MOST_CLEAR_ARMS else (0.45, 0.13)
     if len(line.by_seed) > 1:
-        low, high = (panel.scale * end for end in line.band())
-        if panel.is_share:  # no band where a share cannot be
-            low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
+        band = panel.scale * line.band()
+        low, high = np.clip(band, 0, 100) if panel.is_share else band  # no band where a share cannot be
         axes.fill_between(line.x, low, high, color=color, alpha=band_alpha, linewidth=0)
         for values in line.by_seed.values():
             axes.plot(line.x, panel.scale * values, color=color, linewidth=0.6, alpha=seed_alpha)
     for values in line.unfinished.values():
         axes.plot(line.x, panel.scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
-
-
-def _draw_forest(axes: Axes, *, forest: Forest) -> None:
-    axes.axvspan(-100 * forest.delta, 100 * forest.delta, color=INK, alpha=0.08, linewidth=0)
-    axes.axvline(0, **DASHED, alpha=0.7)
-    for place, row in enumerate(forest.rows):
-        style, seeds = style_of(row.color), 100 * np.array(row.seeds)
-        color, below = style["color"], np.full_like(seeds, place + 0.25)
-        if row.has_interval:
-            axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
-        axes.plot([100 * row.estimate], [place], color=color, marker=style["marker"], markersize=8)
-        axes.plot(seeds, below, color=color, marker="o", markersize=3, linestyle="", fillstyle="none")
-    axes.set_yticks(range(len(forest.rows)), [f"{row.label}\n{row.text} ({row.detail})" for row in forest.rows])
-    axes.set_ylim(len(forest.rows) - 0.5, -0.5)
-    axes.grid(axis="x")
-    axes.grid(visible=False, axis="y")
-    axes.set_title(forest.title)
-    axes.set_xlabel("points of accuracy; bar: 95 % interval; circles: seeds; grey: too small to matter")
 
 
 GROUP_NAME = re.compile(r'<g id="[^"]*"')  # nothing refers to a group
