@@ -1,13 +1,15 @@
-"""Accuracy as pictures: bands over seeds and images, pass@1 to pass@n, and the small multiples of many arms."""
+"""Curves: which panels, which points, which bands, and where an axis ends."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_runs import write_study
 from hand_runs import ENDPOINT, VANILLA, records_of, write_by_hand
+from hand_training import records_of as of_runs
 from hand_training import run_of
 from matplotlib.figure import Figure as Canvas
 from scipy import stats
@@ -22,11 +24,86 @@ from vlm_rl.reports.figures.accuracy_curves import (
     two_way_band,
     validation_one_by_one,
 )
+from vlm_rl.reports.figures.curves import policy_figure, reflection_figure, step_figure, step_lines, words_figure
 from vlm_rl.reports.figures.drawing import draw_panel
+from vlm_rl.reports.figures.panels import BAND
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.gain_tables import aggregate_table
 from vlm_rl.reports.tables.table import Interval
+
+
+def test_fig_6_holds_the_five_ratios_beside_the_length() -> None:
+    ratios: dict[str, list[float | None]] = {
+        "reflection_ratio": [0.1, 0.2],
+        "reflection_ratio_in_correct_answers": [0.1, 0.2],
+        "reflection_ratio_in_incorrect_answers": [None, None],  # no wrong answer ever: nothing to divide by
+        "correct_ratio_in_reflection_texts": [None, 0.5],
+        "correct_ratio_in_no_reflection_texts": [0.5, 0.5],
+    }
+    keys = {f"reflection__{name}": values for name, values in ratios.items()}
+    panels = reflection_figure(of_runs(run_of(seed=0, response_length__mean=[20.0, 21.0], **keys))).panels
+    del ratios["reflection_ratio_in_incorrect_answers"]
+    assert [panel.title for panel in panels] == ["Response length", *ratios]
+    assert [panel.lines[0].x.tolist() for panel in panels] == [[1, 2], [1, 2], [1, 2], [2], [1, 2]]
+    assert not reflection_figure(of_runs(run_of(seed=0, response_length__mean=[20.0]))).panels
+
+
+def test_words_that_never_occur_share_one_sentence() -> None:
+    run = run_of(seed=0, reflection__word__wait=[0, 2], reflection__word__check_again=[0, 0], reflection__word__yet=[0, 0])
+    figure = words_figure(of_runs(run))
+    assert [panel.title for panel in figure.panels] == ["“wait”"]
+    assert "Never in any run: “check again”, “yet”." in figure.caption
+
+
+def test_panels_of_length_and_policy_are_those_that_have_values() -> None:
+    lengths = {"response_length__mean": [1.0], "response_length__truncated": [0.5]}
+    records = of_runs(run_of(seed=0, policy__kl=[0.1], language__foreign_share=[0], **lengths))
+    assert [panel.title for panel in step_figure(records, "response_length").panels] == ["All responses", "Share cut off"]
+    assert [panel.title for panel in policy_figure(records).panels] == ["KL to the untrained model", "Language drift"]
+
+
+@pytest.mark.parametrize(
+    ("window", "values", "expected"),
+    [
+        (3, [0.0, 3.0, 6.0, 0.0, None, 3.0, 0.0, 0.0], {2: 3.0, 3: 3.0, 7: 1.0}),
+        (3, [1.0, 2.0], {}),
+        (1, [1.0, 2.0], {1: 1.0, 2: 2.0}),
+    ],
+)
+def test_a_point_is_the_mean_of_the_whole_window_around_it(
+    window: int, values: list[float | None], expected: dict[int, float]
+) -> None:
+    lines = step_lines(of_runs(run_of(seed=0, x=values)), key="x", window=window)
+    assert {step: mean for line in lines for step, mean in zip(line.x, line.mean(), strict=True)} == pytest.approx(expected)
+
+
+CALM = [0.001 * step for step in range(60)]  # with a spike 98 % of the values end at the 59th; the axis ends a tenth above it
+
+
+@pytest.mark.parametrize(
+    ("values", "ends", "told"),
+    [
+        (
+            {"policy__kl": [*CALM, 1.5], "policy__entropy": [*CALM, 0.06]},
+            [None, pytest.approx((-0.0058, 0.0638))],
+            "“KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5.",
+        ),
+        (
+            {"policy__clip_fraction": [*([0.001, 0.002] * 30), 0.5], "language__foreign_share": [*([0.0] * 60), 0.5]},
+            [pytest.approx((0.0009, 0.0021)), None],  # nothing is usual but 0
+            "“Clipped tokens” ends at 0.21, as 98 % of the values lie below; the highest is 50.",
+        ),
+    ],
+)
+def test_a_single_spike_does_not_flatten_the_axis_and_is_named(
+    values: dict[str, list[float]], ends: list[Any], told: str
+) -> None:
+    figure = policy_figure(of_runs(run_of(seed=0, **values)))
+    assert [panel.y_range for panel in figure.panels] == ends
+    assert f"The axis of {told}" in figure.caption and figure.caption.count("The axis of") == 1
+    assert {panel.lines[0].by_seed[0].max() for panel in figure.panels} == {max(run) for run in values.values()}  # all are kept
+
 
 STEPS = 18  # a sixth is 3
 
@@ -111,7 +188,7 @@ def test_each_arm_has_a_panel_with_its_seeds_and_the_means_of_the_others_behind_
     np.testing.assert_array_equal(line.x, np.arange(2, STEPS))  # whole windows: steps 2 to 17
     np.testing.assert_allclose(line.mean()[[0, -1]], [0.32, 0.47])  # 0.3 and 0.32 at the start; a point more a step
     np.testing.assert_allclose(line.spread(), 0.02 / np.sqrt(2))
-    assert "the mean over the 3 steps around it" in figure.caption
+    assert "the mean over the 3 steps around it" in figure.caption and BAND in figure.caption
     assert "Without training accuracy of their own responses: sft; see the next figure." in figure.caption
     numbers = [panel.as_json() for panel in figure.panels]
     assert [[line["arm"] for line in panel["lines"]] for panel in numbers] == [["a"], ["b"], ["c"]]  # none is written twice
