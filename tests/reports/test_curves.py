@@ -140,7 +140,7 @@ def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed
     panel = accuracy_figure(judged).panels[1]
     assert panel.band == panel.as_json()["band"] == TWO_WAY
     rows = [[run.evaluations[epoch, "val", "pass@1_t0.6"] for run in judged.trained[0].runs] for epoch in range(3)]
-    band = two_way_band([[one.scores() for one in row] for row in rows], evaluations=[one for row in rows for one in row])
+    band = two_way_band(rows, num_seeds=3)
     np.testing.assert_array_equal(panel.lines[0].band(), band)
     assert band[1, 0] - band[0, 0] > 2 * stats.sem([one.accuracy() for one in rows[0]])  # questions add to what seeds do
     other = records_of(write_study(tmp_path / "t", seeds=(0,), epochs=1, questions=10))

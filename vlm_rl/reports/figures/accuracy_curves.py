@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.curves import Points, lines_of, step_panels
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of
 from vlm_rl.reports.phrase import listed, say
-from vlm_rl.reports.reading.arms import Arm, Records, RunRecords, untrained_models
+from vlm_rl.reports.reading.arms import Records, RunRecords, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.accuracy_tables import pass_at_levels
 
@@ -42,42 +41,39 @@ def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
         found = run.evaluations.items()
         return {float(epoch): e.accuracy() for (epoch, *rest), e in found if rest == [split, setting]}
 
+    def with_band(line: Line) -> Line:
+        arm, epochs = records.trained[line.color], map(int, line.x)
+        rows = [arm.evaluated(epoch=epoch, split=split, setting=setting) for epoch in epochs]
+        return replace(line, interval=two_way_band(rows, num_seeds=len(arm.used)))
+
     models = untrained_models(records)
     untrained = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]
-    lines = lines_of(records, points=points)
     return Panel(
         title=say("{split}, {setting}", split=split, setting=title_of(setting)),
         x_label=say("epoch"),
         y_label=say("accuracy (%)"),
-        lines=tuple(_two_way(line, arm=records.trained[line.color], split=split, setting=setting) for line in lines),
+        lines=tuple(map(with_band, lines_of(records, points=points))),
         is_share=True,
         baseline=float(np.mean(untrained)) if untrained and len(models) == 1 else None,
         band=TWO_WAY,
     )
 
 
-def _two_way(line: Line, *, arm: Arm, split: str, setting: str) -> Line:
-    """The line with its band, which is NaN where a seed has no evaluation."""
-    found = [arm.evaluated(epoch=int(epoch), split=split, setting=setting) for epoch in line.x]
-    whole = {place: row for place, row in enumerate(found) if len(row) == len(arm.used)}
-    scores = [[evaluation.scores() for evaluation in row] for row in whole.values()]
-    ends = np.full((2, line.x.size), np.nan)
-    ends[:, list(whole)] = two_way_band(scores, evaluations=[*chain(*whole.values())])
-    return replace(line, interval=ends)
+def two_way_band(points: Sequence[Sequence[Evaluation]], *, num_seeds: int) -> FloatArray:
+    """95 % percentile ends at each point of a curve, from the evaluation of each seed there: (2, points).
 
-
-def two_way_band(scores: Sequence[Sequence[FloatArray]], *, evaluations: Sequence[Evaluation]) -> FloatArray:
-    """95 % percentile ends at each point, from the scores of all questions under each seed there: (2, points).
-
-    NaN with a single seed, and if not all evaluations asked the same questions: the bootstrap of crossed rows and columns does
-    not speak of that.
+    NaN where a seed has none, with a single seed, and if not all answered the same questions: the bootstrap of crossed rows and
+    columns does not speak of that.
     """
-    questions = {evaluation.questions.asked: evaluation.questions for evaluation in evaluations}
-    if len(questions) != 1 or len(scores[0]) < 2:
-        return np.full((2, len(scores)), np.nan)
-    (asked,) = questions.values()
-    seeds, drawn = _draws(len(scores[0]), images=tuple(asked.images()))
-    return np.asarray(np.quantile(bootstrap_means(np.array(scores), seeds=seeds, questions=drawn), [0.025, 0.975], axis=-1))
+    ends = np.full((2, len(points)), np.nan)
+    whole = [place for place, row in enumerate(points) if len(row) == num_seeds]
+    questions = {one.questions.asked: one.questions for place in whole for one in points[place]}
+    if num_seeds > 1 and len(questions) == 1:
+        (asked,) = questions.values()
+        seeds, drawn = _draws(num_seeds, images=tuple(asked.images()))
+        scores = np.array([[one.scores() for one in points[place]] for place in whole])
+        ends[:, whole] = np.quantile(bootstrap_means(scores, seeds=seeds, questions=drawn), [0.025, 0.975], axis=-1)
+    return ends
 
 
 @lru_cache(maxsize=4)
@@ -121,15 +117,15 @@ def _pass_at_panel(records: Records, *, endpoint: Endpoint, split: str, setting:
 
 def _pass_at_line(label: str, *, color: int, found: Mapping[int, Evaluation]) -> Line:
     num_samples = min(int(evaluation.num_samples.min()) for evaluation in found.values())
-    by_question = {seed: evaluation.pass_curve(num_samples) for seed, evaluation in found.items()}  # (questions, k)
-    by_k = [[scores[:, place] for scores in by_question.values()] for place in range(num_samples)]
+    temperature = next(iter(found.values())).setting.partition("_")[2]  # t1.0
+    settings = [f"pass@{k}_{temperature}" for k in range(1, num_samples + 1)]
     return Line(
         label=label,
         color=color,
         x=np.arange(1.0, num_samples + 1),
-        by_seed={seed: scores.mean(axis=0) for seed, scores in by_question.items()},
+        by_seed={seed: evaluation.pass_curve(num_samples).mean(axis=0) for seed, evaluation in found.items()},
         unfinished={},
-        interval=two_way_band(by_k, evaluations=list(found.values())),
+        interval=two_way_band([[one.under(each) for one in found.values()] for each in settings], num_seeds=len(found)),
     )
 
 
