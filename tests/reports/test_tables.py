@@ -6,7 +6,8 @@ from fake_runs import sample_row, write_manifest, write_rows, write_study
 from hand_runs import BY_HAND, ENDPOINT, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.reflection import WholeWords
-from vlm_rl.reports.figures.curves import accuracy_figure, changing_words, dynamics_figure
+from vlm_rl.reports.figures.accuracy_curves import accuracy_figure
+from vlm_rl.reports.figures.curves import changing_words, dynamics_figure
 from vlm_rl.reports.reading.records import arm_labels, read_records
 from vlm_rl.reports.reading.runs import find_runs, read_run
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table

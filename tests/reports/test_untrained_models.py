@@ -8,8 +8,7 @@ from fake_runs import write_evaluation, write_manifest
 from hand_runs import ENDPOINT, SETTING, VANILLA, estimate
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.figures.behaviour_curves import pass_at_figure
-from vlm_rl.reports.figures.curves import accuracy_figure
+from vlm_rl.reports.figures.accuracy_curves import accuracy_figure, pass_at_figure
 from vlm_rl.reports.reading.arms import Records, untrained_models
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs

@@ -6,15 +6,13 @@ from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.figures.arms_one_by_one import training_one_by_one, validation_one_by_one
-from vlm_rl.reports.figures.behaviour_curves import (
-    length_figure,
+from vlm_rl.reports.figures.accuracy_curves import (
+    accuracy_figure,
     pass_at_figure,
-    policy_figure,
-    reflection_figure,
-    words_figure,
+    training_one_by_one,
+    validation_one_by_one,
 )
-from vlm_rl.reports.figures.curves import accuracy_figure, dynamics_figure
+from vlm_rl.reports.figures.curves import dynamics_figure, policy_figure, reflection_figure, step_figure, words_figure
 from vlm_rl.reports.figures.panels import Figure
 from vlm_rl.reports.first_page.decision import DecisionPage, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
@@ -202,7 +200,13 @@ def _statistics(sources: Sources) -> Section:
 def _behaviour(sources: Sources) -> Section:
     records, endpoint = sources.records, sources.endpoint
     measured = evaluation_behaviour(records, endpoint=endpoint, judge=sources.judge)
-    figures = [make(records) for make in (dynamics_figure, reflection_figure, length_figure, words_figure, policy_figure)]
+    figures = (
+        dynamics_figure(records),
+        reflection_figure(records),
+        step_figure(records, "response_length"),
+        words_figure(records),
+        policy_figure(records),
+    )
     tables = (
         evaluation_behaviour_table(measured, endpoint=endpoint),
         start_and_end_table(records, name="response_length"),

@@ -1,0 +1,219 @@
+"""Curves: which panels, which points, which bands, and where an axis ends."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_runs import write_study
+from hand_runs import ENDPOINT, VANILLA, records_of, write_by_hand
+from hand_training import records_of as of_runs
+from hand_training import run_of
+from matplotlib.figure import Figure as Canvas
+from scipy import stats
+
+from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k
+from vlm_rl.reports.figures.accuracy_curves import (
+    TWO_WAY,
+    accuracy_figure,
+    most_sampled,
+    pass_at_figure,
+    training_one_by_one,
+    two_way_band,
+    validation_one_by_one,
+)
+from vlm_rl.reports.figures.curves import policy_figure, reflection_figure, step_figure, step_lines, words_figure
+from vlm_rl.reports.figures.drawing import draw_panel
+from vlm_rl.reports.figures.panels import BAND
+from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.tables.gain_tables import aggregate_table
+from vlm_rl.reports.tables.table import Interval
+
+
+def test_fig_6_holds_the_five_ratios_beside_the_length() -> None:
+    ratios: dict[str, list[float | None]] = {
+        "reflection_ratio": [0.1, 0.2],
+        "reflection_ratio_in_correct_answers": [0.1, 0.2],
+        "reflection_ratio_in_incorrect_answers": [None, None],  # no wrong answer ever: nothing to divide by
+        "correct_ratio_in_reflection_texts": [None, 0.5],
+        "correct_ratio_in_no_reflection_texts": [0.5, 0.5],
+    }
+    keys = {f"reflection__{name}": values for name, values in ratios.items()}
+    panels = reflection_figure(of_runs(run_of(seed=0, response_length__mean=[20.0, 21.0], **keys))).panels
+    del ratios["reflection_ratio_in_incorrect_answers"]
+    assert [panel.title for panel in panels] == ["Response length", *ratios]
+    assert [panel.lines[0].x.tolist() for panel in panels] == [[1, 2], [1, 2], [1, 2], [2], [1, 2]]
+    assert not reflection_figure(of_runs(run_of(seed=0, response_length__mean=[20.0]))).panels
+
+
+def test_words_that_never_occur_share_one_sentence() -> None:
+    run = run_of(seed=0, reflection__word__wait=[0, 2], reflection__word__check_again=[0, 0], reflection__word__yet=[0, 0])
+    figure = words_figure(of_runs(run))
+    assert [panel.title for panel in figure.panels] == ["“wait”"]
+    assert "Never in any run: “check again”, “yet”." in figure.caption
+
+
+def test_panels_of_length_and_policy_are_those_that_have_values() -> None:
+    lengths = {"response_length__mean": [1.0], "response_length__truncated": [0.5]}
+    records = of_runs(run_of(seed=0, policy__kl=[0.1], language__foreign_share=[0], **lengths))
+    assert [panel.title for panel in step_figure(records, "response_length").panels] == ["All responses", "Share cut off"]
+    assert [panel.title for panel in policy_figure(records).panels] == ["KL to the untrained model", "Language drift"]
+
+
+@pytest.mark.parametrize(
+    ("window", "values", "expected"),
+    [
+        (3, [0.0, 3.0, 6.0, 0.0, None, 3.0, 0.0, 0.0], {2: 3.0, 3: 3.0, 7: 1.0}),
+        (3, [1.0, 2.0], {}),
+        (1, [1.0, 2.0], {1: 1.0, 2: 2.0}),
+    ],
+)
+def test_a_point_is_the_mean_of_the_whole_window_around_it(
+    window: int, values: list[float | None], expected: dict[int, float]
+) -> None:
+    lines = step_lines(of_runs(run_of(seed=0, x=values)), key="x", window=window)
+    assert {step: mean for line in lines for step, mean in zip(line.x, line.mean(), strict=True)} == pytest.approx(expected)
+
+
+CALM = [0.001 * step for step in range(60)]  # with a spike 98 % of the values end at the 59th; the axis ends a tenth above it
+
+
+@pytest.mark.parametrize(
+    ("values", "ends", "told"),
+    [
+        (
+            {"policy__kl": [*CALM, 1.5], "policy__entropy": [*CALM, 0.06]},
+            [None, pytest.approx((-0.0058, 0.0638))],
+            "“KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5.",
+        ),
+        (
+            {"policy__clip_fraction": [*([0.001, 0.002] * 30), 0.5], "language__foreign_share": [*([0.0] * 60), 0.5]},
+            [pytest.approx((0.0009, 0.0021)), None],  # nothing is usual but 0
+            "“Clipped tokens” ends at 0.21, as 98 % of the values lie below; the highest is 50.",
+        ),
+    ],
+)
+def test_a_single_spike_does_not_flatten_the_axis_and_is_named(
+    values: dict[str, list[float]], ends: list[Any], told: str
+) -> None:
+    figure = policy_figure(of_runs(run_of(seed=0, **values)))
+    assert [panel.y_range for panel in figure.panels] == ends
+    assert f"The axis of {told}" in figure.caption and figure.caption.count("The axis of") == 1
+    assert {panel.lines[0].by_seed[0].max() for panel in figure.panels} == {max(run) for run in values.values()}  # all are kept
+
+
+STEPS = 18  # a sixth is 3
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return records_of(write_study(tmp_path_factory.mktemp("judged") / "s", epochs=2))
+
+
+def test_the_pass_at_k_curve_is_the_unbiased_one_at_the_epoch_that_validation_picks(judged: Records) -> None:
+    assert most_sampled(judged) == "pass@8_t1.0"
+    val, test = pass_at_figure(judged, endpoint=ENDPOINT).panels
+    assert (val.title, test.title, test.band) == ("val", "test", TWO_WAY)
+    assert [line.label for line in test.lines] == ["reinforce_pp", "sft", "Vanilla"]
+    picks = {"reinforce_pp": 2, "sft": 1}  # under pass@1_t0.6, for every seed
+    for arm, line in zip(judged.trained, test.lines, strict=False):
+        for run in arm.runs:
+            num_correct = run.evaluations[picks[arm.label], "test", "pass@8_t1.0"].num_correct
+            curve = pass_at_1_to_k(num_correct, num_samples=8, k=8).mean(axis=0)
+            np.testing.assert_allclose(line.by_seed[run.run.seed], curve)
+    mean, (low, high) = test.lines[0].mean(), test.lines[0].band()
+    assert (low <= mean).all() and (mean <= high).all() and low[0] < mean[0] < high[0]
+
+
+def with_evaluation(records: Records, found: Evaluation | None) -> Records:
+    """Seed 2 of the first arm has another evaluation at epoch 1, or none."""
+    arm, place = records.trained[0], (1, "val", "pass@1_t0.6")
+    others = {key: one for key, one in arm.runs[2].evaluations.items() if key != place}
+    changed = replace(arm.runs[2], evaluations=others | ({place: found} if found else {}))
+    return replace(records, arms=(replace(arm, runs=(*arm.runs[:2], changed)),))
+
+
+def test_the_band_of_fig_5_is_two_way_and_wants_the_same_questions_of_every_seed(judged: Records, tmp_path: Path) -> None:
+    panel = accuracy_figure(judged).panels[1]
+    assert panel.band == panel.as_json()["band"] == TWO_WAY
+    rows = [[run.evaluations[epoch, "val", "pass@1_t0.6"] for run in judged.trained[0].runs] for epoch in range(3)]
+    band = two_way_band(rows, num_seeds=3)
+    np.testing.assert_array_equal(panel.lines[0].band(), band)
+    assert band[1, 0] - band[0, 0] > 2 * stats.sem([one.accuracy() for one in rows[0]])  # questions add to what seeds do
+    other = records_of(write_study(tmp_path / "t", seeds=(0,), epochs=1, questions=10))
+    changes = (None, [False, True, False]), (other.trained[0].runs[0].evaluations[1, "val", "pass@1_t0.6"], [True] * 3)
+    for found, missing in changes:
+        (line,) = accuracy_figure(with_evaluation(judged, found)).panels[1].lines
+        assert np.isnan(line.band()).tolist() == [missing, missing]
+    assert np.isnan(accuracy_figure(other).panels[1].lines[0].band()).all()  # a single seed
+
+
+def test_aggregates_are_rliables_shape_of_runs_by_kinds_or_say_why_they_are_left_out(judged: Records, tmp_path: Path) -> None:
+    row, _ = aggregate_table(judged, endpoint=ENDPOINT).rows
+    assert (row["cells"], row["left_out"]) == (12, None)  # four kinds
+    found = [run.evaluations[2, "test", "pass@1_t0.6"] for run in judged.trained[0].runs]  # picked for every seed
+    kinds = np.array(found[0].questions.kind)
+    matrix = [[evaluation.scores()[kinds == kind].mean() for kind in sorted(set(kinds))] for evaluation in found]
+    iqm, improvement = row["iqm"], row["improvement"]
+    assert isinstance(iqm, Interval) and isinstance(improvement, Interval)
+    assert iqm.estimate == pytest.approx(stats.trim_mean(np.ravel(matrix), 0.25))
+    assert iqm.low < iqm.estimate < iqm.high
+    assert 0.5 < improvement.low <= improvement.estimate <= improvement.high <= 1
+    assert aggregate_table(judged, endpoint=ENDPOINT).rows[0]["iqm"] == iqm  # again
+    for seeds, cells, why in ((2, 8, "fewer than 12 cells"), (1, 4, "a single seed")):
+        few = records_of(write_study(tmp_path / f"{seeds}", seeds=range(seeds), epochs=1))
+        row, _ = aggregate_table(few, endpoint=ENDPOINT).rows
+        assert (row["cells"], row["left_out"]) == (cells, why)
+
+
+def trained(label: str, *, low: float) -> Arm:
+    """Each of two seeds rises by a point a step, seed s from `low` + 2 s points."""
+    curves = [[low + 0.02 * seed + 0.01 * step for step in range(STEPS)] for seed in range(2)]
+    runs = tuple(run_of(seed=seed, algorithm=label, train__accuracy=curve) for seed, curve in enumerate(curves))
+    return Arm(label=label, runs=runs)
+
+
+SILENT = Arm(label="sft", runs=(run_of(seed=0, algorithm="sft", train__loss=[0.0] * STEPS),))
+THREE = Records(arms=(trained("a", low=0.1), trained("b", low=0.3), trained("c", low=0.5), SILENT), problems=())
+
+
+def test_each_arm_has_a_panel_with_its_seeds_and_the_means_of_the_others_behind_it() -> None:
+    figure = training_one_by_one(THREE)
+    labels = [(panel.title, *(line.label for line in (*panel.lines, *panel.behind))) for panel in figure.panels]
+    assert labels == [("a", "a", "b", "c"), ("b", "b", "a", "c"), ("c", "c", "a", "b")]
+    (line,) = figure.panels[1].lines
+    np.testing.assert_array_equal(line.x, np.arange(2, STEPS))  # whole windows: steps 2 to 17
+    np.testing.assert_allclose(line.mean()[[0, -1]], [0.32, 0.47])  # 0.3 and 0.32 at the start; a point more a step
+    np.testing.assert_allclose(line.spread(), 0.02 / np.sqrt(2))
+    assert "the mean over the 3 steps around it" in figure.caption and BAND in figure.caption
+    assert "Without training accuracy of their own responses: sft; see the next figure." in figure.caption
+    numbers = [panel.as_json() for panel in figure.panels]
+    assert [[line["arm"] for line in panel["lines"]] for panel in numbers] == [["a"], ["b"], ["c"]]  # none is written twice
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
+    limits = set()
+    for panel in training_one_by_one(THREE).panels:
+        axes = Canvas().subplots()
+        draw_panel(axes, panel=panel)
+        limits.add((axes.get_xlim(), axes.get_ylim()))
+    ((_, ends),) = limits
+    lowest, highest = 100 * (0.12 - 0.02 / np.sqrt(2)), 100 * (0.67 + 0.02 / np.sqrt(2))  # bands of the first and the last arm
+    np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
+
+
+def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path) -> None:
+    counts = {(VANILLA, 0): 2, ("grpo", 1): 4, ("grpo", 2): 6, ("rloo", 1): 3, ("rloo", 2): 3, ("sft", 1): 2, ("sft", 2): 1}
+    right = {(arm, seed, epoch): count for (arm, epoch), count in counts.items() for seed in range(2)}
+    write_by_hand(tmp_path / "s", right=right)
+    write_by_hand(tmp_path / "s", right=dict.fromkeys(right, 0), split="test")
+    figure = validation_one_by_one(records_of(tmp_path / "s"), endpoint=ENDPOINT)
+    means = {panel.title: panel.lines[0].mean().tolist() for panel in figure.panels}
+    assert means == {"grpo": [0.2, 0.4, 0.6], "rloo": [0.2, 0.3, 0.3], "sft": [0.2, 0.2, 0.1]}
+    assert [panel.baseline for panel in figure.panels] == pytest.approx([0.2] * 3)
+    assert all(np.isfinite(panel.lines[0].band()).all() for panel in figure.panels)
+    assert "on val" in figure.title
