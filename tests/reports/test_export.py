@@ -3,14 +3,14 @@ import pytest
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.export import escape_latex, escape_markdown, latex, markdown
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.tables.table import Table, percent, text
+from vlm_rl.reports.tables.table import Column, Table
 
 HOSTILE = "50 % of_{x} & #1 $a^2$ \\input{x} ~ \u202eabc\u202c \u0000<b>|\n`c` *d* [e]"
 TABLE = Table(
     name="by_kind",
     title=say("Accuracy (%)"),
     note="A & B",
-    columns=(text("kind", title=say("Kind")), percent("share", title=say("Share"))),
+    columns=(Column(key="kind", title=say("Kind"), how="text"), Column(key="share", title=say("Share"), how="percent")),
     rows=({"kind": HOSTILE, "share": Interval(estimate=0.5, low=0.4, high=0.6, num_seeds=3)}, {"kind": "", "share": None}),
 )
 
@@ -66,7 +66,7 @@ def test_what_stands_beside_a_value_is_translated_too() -> None:
         name="t",
         title=say("Share"),
         note="",
-        columns=(percent("share", title=say("Share")),),
+        columns=(Column(key="share", title=say("Share"), how="percent"),),
         rows=({"share": Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)},),
     )
     assert "| 60.0 （全シードで同じ） |" in markdown(table, catalogue={"(same for all seeds)": "（全シードで同じ）"})

@@ -16,8 +16,8 @@ from watched import watched
 from vlm_rl.reports.export import escape_latex, escape_line, escape_markdown
 from vlm_rl.reports.reading.completions import completions_for_reader, find_images
 from vlm_rl.reports.reading.runs import ReportError, find_runs
-from vlm_rl.reports.report import _checked, _make_folder, _write
-from vlm_rl.reports.tables.table import Table, no_formula, number, text
+from vlm_rl.reports.report import _checked, _make_folder
+from vlm_rl.reports.tables.table import Table, no_formula, write_whole
 
 RUN = "default/seed-0"
 
@@ -144,7 +144,7 @@ def test_a_link_in_the_way_of_a_report_is_replaced(tmp_path: Path, name: str) ->
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / name).symlink_to(tmp_path / "precious")
-    _write(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
+    write_whole(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
     assert (tmp_path / "precious").read_text() == "mine"
     assert (tmp_path / "s" / name.removesuffix(".tmp")).read_text() == "report"
 
@@ -186,9 +186,7 @@ FORMULAS = [
 
 @pytest.mark.parametrize("cell", FORMULAS)
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, cell: str) -> None:
-    table = Table(
-        name="t", title="", note="", columns=(text(cell, title=""), number("n", title="")), rows=({cell: cell, "n": -1},)
-    )
+    table = Table(name="t", title="", note="", columns=(), rows=({cell: cell, "n": -1},))
     cell = cell.replace("\r", "\n")
     with table.write_csv(tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [[f"'{cell}", "n"], [f"'{cell}", "-1"]]

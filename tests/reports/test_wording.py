@@ -2,7 +2,6 @@
 
 import ast
 import json
-import math
 import re
 import string
 import tomllib
@@ -34,7 +33,7 @@ from vlm_rl.reports.phrase import (
 )
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.tables.table import column, table_of
+from vlm_rl.reports.tables.table import table_of
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -135,30 +134,6 @@ def test_a_lone_value_of_a_note_is_a_sentence_of_its_own_and_may_be_empty() -> N
     note = sentences_of(["A {x}.", "{then}", "{nothing}"], {"x": 1, "then": phrase_of("B.", {}), "nothing": ""})
     assert note == "A 1. B."
     assert in_language(note, catalogue=both) == "甲 1。乙。"
-
-
-@pytest.mark.parametrize(
-    ("how", "shown"), [("text", "0.25"), ("number", "0"), ("number {:.2f}", "0.25"), ("percent", "25.0"), ("points", "+25.0")]
-)
-def test_a_column_is_declared_by_how_its_cells_are_written(how: str, shown: str) -> None:
-    made = column("x", how=how, title="X")
-    assert (made.key, made.title, made.is_text) == ("x", "X", how == "text")
-    assert made.show(0.25).text == shown
-
-
-def test_a_share_a_size_a_setting_and_a_p_value_have_columns_of_their_own() -> None:
-    assert column("x", how="share", title="").show(-0.25).text == "-25.0"
-    assert column("x", how="share {:.3f}", title="").show(0.00125).text == "0.125"
-    assert column("x", how="gib {:.2f}", title="").show(3 * 2**29).text == "1.50"
-    assert column("x", how="setting", title="").show("pass@8_t1.0").text == "pass@8, T = 1.0"
-    assert [column("x", how="p", title="").show(p).text for p in (0.0123, 0.0001, math.nan)] == ["0.012", "< 0.001", "–"]
-
-
-def test_columns_and_rows_that_code_adds_or_leaves_out_stand_where_they_should() -> None:
-    table = table_of("gain", [{"arm": "a"}], more=[column("more", how="text", title="M")], without=["this_run_only"])
-    assert [one.key for one in table.columns] == ["arm", "split", "setting", "seeds", "epoch", "gain", "new_questions", "more"]
-    assert table.rows == ({"arm": "a"},)
-    assert table.note.startswith("Secondary: what the study is judged by stands under the verdicts. Paired by seed")
 
 
 @pytest.mark.parametrize("language", OTHERS)
