@@ -1,7 +1,7 @@
 """From records to the content of a report: the endpoint, the verdicts on it, the first page, the sections and the reader."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
@@ -96,7 +96,7 @@ class Content:
             "problems": self.problems,
             "tables": {table.name: [flatten(row) for row in table.rows] for table in self.tables},
             "figures": {figure.name: [panel.as_json() for panel in figure.panels] for figure in self.figures},
-            "completions": [asdict(case) for case in self.reader.cases],
+            "completions": self.reader.cases,
         }
 
 
