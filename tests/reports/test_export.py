@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from vlm_rl.evaluation.statistics import Interval
@@ -62,12 +64,13 @@ def test_a_markdown_table_keeps_its_columns_and_speaks_the_language_of_the_page(
 
 
 def test_what_stands_beside_a_value_is_translated_too() -> None:
-    table = Table(
-        name="t",
-        title=say("Share"),
-        note="",
-        columns=(Column(key="share", title=say("Share"), how="percent"),),
-        rows=({"share": Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)},),
-    )
+    share = Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)
+    table = replace(TABLE, columns=TABLE.columns[1:], rows=({"share": share},))
     assert "| 60.0 （全シードで同じ） |" in markdown(table, catalogue={"(same for all seeds)": "（全シードで同じ）"})
     assert r"60.0 (same for all seeds) \\" in latex(table)
+
+
+def test_a_cell_is_no_place_for_a_response() -> None:
+    table = replace(TABLE, columns=TABLE.columns[:1], rows=({"kind": "x" * 201},))
+    assert f"\n| {'x' * 200}… |\n" in markdown(table, catalogue={})
+    assert rf" {'x' * 200}\ldots{{}} \\" in latex(table)

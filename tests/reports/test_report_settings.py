@@ -1,10 +1,12 @@
 """What report.py refuses before it reads anything."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from usual import usual_settings
 
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.report import kpis_of, settings_of
@@ -23,24 +25,28 @@ class Nameless:
         return 0.0
 
 
-def kpi_config(**kpis: Any) -> Any:
-    return OmegaConf.create(kpis)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"unchecked": UNCHECKED, "mine": {"_target_": f"{__name__}.Nameless"}},
+            r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md",
+        ),
+        ({"typo": {"confidence": 0.9}}, r"evaluation\.kpi\.typo: no _target_ is no key figure"),
+        (
+            {"strict": UNCHECKED | {"threshold": 1.0}, "loose": UNCHECKED | {"threshold": 0.5}},
+            r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'",
+        ),
+    ],
+)
+def test_what_is_no_key_figure_or_shares_its_name_is_named_with_its_key(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kpis_of(OmegaConf.create(config))
 
 
-def test_an_object_that_is_no_key_figure_is_named_with_its_key_and_what_it_lacks() -> None:
-    config = kpi_config(unchecked=UNCHECKED, mine={"_target_": f"{__name__}.Nameless"})
-    with pytest.raises(ValueError, match=r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md"):
-        kpis_of(config)
-    with pytest.raises(ValueError, match=r"evaluation\.kpi\.typo: no _target_ is no key figure"):
-        kpis_of(kpi_config(typo={"confidence": 0.9}))
-
-
-def test_two_key_figures_of_one_name_are_refused() -> None:
-    config = kpi_config(strict=UNCHECKED | {"threshold": 1.0}, loose=UNCHECKED | {"threshold": 0.5})
-    with pytest.raises(
-        ValueError, match=r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'"
-    ):
-        kpis_of(config)
+def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
+    config = OmegaConf.create({"loose": UNCHECKED, "strict": {**UNCHECKED, "name": "strict"}})
+    assert [kpi.name for kpi in kpis_of(config)] == ["answers that need no check", "strict"]
 
 
 @pytest.mark.parametrize("key", ["price_per_device_hour", "smallest_effect", "bottleneck_gain"])
@@ -50,6 +56,15 @@ def test_a_number_that_is_none_is_named_by_its_key(key: str) -> None:
         settings_of(config, command="")
 
 
-def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
-    strict = {**UNCHECKED, "name": "strict"}
-    assert [kpi.name for kpi in kpis_of(kpi_config(loose=UNCHECKED, strict=strict))] == ["answers that need no check", "strict"]
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"language": "de"}, "report.language=de: a report speaks en or ja"),
+        ({"smallest_effect": 1.0}, "report.smallest_effect=1.0 must lie between 0 and 1: it is a share, 0.02 is 2 points"),
+        ({"smallest_effect": 0.0}, "report.smallest_effect=0.0 must lie between 0 and 1"),
+        ({"price_per_device_hour": -1.0}, "report.price_per_device_hour=-1.0 must not be negative"),
+    ],
+)
+def test_a_choice_that_makes_no_report_is_refused_in_words(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        usual_settings(**changes)

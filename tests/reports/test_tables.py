@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import sample_row, write_manifest, write_rows, write_study
+from fake_runs import write_completions, write_manifest, write_study
 from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
 
 from vlm_rl.evaluation.reflection import WholeWords
@@ -16,15 +16,10 @@ from vlm_rl.reports.tables.gain_tables import gain_of, gain_split_table, gain_ta
 from vlm_rl.reports.tables.run_tables import run_table
 
 
-def test_one_seed_is_this_run_only(tmp_path: Path) -> None:
-    right = {(VANILLA, 0, 0): 5, ("grpo", 0, 1): 4}
-    records = records_of(write_by_hand(tmp_path / "s", right=right))
-    (row,) = gain_table(records).rows
+def test_a_single_seed_has_an_interval_of_its_own_and_an_arm_without_an_untrained_model_no_gain(tmp_path: Path) -> None:
+    (row,) = gain_table(records_of(write_by_hand(tmp_path / "one", right={(VANILLA, 0, 0): 5, ("grpo", 0, 1): 4}))).rows
     assert isinstance(row["this_run_only"], Interval)
     assert not math.isnan(row["this_run_only"].low)
-
-
-def test_an_arm_without_an_untrained_model_has_no_gain(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("grpo", 1, 1): 6}, vanilla=None))
     assert gain_of(records.arms[0], split="val", setting=SETTING) is None
     assert gain_table(records).rows == gain_split_table(records, endpoint=ENDPOINT).rows == ()
@@ -36,33 +31,16 @@ def test_unfinished_runs_are_listed_and_left_out_of_means(tmp_path: Path) -> Non
     write_by_hand(study, right={("grpo", 2, 1): 0}, status="running")
     records = records_of(study)
     (row,) = accuracy_table(records, endpoint=ENDPOINT).rows
-    assert row["seeds"] == 2
-    assert row["last_epoch"] == 3
-    status = {row["run"]: row["status"] for row in run_table(records).rows}
-    assert status["s/grpo/seed-2"] == "unfinished, left out"
+    assert (row["seeds"], row["last_epoch"]) == (2, 3)
+    assert {row["run"]: row["status"] for row in run_table(records).rows}["s/grpo/seed-2"] == "unfinished, left out"
 
 
 def test_labels_are_as_short_as_they_tell_arms_apart(tmp_path: Path) -> None:
-    runs = []
-    for study, variant, algorithm, arm in (
-        ("a", "x", "sft", "1"),
-        ("a", "x2", "grpo", "2"),
-        ("a", "y", "grpo", "3"),
-        ("b", "y", "grpo", "4"),
-    ):
-        folder = tmp_path / study / variant / "seed-0"
-        write_manifest(folder, algorithm=algorithm, seed=0, arm=arm * 16, vanilla=None)
-        runs.append(read_run(folder))
+    arms = {"a/x": "sft", "a/x2": "grpo", "a/y": "grpo", "b/y": "grpo"}
+    for place, (variant, algorithm) in enumerate(arms.items()):
+        write_manifest(tmp_path / variant / "seed-0", algorithm=algorithm, seed=0, arm=str(place) * 16, vanilla=None)
+    runs = [read_run(tmp_path / variant / "seed-0") for variant in arms]
     assert arm_labels(runs) == ["sft", "grpo (x2)", "grpo (a/y)", "grpo (b/y)"]
-
-
-def test_a_run_that_repeats_arm_and_seed_is_left_out_and_other_judges_are_named(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
-    write_by_hand(tmp_path / "t", right={("grpo", 0, 1): 5, ("rloo", 0, 1): 5}, row={"judge_version": "judge-2"})
-    records = read_records(find_runs([tmp_path / "s", tmp_path / "t"]), reflection=None)
-    assert len(records.arms) == 2
-    assert any("t/grpo/seed-0 repeats s/grpo/seed-0" in problem for problem in records.problems)
-    assert any("different judge versions (judge-1: grpo; judge-2: rloo)" in problem for problem in records.problems)
 
 
 def test_fig_5_begins_at_the_untrained_model(tmp_path: Path) -> None:
@@ -94,9 +72,11 @@ def test_fig_4_holds_the_panels_of_the_paper_and_the_words_that_change_most(tmp_
 
 def test_other_reflection_words_are_counted_in_the_completions(tmp_path: Path) -> None:
     study = write_study(tmp_path / "s", seeds=(0,), epochs=1, questions=2)
-    right = sample_row(0, sample=0, correct=True, split="train", setting="rollout", epoch=0.2, response="Hmm, hmm. So 3.")
-    wrong = sample_row(1, sample=0, correct=False, split="train", setting="rollout", epoch=0.2, response="Wait. 4")
-    write_rows(study / "default" / "seed-0" / "completions" / "step-000001.parquet", rows=[right, wrong])
+    rows = [
+        {"number": 0, "correct": True, "response": "Hmm, hmm. So 3."},
+        {"number": 1, "correct": False, "response": "Wait. 4"},
+    ]
+    write_completions(study / "default" / "seed-0", step=1, rows=rows)
     records = read_records(find_runs([study / "default"]), reflection=WholeWords(words=["hmm"]))
     first, second, *_ = records.arms[0].runs[0].training
     assert first["reflection/word/hmm"] == 2
