@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 from fake_runs import write_completions, write_manifest, write_study
 from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, estimate, records_of, write_by_hand
+from usual import usual_settings
 
+from vlm_rl.evaluation.kpi import UncheckedShare
 from vlm_rl.evaluation.reflection import WholeWords
 from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.figures.curves import accuracy_figure, changing_words, dynamics_figure
 from vlm_rl.reports.reading.records import arm_labels, read_records
 from vlm_rl.reports.reading.runs import find_runs, read_run
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table
 from vlm_rl.reports.tables.gain_tables import gain_of, gain_split_table, gain_table
+from vlm_rl.reports.tables.kpi_tables import kpi_correlation_table, kpi_table
 from vlm_rl.reports.tables.run_tables import run_table
 
 
@@ -83,3 +87,31 @@ def test_other_reflection_words_are_counted_in_the_completions(tmp_path: Path) -
     assert first["reflection/correct_ratio_in_reflection_texts"] == 1.0
     assert "reflection/word/wait" not in first
     assert not any(key.startswith("reflection/") for key in second)
+
+
+def test_what_is_seldom_read_stands_in_the_appendix_with_the_correlations_of_key_figures(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", questions=6))
+    kpis = [UncheckedShare(confidence=0.9, threshold=0.5)]
+    *_, runs, appendix = content_of(records, settings=usual_settings(kpis=kpis)).sections
+    assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
+    expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations"]
+    assert [table.name for table in appendix.tables] == [*expected, "kpi_correlations"]
+    table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT)
+    assert not [column.key for column in table.columns if column.key.startswith("with_")]
+    correlations = appendix.tables[-1]
+    keys = [column.key for column in correlations.columns]
+    assert keys == ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
+    assert [list(row) for row in correlations.rows] == [keys] * 2
+    assert [str(row["with_accuracy"]) for row in correlations.rows] == [str(row["with_accuracy"]) for row in table.rows]
+    assert (
+        "Correlations: Spearman over the epochs of each seed on val" in correlations.note and "Correlations" not in table.note
+    )
+
+
+def test_correlations_that_were_left_out_are_said_under_the_key_figures(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", epochs=1, questions=6))  # 2 arms x 3 seeds x 6 questions x 4 samples
+    for most, is_left_out in ((143, True), (144, False)):
+        kpis = kpi_table(records, kpis=[UncheckedShare(confidence=0.9, threshold=0.5)], endpoint=ENDPOINT, most_samples=most)
+        correlations = kpi_correlation_table(kpis, records=records, endpoint=ENDPOINT, most_samples=most)
+        assert (len(kpis.rows), len(correlations.rows)) == (2, 0 if is_left_out else 2)
+        assert ("left out: 144 stored samples on val are too many" in kpis.note) is is_left_out

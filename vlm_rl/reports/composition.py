@@ -167,6 +167,7 @@ def _tables(sources: Sources) -> Mapping[str, Sequence[Table]]:
     records, endpoint, settings = sources.records, sources.endpoint, sources.settings
     price = settings.price_per_device_hour
     rejudge = None if sources.judge is None else Rejudge(sources.judge)
+    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge)
     return {
         "accuracy": [
             accuracy_tables.accuracy_table(records, endpoint=endpoint),
@@ -184,17 +185,15 @@ def _tables(sources: Sources) -> Mapping[str, Sequence[Table]]:
             decision_tables.power_table(sources.verdicts),
             gain_tables.gain_table(records),
             gain_tables.gain_split_table(records, endpoint=endpoint),
-            gain_tables.aggregate_table(records, endpoint=endpoint),
         ],
         "behaviour": _behaviour_tables(sources),
-        "key_figures": [
-            kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge),
-        ],
+        "key_figures": [kpis],
         "cost": [
             cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency),
             cost_tables.fairness_table(records),
         ],
         "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
+        "appendix": [*_seldom_read(sources), kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)],
     }
 
 
@@ -204,11 +203,18 @@ def _behaviour_tables(sources: Sources) -> Sequence[Table]:
     return [
         evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
         behaviour_tables.length_table(records),
-        behaviour_tables.seed_sensitivity_table(records),
         behaviour_tables.reflection_table(records),
         behaviour_tables.word_table(records),
-        behaviour_tables.correlation_table(records),
-        behaviour_tables.length_held_fixed_table(records),
-        behaviour_tables.bottleneck_table(records, gain=sources.settings.bottleneck_gain),
         behaviour_tables.policy_table(records),
+    ]
+
+
+def _seldom_read(sources: Sources) -> Sequence[Table]:
+    records = sources.records
+    return [
+        behaviour_tables.seed_sensitivity_table(records),
+        behaviour_tables.length_held_fixed_table(records),
+        gain_tables.aggregate_table(records, endpoint=sources.endpoint),
+        behaviour_tables.bottleneck_table(records, gain=sources.settings.bottleneck_gain),
+        behaviour_tables.correlation_table(records),
     ]
