@@ -3,15 +3,14 @@ import hashlib
 import html
 import html.parser
 import json
-import os
 import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import write_evaluation, write_manifest, write_study
+from fake_runs import write_completions, write_evaluation, write_manifest, write_study
 from usual import usual_settings
 
 from vlm_rl.reports.reading.runs import ReportError
@@ -19,9 +18,14 @@ from vlm_rl.reports.report import make_report
 
 REPOSITORY = Path(__file__).parents[2]
 SETTING = "pass@1_t0.6"
+OWN = 'document.title = "owned"'
 HOSTILE = (
-    '</pre></dl><script>document.title="owned"</script><img src=x onerror=alert(1)> \u202e\u0000 $\\frac{1}{2}$ {{ 7 * 7 }}'
+    f"Wait. </script></pre></dl><script>{OWN}</script><img src=x onerror='{OWN}'><svg onload='{OWN}'> <!-- ]]> {{{{ 7 * 7 }}}} "
+    "\u202egnp.exe\u202c \u2028\u2029 \u0000 \\frac{1}{2} $x$ \\boxed{5}"
 )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+in_a_browser = pytest.mark.skipif(BROWSER is None, reason=f"no browser found: none of {', '.join(BROWSERS)}")
 KINDS = (".csv", ".md", ".tex", ".png", ".pdf")
 
 
@@ -107,24 +111,63 @@ def test_the_script_never_writes_markup() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function|fetch|import", script)
 
 
-def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut_on_the_page_only(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=4)
-    hostile = {"response": HOSTILE, "question": HOSTILE, "answer": HOSTILE, "kind": "<b>kind</b>"}
-    for split, count, row in (("test", 4, hostile), ("val", 1, hostile | {"response": "x" * 2**20})):
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page on a model that writes markup, and a megabyte of it once in training and once in an evaluation."""
+    study = write_study(tmp_path_factory.mktemp("hostile") / "study", seeds=(0,), epochs=1, questions=4)
+    run = study / "default" / "seed-0"
+    row = {"response": HOSTILE, "question": HOSTILE, "answer": HOSTILE, "kind": f"<b>kind</b>{HOSTILE}"}
+    for split, count, changes in (("test", 4, row), ("val", 1, row | {"response": "x" * 2**20})):
         asked = {"epoch": 1, "split": split, "setting": SETTING, "questions": count}
-        write_evaluation(study / "default" / "seed-0", outcome=lambda q, s: q > 1, **asked, **row)
-    text = report_on(study).read_text()
+        write_evaluation(run, outcome=lambda q, s: q > 1, **asked, **changes)
+    rows = [{"number": q, "correct": q > 0, **row} for q in range(3)]
+    write_completions(run, step=1, rows=[*rows, {"number": 3, "correct": True, "response": "x" * 2**20}])
+    return report_on(study)
+
+
+def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut_on_the_page_only(hostile: Path) -> None:
+    text = hostile.read_text()
     page = Elements(text)
     assert page.tags.isdisjoint({"img", "b"})
     assert len(page.scripts) == 2
     assert page.loaded == []
-    assert "&lt;script&gt;document.title=" in text
+    assert "&lt;script&gt;document.title =" in text
     assert "{{ 7 * 7 }}" in text
     assert "\u0000" not in text
-    assert all("<b>" not in file.read_text() for file in (study / "report_files").glob("*.tex"))
+    assert all("<b>" not in file.read_text() for file in (hostile.parent / "report_files").glob("*.tex"))
     assert "x" * 2000 in text and "x" * 2001 not in text
     assert "… and 1046576 more characters." in text.replace("\\u2026", "…")
     assert len(text) < 2**20
+
+
+def dom_of(page: str, *, folder: Path) -> str:
+    """The document after its scripts ran in a real browser."""
+    (folder / "page.html").write_text(page)
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    flags += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
+    command = [str(BROWSER), *flags, (folder / "page.html").as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180, errors="replace").stdout
+
+
+@in_a_browser
+def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: Path, tmp_path: Path) -> None:
+    dom = dom_of(hostile.read_text(), folder=tmp_path)
+    assert "<title>study · vlm-rl</title>" in dom
+    cards = re.findall(r'<article class="case card">.*?</article>', dom, re.DOTALL)
+    assert len(cards) == 10
+    assert "<mark>Wait</mark>. &lt;/script&gt;&lt;/pre&gt;" in cards[0]
+    assert "<mark>right, with a reflection word</mark>" in cards[0]
+    assert len(re.findall(r"<script", dom)) == 2
+    assert not re.search(r"<img[^>]+onerror|<svg[^>]+onload", dom)
+
+
+@in_a_browser
+@pytest.mark.parametrize(("has_policy", "title"), [(True, "study · vlm-rl"), (False, "owned")])
+def test_even_markup_that_slipped_through_would_not_run(hostile: Path, tmp_path: Path, has_policy: bool, title: str) -> None:
+    """The policy alone; and without it the same page is taken over, so that the browser would have told."""
+    slipped = hostile.read_text().replace("<nav ", f"<script>{OWN}</script><img src=x onerror='{OWN}'><nav ", 1)
+    page = slipped if has_policy else re.sub(r"<meta http-equiv=[^>]*>", "", slipped)
+    assert f"<title>{title}</title>" in dom_of(page, folder=tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"seeds": (0,)}, {"with_vanilla": False}, {"epochs": 0}])
@@ -175,36 +218,3 @@ def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_
     assert "algorithm-sft/seed-2/manifest.json could not be read and its run is left out" in page
     assert f"val_{SETTING}.parquet cannot be read" in page
     assert "things were missing or odd; they are listed under" in page
-
-
-def run_command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    script = [sys.executable, str(REPOSITORY / "report.py"), *overrides]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
-    write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
-    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "report: outputs/a/report.html\n"), done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["a"]
-    page = (tmp_path / "outputs" / "a" / "report.html").read_text()
-    assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["studies=[outputs/b]"], "Nearest in outputs: a."),
-        ([], "studies is missing"),
-        (["studies=[outputs/a]", "report.outt=b"], "no config key 'report.outt'"),
-        (["studies=[outputs/a]", "report.judge=mine"], "report.judge=mine: pass stored or current."),
-    ],
-)
-def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
-    (tmp_path / "outputs" / "a").mkdir(parents=True)
-    done = run_command(*overrides, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr

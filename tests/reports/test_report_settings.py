@@ -1,16 +1,22 @@
-"""What report.py refuses before it reads anything."""
+"""The command: what it takes, and what it refuses before it reads anything."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import write_study
 from omegaconf import OmegaConf
 from usual import usual_settings
 
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.report import kpis_of, settings_of
 
+REPOSITORY = Path(__file__).parents[2]
 UNCHECKED = {"_target_": "vlm_rl.evaluation.kpi.UncheckedShare", "confidence": 0.9, "threshold": None}
 
 
@@ -68,3 +74,36 @@ def test_a_number_that_is_none_is_named_by_its_key(key: str) -> None:
 def test_a_choice_that_makes_no_report_is_refused_in_words(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         usual_settings(**changes)
+
+
+def run_command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, str(REPOSITORY / "report.py"), *overrides]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
+    write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
+    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "report: outputs/a/report.html\n"), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["a"]
+    page = (tmp_path / "outputs" / "a" / "report.html").read_text()
+    assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["studies=[outputs/b]"], "Nearest in outputs: a."),
+        ([], "studies is missing"),
+        (["studies=[outputs/a]", "report.outt=b"], "no config key 'report.outt'"),
+        (["studies=[outputs/a]", "report.judge=mine"], "report.judge=mine: pass stored or current."),
+    ],
+)
+def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
+    (tmp_path / "outputs" / "a").mkdir(parents=True)
+    done = run_command(*overrides, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
