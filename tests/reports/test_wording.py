@@ -24,7 +24,6 @@ from vlm_rl.reports.phrase import (
     in_language,
     listed,
     paragraph,
-    phrase_of,
     say,
     say_named,
     sentences_of,
@@ -127,41 +126,49 @@ def test_a_name_that_no_file_of_words_has_is_a_mistake_at_once() -> None:
         table_of("no_such", [])
 
 
-def test_a_lone_value_of_a_note_is_a_sentence_of_its_own_and_may_be_empty() -> None:
-    both = {"A {x}.": "甲 {x}。", "B.": "乙。", "{first} {rest}": "{first}{rest}"}
-    note = sentences_of(["A {x}.", "{then}", "{nothing}"], {"x": 1, "then": phrase_of("B.", {}), "nothing": ""})
-    assert note == "A 1. B."
-    assert in_language(note, catalogue=both) == "甲 1。乙。"
-
-
 @pytest.mark.parametrize("language", OTHERS)
 def test_the_catalogue_has_each_sentence_once(language: str) -> None:
     pairs = json.loads((REPORTS / f"wording_{language}.json").read_text(encoding="utf-8"), object_pairs_hook=list)
     assert len(pairs) == len(dict(pairs))
 
 
-def test_a_phrase_is_english_and_remembers_how_it_was_made() -> None:
-    arm = say("the arm {name}", name="grpo")
-    phrase = say("{arm} gained {gain:+.1f} points", arm=arm, gain=1.25)
-    assert phrase == "the arm grpo gained +1.2 points"
-    catalogue = {"the arm {name}": "系統 {name}", "{arm} gained {gain:+.1f} points": "{gain:+.1f} ポイント：{arm}"}
-    assert in_language(phrase, catalogue=catalogue) == "+1.2 ポイント：系統 grpo"
-    assert in_language("a plain text", catalogue={"a plain text": "x"}) == "a plain text"  # what a model wrote stays
+JAPANESE = {
+    "One.": "一。",
+    "A {x}.": "甲 {x}。",
+    "{first} {rest}": "{first}{rest}",
+    "{first}, {rest}": "{first}、{rest}",
+    "the arm {name}": "系統 {name}",
+    "{arm} gained {gain:+.1f} points": "{gain:+.1f} ポイント：{arm}",
+    "{kind} ({count} times)": "{kind}（{count} 回）",
+    "{what} was seen": "{what} が見られた",
+}
 
 
-def test_no_half_width_space_follows_a_full_width_bracket_in_a_translation() -> None:
-    catalogue = {"{kind} ({count} times)": "{kind}（{count} 回）", "{what} was seen": "{what} が見られた"}
-    seen = say("{what} was seen", what=say("{kind} ({count} times)", kind="KL", count=2))
-    assert in_language(seen, catalogue=catalogue) == "KL（2 回）が見られた"
-    assert in_language(say("{text}", text="a） b"), catalogue={}) == "a） b"  # not ours
-
-
-def test_sentences_and_lists_are_translated_one_by_one() -> None:
-    both = {"One.": "一。", "Two.": "二。", "{first} {rest}": "{first}{rest}", "{first}, {rest}": "{first}、{rest}"}
-    assert paragraph(say("One."), "", say("Two.")) == "One. Two."
-    assert in_language(paragraph(say("One."), "", say("Two.")), catalogue=both) == "一。二。"
-    assert in_language(listed([say("One."), "b", say("Two.")]), catalogue=both) == "一。、b、二。"
-    assert paragraph() == "" == listed([])
+@pytest.mark.parametrize(
+    ("text", "english", "japanese"),
+    [
+        (
+            say("{arm} gained {gain:+.1f} points", arm=say("the arm {name}", name="grpo"), gain=1.25),
+            "the arm grpo gained +1.2 points",
+            "+1.2 ポイント：系統 grpo",
+        ),
+        ("One.", "One.", "One."),  # what a model wrote stays
+        (
+            say("{what} was seen", what=say("{kind} ({count} times)", kind="KL", count=2)),
+            "KL (2 times) was seen",
+            "KL（2 回）が見られた",
+        ),
+        (say("{text}", text="a） b"), "a） b", "a） b"),  # no space is taken from what is not ours
+        (paragraph(say("One."), "", say("A {x}.", x=2)), "One. A 2.", "一。甲 2。"),
+        (listed([say("One."), "b", say("A {x}.", x=2)]), "One., b, A 2.", "一。、b、甲 2。"),
+        (paragraph(), "", ""),
+        (listed([]), "", ""),
+        (sentences_of(["A {x}.", "{then}", "{none}"], {"x": 1, "then": say("One."), "none": ""}), "A 1. One.", "甲 1。一。"),
+    ],
+)
+def test_a_phrase_is_english_and_is_translated_part_by_part(text: str, english: str, japanese: str) -> None:
+    assert text == english
+    assert in_language(text, catalogue=JAPANESE) == japanese
 
 
 def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(tmp_path: Path) -> None:
@@ -171,14 +178,12 @@ def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(
     page = render_html(content, language="ja")
     assert '<html lang="ja">' in page
     catalogue = catalogue_of("ja")
-    shown = [
-        content.decision.headline,
-        *(text for card in content.decision.cards for text in (card.badge, card.said, *card.more)),
-    ]
-    shown += [*content.decision.cost, *content.decision.risks, *content.decision.next_stage]
+    first = content.decision
+    shown = [first.headline, *first.cost, *first.risks, *first.next_stage]
+    shown += [text for card in first.cards for text in (card.badge, card.said, *card.more)]
     shown += [text for table in content.tables for text in (table.title, table.note, *(c.title for c in table.columns))]
     for text in shown:
         assert isinstance(text, Phrase), f"{text!r} is not made by say"
         assert set(templates_in(text)) <= catalogue.keys()
-    assert in_language(content.decision.headline, catalogue=catalogue) in page
-    assert content.decision.headline not in page
+    assert in_language(first.headline, catalogue=catalogue) in page
+    assert first.headline not in page
