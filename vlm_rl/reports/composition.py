@@ -83,15 +83,27 @@ def content_of(records: Records, *, settings: ReportSettings, judge: Judging | N
     """Everything the records say; `judge` is the one that judged them again, if they were."""
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
-    endpoint = choice.endpoint
+    endpoint, price = choice.endpoint, settings.price_per_device_hour
     verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    controls = control_tables.control_table(records, endpoint=endpoint, rejudge=None if judge is None else Rejudge(judge))
-    sources = Sources(records=records, endpoint=endpoint, verdicts=verdicts, controls=controls, settings=settings, judge=judge)
+    rejudge = None if judge is None else Rejudge(judge)
+    controls = control_tables.control_table(records, endpoint=endpoint, rejudge=rejudge)
+    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge)
+    costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency)
+    correlations = kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)
+    tables = {
+        "accuracy": [*_levels(records, endpoint=endpoint, breakdown=settings.breakdown), controls],
+        "statistics": _statistics(records, endpoint=endpoint, verdicts=verdicts),
+        "behaviour": _behaviour(records, endpoint=endpoint, judge=judge),
+        "key_figures": [kpis],
+        "cost": [costs, cost_tables.fairness_table(records)],
+        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
+        "appendix": [*_seldom_read(records, endpoint=endpoint, bottleneck_gain=settings.bottleneck_gain), correlations],
+    }
     return Content(
         title=", ".join(dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)),
         command=settings.command,
         decision=decision_page(records, verdicts=verdicts, choice=choice, controls=controls, settings=settings),
-        sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=_tables(sources))),
+        sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=tables)),
         reader=reader_of(records, endpoint=endpoint, size=settings.reader, judge=judge),
         problems=(*records.problems, *run_tables.judged_again_problems(records)),
     )
@@ -150,56 +162,30 @@ def _figures(records: Records, *, endpoint: Endpoint) -> Mapping[str, Sequence[F
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """What tables are made from."""
-
-    records: Records
-    endpoint: Endpoint
-    verdicts: Sequence[ArmVerdict]
-    controls: Table
-    settings: ReportSettings
-    judge: Judging | None  # that judged the records again
-
-
-def _tables(sources: Sources) -> Mapping[str, Sequence[Table]]:
-    """Which tables answer which question, in reading order."""
-    records, endpoint, settings = sources.records, sources.endpoint, sources.settings
-    price = settings.price_per_device_hour
-    rejudge = None if sources.judge is None else Rejudge(sources.judge)
-    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge)
-    return {
-        "accuracy": [
-            accuracy_tables.accuracy_table(records, endpoint=endpoint),
-            table_3.table3_table(records),
-            accuracy_tables.pass_at_table(records, endpoint=endpoint),
-            accuracy_tables.breakdown_table(records, endpoint=endpoint, fields=settings.breakdown),
-            accuracy_tables.verdict_table(records, setting=endpoint.setting),
-            run_tables.judged_again_table(records),
-            run_tables.changed_verdicts_table(records),
-            sources.controls,
-        ],
-        "statistics": [
-            decision_tables.decision_table(sources.verdicts),
-            decision_tables.pair_table(records, verdicts=sources.verdicts),
-            decision_tables.power_table(sources.verdicts),
-            gain_tables.gain_table(records),
-            gain_tables.gain_split_table(records, endpoint=endpoint),
-        ],
-        "behaviour": _behaviour_tables(sources),
-        "key_figures": [kpis],
-        "cost": [
-            cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency),
-            cost_tables.fairness_table(records),
-        ],
-        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
-        "appendix": [*_seldom_read(sources), kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)],
-    }
+def _levels(records: Records, *, endpoint: Endpoint, breakdown: Sequence[str]) -> list[Table]:
+    return [
+        accuracy_tables.accuracy_table(records, endpoint=endpoint),
+        table_3.table3_table(records),
+        accuracy_tables.pass_at_table(records, endpoint=endpoint),
+        accuracy_tables.breakdown_table(records, endpoint=endpoint, fields=breakdown),
+        accuracy_tables.verdict_table(records, setting=endpoint.setting),
+        run_tables.judged_again_table(records),
+        run_tables.changed_verdicts_table(records),
+    ]
 
 
-def _behaviour_tables(sources: Sources) -> Sequence[Table]:
-    records, endpoint = sources.records, sources.endpoint
-    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint, judge=sources.judge)
+def _statistics(records: Records, *, endpoint: Endpoint, verdicts: Sequence[ArmVerdict]) -> list[Table]:
+    return [
+        decision_tables.decision_table(verdicts),
+        decision_tables.pair_table(records, verdicts=verdicts),
+        decision_tables.power_table(verdicts),
+        gain_tables.gain_table(records),
+        gain_tables.gain_split_table(records, endpoint=endpoint),
+    ]
+
+
+def _behaviour(records: Records, *, endpoint: Endpoint, judge: Judging | None) -> list[Table]:
+    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint, judge=judge)
     return [
         evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
         behaviour_tables.length_table(records),
@@ -209,12 +195,11 @@ def _behaviour_tables(sources: Sources) -> Sequence[Table]:
     ]
 
 
-def _seldom_read(sources: Sources) -> Sequence[Table]:
-    records = sources.records
+def _seldom_read(records: Records, *, endpoint: Endpoint, bottleneck_gain: float) -> list[Table]:
     return [
         behaviour_tables.seed_sensitivity_table(records),
         behaviour_tables.length_held_fixed_table(records),
-        gain_tables.aggregate_table(records, endpoint=sources.endpoint),
-        behaviour_tables.bottleneck_table(records, gain=sources.settings.bottleneck_gain),
+        gain_tables.aggregate_table(records, endpoint=endpoint),
+        behaviour_tables.bottleneck_table(records, gain=bottleneck_gain),
         behaviour_tables.correlation_table(records),
     ]
