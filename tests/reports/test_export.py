@@ -1,16 +1,18 @@
+from dataclasses import replace
+
 import pytest
 
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.export import escape_latex, escape_markdown, latex, markdown
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.tables.table import Table, percent, text
+from vlm_rl.reports.tables.table import Column, Table
 
 HOSTILE = "50 % of_{x} & #1 $a^2$ \\input{x} ~ \u202eabc\u202c \u0000<b>|\n`c` *d* [e]"
 TABLE = Table(
     name="by_kind",
     title=say("Accuracy (%)"),
     note="A & B",
-    columns=(text("kind", title=say("Kind")), percent("share", title=say("Share"))),
+    columns=(Column(key="kind", title=say("Kind"), how="text"), Column(key="share", title=say("Share"), how="percent")),
     rows=({"kind": HOSTILE, "share": Interval(estimate=0.5, low=0.4, high=0.6, num_seeds=3)}, {"kind": "", "share": None}),
 )
 
@@ -62,12 +64,13 @@ def test_a_markdown_table_keeps_its_columns_and_speaks_the_language_of_the_page(
 
 
 def test_what_stands_beside_a_value_is_translated_too() -> None:
-    table = Table(
-        name="t",
-        title=say("Share"),
-        note="",
-        columns=(percent("share", title=say("Share")),),
-        rows=({"share": Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)},),
-    )
+    share = Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)
+    table = replace(TABLE, columns=TABLE.columns[1:], rows=({"share": share},))
     assert "| 60.0 （全シードで同じ） |" in markdown(table, catalogue={"(same for all seeds)": "（全シードで同じ）"})
     assert r"60.0 (same for all seeds) \\" in latex(table)
+
+
+def test_a_cell_is_no_place_for_a_response() -> None:
+    table = replace(TABLE, columns=TABLE.columns[:1], rows=({"kind": "x" * 201},))
+    assert f"\n| {'x' * 200}… |\n" in markdown(table, catalogue={})
+    assert rf" {'x' * 200}\ldots{{}} \\" in latex(table)

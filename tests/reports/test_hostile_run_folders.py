@@ -15,7 +15,7 @@ from watched import watched
 
 from vlm_rl.reports.reading.completions import completions_for_reader, find_images
 from vlm_rl.reports.reading.runs import ReportError, find_runs
-from vlm_rl.reports.report import _checked, _make_folder, _write
+from vlm_rl.reports.report import _checked, _make_folder
 
 RUN = "default/seed-0"
 
@@ -143,7 +143,7 @@ def test_a_link_in_the_way_of_a_report_is_replaced(tmp_path: Path, name: str) ->
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / name).symlink_to(tmp_path / "precious")
-    _write(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
+    write_whole(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
     assert (tmp_path / "precious").read_text() == "mine"
     assert (tmp_path / "s" / name.removesuffix(".tmp")).read_text() == "report"
 

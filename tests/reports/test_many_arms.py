@@ -29,15 +29,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if vanilla:
                 generator = np.random.default_rng([place, seed])
                 write_metrics(run, steps=12, epochs=1, generator=generator, has_responses=algorithm != "sft")
+            asked = {"epoch": 1 if vanilla else 0, "setting": "pass@1_t0.6", "questions": 12}
             for split in ("val", "test"):
-                write_evaluation(
-                    run,
-                    epoch=1 if vanilla else 0,
-                    split=split,
-                    setting="pass@1_t0.6",
-                    outcome=lambda q, s, most=count + seed % 2: q < most,
-                    questions=12,
-                )
+                write_evaluation(run, split=split, outcome=lambda q, s, most=count + seed % 2: q < most, **asked)
     return make_report([study], out=None, settings=usual_settings())
 
 
@@ -59,9 +53,7 @@ def test_two_arms_keep_their_verdicts_first_and_open_and_have_neither_panels_of_
 
 def test_small_multiples_and_pairs_are_written_as_files_and_numbers(page: Path) -> None:
     files = {path.name for path in (page.parent / "report_files").iterdir()}
-    assert {
-        f"{name}.{suffix}" for name in ("arms_one_by_one", "arms_one_by_one_validation") for suffix in ("png", "pdf")
-    } < files
+    assert {f"arms_one_by_one{which}.{kind}" for which in ("", "_validation") for kind in ("png", "pdf")} < files
     assert {"pairs.csv", "pairs.md", "pairs.tex"} < files
     numbers = json.loads((page.parent / "report.json").read_text())
     assert len(numbers["tables"]["pairs"]) == 6  # 4 x 3 / 2

@@ -1,39 +1,39 @@
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
-from vlm_rl.reports.page.reader import Case, Reader, case_of, marked_parts, reader_json, visible
+from vlm_rl.reports.page.reader import Reader, case_of, marked_parts, page_data, script_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
 from vlm_rl.reports.reading.completions import Completion
 
 HOSTILE = "</script><script>alert(1)</script> <!-- & \u2028\u2029\u202e\u0000 \ud800 ]]>"
 
 
-def case(**changes: Any) -> Case:
-    values = {
+def completion(**changes: Any) -> Completion:
+    values: dict[str, Any] = dict.fromkeys([field.name for field in fields(Completion)], "")  # of what no test looks at
+    values |= {
         "arm": "grpo",
         "seed": 1,
-        "phase": say("training"),
-        "at": say("step {step}", step=7),
+        "phase": "training",
         "split": "train",
-        "setting": "rollout",
-        "verdict": "correct",
-        "is_aha": True,
-        "images": ("a", "b"),
-        "question": "How long is $AC$?",
-        "answer": "5",
-        "parts": (("Wait", True), (", 5.", False)),
-        "left_out": "",
-        "scores": "accuracy 1",
-        "length": say("{tokens} tokens", tokens=3),
+        "epoch": 0.1,
+        "generation_steps": 7,
+        "sample": 0,
     }
-    return Case(**(values | changes))
+    values |= {"image_ids": ("a", "b"), "question": "How long is $AC$?", "answer": "5", "response": "Wait, 5."}
+    values |= {"num_characters_left_out": 0, "verdict": "correct", "score": None, "rewards": {"accuracy": 1.0}}
+    return Completion(**values | {"finish_reason": "stop", "response_length": 3, "is_aha": True} | changes)
 
 
-def reader(*cases: Case) -> Reader:
-    return Reader(note=say("note"), cases=cases, images={"a": b"\x89PNG"})
+def shown(*completions: Completion, language: str = "en") -> dict[str, Any]:
+    """What the script on the page reads."""
+    cases = tuple(case_of(one, rule=WholeWords()) for one in completions)
+    reader = Reader(note=say("note"), cases=cases, images={"a": b"\x89PNG"})
+    data: dict[str, Any] = json.loads(script_json(page_data(reader, catalogue=catalogue_of(language))))
+    return data
 
 
 @pytest.mark.parametrize(
@@ -56,50 +56,46 @@ def test_what_is_marked_is_what_the_rule_counts(rule: ReflectionRule, text: str,
 
 
 def test_the_data_block_can_neither_end_its_script_element_nor_lose_a_character() -> None:
-    text = reader_json(reader(case(question=HOSTILE, parts=((HOSTILE, False),))), catalogue={})
+    text = script_json({"question": HOSTILE})
     assert not set("<>&\u2028\u2029") & set(text)
     assert text.isascii()
-    (found,) = json.loads(text)["cases"]
-    assert found["question"] == visible(HOSTILE)
-    assert found["parts"] == [[visible(HOSTILE), False]]
+    assert json.loads(text) == {"question": HOSTILE}
+    (case,) = shown(completion(question=HOSTILE, answer=HOSTILE, response=HOSTILE))["cases"]
+    assert (case["question"], case["answer"], case["parts"]) == (
+        visible(HOSTILE),
+        visible(HOSTILE),
+        [[visible(HOSTILE), False]],
+    )
 
 
 def test_control_characters_are_shown_as_signs_and_line_breaks_stay() -> None:
-    assert visible("a\u0000b\u001b[0m\n\tc\ud800\u0085") == "a␀b␛[0m\n\tc\ufffd\ufffd"
+    assert visible("a\u0000b\u001b[0m\r\n\tc\ud800\u007f\u0085\u00a0") == "a␀b␛[0m␍\n\tc\ufffd\ufffd\ufffd\u00a0"
 
 
-def test_each_picture_is_carried_once_and_words_are_those_of_the_page() -> None:
-    data = json.loads(
-        reader_json(reader(case(), case(seed=2)), catalogue={"correct": "正解", "step {step}": "ステップ {step}"})
-    )
-    assert data["images"] == {"a": "data:image/png;base64,iVBORw=="}
-    assert [entry["images"] for entry in data["cases"]] == [["a"], ["a"]]  # b is no picture that we have
-    assert data["labels"]["verdict"]["correct"] == "正解"
-    assert data["cases"][0]["at"] == "ステップ 7"
+def test_a_case_says_in_the_language_of_the_page_where_it_comes_from_and_carries_the_pictures_that_we_have() -> None:
+    trained = completion(num_characters_left_out=9, score=0.5)
+    evaluated = completion(phase="evaluation", split="val", epoch=2.0, is_aha=False, finish_reason="length", rewards={})
+    data = shown(trained, evaluated)
+    first, second = data["cases"]
+    where = ("title", "arm", "seed", "phase", "at", "split")
+    assert [first[key] for key in where] == ["grpo, seed 1, step 7, train", "grpo", 1, "training", "step 7", "train"]
+    judged = ("verdict", "aha", "insight", "scores")
+    assert [first[key] for key in judged] == ["correct", True, "right, with a reflection word", "accuracy 1, weighted sum 0.5"]
+    assert [first[key] for key in ("question", "answer", "images")] == ["How long is $AC$?", "5", ["a"]]
+    assert first["parts"] == [["Wait", True], [", 5.", False]]
+    assert (first["left_out"], first["length"]) == ("… and 9 more characters.", "3 tokens, ended by itself")
+    assert (second["title"], second["phase"], second["insight"]) == ("grpo, seed 1, epoch 2, val", "evaluation", "others")
+    assert second["scores"] == "none: evaluations are judged, not rewarded"
+    assert (second["left_out"], second["length"]) == ("", "3 tokens, cut off at the limit")
+    assert data["images"] == {"a": "data:image/png;base64,iVBORw=="}  # once; of b there is no picture
     assert data["words"]["count"] == "Shown: {shown} of {found}."
+    assert {"Mark", "Reflection"} <= {one["title"] for one in data["filters"]}  # a mark of the judge is no verdict
+    japanese = shown(trained, language="ja")
+    assert (japanese["labels"]["verdict"]["correct"], japanese["cases"][0]["at"]) == ("正解", "ステップ 7")
 
 
 def test_reward_terms_of_ours_are_translated_and_those_of_others_keep_their_names() -> None:
-    values = {
-        "arm": "grpo",
-        "run": "s/v/seed-0",
-        "seed": 0,
-        "phase": "training",
-        "split": "train",
-        "setting": "rollout",
-        "epoch": 0.1,
-    }
-    values |= {"generation_steps": 1, "row_id": "q", "sample": 0, "image_ids": (), "kind": "", "modality": "", "question": "q"}
-    values |= {"answer": "5", "response": "5", "num_characters_left_out": 0, "verdict": "correct", "score": None}
-    values |= {"finish_reason": "stop", "response_length": 2, "is_aha": False}
-    completion = Completion(rewards={"accuracy": 1.0, "language": -0.0, "brevity": 0.5}, **values)
-    scores = case_of(completion, rule=WholeWords()).scores
+    rewards = {"accuracy": 1.0, "language": -0.0, "brevity": 0.5}
+    scores = case_of(completion(rewards=rewards), rule=WholeWords())["scores"]
     assert scores == "accuracy 1, language 0, brevity 0.5"
     assert in_language(scores, catalogue=catalogue_of("ja")) == "正解 1、言語 0、brevity 0.5"
-
-
-def test_right_answers_with_a_reflection_word_are_called_no_more_than_that() -> None:
-    """At step 1 they are the untrained model's habit; and a mark of the judge is no verdict of the statistics."""
-    data = json.loads(reader_json(reader(case(is_aha=True), case(seed=2, is_aha=False)), catalogue={}))
-    assert [entry["insight"] for entry in data["cases"]] == ["right, with a reflection word", "others"]
-    assert {"Mark", "Reflection"} <= {one["title"] for one in data["filters"]}

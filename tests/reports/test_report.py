@@ -3,15 +3,14 @@ import hashlib
 import html
 import html.parser
 import json
-import os
 import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import write_evaluation, write_manifest, write_study
+from fake_runs import write_completions, write_evaluation, write_manifest, write_study
 from usual import usual_settings
 
 from vlm_rl.reports.reading.runs import ReportError
@@ -19,60 +18,73 @@ from vlm_rl.reports.report import make_report
 
 REPOSITORY = Path(__file__).parents[2]
 SETTING = "pass@1_t0.6"
+OWN = 'document.title = "owned"'
 HOSTILE = (
-    '</pre></dl><script>document.title="owned"</script><img src=x onerror=alert(1)> \u202e\u0000 $\\frac{1}{2}$ {{ 7 * 7 }}'
+    f"Wait. </script></pre></dl><script>{OWN}</script><img src=x onerror='{OWN}'><svg onload='{OWN}'> <!-- ]]> {{{{ 7 * 7 }}}} "
+    "\u202egnp.exe\u202c \u2028\u2029 \u0000 \\frac{1}{2} $x$ \\boxed{5}"
 )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+in_a_browser = pytest.mark.skipif(BROWSER is None, reason=f"no browser found: none of {', '.join(BROWSERS)}")
+KINDS = (".csv", ".md", ".tex", ".png", ".pdf")
 
 
-class Tags(html.parser.HTMLParser):
-    """Collects every tag, every attribute that could fetch or run something, and what stands in script elements."""
+class Elements(html.parser.HTMLParser):
+    """Every element of a page with its attributes, and what stands in script elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags: set[str] = set()
-        self.loaded: list[str] = []
-        self.scripts: list[tuple[str | None, str]] = []  # type, text
-        self.policy = ""
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
         self.feed(page)
+        attributes = [(name, str(value)) for _, found in self.found for name, value in found.items()]
+        self.tags = {tag for tag, _ in self.found}
+        self.loaded = [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+        self.loaded += [name for name, _ in attributes if name.startswith("on")]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        found = dict(attrs)
-        if found.get("http-equiv") == "Content-Security-Policy":
-            self.policy = str(found["content"])
-        if tag == "script":
-            self.scripts.append((found.get("type"), ""))
-        self.loaded += [
-            f"{name}={value}" for name, value in attrs if name in ("src", "href") and not str(value).startswith("#")
-        ]
-        self.loaded += [name for name, _ in attrs if name.startswith("on")]
+        self.found.append((tag, dict(attrs)))
+        self.scripts += [""] if tag == "script" else []
 
     def handle_data(self, data: str) -> None:
-        if self.lasttag == "script" and self.scripts and not self.scripts[-1][1]:
-            self.scripts[-1] = (self.scripts[-1][0], data)
+        if self.lasttag == "script" and not self.scripts[-1]:
+            self.scripts[-1] = data
 
 
 def report_on(*studies: Path, out: Path | None = None, **changes: Any) -> Path:
     return make_report(studies, out=out, settings=usual_settings(**changes))
 
 
-def test_a_study_becomes_one_page_its_numbers_and_its_files(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=2)
-    path = report_on(study)
-    assert path == study / "report.html"
-    page, numbers = path.read_text(), json.loads((study / "report.json").read_text())
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report where an earlier one stood."""
+    study = write_study(tmp_path_factory.mktemp("made") / "study", epochs=1, questions=6)
+    (study / "report_files").mkdir()
+    for name in ("mine.txt", *(f"old{kind}" for kind in KINDS)):
+        (study / "report_files" / name).write_text("of another report")
+    assert report_on(study) == study / "report.html"
+    return study
+
+
+def test_a_study_becomes_one_page_its_numbers_and_its_files_and_no_file_of_an_earlier_report_stays(made: Path) -> None:
+    page, numbers = (made / "report.html").read_text(), json.loads((made / "report.json").read_text())
     assert list(numbers["tables"])[:2] == ["accuracy", "table_3"]
     assert len(numbers["figures"]["figure_5_accuracy"]) == 6
     assert numbers["decision"]["headline"] in page.replace("\u00a0", " ")  # 38.5 % is never torn apart
     assert "python report.py &#39;studies=[&lt;here&gt;]&#39;" in page
-    names = {file.name for file in (study / "report_files").iterdir()}
-    assert {f"accuracy.{kind}" for kind in ("csv", "md", "tex")} <= names
-    assert {"figure_5_accuracy.png", "figure_5_accuracy.pdf", "verdicts_forest.png", "verdicts_forest.pdf"} <= names
-    assert {file.suffix for file in (study / "report_files").iterdir()} == {".csv", ".md", ".tex", ".png", ".pdf"}
+    names = {file.name for file in (made / "report_files").iterdir()}
+    assert {f"accuracy{kind}" for kind in KINDS[:3]} <= names
+    assert {f"{name}{kind}" for name in ("figure_5_accuracy", "verdicts_forest") for kind in KINDS[3:]} <= names
+    assert {Path(name).suffix for name in names - {"mine.txt"}} == set(KINDS)
+    assert "mine.txt" in names and not any(name.startswith("old") for name in names)
 
 
-def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(tmp_path: Path) -> None:
-    page = report_on(write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=2)).read_text()
+def test_the_same_records_give_the_same_report(made: Path, tmp_path: Path) -> None:
+    assert report_on(made, out=tmp_path).read_bytes() == (made / "report.html").read_bytes()
+
+
+def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(made: Path) -> None:
+    page = (made / "report.html").read_text()
     heading = page.index('<h3 id="accuracy">')
     assert page[:heading].rstrip().endswith('<div class="table many">')  # 12 columns
     assert page[: page.index('<h3 id="gain">')].rstrip().endswith('<div class="table">')
@@ -81,27 +93,16 @@ def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_col
     assert "td:first-child { position: sticky;" in page
 
 
-def test_a_second_report_leaves_no_file_of_the_first(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=2)
-    files = study / "report_files"
-    files.mkdir()
-    for name in ("old_table.csv", "old_table.md", "old_table.tex", "old_figure.png", "old_figure.pdf", "mine.txt"):
-        (files / name).write_text("of another report")
-    report_on(study)
-    names = {file.name for file in files.iterdir()}
-    assert {name for name in names if name.startswith("old_")} == set()
-    assert {"accuracy.csv", "figure_5_accuracy.png", "verdicts_forest.pdf", "mine.txt"} <= names
-
-
-def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(tmp_path: Path) -> None:
-    tags = Tags(report_on(write_study(tmp_path / "study", epochs=1)).read_text())
-    assert tags.tags.isdisjoint({"link", "iframe", "img", "object", "embed", "form", "base"})
-    assert tags.loaded == []
-    (kind, data), (own_kind, own) = tags.scripts
-    assert (kind, own_kind) == ("application/json", None)
+def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(made: Path) -> None:
+    page = Elements((made / "report.html").read_text())
+    assert page.tags.isdisjoint({"link", "iframe", "img", "object", "embed", "form", "base"})
+    assert page.loaded == []
+    assert [found.get("type") for tag, found in page.found if tag == "script"] == ["application/json", None]
+    data, own = page.scripts
     assert json.loads(data)["cases"]
     digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}';" in tags.policy
+    (policy,) = (str(found["content"]) for _, found in page.found if found.get("http-equiv") == "Content-Security-Policy")
+    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}';" in policy
 
 
 def test_the_script_never_writes_markup() -> None:
@@ -110,144 +111,110 @@ def test_the_script_never_writes_markup() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function|fetch|import", script)
 
 
-def test_what_a_model_writes_is_never_markup(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=4)
-    hostile = {"response": HOSTILE, "question": HOSTILE, "answer": HOSTILE, "kind": "<b>kind</b>"}
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page on a model that writes markup, and a megabyte of it once in training and once in an evaluation."""
+    study = write_study(tmp_path_factory.mktemp("hostile") / "study", seeds=(0,), epochs=1, questions=4)
     run = study / "default" / "seed-0"
-    for split in ("val", "test"):
-        write_evaluation(run, epoch=1, split=split, setting=SETTING, outcome=lambda q, s: q > 1, questions=4, **hostile)
-    page = report_on(study).read_text()
-    tags = Tags(page)
-    assert tags.tags.isdisjoint({"img", "b"})
-    assert len(tags.scripts) == 2
-    assert tags.loaded == []
-    assert "&lt;script&gt;document.title=" in page
-    assert "{{ 7 * 7 }}" in page
-    assert "\u0000" not in page
-    for file in (study / "report_files").glob("*.tex"):
-        assert "<b>" not in file.read_text()
+    row = {"response": HOSTILE, "question": HOSTILE, "answer": HOSTILE, "kind": f"<b>kind</b>{HOSTILE}"}
+    for split, count, changes in (("test", 4, row), ("val", 1, row | {"response": "x" * 2**20})):
+        asked = {"epoch": 1, "split": split, "setting": SETTING, "questions": count}
+        write_evaluation(run, outcome=lambda q, s: q > 1, **asked, **changes)
+    rows = [{"number": q, "correct": q > 0, **row} for q in range(3)]
+    write_completions(run, step=1, rows=[*rows, {"number": 3, "correct": True, "response": "x" * 2**20}])
+    return report_on(study)
 
 
-def test_a_response_of_a_megabyte_is_cut_on_the_page_only(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=4)
-    write_evaluation(
-        study / "default" / "seed-0",
-        epoch=1,
-        split="val",
-        setting=SETTING,
-        outcome=lambda q, s: True,
-        questions=1,
-        response="x" * 2**20,
-    )
-    page = report_on(study).read_text()
-    assert "x" * 2000 in page
-    assert "x" * 2001 not in page
-    assert "… and 1046576 more characters." in page.replace("\\u2026", "…")
-    assert len(page) < 2**20
+def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut_on_the_page_only(hostile: Path) -> None:
+    text = hostile.read_text()
+    page = Elements(text)
+    assert page.tags.isdisjoint({"img", "b"})
+    assert len(page.scripts) == 2
+    assert page.loaded == []
+    assert "&lt;script&gt;document.title =" in text
+    assert "{{ 7 * 7 }}" in text
+    assert "\u0000" not in text
+    assert all("<b>" not in file.read_text() for file in (hostile.parent / "report_files").glob("*.tex"))
+    assert "x" * 2000 in text and "x" * 2001 not in text
+    assert "… and 1046576 more characters." in text.replace("\\u2026", "…")
+    assert len(text) < 2**20
 
 
-def test_an_unfinished_run_with_a_half_written_line_breaks_nothing(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=2)
-    run = study / "default" / "seed-2"
-    write_manifest(run, algorithm="reinforce_pp", seed=2, arm="a" * 16, vanilla="vanilla-1a2b3c4d", status="running")
-    with (run / "metrics.jsonl").open("a") as metrics:
-        metrics.write('{"event": "train", "generation_st')
-    page = report_on(study).read_text()
-    assert "unfinished runs are left out of every mean and verdict: seed 2." in page
-    assert "reinforce_pp, n = 2 seeds" in page.replace("\u00a0", " ")
+def dom_of(page: str, *, folder: Path) -> str:
+    """The document after its scripts ran in a real browser."""
+    (folder / "page.html").write_text(page)
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    flags += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
+    command = [str(BROWSER), *flags, (folder / "page.html").as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180, errors="replace").stdout
+
+
+@in_a_browser
+def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: Path, tmp_path: Path) -> None:
+    dom = dom_of(hostile.read_text(), folder=tmp_path)
+    assert "<title>study · vlm-rl</title>" in dom
+    cards = re.findall(r'<article class="case card">.*?</article>', dom, re.DOTALL)
+    assert len(cards) == 10
+    assert "<mark>Wait</mark>. &lt;/script&gt;&lt;/pre&gt;" in cards[0]
+    assert "<mark>right, with a reflection word</mark>" in cards[0]
+    assert len(re.findall(r"<script", dom)) == 2
+    assert not re.search(r"<img[^>]+onerror|<svg[^>]+onload", dom)
+
+
+@in_a_browser
+@pytest.mark.parametrize(("has_policy", "title"), [(True, "study · vlm-rl"), (False, "owned")])
+def test_even_markup_that_slipped_through_would_not_run(hostile: Path, tmp_path: Path, has_policy: bool, title: str) -> None:
+    """The policy alone; and without it the same page is taken over, so that the browser would have told."""
+    slipped = hostile.read_text().replace("<nav ", f"<script>{OWN}</script><img src=x onerror='{OWN}'><nav ", 1)
+    page = slipped if has_policy else re.sub(r"<meta http-equiv=[^>]*>", "", slipped)
+    assert f"<title>{title}</title>" in dom_of(page, folder=tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"seeds": (0,)}, {"with_vanilla": False}, {"epochs": 0}])
 def test_one_seed_no_vanilla_or_no_epoch_yet_still_make_a_report(tmp_path: Path, changes: dict[str, Any]) -> None:
     page = report_on(write_study(tmp_path / "study", **({"epochs": 1, "questions": 6} | changes))).read_text()
-    visible = page[: page.index('<script type="application/json"')] if "application/json" in page else page
+    visible, *_ = page.split('<script type="application/json"')
     assert not re.search(r"(?<![\w-])nan(?![\w-])", visible)
     assert "improved accuracy" not in visible
     assert "not judged" in visible
 
 
-def test_the_untrained_model_alone_makes_a_report(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=1, questions=6)
-    page = report_on(study / "vanilla-1a2b3c4d", out=tmp_path / "elsewhere").read_text()
+def test_the_untrained_model_alone_makes_a_report(made: Path, tmp_path: Path) -> None:
+    page = report_on(made / "vanilla-1a2b3c4d", out=tmp_path / "elsewhere").read_text()
     assert "No verdict: no trained run was evaluated beside its untrained model." in page
     assert "Nothing was trained here." in page
-
-
-def test_the_same_records_give_the_same_report(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=1, questions=6)
-    first, second = (report_on(study, out=tmp_path / name) for name in ("one", "two"))
-    assert first.read_bytes() == second.read_bytes()
-
-
-def test_a_setting_that_no_run_was_evaluated_under_is_refused_with_those_that_were(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", seeds=(0,), epochs=1, questions=2)
-    with pytest.raises(ReportError, match=r"report.setting=pass@4_t0.9, .*pass@8_t1.0, pass@1_t0.6, pass@1_t0.01"):
-        report_on(study, setting="pass@4_t0.9")
-    with pytest.raises(ReportError, match=r"report.split=dev, .*val, test"):
-        report_on(study, split="dev")
-    with pytest.raises(ReportError, match=r"report.split=val also picks the epochs, .*Pass another split"):
-        report_on(study, split="val")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"language": "de"}, "report.language=de: a report speaks en or ja"),
-        ({"smallest_effect": 2.0}, "report.smallest_effect=2.0 must lie between 0 and 1: it is a share, 0.02 is 2 points"),
-        ({"price_per_device_hour": -1.0}, "report.price_per_device_hour=-1.0 must not be negative"),
+        ({"setting": "pass@4_t0.9"}, r"report.setting=pass@4_t0.9, .*pass@8_t1.0, pass@1_t0.6, pass@1_t0.01"),
+        ({"split": "dev"}, r"report.split=dev, .*val, test"),
+        ({"split": "val"}, r"report.split=val also picks the epochs, .*Pass another split"),
     ],
 )
-def test_a_choice_that_makes_no_report_is_refused_in_words(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        usual_settings(**changes)
+def test_what_no_run_can_be_judged_by_is_refused_with_what_can(made: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReportError, match=message):
+        report_on(made, **changes)
 
 
-def run_command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    script = [sys.executable, str(REPOSITORY / "report.py"), *overrides]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
-    write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
-    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "report: outputs/a/report.html\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["a"]
-    page = (tmp_path / "outputs" / "a" / "report.html").read_text()
-    assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["studies=[outputs/b]"], "Nearest in outputs: a."),
-        ([], "studies is missing"),
-        (["studies=[outputs/a]", "report.outt=b"], "no config key 'report.outt'"),
-        (["studies=[outputs/a]", "report.judge=mine"], "report.judge=mine: pass stored or current."),
-    ],
-)
-def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
-    (tmp_path / "outputs" / "a").mkdir(parents=True)
-    done = run_command(*overrides, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_studies_that_cannot_be_compared_are_refused_on_the_first_page_and_listed(tmp_path: Path) -> None:
-    """One arm judged by another judge, one run with a broken manifest, one evaluation that is no Parquet file."""
+def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_the_page_says_so(tmp_path: Path) -> None:
+    """One arm judged by another judge and with an unfinished run, one broken manifest, one evaluation that is no Parquet file."""
     study = write_study(tmp_path / "study", epochs=1, questions=6)
     for seed in range(3):
-        run = study / "default" / f"seed-{seed}"
-        rows = {"questions": 6, "judge_version": "judge-2"}
-        write_evaluation(run, epoch=1, split="test", setting=SETTING, outcome=lambda q, s: True, **rows)
+        asked = {"epoch": 1, "split": "test", "setting": SETTING, "questions": 6, "judge_version": "judge-2"}
+        write_evaluation(study / "default" / f"seed-{seed}", outcome=lambda q, s: True, **asked)
+    run = study / "default" / "seed-2"
+    write_manifest(run, algorithm="reinforce_pp", seed=2, arm="a" * 16, vanilla="vanilla-1a2b3c4d", status="running")
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"event": "train", "generation_st')
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
-    page = html.unescape(report_on(study).read_text())
+    page = html.unescape(report_on(study).read_text()).replace("\u00a0", " ")
     assert "reinforce_pp: not judged." in page
     assert "the answers were judged by different versions of the judge (judge-1, judge-2)" in page
+    assert "unfinished runs are left out of every mean and verdict: seed 2." in page
+    assert "reinforce_pp, n = 2 seeds" in page
     assert "algorithm-sft/seed-2/manifest.json could not be read and its run is left out" in page
     assert f"val_{SETTING}.parquet cannot be read" in page
     assert "things were missing or odd; they are listed under" in page

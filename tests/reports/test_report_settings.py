@@ -1,14 +1,22 @@
-"""What report.py refuses before it reads anything."""
+"""The command: what it takes, and what it refuses before it reads anything."""
 
+import os
+import re
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import write_study
 from omegaconf import OmegaConf
+from usual import usual_settings
 
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.report import kpis_of, settings_of
 
+REPOSITORY = Path(__file__).parents[2]
 UNCHECKED = {"_target_": "vlm_rl.evaluation.kpi.UncheckedShare", "confidence": 0.9, "threshold": None}
 
 
@@ -23,24 +31,28 @@ class Nameless:
         return 0.0
 
 
-def kpi_config(**kpis: Any) -> Any:
-    return OmegaConf.create(kpis)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"unchecked": UNCHECKED, "mine": {"_target_": f"{__name__}.Nameless"}},
+            r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md",
+        ),
+        ({"typo": {"confidence": 0.9}}, r"evaluation\.kpi\.typo: no _target_ is no key figure"),
+        (
+            {"strict": UNCHECKED | {"threshold": 1.0}, "loose": UNCHECKED | {"threshold": 0.5}},
+            r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'",
+        ),
+    ],
+)
+def test_what_is_no_key_figure_or_shares_its_name_is_named_with_its_key(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kpis_of(OmegaConf.create(config))
 
 
-def test_an_object_that_is_no_key_figure_is_named_with_its_key_and_what_it_lacks() -> None:
-    config = kpi_config(unchecked=UNCHECKED, mine={"_target_": f"{__name__}.Nameless"})
-    with pytest.raises(ValueError, match=r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md"):
-        kpis_of(config)
-    with pytest.raises(ValueError, match=r"evaluation\.kpi\.typo: no _target_ is no key figure"):
-        kpis_of(kpi_config(typo={"confidence": 0.9}))
-
-
-def test_two_key_figures_of_one_name_are_refused() -> None:
-    config = kpi_config(strict=UNCHECKED | {"threshold": 1.0}, loose=UNCHECKED | {"threshold": 0.5})
-    with pytest.raises(
-        ValueError, match=r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'"
-    ):
-        kpis_of(config)
+def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
+    config = OmegaConf.create({"loose": UNCHECKED, "strict": {**UNCHECKED, "name": "strict"}})
+    assert [kpi.name for kpi in kpis_of(config)] == ["answers that need no check", "strict"]
 
 
 @pytest.mark.parametrize("key", ["price_per_device_hour", "smallest_effect", "bottleneck_gain"])
@@ -50,6 +62,48 @@ def test_a_number_that_is_none_is_named_by_its_key(key: str) -> None:
         settings_of(config, command="")
 
 
-def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
-    strict = {**UNCHECKED, "name": "strict"}
-    assert [kpi.name for kpi in kpis_of(kpi_config(loose=UNCHECKED, strict=strict))] == ["answers that need no check", "strict"]
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"language": "de"}, "report.language=de: a report speaks en or ja"),
+        ({"smallest_effect": 1.0}, "report.smallest_effect=1.0 must lie between 0 and 1: it is a share, 0.02 is 2 points"),
+        ({"smallest_effect": 0.0}, "report.smallest_effect=0.0 must lie between 0 and 1"),
+        ({"price_per_device_hour": -1.0}, "report.price_per_device_hour=-1.0 must not be negative"),
+    ],
+)
+def test_a_choice_that_makes_no_report_is_refused_in_words(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        usual_settings(**changes)
+
+
+def run_command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, str(REPOSITORY / "report.py"), *overrides]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
+    write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
+    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "report: outputs/a/report.html\n"), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["a"]
+    page = (tmp_path / "outputs" / "a" / "report.html").read_text()
+    assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["studies=[outputs/b]"], "Nearest in outputs: a."),
+        ([], "studies is missing"),
+        (["studies=[outputs/a]", "report.outt=b"], "no config key 'report.outt'"),
+        (["studies=[outputs/a]", "report.judge=mine"], "report.judge=mine: pass stored or current."),
+    ],
+)
+def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
+    (tmp_path / "outputs" / "a").mkdir(parents=True)
+    done = run_command(*overrides, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

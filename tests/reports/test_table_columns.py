@@ -6,37 +6,78 @@ import pytest
 
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase
-from vlm_rl.reports.tables.table import Shown, number, percent, points
+from vlm_rl.reports.tables.table import Cell, Column, Shown, table_of
+
+
+def shown(cell: Cell, *, how: str) -> Shown:
+    return Column(key="x", title="", how=how).show(cell)
 
 
 def interval(estimate: float, *, low: float, high: float, seeds: int = 3) -> Interval:
     return Interval(estimate=estimate, low=low, high=high, num_seeds=seeds)
 
 
-def test_the_ends_of_a_share_stay_between_0_and_100_on_the_page_and_those_of_a_difference_do_not() -> None:
-    wide = interval(0.9, low=-0.02, high=1.005)
-    assert percent("x", title="x").show(wide) == Shown(text="90.0", detail="[0.0, 100.0]")
-    assert points("x", title="x").show(wide) == Shown(text="+90.0", detail="[-2.0, +100.5]")
+@pytest.mark.parametrize(
+    ("how", "cell", "text"),
+    [
+        ("text", 0.25, "0.25"),
+        ("text", "", "–"),
+        ("text", None, "–"),
+        ("text", math.nan, "–"),
+        ("number", 0.25, "0"),
+        ("number {:.2f}", 0.25, "0.25"),
+        ("number", "many", "–"),
+        ("number", None, "–"),
+        ("percent", 0.25, "25.0"),
+        ("percent", math.nan, "–"),
+        ("points", 0.25, "+25.0"),
+        ("share", -0.25, "-25.0"),
+        ("share {:.3f}", 0.00125, "0.125"),
+        ("gib", 3 * 2**29, "1.50"),
+        ("setting", "pass@8_t1.0", "pass@8, T = 1.0"),
+        ("p", 0.0123, "0.012"),
+        ("p", 0.001, "0.001"),
+        ("p", 0.0009999, "< 0.001"),
+        ("p", math.nan, "–"),
+        *(("points", share, "+19.9") for share in (0.1985, 0.1985 - 3e-17, 0.1985 + 3e-17, 0.9 - 0.7015)),  # one number
+        ("percent", -0.0001, "0.0"),  # nothing is never negative
+        ("points", -0.0001, "+0.0"),
+        ("number", -0.2, "0"),
+        ("number {:.2g}", -1e-20, "-1e-20"),  # so small a number is still one
+    ],
+)
+def test_a_value_is_written_as_its_column_declares(how: str, cell: Cell, text: str) -> None:
+    assert shown(cell, how=how) == Shown(text=text)
 
 
-@pytest.mark.parametrize("share", [0.1985, 0.1985 - 3e-17, 0.1985 + 3e-17, 0.9 - 0.7015])
-def test_one_number_reads_alike_however_it_was_computed(share: float) -> None:
-    assert points("x", title="x").show(share).text == points("x", title="x").show(0.1985).text
+@pytest.mark.parametrize(
+    ("how", "cell", "expected"),
+    [
+        ("percent", interval(0.9, low=-0.02, high=1.005), ("90.0", "[0.0, 100.0]")),  # no share lies beyond
+        ("share", interval(0.9, low=-0.02, high=1.005), ("90.0", "[-2.0, 100.5]")),
+        ("points", interval(0.9, low=-0.02, high=1.005), ("+90.0", "[-2.0, +100.5]")),
+        ("points", interval(0.0, low=-0.0001, high=0.001), ("+0.0", "[+0.0, +0.1]")),
+        ("points", interval(0.6, low=0.6, high=0.6, seeds=1), ("+60.0", "[+60.0, +60.0]")),
+        ("percent", mean_interval([0.6, 0.6, 0.6]), ("60.0", "(same for all seeds)")),
+        ("percent", mean_interval([1.0, 1.0]), ("100.0", "(same for all seeds)")),
+        ("percent", mean_interval([0.6]), ("60.0", "")),
+        ("percent", mean_interval([math.nan]), ("–", "")),
+    ],
+)
+def test_an_interval_stands_beside_its_estimate(how: str, cell: Interval, expected: tuple[str, str]) -> None:
+    written = shown(cell, how=how)
+    assert (written.text, written.detail) == expected
+    assert isinstance(written.detail, Phrase) == (written.detail == "(same for all seeds)")
 
 
-def test_nothing_is_never_negative() -> None:
-    assert percent("x", title="x").show(-0.0001).text == "0.0"
-    assert points("x", title="x").show(-0.0001).text == "+0.0"
-    assert number("x", title="x", pattern="{:,.0f}").show(-0.2).text == "0"
-    assert number("x", title="x", pattern="{:.2g}").show(-1e-20).text == "-1e-20"  # a number so small is still one
-    assert points("x", title="x").show(interval(0.0, low=-0.0001, high=0.001)).detail == "[+0.0, +0.1]"
+def test_only_columns_of_words_are_aligned_left() -> None:
+    kinds = ("text", "setting", "p", "number {:.2f}", "percent")
+    assert [Column(key="x", title="", how=how).is_text for how in kinds] == [True, True, False, False, False]
 
 
-def test_seeds_that_all_say_the_same_are_said_to_and_a_single_one_is_not() -> None:
-    shown = percent("x", title="x").show(mean_interval([0.6, 0.6, 0.6]))
-    assert shown == Shown(text="60.0", detail="(same for all seeds)")
-    assert isinstance(shown.detail, Phrase)
-    assert percent("x", title="x").show(mean_interval([1.0, 1.0])).detail == "(same for all seeds)"
-    assert percent("x", title="x").show(mean_interval([0.6])) == Shown(text="60.0")
-    assert points("x", title="x").show(interval(0.6, low=0.6, high=0.6, seeds=1)).detail == "[+60.0, +60.0]"
-    assert percent("x", title="x").show(mean_interval([math.nan])) == Shown(text="–")
+def test_columns_and_rows_that_code_adds_or_leaves_out_stand_where_they_should() -> None:
+    more = Column(key="more", title="M", how="text")
+    table = table_of("gain", [{"arm": "a"}], more=[more], without=["this_run_only"])
+    assert [one.key for one in table.columns] == ["arm", "split", "setting", "seeds", "epoch", "gain", "new_questions", "more"]
+    assert table.rows == ({"arm": "a"},)
+    assert table.note.startswith("Secondary: what the study is judged by stands under the verdicts. Paired by seed")

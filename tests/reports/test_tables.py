@@ -2,16 +2,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import sample_row, write_manifest, write_rows, write_study
+from fake_runs import write_completions, write_manifest, write_study
 from hand_runs import BY_HAND, ENDPOINT, estimate, records_of, write_by_hand
+from usual import usual_settings
 
+from vlm_rl.evaluation.kpi import UncheckedShare
 from vlm_rl.evaluation.reflection import WholeWords
+from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.figures.accuracy_curves import accuracy_figure
 from vlm_rl.reports.figures.curves import changing_words, dynamics_figure
 from vlm_rl.reports.reading.records import arm_labels, read_records
 from vlm_rl.reports.reading.runs import find_runs, read_run
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table
 from vlm_rl.reports.tables.gain_tables import gain_split_table, gain_table
+from vlm_rl.reports.tables.kpi_tables import kpi_correlation_table, kpi_table
 from vlm_rl.reports.tables.run_tables import run_table
 
 
@@ -26,33 +30,16 @@ def test_unfinished_runs_are_listed_and_left_out_of_means(tmp_path: Path) -> Non
     write_by_hand(study, right={("grpo", 2, 1): 0}, status="running")
     records = records_of(study)
     (row,) = accuracy_table(records, endpoint=ENDPOINT).rows
-    assert row["seeds"] == 2
-    assert row["last_epoch"] == 3
-    status = {row["run"]: row["status"] for row in run_table(records).rows}
-    assert status["s/grpo/seed-2"] == "unfinished, left out"
+    assert (row["seeds"], row["last_epoch"]) == (2, 3)
+    assert {row["run"]: row["status"] for row in run_table(records).rows}["s/grpo/seed-2"] == "unfinished, left out"
 
 
 def test_labels_are_as_short_as_they_tell_arms_apart(tmp_path: Path) -> None:
-    runs = []
-    for study, variant, algorithm, arm in (
-        ("a", "x", "sft", "1"),
-        ("a", "x2", "grpo", "2"),
-        ("a", "y", "grpo", "3"),
-        ("b", "y", "grpo", "4"),
-    ):
-        folder = tmp_path / study / variant / "seed-0"
-        write_manifest(folder, algorithm=algorithm, seed=0, arm=arm * 16, vanilla=None)
-        runs.append(read_run(folder))
+    arms = {"a/x": "sft", "a/x2": "grpo", "a/y": "grpo", "b/y": "grpo"}
+    for place, (variant, algorithm) in enumerate(arms.items()):
+        write_manifest(tmp_path / variant / "seed-0", algorithm=algorithm, seed=0, arm=str(place) * 16, vanilla=None)
+    runs = [read_run(tmp_path / variant / "seed-0") for variant in arms]
     assert arm_labels(runs) == ["sft", "grpo (x2)", "grpo (a/y)", "grpo (b/y)"]
-
-
-def test_a_run_that_repeats_arm_and_seed_is_left_out_and_other_judges_are_named(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4})
-    write_by_hand(tmp_path / "t", right={("grpo", 0, 1): 5, ("rloo", 0, 1): 5}, row={"judge_version": "judge-2"})
-    records = read_records(find_runs([tmp_path / "s", tmp_path / "t"]), reflection=None)
-    assert len(records.arms) == 2
-    assert any("t/grpo/seed-0 repeats s/grpo/seed-0" in problem for problem in records.problems)
-    assert any("different judge versions (judge-1: grpo; judge-2: rloo)" in problem for problem in records.problems)
 
 
 def test_fig_5_begins_at_the_untrained_model(tmp_path: Path) -> None:
@@ -84,12 +71,42 @@ def test_fig_4_holds_the_panels_of_the_paper_and_the_words_that_change_most(tmp_
 
 def test_other_reflection_words_are_counted_in_the_completions(tmp_path: Path) -> None:
     study = write_study(tmp_path / "s", seeds=(0,), epochs=1, questions=2)
-    right = sample_row(0, sample=0, correct=True, split="train", setting="rollout", epoch=0.2, response="Hmm, hmm. So 3.")
-    wrong = sample_row(1, sample=0, correct=False, split="train", setting="rollout", epoch=0.2, response="Wait. 4")
-    write_rows(study / "default" / "seed-0" / "completions" / "step-000001.parquet", rows=[right, wrong])
+    rows = [
+        {"number": 0, "correct": True, "response": "Hmm, hmm. So 3."},
+        {"number": 1, "correct": False, "response": "Wait. 4"},
+    ]
+    write_completions(study / "default" / "seed-0", step=1, rows=rows)
     records = read_records(find_runs([study / "default"]), reflection=WholeWords(words=["hmm"]))
     first, second, *_ = records.arms[0].runs[0].training
     assert first["reflection/word/hmm"] == 2
     assert first["reflection/correct_ratio_in_reflection_texts"] == 1.0
     assert "reflection/word/wait" not in first
     assert not any(key.startswith("reflection/") for key in second)
+
+
+def test_what_is_seldom_read_stands_in_the_appendix_with_the_correlations_of_key_figures(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", questions=6))
+    kpis = [UncheckedShare(confidence=0.9, threshold=0.5)]
+    *_, runs, appendix = content_of(records, settings=usual_settings(kpis=kpis)).sections
+    assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
+    expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations"]
+    assert [table.name for table in appendix.tables] == [*expected, "kpi_correlations"]
+    table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT)
+    assert not [column.key for column in table.columns if column.key.startswith("with_")]
+    correlations = appendix.tables[-1]
+    keys = [column.key for column in correlations.columns]
+    assert keys == ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
+    assert [list(row) for row in correlations.rows] == [keys] * 2
+    assert [str(row["with_accuracy"]) for row in correlations.rows] == [str(row["with_accuracy"]) for row in table.rows]
+    assert (
+        "Correlations: Spearman over the epochs of each seed on val" in correlations.note and "Correlations" not in table.note
+    )
+
+
+def test_correlations_that_were_left_out_are_said_under_the_key_figures(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", epochs=1, questions=6))  # 2 arms x 3 seeds x 6 questions x 4 samples
+    for most, is_left_out in ((143, True), (144, False)):
+        kpis = kpi_table(records, kpis=[UncheckedShare(confidence=0.9, threshold=0.5)], endpoint=ENDPOINT, most_samples=most)
+        correlations = kpi_correlation_table(kpis, records=records, endpoint=ENDPOINT, most_samples=most)
+        assert (len(kpis.rows), len(correlations.rows)) == (2, 0 if is_left_out else 2)
+        assert ("left out: 144 stored samples on val are too many" in kpis.note) is is_left_out

@@ -1,18 +1,12 @@
 """From records to the content of a report: the endpoint, the verdicts on it, the first page, the sections and the reader."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.figures.accuracy_curves import (
-    accuracy_figure,
-    pass_at_figure,
-    training_one_by_one,
-    validation_one_by_one,
-)
-from vlm_rl.reports.figures.curves import dynamics_figure, policy_figure, reflection_figure, step_figure, words_figure
+from vlm_rl.reports.figures import accuracy_curves, curves
 from vlm_rl.reports.figures.panels import Figure
 from vlm_rl.reports.first_page.decision import DecisionPage, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
@@ -21,30 +15,19 @@ from vlm_rl.reports.reading.arms import Records, with_setting
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, pass_at_table, verdict_table
-from vlm_rl.reports.tables.behaviour_tables import (
-    bottleneck_table,
-    correlation_table,
-    length_held_fixed_table,
-    seed_sensitivity_table,
-    start_and_end_table,
-    word_table,
-)
-from vlm_rl.reports.tables.control_tables import control_table
-from vlm_rl.reports.tables.cost_tables import cost_table, fairness_table
-from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
-from vlm_rl.reports.tables.gain_tables import aggregate_table, gain_split_table, gain_table
-from vlm_rl.reports.tables.kpi_tables import kpi_table
-from vlm_rl.reports.tables.run_tables import (
-    alert_table,
-    changed_verdicts_table,
-    judged_again_problems,
-    judged_again_table,
-    run_table,
+from vlm_rl.reports.tables import (
+    accuracy_tables,
+    behaviour_tables,
+    control_tables,
+    cost_tables,
+    evaluation_behaviour,
+    gain_tables,
+    kpi_tables,
+    run_tables,
+    table_3,
 )
 from vlm_rl.reports.tables.table import Table, flatten
-from vlm_rl.reports.tables.table_3 import table3_table
-from vlm_rl.reports.verdicts.decision_tables import decision_table, pair_table, power_table
+from vlm_rl.reports.verdicts import decision_tables
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import Judged, verdicts_of
 
@@ -56,8 +39,8 @@ class Section:
     name: str  # its anchor on the page
     title: str
     intro: str
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...]
+    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +74,7 @@ class Content:
             "problems": self.problems,
             "tables": {table.name: [flatten(row) for row in table.rows] for table in self.tables},
             "figures": {figure.name: [panel.as_json() for panel in figure.panels] for figure in self.figures},
-            "completions": [asdict(case) for case in self.reader.cases],
+            "completions": self.reader.cases,
         }
 
 
@@ -99,18 +82,29 @@ def content_of(records: Records, *, settings: ReportSettings, judge: Judging | N
     """Everything the records say; `judge` is the one that judged them again, if they were."""
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
-    endpoint = choice.endpoint
+    endpoint, price = choice.endpoint, settings.price_per_device_hour
     verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    controls = control_table(records, endpoint=endpoint, rejudge=None if judge is None else Rejudge(judge))
-    sources = Sources(records=records, endpoint=endpoint, verdicts=verdicts, controls=controls, settings=settings, judge=judge)
-    studies = dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)
+    rejudge = None if judge is None else Rejudge(judge)
+    controls = control_tables.control_table(records, endpoint=endpoint, rejudge=rejudge)
+    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge)
+    costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency)
+    correlations = kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)
+    tables = {
+        "accuracy": [*_levels(records, endpoint=endpoint, breakdown=settings.breakdown), controls],
+        "statistics": _statistics(records, endpoint=endpoint, verdicts=verdicts),
+        "behaviour": _behaviour(records, endpoint=endpoint, judge=judge),
+        "key_figures": [kpis],
+        "cost": [costs, cost_tables.fairness_table(records)],
+        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
+        "appendix": [*_seldom_read(records, endpoint=endpoint, bottleneck_gain=settings.bottleneck_gain), correlations],
+    }
     return Content(
-        title=", ".join(studies),
+        title=", ".join(dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)),
         command=settings.command,
         decision=decision_page(records, verdicts=verdicts, choice=choice, controls=controls, settings=settings),
-        sections=sections_of(sources),
+        sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=tables)),
         reader=reader_of(records, endpoint=endpoint, size=settings.reader, judge=judge),
-        problems=(*records.problems, *judged_again_problems(records)),
+        problems=(*records.problems, *run_tables.judged_again_problems(records)),
     )
 
 
@@ -134,106 +128,77 @@ def overridden(records: Records, *, settings: ReportSettings) -> tuple[Records, 
     return records, Endpoint(split=split, setting=setting, picked_by=declared.picked_by)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """What every section is made from."""
-
-    records: Records
-    endpoint: Endpoint
-    verdicts: Sequence[Judged]
-    controls: Table
-    settings: ReportSettings
-    judge: Judging | None  # that judged the records again
-
-
-def sections_of(sources: Sources) -> tuple[Section, ...]:
-    """Which tables and figures answer which question, in reading order: the sections that hold something."""
-    sections = (make(sources) for make in (_accuracy, _statistics, _behaviour, _key_figures, _cost, _runs))
-    return tuple(section for section in sections if section.figures or section.tables)
+def _sections(figures: Mapping[str, Sequence[Figure]], *, tables: Mapping[str, Sequence[Table]]) -> Iterator[Section]:
+    """The sections that hold something, in the order of their tables."""
+    for name in tables:
+        section = Section(
+            name=name,
+            title=say_named(f"sections.{name}.title"),
+            intro=say_named(f"sections.{name}.intro"),
+            figures=tuple(figure for figure in figures.get(name, ()) if figure.panels),
+            tables=tuple(table for table in tables[name] if table.rows),
+        )
+        if section.figures or section.tables:
+            yield section
 
 
-def _section(name: str, *, figures: Sequence[Figure] = (), tables: Sequence[Table] = ()) -> Section:
-    """Only what holds something."""
-    return Section(
-        name=name,
-        title=say_named(f"sections.{name}.title"),
-        intro=say_named(f"sections.{name}.intro"),
-        figures=tuple(figure for figure in figures if figure.panels),
-        tables=tuple(table for table in tables if table.rows),
-    )
+def _figures(records: Records, *, endpoint: Endpoint) -> Mapping[str, Sequence[Figure]]:
+    """Which figures answer which question, in reading order."""
+    return {
+        "accuracy": [
+            accuracy_curves.accuracy_figure(records),
+            accuracy_curves.training_one_by_one(records),
+            accuracy_curves.validation_one_by_one(records, endpoint=endpoint),
+            accuracy_curves.pass_at_figure(records, endpoint=endpoint),
+        ],
+        "behaviour": [
+            curves.dynamics_figure(records),
+            curves.reflection_figure(records),
+            curves.step_figure(records, "response_length"),
+            curves.words_figure(records),
+            curves.policy_figure(records),
+        ],
+    }
 
 
-def _accuracy(sources: Sources) -> Section:
-    records, endpoint = sources.records, sources.endpoint
-    figures = (
-        accuracy_figure(records),
-        training_one_by_one(records),
-        validation_one_by_one(records, endpoint=endpoint),
-        pass_at_figure(records, endpoint=endpoint),
-    )
-    tables = (
-        accuracy_table(records, endpoint=endpoint),
-        table3_table(records),
-        pass_at_table(records, endpoint=endpoint),
-        breakdown_table(records, endpoint=endpoint, fields=sources.settings.breakdown),
-        verdict_table(records, endpoint=endpoint),
-        judged_again_table(records),
-        changed_verdicts_table(records),
-        sources.controls,
-    )
-    return _section("accuracy", figures=figures, tables=tables)
+def _levels(records: Records, *, endpoint: Endpoint, breakdown: Sequence[str]) -> list[Table]:
+    return [
+        accuracy_tables.accuracy_table(records, endpoint=endpoint),
+        table_3.table3_table(records),
+        accuracy_tables.pass_at_table(records, endpoint=endpoint),
+        accuracy_tables.breakdown_table(records, endpoint=endpoint, fields=breakdown),
+        accuracy_tables.verdict_table(records, endpoint=endpoint),
+        run_tables.judged_again_table(records),
+        run_tables.changed_verdicts_table(records),
+    ]
 
 
-def _statistics(sources: Sources) -> Section:
-    records, endpoint, verdicts = sources.records, sources.endpoint, sources.verdicts
-    tables = (
-        decision_table(verdicts),
-        pair_table(records, verdicts=verdicts),
-        power_table(verdicts),
-        gain_table(records, endpoint=endpoint),
-        gain_split_table(records, endpoint=endpoint),
-        aggregate_table(records, endpoint=endpoint),
-    )
-    return _section("statistics", tables=tables)
+def _statistics(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judged]) -> list[Table]:
+    return [
+        decision_tables.decision_table(verdicts),
+        decision_tables.pair_table(records, verdicts=verdicts),
+        decision_tables.power_table(verdicts),
+        gain_tables.gain_table(records, endpoint=endpoint),
+        gain_tables.gain_split_table(records, endpoint=endpoint),
+    ]
 
 
-def _behaviour(sources: Sources) -> Section:
-    records, endpoint = sources.records, sources.endpoint
-    measured = evaluation_behaviour(records, endpoint=endpoint, judge=sources.judge)
-    figures = (
-        dynamics_figure(records),
-        reflection_figure(records),
-        step_figure(records, "response_length"),
-        words_figure(records),
-        policy_figure(records),
-    )
-    tables = (
-        evaluation_behaviour_table(measured, endpoint=endpoint),
-        start_and_end_table(records, name="response_length"),
-        seed_sensitivity_table(records),
-        start_and_end_table(records, name="reflection"),
-        word_table(records),
-        correlation_table(records),
-        length_held_fixed_table(records),
-        bottleneck_table(records, gain=sources.settings.bottleneck_gain),
-        start_and_end_table(records, name="policy"),
-    )
-    return _section("behaviour", figures=figures, tables=tables)
+def _behaviour(records: Records, *, endpoint: Endpoint, judge: Judging | None) -> list[Table]:
+    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint, judge=judge)
+    return [
+        evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
+        behaviour_tables.start_and_end_table(records, name="response_length"),
+        behaviour_tables.start_and_end_table(records, name="reflection"),
+        behaviour_tables.word_table(records),
+        behaviour_tables.start_and_end_table(records, name="policy"),
+    ]
 
 
-def _key_figures(sources: Sources) -> Section:
-    settings = sources.settings
-    rejudge = None if sources.judge is None else Rejudge(sources.judge)
-    table = kpi_table(sources.records, kpis=settings.kpis, endpoint=sources.endpoint, rule=settings.reflection, rejudge=rejudge)
-    return _section("key_figures", tables=[table])
-
-
-def _cost(sources: Sources) -> Section:
-    records, settings = sources.records, sources.settings
-    price, currency = settings.price_per_device_hour, settings.currency
-    costs = cost_table(records, endpoint=sources.endpoint, price_per_device_hour=price, currency=currency)
-    return _section("cost", tables=(costs, fairness_table(records)))
-
-
-def _runs(sources: Sources) -> Section:
-    return _section("runs", tables=(alert_table(sources.records), run_table(sources.records)))
+def _seldom_read(records: Records, *, endpoint: Endpoint, bottleneck_gain: float) -> list[Table]:
+    return [
+        behaviour_tables.seed_sensitivity_table(records),
+        behaviour_tables.length_held_fixed_table(records),
+        gain_tables.aggregate_table(records, endpoint=endpoint),
+        behaviour_tables.bottleneck_table(records, gain=bottleneck_gain),
+        behaviour_tables.correlation_table(records),
+    ]

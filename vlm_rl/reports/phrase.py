@@ -6,11 +6,12 @@ Words and short sentences stand in the code; tables, and sentences that are long
 
 import functools
 import json
+import operator
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 LANGUAGES = ("en", "ja")
 LONE_VALUE = re.compile(r"\{(\w+)\}")
@@ -34,9 +35,7 @@ def say(template: str, **values: Any) -> Phrase:
 
 def say_named(name: str, /, **values: Any) -> Phrase:
     """The sentence that words/sentences.toml has under a name: `say_named("verdict.open.short", arm=...)`; it may need fewer values."""
-    found: Any = words("sentences")
-    for key in name.split("."):
-        found = found[key]
+    found: Any = functools.reduce(operator.getitem, name.split("."), words("sentences"))
     return phrase_of(found, values)
 
 
@@ -47,9 +46,8 @@ def names(kind: str) -> dict[str, Phrase]:
 
 def sentences_of(templates: Iterable[str], values: Mapping[str, Any]) -> Phrase:
     """A paragraph of words/*.toml; a lone `{value}` is a sentence that is made elsewhere, and empty where there is nothing to say."""
-    alone = [LONE_VALUE.fullmatch(template) for template in templates]
-    pairs = zip(templates, alone, strict=True)
-    return paragraph(*(phrase_of(template, values) if found is None else values[found[1]] for template, found in pairs))
+    alone = ((template, LONE_VALUE.fullmatch(template)) for template in templates)
+    return paragraph(*(values[found[1]] if found else phrase_of(template, values) for template, found in alone))
 
 
 def phrase_of(template: str, values: Mapping[str, Any]) -> Phrase:
@@ -62,26 +60,22 @@ def phrase_of(template: str, values: Mapping[str, Any]) -> Phrase:
 @functools.cache
 def words(name: str) -> Mapping[str, Any]:
     """What words/<name>.toml holds."""
-    found: Mapping[str, Any] = tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
-    return found
+    return tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def paragraph(*sentences: str) -> Phrase:
     """Sentences one after another, each translated by itself."""
-    return _folded(
-        [sentence for sentence in sentences if sentence], say_both=lambda a, b: say("{first} {rest}", first=a, rest=b)
-    )
+    return _folded(filter(None, sentences), lambda first, rest: say("{first} {rest}", first=first, rest=rest))
 
 
 def listed(items: Iterable[str]) -> Phrase:
     """`a, b, c`, each translated by itself."""
-    return _folded(list(items), say_both=lambda a, b: say("{first}, {rest}", first=a, rest=b))
+    return _folded(items, lambda first, rest: say("{first}, {rest}", first=first, rest=rest))
 
 
-def _folded(items: list[str], *, say_both: Any) -> Phrase:
-    if not items:
-        return say("{text}", text="")
-    return functools.reduce(say_both, items[1:], say("{text}", text=items[0]))
+def _folded(items: Iterable[str], say_both: Callable[[Phrase, str], Phrase]) -> Phrase:
+    first, *rest = [*items] or [""]
+    return functools.reduce(say_both, rest, say("{text}", text=first))
 
 
 def in_language(text: str, *, catalogue: Catalogue) -> str:
@@ -101,7 +95,5 @@ def catalogue_of(language: str) -> Catalogue:
     """The wording of a language, beside this file; English needs none."""
     if language not in LANGUAGES:
         raise ValueError(f"report.language={language}: a report speaks {' or '.join(LANGUAGES)}.")
-    if language == "en":
-        return {}
-    catalogue: dict[str, str] = json.loads(Path(__file__).with_name(f"wording_{language}.json").read_text(encoding="utf-8"))
-    return catalogue
+    found = "{}" if language == "en" else Path(__file__).with_name(f"wording_{language}.json").read_text(encoding="utf-8")
+    return cast(Catalogue, json.loads(found))

@@ -1,7 +1,6 @@
 """From run folders to report.html, report.json and, in report_files/, tables as CSV, Markdown and LaTeX, figures as PNG and PDF."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.settings import ReportSettings
-from vlm_rl.reports.tables.table import fresh
+from vlm_rl.reports.tables.table import write_whole
 from vlm_rl.reports.wandb_workspace import save_workspace
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
@@ -43,8 +42,8 @@ def write_report(content: Content, *, folder: Path, language: str) -> Path:
     for stale in (path for path in files.iterdir() if path.suffix in SUFFIXES and path not in written):
         stale.unlink()  # of an earlier report on other runs or settings
     numbers = json.dumps(content.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    _write(folder / "report.json", text=numbers + "\n")
-    return _write(folder / "report.html", text=render_html(content, language=language))
+    write_whole(folder / "report.json", text=numbers + "\n")
+    return write_whole(folder / "report.html", text=render_html(content, language=language))
 
 
 def _make_folder(files: Path) -> None:
@@ -68,17 +67,10 @@ def _write_files(content: Content, *, folder: Path, catalogue: Catalogue) -> Ite
     for table in content.tables:
         _checked(table.name)
         yield table.write_csv(folder / f"{table.name}.csv")
-        yield _write(folder / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
-        yield _write(folder / f"{table.name}.tex", text=latex(table))
+        yield write_whole(folder / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
+        yield write_whole(folder / f"{table.name}.tex", text=latex(table))
     for figure in content.figures:
         _checked(figure.name)
         yield from write_figure(figure, folder=folder)
     if content.decision.forest is not None:
         yield from write_forest(content.decision.forest, folder=folder)
-
-
-def _write(path: Path, *, text: str) -> Path:
-    half_written = fresh(path)
-    half_written.write_text(text, encoding="utf-8", errors="replace")  # a lone surrogate must not cost the report
-    os.replace(half_written, path)
-    return path

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.reports.phrase import LANGUAGES
+from vlm_rl.reports.phrase import catalogue_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,7 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no report can be made with."""
-        if self.language not in LANGUAGES:
-            raise ValueError(f"report.language={self.language}: a report speaks {' or '.join(LANGUAGES)}.")
+        catalogue_of(self.language)
         if not 0 < self.smallest_effect < 1:
             raise ValueError(
                 f"report.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, 0.02 is 2 points."

@@ -8,52 +8,37 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from vlm_rl.reports.phrase import words
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.runs import ReportError
-
-REFLECTION = ("reflection_ratio", "correct_ratio_in_reflection_texts", "correct_ratio_in_no_reflection_texts")
-STEPS = ("step1_data_flow", "step2_response_collection", "step3_trajectory_generation", "step4_policy_update", "evaluation")
-# Section -> metrics over generation steps, under the names of metrics.jsonl and cost.jsonl.
-BY_STEP = {
-    "Dynamics": (
-        "train/reward",
-        "train/reward_std",
-        "train/accuracy",
-        "policy/kl",
-        "policy/entropy",
-        "policy/clip_fraction",
-        "policy/gradient_norm",
-        "sampling/differing_groups",
-        "rollout/logprob_difference_mean",
-        "rollout/effective_sample_share",
-    ),
-    "Behaviour": (
-        "response_length/mean",
-        "response_length/mean_terminated",
-        "response_length/truncated",
-        *(f"reflection/{name}" for name in REFLECTION),
-        "language/foreign_share",
-        "judge/unparsable",
-    ),
-    "Cost": ("tokens/response", "tokens/thrown_away", *(f"time/{name}" for name in STEPS), "memory/peak_bytes"),
-}
 
 
 def build_workspace(records: Records, *, path: str) -> Any:
     """The workspace, not saved yet; `path` is ENTITY/PROJECT, where the runs were logged to."""
-    ws, wr = _libraries()
+    try:  # an extra, imported when it is needed
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+    except ModuleNotFoundError as error:
+        raise ReportError("A W&B workspace needs the package wandb-workspaces: pip install 'vlm-rl[workspace]'.") from error
+
+    def section(name: str, metrics: Sequence[str], *, x: str) -> Any:
+        by_arm = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "max_runs_to_show": 100}
+        panels = [wr.LinePlot(title=metric, x=x, y=[metric], **by_arm) for metric in metrics]
+        return ws.Section(name=name, panels=panels, is_open=name == "Accuracy")
+
     entity, project = split_path(path)
     studies = sorted({run.run.study for arm in records.arms for run in arm.runs})
     accuracy = [f"{split}/{setting}/accuracy" for split in records.splits() for setting in records.settings()]
-    sections = [_section("Accuracy", (*accuracy, "train/accuracy_in_epoch"), x="epoch")]
-    sections += [_section(name, metrics, x="generation_steps") for name, metrics in BY_STEP.items()]
     tables = [wr.WeavePanelSummaryTable(table_name=f"completions/{split}") for split in ("train", *records.splits()[:1])]
-    sections.append(ws.Section(name="Completions", panels=tables, is_open=False))
     return ws.Workspace(
         entity=entity,
         project=project,
         name=f"vlm-rl: {', '.join(studies)}",
-        sections=sections,
+        sections=[
+            section("Accuracy", (*accuracy, "train/accuracy_in_epoch"), x="epoch"),
+            *(section(name, metrics, x="generation_steps") for name, metrics in words("workspace").items()),
+            ws.Section(name="Completions", panels=tables, is_open=False),
+        ],
         settings=ws.WorkspaceSettings(x_axis="generation_steps", max_runs=100),
         runset_settings=ws.RunsetSettings(
             filters=[ws.Config("study").isin(studies)],
@@ -89,22 +74,3 @@ def split_path(path: str) -> tuple[str, str]:
     if not entity or not project or "/" in project:
         raise ReportError(f"report.wandb_workspace={path} is no ENTITY/PROJECT, as in report.wandb_workspace=my-team/vlm-rl.")
     return entity, project
-
-
-def _section(name: str, metrics: Sequence[str], *, x: str) -> Any:
-    ws, wr = _libraries()
-    panels = [
-        wr.LinePlot(title=metric, x=x, y=[metric], groupby_aggfunc="mean", groupby_rangefunc="minmax", max_runs_to_show=100)
-        for metric in metrics
-    ]
-    return ws.Section(name=name, panels=panels, is_open=name == "Accuracy")
-
-
-def _libraries() -> tuple[Any, Any]:
-    """wandb-workspaces, imported when it is needed: an extra."""
-    try:
-        import wandb_workspaces.reports.v2 as wr
-        import wandb_workspaces.workspaces as ws
-    except ModuleNotFoundError as error:
-        raise ReportError("A W&B workspace needs the package wandb-workspaces: pip install 'vlm-rl[workspace]'.") from error
-    return ws, wr

@@ -7,6 +7,7 @@ textContent. Words are translated where they are put out, by jinja2's `finalize`
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -17,8 +18,8 @@ from markupsafe import Markup
 from vlm_rl.reports.composition import Content
 from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
 from vlm_rl.reports.figures.panels import DARK_PALETTE, PALETTE, glyph_of, variable_of
-from vlm_rl.reports.page.reader import reader_json, visible
-from vlm_rl.reports.phrase import Catalogue, catalogue_of, in_language, say
+from vlm_rl.reports.page.reader import page_data, script_json, visible
+from vlm_rl.reports.phrase import catalogue_of, in_language, say
 from vlm_rl.reports.tables.table import cells
 
 TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
@@ -27,35 +28,34 @@ TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never to
 def render_html(content: Content, *, language: str) -> str:
     """The whole page in one language."""
     catalogue = catalogue_of(language)
-    script = _file("reader.js")
-    environment = _environment(catalogue)
-    return environment.get_template("page.html.j2").render(
+    script, reader = _file("reader.js"), page_data(content.reader, catalogue=catalogue)
+    page = _environment(translate=partial(in_language, catalogue=catalogue)).get_template("page.html.j2")
+    return page.render(
         content=content,
         language=language,
         css=Markup(_file("page.css") + _file("print.css")),
         script=Markup(script),
         script_source=Markup(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"),
-        reader_json=Markup(reader_json(content.reader, catalogue=catalogue)) if content.reader.cases else "",
+        reader=reader,
+        reader_json=Markup(script_json(reader)),
     )
 
 
-def _environment(catalogue: Catalogue) -> jinja2.Environment:
+def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vlm_rl.reports", package_path="page"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=partial(_finalized, catalogue=catalogue),
+        finalize=partial(_finalized, translate=translate),
     )
     environment.globals |= {
         "say": say,
         "cells": cells,
         "legend_label": legend_label,
         "legend_lines": legend_lines,
-        "panel_svg": lambda panel: Markup(
-            panel_svg(panel, translate=partial(in_language, catalogue=catalogue))
-        ),  # ours; matplotlib escapes the labels in it
+        "panel_svg": lambda panel: Markup(panel_svg(panel, translate=translate)),  # ours; matplotlib escapes the labels in it
         "glyph_of": glyph_of,
         "variable_of": variable_of,
         "palettes": {"light": PALETTE, "dark": DARK_PALETTE},
@@ -63,11 +63,11 @@ def _environment(catalogue: Catalogue) -> jinja2.Environment:
     return environment
 
 
-def _finalized(value: Any, *, catalogue: Catalogue) -> Any:
+def _finalized(value: Any, *, translate: Callable[[str], str]) -> Any:
     """A text in the page's language, with control characters made visible; markup of our own and numbers as they are."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return TIED.sub(lambda found: found[0].replace(" ", "\u00a0"), visible(in_language(value, catalogue=catalogue)))
+    return TIED.sub(lambda found: found[0].replace(" ", "\u00a0"), visible(translate(value)))
 
 
 def _file(name: str) -> str:

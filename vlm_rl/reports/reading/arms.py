@@ -78,6 +78,11 @@ class Arm:
         epochs = [set(records.epochs(split=split, setting=setting)) for records in self.used]
         return max(set.intersection(*epochs), default=None) if epochs else None
 
+    def evaluated(self, *, epoch: int, split: str, setting: str) -> list[Evaluation]:
+        """The evaluations of the used runs at one epoch, in order of seeds; runs without one are missing."""
+        found = (records.evaluations.get((epoch, split, setting)) for records in self.used)
+        return [evaluation for evaluation in found if evaluation is not None]
+
     def curves(self, *, split: str, setting: str) -> list[list[float]]:
         """Accuracy by epoch of each used run that was evaluated after training began."""
         curves = [run.over_epochs(split=split, setting=setting) for run in self.used]

@@ -15,7 +15,7 @@ from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, evaluated_as_it_came, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.results import BySeed, Results, mean_accuracy, results_of
-from vlm_rl.reports.tables.table import Row, Table, known_word, percent, table_of
+from vlm_rl.reports.tables.table import Column, Row, Table, known_word, table_of
 
 LUCKY_MAX_STREAM = 2007  # its own fixed stream: the same records give the same report
 MOST_VALUES = 40  # of one field: a field that names every row breaks nothing down
@@ -118,7 +118,7 @@ def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
     keys = product(records.splits(), records.settings())
     rows = [row for split, name in keys for row in _pass_at_rows(records, endpoint=endpoint, split=split, setting=name)]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
-    more = [percent(f"pass@{k}", title=say("pass@{k}", k=k)) for k in shown]
+    more = [Column(key=f"pass@{k}", title=say("pass@{k}", k=k), how="percent") for k in shown]
     return table_of("pass_at_k", rows, more=more)
 
 

@@ -45,9 +45,7 @@ def kpi_table(
     most_samples: int = MOST_SAMPLES,
 ) -> Table:
     """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
-
-    tried = [one for arm in records.trained for run in arm.used for one in _tried(run, endpoint)]
-    num_samples = sum(int(evaluation.num_samples.sum()) for evaluation in tried)
+    num_samples = _num_tried(records, endpoint=endpoint)
     with_correlations = num_samples <= most_samples
     measured = functools.cache(partial(measure, kpis=kpis, rule=rule or WholeWords(), rejudge=rejudge))
     found = [Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint) for arm in records.trained]
@@ -57,14 +55,32 @@ def kpi_table(
         for results in found
         if (pairs := results.gained(results.picked))
     ]
-    of_correlations = "kpi.correlations_shown" if with_correlations else "kpi.correlations_left_out"
+    left_out = say_named("kpi.correlations_left_out", num=num_samples, split=endpoint.picked_by)
     return table_of(
         "kpi",
         rows,
         of_examples=paragraph(*_example_notes(kpis)),
-        of_correlations=say_named(of_correlations, num=num_samples, split=endpoint.picked_by),
+        left_out="" if with_correlations else left_out,
         **values_of(endpoint),
     )
+
+
+def kpi_correlation_table(kpis: Table, *, records: Records, endpoint: Endpoint, most_samples: int = MOST_SAMPLES) -> Table:
+    """What rises and falls with each key figure over the epochs, from the rows of `kpi_table`; none where it was left out."""
+    known = ("kpi", "arm", "seeds", *(f"with_{name}" for name in BEHAVIOUR))
+    with_correlations = _num_tried(records, endpoint=endpoint) <= most_samples
+    return table_of(
+        "kpi_correlations",
+        [{key: row[key] for key in known} for row in kpis.rows if with_correlations],
+        of_correlations=say_named("kpi.correlations_shown", split=endpoint.picked_by),
+        **values_of(endpoint),
+    )
+
+
+def _num_tried(records: Records, *, endpoint: Endpoint) -> int:
+    """Stored samples whose texts would be read for correlations."""
+    tried = [one for arm in records.trained for run in arm.used for one in _tried(run, endpoint)]
+    return sum(int(evaluation.num_samples.sum()) for evaluation in tried)
 
 
 def _row(

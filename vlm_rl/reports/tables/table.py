@@ -1,11 +1,12 @@
 """A table of the report: columns, rows of plain values, how they read on the page and in files (shares in [0, 1])."""
 
 import csv
+import io
 import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,21 @@ class Column:
 
     key: str
     title: str
-    show: Callable[[Cell], Shown]
-    is_text: bool = False  # aligned left
+    how: str  # a kind of TEXTS, or one of NUMBERS and, where it is not the usual, a format of Python: `number {:,.1f}`
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is aligned left."""
+        return self.how in ("text", "setting")
+
+    def show(self, cell: Cell) -> Shown:
+        """The cell as it is written in this column."""
+        kind, _, pattern = self.how.partition(" ")
+        if kind in NUMBERS:
+            usual, scale = NUMBERS[kind]
+            return _show_number(cell, pattern=pattern or usual, scale=scale, is_cut=kind == "percent")
+        is_missing = cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+        return Shown(text=MISSING if is_missing else TEXTS[kind](cell))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +67,12 @@ class Table:
     def write_csv(self, path: Path) -> Path:
         """One line for each row; an interval takes four columns: x, x_low, x_high, x_seeds."""
         flat = [flatten(row) for row in self.rows]
-        names = list(dict.fromkeys(name for row in flat for name in row))
-        names = names or [column.key for column in self.columns]
-        half_written = fresh(path)
-        with half_written.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([no_formula(name) for name in names])
-            writer.writerows([no_formula(row.get(name)) for name in names] for row in flat)
-        os.replace(half_written, path)
-        return path
+        names = list(dict.fromkeys(name for row in flat for name in row)) or [column.key for column in self.columns]
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow([no_formula(name) for name in names])
+        writer.writerows([no_formula(row.get(name)) for name in names] for row in flat)
+        return write_whole(path, text=lines.getvalue())
 
 
 def no_formula(cell: Any) -> Any:
@@ -75,11 +86,13 @@ def no_formula(cell: Any) -> Any:
     return f"'{line}" if FORMULA.match(cell) else line
 
 
-def fresh(path: Path) -> Path:
-    """Where a file is written before it is renamed to `path`; nothing is there, so that no link can be followed."""
+def write_whole(path: Path, *, text: str) -> Path:
+    """Write a file beside `path` and rename it, so that it appears whole or not at all, and no link in the way is followed."""
     half_written = path.with_name(path.name + ".tmp")
     half_written.unlink(missing_ok=True)
-    return half_written
+    half_written.write_text(text, encoding="utf-8", errors="replace", newline="")  # a lone surrogate must not cost the report
+    os.replace(half_written, path)
+    return path
 
 
 def table_of(
@@ -100,45 +113,7 @@ def columns_of(name: str, *, without: Collection[str] = (), **values: Any) -> It
     """The columns that words/tables.toml declares for a table, but for those whose keys are `without`."""
     for key, how, title in words("tables")[name]["columns"]:
         if key not in without:
-            yield column(key, how=how, title=phrase_of(title, values))
-
-
-def column(key: str, *, how: str, title: str) -> Column:
-    """A column by how its cells are written: `text`, `percent`, `number {:,.1f}` (format of Python) and the like."""
-    kind, _, pattern = how.partition(" ")
-    if kind in SCALES:
-        return number(key, title=title, pattern=pattern or PATTERNS[kind], scale=SCALES[kind])
-    return COLUMNS[kind](key, title=title)
-
-
-def text(key: str, *, title: str) -> Column:
-    """A column of words."""
-    return Column(key=key, title=title, show=_show_text, is_text=True)
-
-
-def setting_column(key: str, *, title: str) -> Column:
-    """Generation settings: `pass@8_t1.0` in files, `pass@8, T = 1.0` on the page."""
-    return Column(key=key, title=title, show=lambda cell: Shown(text=title_of(str(cell))), is_text=True)
-
-
-def p_column(key: str, *, title: str) -> Column:
-    """p-values: `0.012`, or `< 0.001`."""
-    return Column(key=key, title=title, show=_show_p)
-
-
-def percent(key: str, *, title: str) -> Column:
-    """A column of shares, shown in percent with one decimal; a t-interval that runs out of [0, 100] is shown cut there."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(_within_shares(cell), pattern="{:.1f}", scale=100.0))
-
-
-def points(key: str, *, title: str) -> Column:
-    """A column of differences of shares, shown in percentage points with their sign."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern="{:+.1f}", scale=100.0))
-
-
-def number(key: str, *, title: str, pattern: str = "{:,.0f}", scale: float = 1.0) -> Column:
-    """A column of plain numbers, multiplied by `scale` on the page only."""
-    return Column(key=key, title=title, show=lambda cell: _show_number(cell, pattern=pattern, scale=scale))
+            yield Column(key=key, how=how, title=phrase_of(title, values))
 
 
 def known_word(word: str) -> str:
@@ -162,46 +137,37 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-COLUMNS = {"text": text, "setting": setting_column, "percent": percent, "points": points, "p": p_column}
-SCALES = {"number": 1.0, "share": 100.0, "gib": 2**-30}  # of numbers on the page; the end of a share's interval is not cut
-PATTERNS = {"number": "{:,.0f}", "share": "{:.1f}", "gib": "{:.2f}"}
-
-
-def _show_p(cell: Cell) -> Shown:
-    if not isinstance(cell, float) or math.isnan(cell):
-        return Shown(text=MISSING)
-    return Shown(text=p_text(cell).removeprefix("p ").removeprefix("= "))
-
-
 def p_text(p: float) -> str:
     """`p = 0.012`, or `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _show_text(cell: Cell) -> Shown:
-    if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
-        return Shown(text=MISSING)
-    return Shown(text=cell if isinstance(cell, str) else str(cell))  # a Phrase stays one
+TEXTS: Mapping[str, Callable[[Any], str]] = {
+    "text": lambda cell: cell if isinstance(cell, str) else str(cell),  # a Phrase stays one
+    "setting": title_of,  # `pass@8_t1.0` in files, `pass@8, T = 1.0` on the page
+    "p": lambda cell: p_text(cell).removeprefix("p ").removeprefix("= "),
+}
+NUMBERS = {  # usual format, and what a value is multiplied by on the page only
+    "number": ("{:,.0f}", 1.0),
+    "percent": ("{:.1f}", 100.0),  # of a share whose t-interval may run out of [0, 1]: it is shown cut there
+    "share": ("{:.1f}", 100.0),  # in percent too, and nothing is cut
+    "points": ("{:+.1f}", 100.0),  # percentage points
+    "gib": ("{:.2f}", 2**-30),
+}
 
 
-def _show_number(cell: Cell, *, pattern: str, scale: float) -> Shown:
+def _show_number(cell: Cell, *, pattern: str, scale: float, is_cut: bool) -> Shown:
     value = cell.estimate if isinstance(cell, Interval) else cell
     if not isinstance(value, int | float) or math.isnan(value):
         return Shown(text=MISSING)
-    estimate, *ends = (_written(scale * known, pattern=pattern) for known in (value, *_ends(cell)))
-    if isinstance(cell, Interval) and cell.num_seeds > 1 and math.isclose(cell.low, cell.high, abs_tol=1e-12):
-        return Shown(text=estimate, detail=say("(same for all seeds)"))
-    return Shown(text=estimate, detail=f"[{', '.join(ends)}]" if ends else "")
-
-
-def _ends(cell: Cell) -> tuple[float, ...]:
-    return (cell.low, cell.high) if isinstance(cell, Interval) and not math.isnan(cell.low) else ()
-
-
-def _within_shares(cell: Cell) -> Cell:
+    estimate = _written(scale * value, pattern=pattern)
     if not isinstance(cell, Interval) or math.isnan(cell.low):
-        return cell
-    return replace(cell, low=max(0.0, cell.low), high=min(1.0, cell.high))
+        return Shown(text=estimate)
+    low, high = (max(0.0, cell.low), min(1.0, cell.high)) if is_cut else (cell.low, cell.high)
+    if cell.num_seeds > 1 and math.isclose(low, high, abs_tol=1e-12):
+        return Shown(text=estimate, detail=say("(same for all seeds)"))
+    ends = ", ".join(_written(scale * end, pattern=pattern) for end in (low, high))
+    return Shown(text=estimate, detail=f"[{ends}]")
 
 
 def _written(value: float, *, pattern: str) -> str:

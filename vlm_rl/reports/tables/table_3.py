@@ -14,7 +14,7 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, UntrainedModel, model_before, trial_of, untrained_models
 from vlm_rl.reports.reading.results import mean_accuracy
-from vlm_rl.reports.tables.table import Cell, Row, Table, columns_of, percent, table_of
+from vlm_rl.reports.tables.table import Cell, Column, Row, Table, columns_of, table_of
 
 CITATION = "Ma et al. 2025, arXiv 2504.02587v2, Table 3"
 SETTINGS = ("pass@8_t1.0", "pass@1_t0.6", "pass@1_t0.01")
@@ -40,8 +40,8 @@ def table3_table(records: Records) -> Table:
     from_paper = any(key.startswith("paper_") for row in rows for key in row)
     cited = say_named("cited", citation=CITATION) if from_paper else ""
     trained = [arm.label for arm in arms if not arm.is_untrained]
-    more = [percent(f"{arm}_mean", title=say("{arm}, mean", arm=arm)) for arm in trained]
-    more += [percent(f"{arm}_max", title=say("{arm}, max", arm=arm)) for arm in trained]
+    more = [Column(key=f"{arm}_mean", title=say("{arm}, mean", arm=arm), how="percent") for arm in trained]
+    more += [Column(key=f"{arm}_max", title=say("{arm}, max", arm=arm), how="percent") for arm in trained]
     return table_of("table_3", rows, more=(*more, *(columns_of("of_the_paper") if from_paper else ())), cited=cited)
 
 
