@@ -16,6 +16,7 @@ from watched import watched
 from vlm_rl.reports.reading.completions import completions_for_reader, find_images
 from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.report import _checked, _make_folder
+from vlm_rl.reports.tables.table import write_whole
 
 RUN = "default/seed-0"
 

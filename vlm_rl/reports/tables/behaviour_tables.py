@@ -15,7 +15,7 @@ from vlm_rl.evaluation.dynamics import (
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.curves import by_step, occurs, training_accuracy, word_keys, word_of
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import names, say, say_named
+from vlm_rl.reports.phrase import names, say, say_named, words
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.results import over_seeds
 from vlm_rl.reports.tables.evaluation_behaviour import TOO_FEW, mean_if_enough
@@ -129,43 +129,22 @@ def _bottleneck_row(arm: Arm, *, gain: float) -> Row:
     }
 
 
-# Table -> column -> the quantity of the training records, and which of a step's responses it speaks of, so that steps can be pooled:
-# "" all of them, a key the share that it logs, "-" and a key what that share leaves.
-START_AND_END = {
-    "response_length": {
-        "all": ("response_length/mean", ""),
-        "terminated": ("response_length/mean_terminated", "-response_length/truncated"),
-        "truncated": ("response_length/mean_truncated", "response_length/truncated"),
-        "cut_off": ("response_length/truncated", ""),
-    },
-    "reflection": {
-        "reflection_ratio": ("reflection/reflection_ratio", ""),
-        "reflection_ratio_in_correct_answers": ("reflection/reflection_ratio_in_correct_answers", "train/accuracy"),
-        "reflection_ratio_in_incorrect_answers": ("reflection/reflection_ratio_in_incorrect_answers", "-train/accuracy"),
-        "correct_ratio_in_reflection_texts": ("reflection/correct_ratio_in_reflection_texts", REFLECTION_RATIO),
-        "correct_ratio_in_no_reflection_texts": ("reflection/correct_ratio_in_no_reflection_texts", f"-{REFLECTION_RATIO}"),
-    },
-    "policy": {
-        "entropy": ("policy/entropy", ""),
-        "kl": ("policy/kl", ""),
-        "clip_fraction": ("policy/clip_fraction", ""),
-        "foreign_share": ("language/foreign_share", ""),
-    },
-}
-
-
 def start_and_end_table(records: Records, *, name: str) -> Table:
-    """Where training began and where it ended, means over seeds: `response_length`, the five ratios of `reflection`, or `policy`."""
-    quantities = START_AND_END[name]
-    arms = [arm for arm in records.trained if _logs(arm, keys=[key for key, _ in quantities.values()])]
-    rows = (row for arm in arms for row in _stages(arm, quantities=quantities))
-    return table_of(name, rows, how_to_read=HOW_TO_READ, names=", ".join(quantities))
+    """Where training began and where it ended, means over seeds: `response_length`, the five ratios of `reflection`, or `policy`.
+
+    words/tables.toml names the quantity of each column and, so that steps can be pooled, the share of a step's responses that it
+    speaks of: a key, or "-" and a key for the others.
+    """
+    columns = {key: source for key, _, _, *source in words("tables")[name]["columns"] if source}
+    arms = [arm for arm in records.trained if _logs(arm, keys=[key for key, *_ in columns.values()])]
+    rows = (row for arm in arms for row in _stages(arm, columns=columns))
+    return table_of(name, rows, how_to_read=HOW_TO_READ, names=", ".join(columns))
 
 
-def _stages(arm: Arm, *, quantities: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
-    means = {name: _fifths(arm, key=key, share=share) for name, (key, share) in quantities.items()}
+def _stages(arm: Arm, *, columns: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    means = {column: _fifths(arm, *source) for column, source in columns.items()}
     for stage, when in STAGES.items():
-        of_stage = {name: found[stage] for name, found in means.items()}
+        of_stage = {column: found[stage] for column, found in means.items()}
         yield {"arm": arm.label, "seeds": len(arm.used), "when": when, **of_stage}
 
 
@@ -178,10 +157,10 @@ def word_table(records: Records) -> Table:
 
 
 def _word_row(arm: Arm, *, key: str) -> Row:
-    return {"arm": arm.label, "seeds": len(arm.used), "word": word_of(key), **_fifths(arm, key=key)}
+    return {"arm": arm.label, "seeds": len(arm.used), "word": word_of(key), **_fifths(arm, key)}
 
 
-def _fifths(arm: Arm, *, key: str, share: str = "") -> dict[str, Interval]:
+def _fifths(arm: Arm, key: str, share: str = "") -> dict[str, Interval]:
     """The first fifth, the last and the change of a quantity, each averaged over seeds."""
     found = []
     for run in arm.used:

@@ -111,7 +111,7 @@ def table_of(
 
 def columns_of(name: str, *, without: Collection[str] = (), **values: Any) -> Iterator[Column]:
     """The columns that words/tables.toml declares for a table, but for those whose keys are `without`."""
-    for key, how, title in words("tables")[name]["columns"]:
+    for key, how, title, *_ in words("tables")[name]["columns"]:
         if key not in without:
             yield Column(key=key, how=how, title=phrase_of(title, values))
 
