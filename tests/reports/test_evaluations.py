@@ -36,6 +36,7 @@ def test_format_verdicts_and_judges_by_hand(tmp_path: Path) -> None:
     """Judges stand in the rows: the manifest only says which one there was when the run was last resumed."""
     rows = [
         {"correct": True},
+        {"correct": True},
         {"correct": True, "finish_reason": "length", "judge_version": "judge-2"},
         {"correct": False, "boxed": True, "finish_reason": "stop", "verdict": "wrong"},
         {"correct": False, "boxed": False, "finish_reason": "length", "verdict": "unparsable"},
@@ -44,8 +45,8 @@ def test_format_verdicts_and_judges_by_hand(tmp_path: Path) -> None:
     same = {"split": "test", "setting": "pass@1_t0.6", "epoch": 0}
     write_rows(path, rows=[sample_row(1, **same, **{"sample": place} | row) for place, row in enumerate(rows)])
     evaluation, counts = only(tmp_path), only(tmp_path).format_counts()
-    assert (counts.num_responses, counts.num_well_formed, counts.num_correct, counts.num_well_formed_correct) == (4, 2, 2, 1)
-    assert evaluation.verdicts == {"correct": 2, "wrong": 1, "unparsable": 1, "timed_out": 0}
+    assert (counts.num_responses, counts.num_well_formed, counts.num_correct, counts.num_well_formed_correct) == (5, 3, 3, 2)
+    assert evaluation.verdicts == {"correct": 3, "wrong": 1, "unparsable": 1, "timed_out": 0}
     assert (evaluation.num_truncated, evaluation.num_unboxed) == (2, 1)
     assert evaluation.judge_versions == ("judge-1", "judge-2")
 

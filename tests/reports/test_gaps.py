@@ -12,9 +12,9 @@ from vlm_rl.reports.reading.runs import ReportError, find_runs
 
 
 def two_arms(folder: Path, **of_rloo: Any) -> str:
-    """What is said of a run of grpo and one of rloo that differ in this."""
-    write_by_hand(folder / "s", right={("grpo", 0, 1): 4})
-    return "\n".join(records_of(write_by_hand(folder / "s", right={("rloo", 0, 1): 5}, **of_rloo)).problems)
+    """What is said of two seeds of grpo and of rloo that differ in this."""
+    write_by_hand(folder / "s", right={("grpo", 0, 1): 4, ("grpo", 1, 1): 4})
+    return "\n".join(records_of(write_by_hand(folder / "s", right={("rloo", 0, 1): 5, ("rloo", 1, 1): 5}, **of_rloo)).problems)
 
 
 def test_a_whole_study_lacks_only_the_training_that_was_not_written_and_then_what_is_taken_away(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_run_that_left_nothing_but_a_manifest_says_so(tmp_path: Path) -> None:
 
 
 def test_other_data_and_other_figures_are_said_with_the_arms_that_have_them(tmp_path: Path) -> None:
-    said = two_arms(tmp_path, data={"train": "a", "val": "other", "test": "c"}, row={"image_id": "blank"}).splitlines()
+    said = two_arms(tmp_path, data={"train": "a", "val": "other"}, row={"image_id": "blank"}).splitlines()
     data, figures = (problem for problem in said if "comparable" in problem)
     different = "Runs of one seed have different val data (b: grpo; other: rloo); their accuracies on val are not comparable."
     assert data == different
