@@ -1,11 +1,15 @@
 import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import write_study
+from hand_runs import ENDPOINT, records_of
+from usual import usual_settings
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
-from vlm_rl.reports.page.reader import Reader, case_of, marked_parts, page_data, script_json, visible
+from vlm_rl.reports.page.reader import Reader, case_of, marked_parts, page_data, reader_of, script_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
 from vlm_rl.reports.reading.completions import Completion
 
@@ -99,3 +103,15 @@ def test_reward_terms_of_ours_are_translated_and_those_of_others_keep_their_name
     scores = case_of(completion(rewards=rewards), rule=WholeWords())["scores"]
     assert scores == "accuracy 1, language 0, brevity 0.5"
     assert in_language(scores, catalogue=catalogue_of("ja")) == "正解 1、言語 0、brevity 0.5"
+
+
+def test_pictures_are_carried_in_the_order_of_the_cases_until_they_are_full(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "s", seeds=(0,), epochs=1, questions=4)
+    (study / "images").mkdir()
+    for key in ("image-0000", "image-0001"):
+        (study / "images" / f"{key}.png").write_bytes(b"0123456789")
+    records = records_of(study)
+    for most, keys in ((20, ["image-0000", "image-0001"]), (19, ["image-0000"]), (9, [])):
+        reader = reader_of(records, endpoint=ENDPOINT, size=usual_settings(reader={"image_bytes": most}).reader, judge=None)
+        assert reader.images == dict.fromkeys(keys, b"0123456789")
+        assert (f"{2 - len(keys)} pictures did not fit" in reader.note) is (most < 20)

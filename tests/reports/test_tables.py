@@ -91,22 +91,13 @@ def test_what_is_seldom_read_stands_in_the_appendix_with_the_correlations_of_key
     assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
     expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations"]
     assert [table.name for table in appendix.tables] == [*expected, "kpi_correlations"]
-    table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT)
-    assert not [column.key for column in table.columns if column.key.startswith("with_")]
-    correlations = appendix.tables[-1]
-    keys = [column.key for column in correlations.columns]
-    assert keys == ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
-    assert [list(row) for row in correlations.rows] == [keys] * 2
-    assert [str(row["with_accuracy"]) for row in correlations.rows] == [str(row["with_accuracy"]) for row in table.rows]
-    assert (
-        "Correlations: Spearman over the epochs of each seed on val" in correlations.note and "Correlations" not in table.note
-    )
-
-
-def test_correlations_that_were_left_out_are_said_under_the_key_figures(tmp_path: Path) -> None:
-    records = records_of(write_study(tmp_path / "s", epochs=1, questions=6))  # 2 arms x 3 seeds x 6 questions x 4 samples
-    for most, is_left_out in ((143, True), (144, False)):
-        kpis = kpi_table(records, kpis=[UncheckedShare(confidence=0.9, threshold=0.5)], endpoint=ENDPOINT, most_samples=most)
-        correlations = kpi_correlation_table(kpis, records=records, endpoint=ENDPOINT, most_samples=most)
-        assert (len(kpis.rows), len(correlations.rows)) == (2, 0 if is_left_out else 2)
-        assert ("left out: 144 stored samples on val are too many" in kpis.note) is is_left_out
+    keys = ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
+    assert [column.key for column in appendix.tables[-1].columns] == keys
+    for most, is_left_out in ((575, True), (576, False)):  # 2 arms x 3 seeds x 4 epochs x 6 questions x 4 samples
+        table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT, most_samples=most)
+        assert not [column.key for column in table.columns if column.key.startswith("with_")]
+        assert ("left out: 576 stored samples on val are too many" in table.note) is is_left_out
+        shown = kpi_correlation_table(table, records=records, endpoint=ENDPOINT, most_samples=most)
+        assert "Correlations: Spearman over the epochs of each seed on val" in shown.note
+        expected_rows = [] if is_left_out else [{key: row[key] for key in keys} for row in table.rows]
+        assert str(list(shown.rows)) == str(expected_rows) and len(table.rows) == 2

@@ -12,21 +12,13 @@ from vlm_rl.reports.wandb_workspace import build_workspace, save_workspace, spli
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """Two studies, whose arms have other configs."""
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What would be sent for two studies, whose arms have other configs: the library's own model of the view."""
     studies = [write_study(tmp_path_factory.mktemp("outputs") / name, seeds=(0,), epochs=1, questions=2) for name in ("a", "b")]
     for manifest in studies[1].glob("*/*/manifest.json"):
         manifest.write_text(manifest.read_text().replace("a" * 16, "c" * 16))
-    return read_records(find_runs(studies), reflection=None)
-
-
-@pytest.fixture(scope="module")
-def sent(records: Records) -> dict[str, Any]:
-    """What would be sent: the library's own model of the view."""
-    section: dict[str, Any] = (
-        build_workspace(records, path="team/project")._to_model().model_dump(by_alias=True)["spec"]["section"]
-    )
-    return section
+    workspace = build_workspace(read_records(find_runs(studies), reflection=None), path="team/project")
+    return workspace._to_model().model_dump(by_alias=True)["spec"]["section"]
 
 
 def test_every_accuracy_is_drawn_by_epoch_and_the_rest_by_generation_step(sent: dict[str, Any]) -> None:
@@ -50,12 +42,10 @@ def test_runs_are_those_of_the_studies_grouped_by_study_and_variant(sent: dict[s
     assert (condition["key"]["name"], condition["op"], condition["value"]) == ("study", "IN", ["a", "b"])
 
 
-def test_a_workspace_is_not_saved_offline_and_the_message_says_how_it_would_be(
-    records: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_workspace_is_not_saved_offline_and_the_message_says_how_it_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     with pytest.raises(ReportError, match=r"team/project was not saved: W&B is offline here\. Log in"):
-        save_workspace(records, path="team/project")
+        save_workspace(Records(arms=(), problems=()), path="team/project")
 
 
 @pytest.mark.parametrize("path", ["", "team", "team/", "/project", "a/b/c"])

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -71,4 +71,4 @@ def _finalized(value: Any, *, translate: Callable[[str], str]) -> Any:
 
 
 def _file(name: str) -> str:
-    return files("vlm_rl.reports").joinpath("page", name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
