@@ -112,6 +112,6 @@ def test_pictures_are_carried_in_the_order_of_the_cases_until_they_are_full(tmp_
         (study / "images" / f"{key}.png").write_bytes(b"0123456789")
     records = records_of(study)
     for most, keys in ((20, ["image-0000", "image-0001"]), (19, ["image-0000"]), (9, [])):
-        reader = reader_of(records, endpoint=ENDPOINT, size=usual_settings(reader={"image_bytes": most}).reader, judge=None)
+        reader = reader_of(records, endpoint=ENDPOINT, size=usual_settings(reader={"image_bytes": most}).reader)
         assert reader.images == dict.fromkeys(keys, b"0123456789")
         assert (f"{2 - len(keys)} pictures did not fit" in reader.note) is (most < 20)

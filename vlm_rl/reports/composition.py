@@ -12,7 +12,6 @@ from vlm_rl.reports.first_page.decision import DecisionPage, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records, with_setting
-from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables import (
@@ -78,21 +77,20 @@ class Content:
         }
 
 
-def content_of(records: Records, *, settings: ReportSettings, judge: Judging | None = None) -> Content:
-    """Everything the records say; `judge` is the one that judged them again, if they were."""
+def content_of(records: Records, *, settings: ReportSettings) -> Content:
+    """Everything the records say."""
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
     endpoint, price = choice.endpoint, settings.price_per_device_hour
     verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    rejudge = None if judge is None else Rejudge(judge)
-    controls = control_tables.control_table(records, endpoint=endpoint, rejudge=rejudge)
-    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection, rejudge=rejudge)
+    controls = control_tables.control_table(records, endpoint=endpoint)
+    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection)
     costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency)
     correlations = kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)
     tables = {
         "accuracy": [*_levels(records, endpoint=endpoint, breakdown=settings.breakdown), controls],
         "statistics": _statistics(records, endpoint=endpoint, verdicts=verdicts),
-        "behaviour": _behaviour(records, endpoint=endpoint, judge=judge),
+        "behaviour": _behaviour(records, endpoint=endpoint),
         "key_figures": [kpis],
         "cost": [costs, cost_tables.fairness_table(records)],
         "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
@@ -103,7 +101,7 @@ def content_of(records: Records, *, settings: ReportSettings, judge: Judging | N
         command=settings.command,
         decision=decision_page(records, verdicts=verdicts, choice=choice, controls=controls, settings=settings),
         sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=tables)),
-        reader=reader_of(records, endpoint=endpoint, size=settings.reader, judge=judge),
+        reader=reader_of(records, endpoint=endpoint, size=settings.reader),
         problems=(*records.problems, *run_tables.judged_again_problems(records)),
     )
 
@@ -183,8 +181,8 @@ def _statistics(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judg
     ]
 
 
-def _behaviour(records: Records, *, endpoint: Endpoint, judge: Judging | None) -> list[Table]:
-    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint, judge=judge)
+def _behaviour(records: Records, *, endpoint: Endpoint) -> list[Table]:
+    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint)
     return [
         evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
         behaviour_tables.start_and_end_table(records, name="response_length"),

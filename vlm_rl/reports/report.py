@@ -27,7 +27,7 @@ def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSe
     `judge` (as Judge.judge) judges every stored answer again; None takes the verdicts as stored.
     """
     records = read_records(find_runs(studies), reflection=settings.reflection, judge=judge)
-    content = content_of(records, settings=settings, judge=judge)
+    content = content_of(records, settings=settings)
     path = write_report(content, folder=studies[0] if out is None else out, language=settings.language)
     if settings.wandb_workspace is not None:  # last: whatever the network does, the report is there
         print(f"workspace: {save_workspace(records, path=settings.wandb_workspace)}")

@@ -16,7 +16,6 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.phrase import Catalogue, Phrase, in_language, listed, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
-from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.settings import ReaderSize
 
 AROUND = 2  # characters on either side of a word that decide whether a rule counts it
@@ -43,7 +42,7 @@ class Reader:
     images: Mapping[str, bytes]  # key -> PNG
 
 
-def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: Judging | None) -> Reader:
+def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize) -> Reader:
     """Cases of every run, and their pictures as long as they fit."""
     chosen = completions_for_reader(
         records,
@@ -51,7 +50,6 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize, judge: 
         cases_per_group=size.cases_per_group,
         aha_cases=size.aha_cases,
         longest=size.longest,
-        judge=judge,
     )
     insights_first = sorted(chosen, key=lambda one: (not one.is_aha, one.epoch == UNTRAINED_EPOCH))  # stable: else as chosen
     found: dict[str, Path] = {}

@@ -10,7 +10,7 @@ from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.files import Record
-from vlm_rl.reports.reading.rejudge import VerdictChanges
+from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import Place
 
@@ -95,6 +95,7 @@ class Records:
 
     arms: tuple[Arm, ...]
     problems: tuple[str, ...]
+    rejudge: Rejudge | None = None  # what judged them again, and judges whatever text is read later
 
     @property
     def trained(self) -> tuple[Arm, ...]:

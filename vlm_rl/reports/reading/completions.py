@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS
-from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files, read_rows
+from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files
 from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, labels_by_folder
-from vlm_rl.reports.reading.rejudge import Judging, Rejudge
+from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
 from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import step_file
@@ -84,7 +84,6 @@ def completions_for_reader(
     cases_per_group: int,
     aha_cases: int,
     longest: int,
-    judge: Judging | None = None,
     most_of_a_run: int = MOST_OF_A_RUN,
     most_in_all: int = MOST_IN_ALL,
 ) -> tuple[Completion, ...]:
@@ -97,8 +96,7 @@ def completions_for_reader(
     most = min(most_of_a_run, most_in_all // max(1, len(runs)))
     labels = labels_by_folder(records.arms)
     seen: set[Path] = set()  # evaluations of an untrained model, which several arms share
-    rejudge = None if judge is None else Rejudge(judge)
-    read = partial(_of_file, cases_per_group=cases_per_group, longest=longest, rejudge=rejudge)
+    read = partial(_of_file, cases_per_group=cases_per_group, longest=longest, rejudge=records.rejudge)
     chosen: list[Completion] = []
     for arm, run in runs:
         of_training = _of_training(run, arm=arm, aha_cases=aha_cases)
@@ -149,11 +147,9 @@ def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path,
 def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Rejudge | None) -> list[Completion]:
     """The first rows of each verdict by row id and sample, after the aha cases; none of a file that has gone bad since."""
     try:
-        samples = read_rows(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES))
+        samples = rows_as_judged(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
     except UnreadableRows:
         return []
-    if rejudge is not None:
-        samples = rejudge(samples)
     order = pc.sort_indices(samples, sort_keys=[("row_id", "ascending"), ("sample", "ascending")])
     verdicts = samples["verdict"].take(order)
     in_order = (order.filter(pc.equal(verdicts, verdict))[:cases_per_group].to_pylist() for verdict in VERDICTS)

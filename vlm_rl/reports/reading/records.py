@@ -34,7 +34,8 @@ def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: 
     ]
     arms.sort(key=lambda arm: (arm.is_untrained, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
     problems = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
-    return Records(arms=tuple(arms), problems=tuple(dict.fromkeys(problems)))  # arms may share what is wrong
+    unique = tuple(dict.fromkeys(problems))  # arms may share what is wrong
+    return Records(arms=tuple(arms), problems=unique, rejudge=reader.rejudge)
 
 
 def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule | None) -> RunRecords:

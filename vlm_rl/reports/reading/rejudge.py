@@ -4,10 +4,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vlm_rl.reports.reading.files import read_rows
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
 
@@ -109,6 +111,12 @@ class Rejudge:
             verdicts = self._judge([responses[place] for place in new.values()], [golds[place] for place in new.values()])
             self._known |= {key: verdict.value for key, verdict in zip(new, verdicts, strict=True)}
         return [self._known[key] for key in keys]
+
+
+def rows_as_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> pa.Table:
+    """`read_rows` with the verdicts that count; the columns hold what a Rejudge reads."""
+    samples = read_rows(path, columns=columns)
+    return samples if rejudge is None else rejudge(samples)
 
 
 def judged(samples: pa.Table, *, rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:

@@ -17,7 +17,6 @@ from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, untrained_models
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.files import read_rows
-from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
@@ -37,9 +36,9 @@ class Model:
     folder: Path | None  # of the first seed, to be evaluated without its figures
 
 
-def control_table(records: Records, *, endpoint: Endpoint, rejudge: Rejudge | None = None) -> Table:
+def control_table(records: Records, *, endpoint: Endpoint) -> Table:
     """Each model with the right figures, with blank ones and with those of other problems, by modality."""
-    reader = EvaluationReader(rejudge=rejudge)
+    reader = EvaluationReader(rejudge=records.rejudge)
     rows = [
         row
         for split in records.splits()

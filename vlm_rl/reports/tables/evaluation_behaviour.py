@@ -17,8 +17,8 @@ from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import Records
-from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_rows
-from vlm_rl.reports.reading.rejudge import Judging, Rejudge
+from vlm_rl.reports.reading.files import UnreadableRows, over_files
+from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
 from vlm_rl.reports.reading.results import BySeed, Results, over_seeds, results_of
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
@@ -34,9 +34,7 @@ AMONG = {"correct_ratio_in_reflection_texts": "reflective", "correct_ratio_in_no
 Texts = Mapping[str, float]  # of one evaluation: MEANS, the ratios AMONG and how many responses these are of
 
 
-def evaluation_behaviour(
-    records: Records, *, endpoint: Endpoint, judge: Judging | None = None
-) -> dict[tuple[str, str, str], list[Texts]]:
+def evaluation_behaviour(records: Records, *, endpoint: Endpoint) -> dict[tuple[str, str, str], list[Texts]]:
     """(arm, split, stage) -> each seed, under the endpoint's setting; files that arms share are read once."""
     wanted = [
         ((results.arm.label, results.split, stage), (evaluation.path.resolve(), repr(rules[seed])), rules[seed])
@@ -46,8 +44,7 @@ def evaluation_behaviour(
         for seed, evaluation in found.items()
     ]
     files = {file: rule for _, file, rule in wanted}
-    rejudge = None if judge is None else Rejudge(judge)
-    read = over_files(lambda item: _texts(item[0][0], rule=item[1], rejudge=rejudge), files.items())
+    read = over_files(lambda item: _texts(item[0][0], rule=item[1], rejudge=records.rejudge), files.items())
     texts = dict(zip(files, read, strict=True))
     groups: dict[tuple[str, str, str], list[Texts]] = {}
     for key, file, _ in wanted:
@@ -66,10 +63,10 @@ def _stages(results: Results) -> dict[str, BySeed]:
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:
     """Nothing where a file has gone bad since it was read for its scores."""
     try:
-        samples = read_rows(path, columns=COLUMNS)
+        samples = rows_as_judged(path, columns=COLUMNS, rejudge=rejudge)
     except UnreadableRows:
         return {}
-    counts = count_responses(samples if rejudge is None else rejudge(samples), rule=rule)
+    counts = count_responses(samples, rule=rule)
     lengths = counts.response_lengths.metrics()
     return counts.reflection.ratios() | {
         "length": lengths["response_length/mean"],

@@ -18,8 +18,7 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.reading.files import read_rows
-from vlm_rl.reports.reading.rejudge import Rejudge
+from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
 from vlm_rl.reports.reading.results import Pairs, Results
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
@@ -41,13 +40,12 @@ def kpi_table(
     kpis: Sequence[Kpi],
     endpoint: Endpoint,
     rule: ReflectionRule | None = None,
-    rejudge: Rejudge | None = None,
     most_samples: int = MOST_SAMPLES,
 ) -> Table:
     """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
     num_samples = _num_tried(records, endpoint=endpoint)
     with_correlations = num_samples <= most_samples
-    measured = functools.cache(partial(measure, kpis=kpis, rule=rule or WholeWords(), rejudge=rejudge))
+    measured = functools.cache(partial(measure, kpis=kpis, rule=rule or WholeWords(), rejudge=records.rejudge))
     found = [Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint) for arm in records.trained]
     rows = [
         _row(kpi, place=place, results=results, pairs=pairs, measured=measured, with_correlations=with_correlations)
@@ -113,9 +111,7 @@ def _row(
 
 def measure(path: Path, *, kpis: Sequence[Kpi], rule: ReflectionRule, rejudge: Rejudge | None) -> Measured:
     """Every key figure of one evaluation, and its behaviour. Its texts are read once and forgotten."""
-    samples = read_rows(path, columns=COLUMNS)
-    if rejudge is not None:
-        samples = rejudge(samples)
+    samples = rows_as_judged(path, columns=COLUMNS, rejudge=rejudge)
     known = pc.fill_null(samples["accuracy"], 0.0)  # as everywhere: what was not judged is not right
     samples = samples.set_column(samples.column_names.index("accuracy"), "accuracy", known)
     counts = count_responses(samples, rule=rule)
