@@ -276,6 +276,7 @@ def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:
     np.testing.assert_allclose(forest.ticks, [0, 0.05, 0.1, 0.15, 0.2])
     assert [one.has_interval for one in forest.rows] == [True, False]
     assert (row.text, row.detail) == ("+10.0 points", "+0.0 to +20.0; n = 2")
+    assert "grey band: ±2 points" in forest.caption
 
 
 def test_seeds_in_the_forest_are_paired_with_their_own_untrained_model_or_the_mean_of_the_reference() -> None:
