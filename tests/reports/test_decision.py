@@ -113,10 +113,10 @@ def test_runs_of_one_arm_that_took_unequal_times_are_no_measure_of_the_arm() -> 
 
 
 def best_on_val_at(*epochs: int) -> Arm:
-    """Gains of 20, 25, 15 points; val is best at the epoch of each seed, among two."""
+    """Gains of 20, 25, 15, 20 points; val is best at the epoch of each seed, among two."""
     runs = [
         run_records(seed=seed, before=[0.4] * 40, after={at: (0.5 + 0.4 * (at == best), [0.4 + gain] * 40) for at in (1, 2)})
-        for seed, (best, gain) in enumerate(zip(epochs, (0.2, 0.25, 0.15), strict=True))
+        for seed, (best, gain) in enumerate(zip(epochs, (0.2, 0.25, 0.15, 0.2), strict=False))
     ]
     return Arm(label="grpo", runs=tuple(runs))
 
@@ -131,7 +131,7 @@ LAST_EPOCH = "Accuracy on val was highest at the last epoch for 2 of 3 seeds: lo
         (timed(GRPO, 7200), "5 runs, takes 10.0 device hours (20.0 USD) at this size"),
         (GRPO, "the next question. The whole arm again, 5 runs, takes an unknown time"),
         (best_on_val_at(2, 2, 1), LAST_EPOCH),
-        (best_on_val_at(2, 1, 1), "the next question. The whole arm again, 3 runs"),
+        (best_on_val_at(2, 2, 1, 1), "the next question. The whole arm again, 4 runs"),
         (timed(OPEN, 3600), "a gain of 2.0 points is worth finding: about 51 ( ... (now 5) and 400 questions (now 400)"),
         (timed(OPEN, 3600), "46 more seeds take 46.0 device hours (92.0 USD)."),
         (UNSURE, "160 questions (now 40) ... take an unknown time. More questions need no training: evaluate.py asks the runs"),
@@ -276,6 +276,7 @@ def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:
     np.testing.assert_allclose(forest.ticks, [0, 0.05, 0.1, 0.15, 0.2])
     assert [one.has_interval for one in forest.rows] == [True, False]
     assert (row.text, row.detail) == ("+10.0 points", "+0.0 to +20.0; n = 2")
+    assert "grey band: ±2 points" in forest.caption
 
 
 def test_seeds_in_the_forest_are_paired_with_their_own_untrained_model_or_the_mean_of_the_reference() -> None:

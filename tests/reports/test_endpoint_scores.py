@@ -19,10 +19,9 @@ from vlm_rl.reports.verdicts.endpoint_scores import (
 
 FLAT = [0.5, 0.5]
 GREEDY = declaring(setting="pass@1_t0.01")
-BEST, SFT, VARIANT, DAPO = (
-    declaring(**changes)
-    for changes in ({"picked_by": "test"}, {"reference": "sft"}, {"reference": "variant-sft"}, {"reference": "dapo"})
-)
+BEST = declaring(picked_by="test")
+SFT, VARIANT, DAPO = (declaring(reference=name) for name in ("sft", "variant-sft", "dapo"))
+OF_EIGHT = Endpoint(split="test", setting="pass@8_t1.0", picked_by="val")
 NOTHING = ", so nothing here counts as an improvement."
 JUDGED_BY = "the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks"
 
@@ -45,13 +44,7 @@ def two_arms(first: dict[str, Any], second: dict[str, Any]) -> Records:
         (SFT, SFT, USUAL, "declared", ""),
         (SFT, DECLARED, None, "declared", ""),  # the endpoint is still one and the same
         ({}, {}, USUAL, "afterwards", ""),
-        (
-            {},
-            {},
-            Endpoint(split="test", setting="pass@8_t1.0", picked_by="val"),
-            "afterwards",
-            "the share of questions solved on test",
-        ),
+        ({}, {}, OF_EIGHT, "afterwards", "the share of questions solved on test"),
     ],
 )
 def test_an_endpoint_is_declared_where_all_runs_name_it_before_and_the_usual_one_stands_for_none(
@@ -94,9 +87,9 @@ def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals_but_nev
     late = run_records(seed=1, before=FLAT, after={1: (0.2, [0.0, 0.0]), 2: (0.1, [1.0, 1.0]), 3: (0.3, [0.4, 0.6])})
     assert picked_epoch(run, endpoint=USUAL) == 2
     scores = trained_scores(Arm(label="grpo", runs=(late, run)), endpoint=USUAL)
-    assert scores.seeds == (0, 1)
+    assert list(scores.evaluations) == [0, 1]
     np.testing.assert_allclose(scores.matrix(), [[0.1, 0.3], [0.4, 0.6]])
-    assert untrained_scores(Arm(label="grpo", runs=(late, run)), endpoint=USUAL).seeds == (0, 1)
+    assert list(untrained_scores(Arm(label="grpo", runs=(late, run)), endpoint=USUAL).evaluations) == [0, 1]
 
 
 def test_equal_totals_of_ten_samples_are_equals_whatever_their_last_bits() -> None:
@@ -117,7 +110,7 @@ def test_a_run_without_what_is_needed_is_dropped_by_name() -> None:
     no_test = run_records(seed=3, before=FLAT, after={4: (0.5, FLAT)})
     del no_test.evaluations[4, "test", SETTING]
     side = Arm(label="grpo", runs=(no_test, complete, unfinished, bare))
-    assert trained_scores(side, endpoint=USUAL).seeds == (0,)
+    assert list(trained_scores(side, endpoint=USUAL).evaluations) == [0]
     assert trained_scores(side, endpoint=USUAL).dropped == (
         "seed 1 did not finish",
         "seed 2 has no evaluation on val",

@@ -20,7 +20,6 @@ from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
 from vlm_rl.reports.verdicts.family import Judged
 from vlm_rl.reports.verdicts.verdict_sentences import said, sentences, short_verdict
 
-Entry = tuple[Phrase, Phrase]  # term, meaning
 TONES = {"improvement": "good", "harm": "bad", "open": "open"}  # colours of cards; grey the others
 BADGES = {outcome.name.lower(): say_named(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
 MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
@@ -66,8 +65,8 @@ class DecisionPage:
         return len(self.verdicts) > MOST_NAMED
 
     @property
-    def glossary(self) -> tuple[Entry, ...]:
-        """The entries of words/glossary.toml whose words the page uses, in its order."""
+    def glossary(self) -> tuple[tuple[Phrase, Phrase], ...]:
+        """Term and meaning: the entries of words/glossary.toml whose words the page uses, in its order."""
         texts: list[str] = [self.headline, self.question, self.scope, *self.cost, *self.risks, *self.next_stage]
         texts += [text for card in self.verdicts for text in (card.arm, card.badge, card.said, *card.more)]
         texts += [] if self.forest is None else [self.forest.title, self.forest.caption]

@@ -66,7 +66,7 @@ def next_stages(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost]) -> 
 
 
 def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
-    num_runs = len(verdict.comparison.scores.seeds)
+    num_runs = len(verdict.comparison.scores.evaluations)
     more = FEWEST_SEEDS - num_runs
     if verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
         yield said(verdict, "next_stage")
@@ -87,7 +87,7 @@ def _open_questions(verdict: Judged) -> Iterator[Phrase]:
     comparison, endpoint = verdict.comparison, verdict.comparison.choice.endpoint
     if fewer_solved(comparison.arm, endpoint=endpoint) is not None:
         yield say("Before that: look at what several tries no longer solve (risks).")
-    used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.seeds]
+    used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.evaluations]
     tried = ((run, run.epochs(split=endpoint.picked_by, setting=endpoint.setting)) for run in used)
     late = sum(len(epochs) > 1 and picked_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
     if 2 * late > len(used):

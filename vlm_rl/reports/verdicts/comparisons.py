@@ -110,11 +110,11 @@ class Comparison:
         for arm in self._sides:
             if not any(records.run.finished for records in arm.runs):
                 yield say("no run of {arm} has finished", arm=arm.label)
-        if not self.scores.seeds and not self.reference_scores.seeds:
+        if not self.scores.evaluations and not self.reference_scores.evaluations:
             yield say("no run has both the evaluations that are needed")
-        if not self.reference_scores.seeds:
+        if not self.reference_scores.evaluations:
             yield say("no evaluation of the reference was found")
-        if not self.scores.seeds:
+        if not self.scores.evaluations:
             yield say("no finished run was evaluated on the endpoint")
         endpoint, compared = (
             self.choice.endpoint,
@@ -141,7 +141,7 @@ def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Compa
     scores = trained_scores(arm, endpoint=choice.endpoint)
     if reference is None:
         others = untrained_scores(arm, endpoint=choice.endpoint)
-        both = [seed for seed in scores.seeds if seed in others.seeds]
+        both = [seed for seed in scores.evaluations if seed in others.evaluations]
         scores, others = (
             replace(side, evaluations={seed: side.evaluations[seed] for seed in both}) for side in (scores, others)
         )

@@ -36,7 +36,7 @@ def _decision_row(verdict: Judged) -> Row:
         "this_run_only": difference.this_run_only() if difference and difference.num_seeds == 1 else NO_INTERVAL,
         "p_value": verdict.p_value,
         "adjusted_p": verdict.adjusted_p,
-        "seeds": _seeds(difference) if difference else str(len(comparison.scores.seeds)),
+        "seeds": _seeds(difference) if difference else str(len(comparison.scores.evaluations)),
         "questions": comparison.num_questions,
         "images": difference.num_questions if difference else math.nan,
         "epochs": ", ".join(str(evaluation.epoch) for evaluation in comparison.scores.evaluations.values()),

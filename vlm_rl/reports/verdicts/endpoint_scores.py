@@ -97,11 +97,6 @@ class EndpointScores:
     evaluations: dict[int, Evaluation]  # by seed
     dropped: tuple[Phrase, ...]
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds that count."""
-        return tuple(self.evaluations)
-
     def matrix(self) -> Float[np.ndarray, "seeds questions"]:
         """Mean score of each question in each seed; all seeds answered the same questions."""
         return np.stack([evaluation.scores() for evaluation in self.evaluations.values()])

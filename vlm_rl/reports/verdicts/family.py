@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, lacks_seed_spread, p_value
-from vlm_rl.reports.phrase import Phrase, say, say_named
+from vlm_rl.reports.phrase import Phrase, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, choose_reference
@@ -96,14 +96,14 @@ def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
     if difference is None:
         return comparison.refusal
     if difference.num_seeds < 2:
-        return say("one seed shows one run, and says nothing about the next")
+        return say_named("verdict.reason.one_seed")
     if difference.num_seeds < fewest_seeds:
-        return say("two seeds are too few")
+        return say_named("verdict.reason.two_seeds")
     if difference.num_questions < 2:
-        return say("one question shows no chance between questions")
+        return say_named("verdict.reason.one_question")
     if lacks_seed_spread(difference):
         happened = "no_spread" if difference.estimate else "nothing_happened"
-        return say_named(f"comparison.{happened}", seeds=difference.num_seeds)
+        return say_named(f"verdict.reason.{happened}", seeds=difference.num_seeds)
     return None
 
 
@@ -111,10 +111,10 @@ def _checked(judged: Judged) -> Judged:
     """A gain that passes the test may yet not be called an improvement."""
     comparison, reason = judged.comparison, None
     if not comparison.choice.is_declared:
-        reason = say("the gain passes the test, but what it is judged by was not declared before the runs")
+        reason = say_named("verdict.reason.late_endpoint")
     elif comparison.has_late_reference:
-        reason = say("the gain passes the test, but the reference was chosen after the runs")
+        reason = say_named("verdict.reason.late_reference")
     elif comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
-        reason = say("the gain passes the test, but two seeds are too few to call it an improvement")
+        reason = say_named("verdict.reason.gain_of_two_seeds")
     is_improvement = judged.outcome is Outcome.IMPROVEMENT
     return replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason) if is_improvement and reason else judged
