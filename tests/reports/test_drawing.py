@@ -62,7 +62,7 @@ def test_a_panel_speaks_the_language_that_it_is_given_without_a_warning() -> Non
 
 
 def test_a_dollar_in_a_word_or_a_label_is_a_dollar(tmp_path: Path) -> None:
-    panel = panel_of("grpo", title=r"“$\frac$”")
+    panel = panel_of(r"$\frac$", title=r"“$\frac$”")
     assert r"$\frac$" in panel_svg(panel)
     row = ForestRow(label=r"$\frac$", color=0, estimate=0.1, low=0.0, high=0.2, seeds=(0.1,))
     forest = Forest(title=say("t"), delta=0.02, rows=(row,))

@@ -42,9 +42,9 @@ def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
         return {float(epoch): e.accuracy() for (epoch, *rest), e in found if rest == [split, setting]}
 
     def with_band(line: Line) -> Line:
-        arm, epochs = records.trained[line.color], map(int, line.x)
-        rows = [arm.evaluated(epoch=epoch, split=split, setting=setting) for epoch in epochs]
-        return replace(line, interval=two_way_band(rows, num_seeds=len(arm.used)))
+        arm = records.trained[line.color]
+        found = [arm.evaluated(epoch=int(epoch), split=split, setting=setting) for epoch in line.x]
+        return replace(line, interval=two_way_band(found, num_seeds=len(arm.used)))
 
     models = untrained_models(records)
     untrained = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]

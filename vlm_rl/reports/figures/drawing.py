@@ -24,7 +24,6 @@ from vlm_rl.reports.phrase import say
 STYLE = Path(__file__).with_name("report.mplstyle")
 INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
 DASHED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 0.9}  # what the arms are held against
-BEHIND: dict[str, Any] = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms, behind the one that a panel is about
 MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
 MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 2.5  # inches, as all below
@@ -126,7 +125,7 @@ def draw_panel(axes: Axes, *, panel: Panel) -> None:
     if panel.baseline is not None:
         axes.axhline(panel.scale * panel.baseline, **DASHED, alpha=0.7)
     for line in panel.behind:
-        axes.plot(line.x, panel.scale * line.mean(), **BEHIND)
+        axes.plot(line.x, panel.scale * line.mean(), color=INK, linewidth=0.9, alpha=0.28)
     for line in panel.lines:
         _draw_runs(axes, line=line, panel=panel)
     for line in panel.lines:  # above the runs of all arms
