@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.response_metrics import VERDICTS
 from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
-from vlm_rl.reports.reading.evaluations import VERDICTS
 from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files
 from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, labels_by_folder
-from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
+from vlm_rl.reports.reading.rejudge import Rejudge, read_judged
 from vlm_rl.reports.reading.results import picked_epoch
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import step_file
@@ -147,7 +147,7 @@ def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path,
 def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Rejudge | None) -> list[Completion]:
     """The first rows of each verdict by row id and sample, after the aha cases; none of a file that has gone bad since."""
     try:
-        samples = rows_as_judged(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
+        samples, _ = read_judged(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
     except UnreadableRows:
         return []
     order = pc.sort_indices(samples, sort_keys=[("row_id", "ascending"), ("sample", "ascending")])

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.response_length import FormatCounts
+from vlm_rl.evaluation.response_metrics import VERDICTS
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object, read_rows
-from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, judged
+from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object
+from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, read_judged
 
 QUESTION_COLUMNS = ("row_id", "image_id", "kind", "modality", "fields")
 NAMED = ("modality", "kind")  # what every row says of itself
@@ -70,7 +71,6 @@ def fields_of(text: str) -> dict[str, str]:
 COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
 EVALUATION_FILE = re.compile(rf"(?P<split>.+?)_(?P<setting>{SETTING_NAME.pattern})\.parquet")
 FLAGS = ("correct", "well_formed", "well_formed_correct")  # of a sample; they are summed up by question
-VERDICTS = ("correct", "wrong", "unparsable", "timed_out")
 
 Counts = NDArray[np.int64]
 
@@ -158,12 +158,9 @@ class EvaluationReader:
         if named is None or not epoch.isdecimal():
             return say("{path} is not named <split>_<setting>.parquet in a folder epoch-<number>.", path=path)
         try:
-            samples = read_rows(path, columns=(*COLUMNS, *(self.rejudge.columns if self.rejudge else ())))
+            samples, changed = read_judged(path, columns=COLUMNS, rejudge=self.rejudge)
         except UnreadableRows as error:
             return error.reason
-        if not samples.num_rows:
-            return say("{path} has no rows.", path=path)
-        samples, changed = judged(samples, rejudge=self.rejudge)
         by_question = _by_question(samples)
         if (fewest := pc.min(by_question["correct_count"]).as_py()) < k_of(named["setting"]):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlm_rl.reports.reading.files import read_rows
+from vlm_rl.reports.phrase import say
+from vlm_rl.reports.reading.files import UnreadableRows, read_rows
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
 
@@ -113,14 +114,14 @@ class Rejudge:
         return [self._known[key] for key in keys]
 
 
-def rows_as_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> pa.Table:
-    """`read_rows` with the verdicts that count; the columns hold what a Rejudge reads."""
-    samples = read_rows(path, columns=columns)
-    return samples if rejudge is None else rejudge(samples)
+def read_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
+    """`read_rows` of a file that has any, with the verdicts that count, and what judging them again changed.
 
-
-def judged(samples: pa.Table, *, rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
-    """The rows as they count, and what judging them again changed."""
+    With a `rejudge` the columns that it reads come, too. Raises UnreadableRows.
+    """
+    samples = read_rows(path, columns=tuple(dict.fromkeys((*columns, *(rejudge.columns if rejudge else ())))))
+    if not samples.num_rows:
+        raise UnreadableRows(say("{path} has no rows.", path=path))
     if rejudge is None:
         return samples, None
     again = rejudge(samples)

@@ -22,8 +22,8 @@ from vlm_rl.evaluation.reflection import (
 )
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
 from vlm_rl.reports.phrase import say, say_named
-from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files, read_rows
-from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, judged
+from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files
+from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, read_judged
 from vlm_rl.reports.reading.roles import Role
 
 COLUMNS = ("epoch", "response", "verdict", "accuracy", "finish_reason", "response_length", SCORES)
@@ -148,12 +148,9 @@ def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts
 def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> StepCounts | str:
     """The counts of one file, or what is wrong with it."""
     try:
-        samples = read_rows(path, columns=(*COLUMNS, *(("answer",) if rejudge else ())))
+        samples, changed = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     except UnreadableRows as error:
         return error.reason
-    if not samples.num_rows:
-        return say("{path} has no rows.", path=path)
-    samples, changed = judged(samples, rejudge=rejudge)
     counts = count_responses(samples, rule=rule)
     return StepCounts(
         epoch=samples["epoch"][0].as_py() or math.nan,

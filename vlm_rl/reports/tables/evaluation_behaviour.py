@@ -18,11 +18,11 @@ from vlm_rl.reports.figures.panels import FloatArray
 from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.files import UnreadableRows, over_files
-from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
+from vlm_rl.reports.reading.rejudge import Rejudge, read_judged
 from vlm_rl.reports.reading.results import BySeed, Results, over_seeds, results_of
 from vlm_rl.reports.tables.table import Row, Table, table_of
 
-COLUMNS = ("response", "answer", "accuracy", "verdict", "finish_reason", "response_length")
+COLUMNS = ("response", "accuracy", "verdict", "finish_reason", "response_length")
 STAGES = names("stages")
 FEWEST_RESPONSES = 20  # of all seeds together
 FEWEST_SEEDS = 3  # that wrote any; all of them where an arm has fewer
@@ -63,7 +63,7 @@ def _stages(results: Results) -> dict[str, BySeed]:
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:
     """Nothing where a file has gone bad since it was read for its scores."""
     try:
-        samples = rows_as_judged(path, columns=COLUMNS, rejudge=rejudge)
+        samples, _ = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     except UnreadableRows:
         return {}
     counts = count_responses(samples, rule=rule)

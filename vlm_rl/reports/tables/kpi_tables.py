@@ -18,7 +18,7 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.reading.rejudge import Rejudge, rows_as_judged
+from vlm_rl.reports.reading.rejudge import Rejudge, read_judged
 from vlm_rl.reports.reading.results import Pairs, Results
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
@@ -111,7 +111,7 @@ def _row(
 
 def measure(path: Path, *, kpis: Sequence[Kpi], rule: ReflectionRule, rejudge: Rejudge | None) -> Measured:
     """Every key figure of one evaluation, and its behaviour. Its texts are read once and forgotten."""
-    samples = rows_as_judged(path, columns=COLUMNS, rejudge=rejudge)
+    samples, _ = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     known = pc.fill_null(samples["accuracy"], 0.0)  # as everywhere: what was not judged is not right
     samples = samples.set_column(samples.column_names.index("accuracy"), "accuracy", known)
     counts = count_responses(samples, rule=rule)
