@@ -30,7 +30,18 @@ TEXTS = (
     b"",
     None,
 )
-TEXT_COLUMNS = "row_id image_id kind modality fields question answer response verdict finish_reason".split()
+TEXT_COLUMNS = [
+    "row_id",
+    "image_id",
+    "kind",
+    "modality",
+    "fields",
+    "question",
+    "answer",
+    "response",
+    "verdict",
+    "finish_reason",
+]
 
 
 def poisoned(path: Path, *, column: str, split: str) -> Path:
