@@ -10,15 +10,11 @@ from fake_runs import write_manifest, write_study
 from hand_runs import SETTING, VANILLA, records_of, write_by_hand
 from hand_training import run_of
 
-from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records, select_runs
 from vlm_rl.reports.reading.roles import ROLES, role_of
 from vlm_rl.reports.reading.runs import ReportError, find_runs, untrained_folder
 from vlm_rl.reports.tables.table_3 import table3_table
-from vlm_rl.reports.verdicts.family import verdicts_of
 
-OTHER_DATA = {"train": "a", "val": "other", "test": "c"}
 LATER = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
 NO_ROLES = (None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000)
 
@@ -101,15 +97,15 @@ def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path:
     names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
     then = records_of(study)
     change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
-    now = records_of(study)
-    assert [(arm.label, [run.run for run in arm.runs]) for arm in then.arms] == [
-        (arm.label, [run.run for run in arm.runs]) for arm in now.arms
-    ]
-    assert (table3_table(then).rows, then.problems) == (table3_table(now).rows, ())
+    before, now = (
+        [table3_table(records).rows, records.problems, *((arm.label, [run.run for run in arm.runs]) for arm in records.arms)]
+        for records in (then, records_of(study))
+    )
+    assert before == now
     change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
     renamed = records_of(study)
-    assert [(arm.label, arm.is_untrained) for arm in renamed.arms] == [("sft", False), ("a_teacher", False), ("grpo", True)]
-    assert [arm.label for arm in renamed.trained] == ["sft", "a_teacher"]
+    shown = [(arm.label, arm.is_untrained, arm in renamed.trained) for arm in renamed.arms]
+    assert shown == [("sft", False, True), ("a_teacher", False, True), ("grpo", True, False)]
     means = [column.key for column in table3_table(renamed).columns if column.key.endswith("_mean")]
     assert means == ["a_teacher_mean", "sft_mean"]
     assert [run.untrained for run in renamed.arms[0].runs] == [run.run for run in renamed.arms[2].runs]
@@ -120,46 +116,13 @@ def test_an_arm_called_vanilla_is_not_taken_for_the_untrained_model_that_is_not_
     assert (arm.label, arm.is_untrained) == ("vanilla (algorithm-vanilla)", False)
 
 
-def of_both(tmp_path: Path) -> Records:
-    return read_records(find_runs([tmp_path / "a", tmp_path / "b"]), reflection=None)
-
-
-def test_a_finished_run_counts_before_an_unfinished_one_of_the_same_arm_and_seed(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "a", right={("grpo", 0, 1): 4}, status="running")
-    write_by_hand(tmp_path / "b", right={("grpo", 0, 1): 6})
-    records = of_both(tmp_path)
+def test_of_runs_of_the_same_arm_and_seed_the_finished_one_counts_and_else_the_first(tmp_path: Path) -> None:
+    for study, status in (("a", "running"), ("b", "finished"), ("c", "finished")):
+        write_by_hand(tmp_path / study, right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6 if study == "b" else 4}, status=status)
+    records = read_records(find_runs([tmp_path / study for study in "abc"]), reflection=None)
     (run,) = records.arms[0].runs
     assert (run.run.study, run.evaluations[1, "val", SETTING].accuracy()) == ("b", 0.6)
-    assert "a/grpo/seed-0 repeats b/grpo/seed-0 (same arm and seed) and is left out." in records.problems
-    assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0",)
-
-
-def test_of_two_finished_runs_the_second_is_named_in_the_verdict(tmp_path: Path) -> None:
-    for study in ("a", "b"):
-        write_by_hand(tmp_path / study, right={(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, ("grpo", 0, 1): 6, ("grpo", 1, 1): 8})
-    endpoint = Endpoint(split="val", setting=SETTING, picked_by="test")  # there is but one epoch to pick
-    (verdict,) = verdicts_of(of_both(tmp_path), endpoint=endpoint, reference=None, smallest_effect=0.02)
-    repeated = [said for said in verdict.comparison.dropped if "repeats" in said]
-    assert repeated == ["b/grpo/seed-0 repeats seed 0", "b/grpo/seed-1 repeats seed 1"]
-
-
-def test_two_studies_with_the_same_untrained_model_are_nothing_odd_but_its_data_and_judge_are_checked(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "a", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
-    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4, ("rloo", 0, 1): 5})
-    assert [problem for problem in of_both(tmp_path).problems if "has no generation step" not in problem] == []
-    (tmp_path / "b" / VANILLA / "seed-0" / "manifest.json").unlink()
-    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4}, row={"judge_version": "judge-2"}, data=OTHER_DATA)
-    problems = "\n".join(of_both(tmp_path).problems)
-    assert "different judge versions (judge-1: grpo, vanilla, rloo; judge-2: vanilla)" in problems
-    assert f"b/{VANILLA}/seed-0 repeats a/{VANILLA}/seed-0" in problems
-
-
-def test_an_untrained_model_that_was_not_passed_is_asked_for_its_data_all_the_same(tmp_path: Path) -> None:
-    study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 6, ("grpo", 1, 1): 6})
-    write_by_hand(study, right={(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 4}, data=OTHER_DATA)
-    records = records_of(study / "grpo")
-    assert {run.untrained.name for run in records.arms[0].runs if run.untrained} == {f"s/{VANILLA}/seed-{n}" for n in range(2)}
-    assert any("different val data (b: grpo; other: vanilla)" in problem for problem in records.problems)
+    assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0", "c/grpo/seed-0 repeats seed 0")
 
 
 def test_an_untrained_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: Path) -> None:
