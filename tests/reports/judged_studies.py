@@ -37,21 +37,11 @@ def evaluation(
     correct = np.rint(np.asarray(scores) * SAMPLES).astype(np.int64)
     samples, nothing = np.full(correct.size, SAMPLES), ("",) * correct.size
     rows = tuple(f"{prefix}-{number:04d}" for number in range(correct.size))
-    return Evaluation(
-        path=Path("nowhere"),
-        epoch=epoch,
-        split=split,
-        setting=SETTING,
-        questions=Questions(row_id=rows, image_id=tuple(images or nothing), kind=nothing, modality=nothing),
-        num_samples=samples,
-        num_correct=correct,
-        num_well_formed=samples,
-        num_well_formed_correct=correct,
-        verdicts=dict.fromkeys(VERDICTS, 0),
-        num_truncated=0,
-        num_unboxed=0,
-        judge_versions=(judge,),
-    )
+    asked = Questions(row_id=rows, image_id=tuple(images or nothing), kind=nothing, modality=nothing)
+    where: dict[str, Any] = {"path": Path("nowhere"), "epoch": epoch, "split": split, "setting": SETTING, "questions": asked}
+    right = {"num_samples": samples, "num_correct": correct, "num_well_formed": samples, "num_well_formed_correct": correct}
+    verdicts = dict.fromkeys(VERDICTS, 0)
+    return Evaluation(**where, **right, verdicts=verdicts, num_truncated=0, num_unboxed=0, judge_versions=(judge,))
 
 
 def run_records(
@@ -70,22 +60,11 @@ def run_records(
     found = [] if before is None else [evaluation(before, epoch=0, **like)]
     for epoch, (val, scores) in after.items():
         found += [evaluation([val] * 20, epoch=epoch, split="val", judge=judge), evaluation(scores, epoch=epoch, **like)]
-    run: dict[str, Any] = {
-        "path": Path(f"{label}-{seed}"),
-        "study": "s",
-        "variant": f"variant-{label}",
-        "seed": seed,
-        "arm": label,
-        "algorithm": label,
-        "finished": True,
-        "judge_version": "judge-1",
-        "commit": "",
-        "data": {"train": "a", "val": "b", "test": "c"},
-        "vanilla": "vanilla",
-        "config": DECLARED,
-    }
+    run: dict[str, Any] = {"path": Path(f"{label}-{seed}"), "study": "s", "variant": f"variant-{label}", "seed": seed}
+    run |= {"arm": label, "algorithm": label, "finished": True, "judge_version": "judge-1", "commit": "", "vanilla": "vanilla"}
+    run |= {"data": {"train": "a", "val": "b", "test": "c"}, "config": DECLARED} | changes
     evaluations = {(one.epoch, one.split, one.setting): one for one in found}
-    return RunRecords(run=Run(**run | changes), evaluations=evaluations, training=(), cost=(), alerts=())
+    return RunRecords(run=Run(**run), evaluations=evaluations, training=(), cost=(), alerts=())
 
 
 def arm(label: str, *, before: Sequence[Scores | None], after: Sequence[Scores], **changes: Any) -> Arm:

@@ -16,17 +16,12 @@ PLAIN = {"number": 2, "correct": False, "response": "9"}
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
     """Two seeds of RL and SFT over two epochs, with ten steps of completions of RL's; nothing in it is changed."""
     study = write_study(tmp_path_factory.mktemp("studies") / "s", seeds=(0, 1), epochs=2, questions=8)
     for seed in (0, 1):
         for step in range(1, 11):
             write_completions(study / "default" / f"seed-{seed}", step=step, rows=[PLAIN] * 5 + [AHA] * 4)
-    return study
-
-
-@pytest.fixture(scope="module")
-def records(study: Path) -> Records:
     return records_of(study)
 
 
@@ -35,26 +30,26 @@ def chosen(records: Records, **changes: Any) -> tuple[Completion, ...]:
     return completions_for_reader(records, **usual | changes)
 
 
-def test_every_group_has_its_cases_and_no_more(study: Path, records: Records) -> None:
+def test_every_group_has_its_cases_and_no_more(records: Records) -> None:
     cases = chosen(records)
-    assert cases == chosen(records_of(study))
+    assert cases == chosen(records)
     groups = Counter((case.arm, case.run, case.phase, case.split, case.verdict) for case in cases if not case.is_aha)
-    assert max(groups.values()) == 4
-    assert {case.phase for case in cases if case.arm == "sft"} == {"evaluation"}  # a teacher's texts are not shown as its own
-    assert {case.epoch for case in cases if case.phase == "evaluation" and case.arm == "sft"} <= {1.0, 2.0}
-    assert {case.epoch for case in cases if case.arm == "vanilla"} == {0.0}
     untrained = Counter((case.seed, case.split, case.row_id, case.sample) for case in cases if case.epoch == 0.0)
-    assert set(untrained.values()) == {1}  # the model that both arms share is read once
+    assert (max(groups.values()), set(untrained.values())) == (4, {1})  # the model that both arms share is read once
+    assert {case.phase for case in cases if case.arm == "sft"} == {"evaluation"}  # a teacher's texts are not shown as its own
+    epochs = [{case.epoch for case in cases if case.arm == arm} for arm in ("sft", "vanilla")]
+    assert epochs[0] <= {1.0, 2.0}
+    assert epochs[1] == {0.0}
 
 
 def test_training_is_looked_into_from_the_first_step_to_the_last(records: Records) -> None:
     cases = [case for case in chosen(records) if case.phase == "training" and case.seed == 0]
-    assert [case.generation_steps for case in cases if case.is_aha] == [1, 1, 1]
+    aha = [case for case in cases if case.is_aha]
+    assert [case.generation_steps for case in aha] == [1, 1, 1]
     assert {case.generation_steps for case in cases if case.verdict == "wrong"} == {1, 4, 7, 10}
-    (first, *_) = (case for case in cases if case.is_aha)
-    assert (first.answer, first.response, first.score) == ("5", AHA["response"], 1.0)
-    assert first.rewards == {"accuracy": 1.0, "language": 0.0}
-    assert (first.run, first.epoch, first.sample, first.image_ids) == ("s/default/seed-0", 0.2, 5, ("image-0000",))
+    rewards = {"accuracy": 1.0, "language": 0.0}
+    assert (aha[0].answer, aha[0].response, aha[0].score, aha[0].rewards) == ("5", AHA["response"], 1.0, rewards)
+    assert (aha[0].run, aha[0].epoch, aha[0].sample, aha[0].image_ids) == ("s/default/seed-0", 0.2, 5, ("image-0000",))
 
 
 def test_there_are_bounds_for_a_run_and_for_all(records: Records) -> None:
@@ -75,8 +70,8 @@ def test_long_texts_are_cut_and_the_number_of_characters_left_out_is_said(run: P
     row = sample_row(0, sample=0, correct=True, split="val", setting=SETTING, epoch=2, **long)
     write_rows(run / "evaluations" / "epoch-0002" / f"val_{SETTING}.parquet", rows=[row])
     (case,) = chosen(records_of(run))
-    assert (len(case.response), case.num_characters_left_out) == (2000, 2**20 - 2000)
-    assert (len(case.question), len(case.answer)) == (2000, 2000)
+    assert [len(text) for text in (case.response, case.question, case.answer)] == [2000] * 3
+    assert case.num_characters_left_out == 2**20 - 2000
 
 
 def test_a_file_that_went_bad_after_it_was_read_costs_its_own_cases_only(run: Path) -> None:
@@ -89,11 +84,11 @@ def test_a_file_that_went_bad_after_it_was_read_costs_its_own_cases_only(run: Pa
 @pytest.mark.parametrize(
     ("run", "variant", "found_in"),
     [
-        ("default/seed-0", "default", ["default", "."]),
-        ("default/seed-0/evaluate/step-1a/seed-0", "default/evaluate/step-1a", ["default/seed-0/evaluate", "."]),
+        ("default/seed-0", "default", [".", "default"]),
+        ("default/seed-0/evaluate/step-1a/seed-0", "default/evaluate/step-1a", [".", "default/seed-0/evaluate"]),
     ],
 )
-def test_pictures_come_from_folders_of_the_study_and_nowhere_else(
+def test_pictures_come_from_the_nearest_folder_of_the_study(
     tmp_path: Path, run: str, variant: str, found_in: list[str]
 ) -> None:
     """evaluate.py keeps pictures beside what it made in a run; what its untrained model was shown lies in the study."""
@@ -103,15 +98,10 @@ def test_pictures_come_from_folders_of_the_study_and_nowhere_else(
     write_evaluation(study / run, epoch=0, split="val", setting=SETTING, outcome=lambda q, s: True, **asked)
     records = records_of(study / run)
     (case, *_) = chosen(records)
-
-    def put(picture: Path) -> Path:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.touch()
-        return picture
-
-    for outside in (study.parent / "images" / "one.png", tmp_path / "images" / "one.png", study / "secret.png"):
-        put(outside)
-    assert find_images(case, records=records) == ()
-    for where in found_in[::-1]:  # the nearest is taken
-        nearest = put((study / where / "images" / "one.png").resolve())
-        assert find_images(case, records=records) == (nearest,)
+    outside = [study.parent / "images" / "one.png", tmp_path / "images" / "one.png", study / "secret.png"]
+    inside = [(study / where / "images" / "one.png").resolve() for where in found_in]
+    for pictures, found in ((outside, ()), (inside[:1], (inside[0],)), (inside[1:], (inside[1],))):
+        for picture in pictures:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.touch()
+        assert find_images(case, records=records) == found

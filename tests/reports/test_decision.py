@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case_files import cases
 from hand_runs import estimate
 from judged_studies import DECLARED, FIVE, arm, changed, declaring, evaluation, gained, judged, records, run_records
 from usual import usual_settings
@@ -24,12 +25,11 @@ from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import verdicts_of
 
 NO_CONTROLS = Table(name="blind_controls", title="", note="", columns=(), rows=())
-LIMITS = ("What this study could not have seen:", "Not covered is rare collapse")
-GRPO, LOST, SFT = gained("grpo", *FIVE), gained("grpo", *(-gain for gain in FIVE)), gained("sft", 0.0, 0.05, -0.05)
-QUESTION = (
-    "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks, "
-    "as the runs declared before they started."
-)
+LOSSES, OPEN = tuple(-gain for gain in FIVE), (0.05, -0.05, 0.1)
+GRPO, RLOO, SFT = gained("grpo", *FIVE), gained("rloo", *FIVE), gained("sft", 0.0, 0.05, -0.05)
+AGAINST_SFT = {"config": declaring(reference="sft")}
+ALL_OF_THIS = "All of this speaks of new seeds and of questions like these; not of other models, data or longer training."
+JUDGED_BY = "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks,"
 
 
 def timed(one: Arm, *seconds: float) -> Arm:
@@ -49,38 +49,46 @@ def page_of(*arms: Arm, **changes: Any) -> DecisionPage:
     return decision_page(study, verdicts=verdicts, choice=choose_endpoint(study), controls=NO_CONTROLS, settings=settings)
 
 
-OPEN = gained("grpo", 0.05, 0.0, -0.05, 0.05, -0.05, spread=0.0, questions=400)  # only seeds leave anything to chance
-CLOSE, ALIKE = gained("grpo", 0.05, -0.05, 0.05, -0.05, 0.0, spread=0.0), gained("grpo", 0.2, 0.2, 0.2)
-UNSURE = gained("grpo", 0.1, -0.05, 0.05, 0.05, 0.0)  # more seeds alone cannot find 2 points
+def best_on_val_at(*epochs: int) -> Arm:
+    """Gains of 20, 25, 15, 20 points; val is best at the epoch of each seed, among two."""
+    runs = [
+        run_records(seed=seed, before=[0.4] * 40, after={at: (0.5 + 0.4 * (at == best), [0.4 + gain] * 40) for at in (1, 2)})
+        for seed, (best, gain) in enumerate(zip(epochs, FIVE, strict=False))
+    ]
+    return Arm(label="grpo", runs=tuple(runs))
+
+
 UNTESTED = arm("grpo", before=[None], after=[[0.5]])
-AGAINST_SFT = {"config": declaring(reference="sft")}
+STUDIES = {"untested": UNTESTED, "late": best_on_val_at(2, 2, 1), "half late": best_on_val_at(2, 2, 1, 1)}
 
 
-@pytest.mark.parametrize(
-    ("one", "delta", "badge", "headline", "next_stage"),
-    [
-        (GRPO, 0.02, "good Improvement", "grpo raised accuracy on test from 45.0 % to 65.0 % (+20.0 points).", "scale up;"),
-        (LOST, 0.02, "bad Harm", "grpo did harm: accuracy on test fell from 45.0 % to 25.0 % (-20.0 points).", "stop, and"),
-        (CLOSE, 0.1, "none No difference that matters", "grpo makes no difference larger than 10 points.", "stop. Whatever it"),
-        (CLOSE, 0.02, "open No evidence either way", "grpo: no evidence either way.", "decide whether a gain of 2.0 points"),
-        (UNTESTED, 0.02, "none Not judged", "grpo: not judged.", "3 more seeds, as three are the fewest that can show"),
-        (ALIKE, 0.02, "none Not judged", "grpo: not judged.", "first put right what kept it from being judged"),
-    ],
-)
-def test_each_verdict_has_its_colour_its_headline_and_its_next_stage(
-    one: Arm, delta: float, badge: str, headline: str, next_stage: str
-) -> None:
-    page = page_of(one, smallest_effect=delta)
+def arm_of(case: dict[str, Any]) -> Arm:
+    like = {key: case[key] for key in ("spread", "questions") if key in case}
+    one = STUDIES[case["study"]] if "study" in case else gained("grpo", *case["gains"], **like)
+    return timed(one, *case["seconds"]) if "seconds" in case else one
+
+
+@pytest.mark.parametrize("case", cases("first_page", "verdicts"))
+def test_each_verdict_has_its_colour_its_headline_and_its_next_stage(case: dict[str, Any]) -> None:
+    page = page_of(arm_of(case), smallest_effect=case.get("delta", 0.02))
     (card,), (stage,) = page.verdicts, page.next_stage
-    assert (f"{card.tone} {card.badge}", page.headline) == (badge, headline)
-    assert stage.startswith(f"grpo: {next_stage}")
+    assert (f"{card.tone} {card.badge}", page.headline) == (case["badge"], case["headline"])
+    assert stage.startswith(f"grpo: {case['next_stage']}")
+
+
+@pytest.mark.parametrize("case", cases("first_page", "next_stage"))
+def test_the_next_stage_has_its_size_its_hours_and_its_money(case: dict[str, Any]) -> None:
+    (stage,) = page_of(arm_of(case), price_per_device_hour=2.0).next_stage
+    assert [text for text in case["said"].split(" ... ") if text not in stage] == []
 
 
 def test_two_trained_arms_are_compared_by_both_levels() -> None:
-    equal, better = (gained("sft", *gains, **AGAINST_SFT) for gains in ((0.0, 0.05, -0.05, 0.0, 0.0), FIVE))
-    up, down = (changed(one, lambda run: AGAINST_SFT) for one in (GRPO, LOST))
-    assert page_of(up, equal).headline == "grpo beats sft on test: accuracy 65.0 % against 45.0 % (+20.0 points)."
-    assert page_of(down, better).headline == "grpo does worse than sft on test: accuracy 25.0 % against 65.0 % (-40.0 points)."
+    gains = ((FIVE, (0.0, 0.05, -0.05, 0.0, 0.0)), (LOSSES, FIVE))
+    pages = [page_of(gained("grpo", *grpo, **AGAINST_SFT), gained("sft", *sft, **AGAINST_SFT)) for grpo, sft in gains]
+    assert [page.headline for page in pages] == [
+        "grpo beats sft on test: accuracy 65.0 % against 45.0 % (+20.0 points).",
+        "grpo does worse than sft on test: accuracy 25.0 % against 65.0 % (-40.0 points).",
+    ]
 
 
 def test_the_cost_of_an_arm_is_that_of_a_run_of_all_runs_and_of_a_point() -> None:
@@ -108,104 +116,73 @@ def test_runs_of_one_arm_that_took_unequal_times_are_no_measure_of_the_arm() -> 
     """A factor of 2 is more than the 1.5 that is let pass."""
     uneven, even = (page_of(timed(GRPO, 3600, 3600, 3600, 3600, last)).cost for last in (7200, 5400))
     assert uneven[0].startswith("grpo: 1.20 device hours a run (60.0 to 120 minutes), 6.00 device hours for all 5 runs.")
-    assert "do not compare arms by their time" in uneven[1]
-    assert "do not compare" not in even[1]
-
-
-def best_on_val_at(*epochs: int) -> Arm:
-    """Gains of 20, 25, 15, 20 points; val is best at the epoch of each seed, among two."""
-    runs = [
-        run_records(seed=seed, before=[0.4] * 40, after={at: (0.5 + 0.4 * (at == best), [0.4 + gain] * 40) for at in (1, 2)})
-        for seed, (best, gain) in enumerate(zip(epochs, (0.2, 0.25, 0.15, 0.2), strict=False))
-    ]
-    return Arm(label="grpo", runs=tuple(runs))
-
-
-FEWEST = "as three are the fewest that can show an improvement;"
-LAST_EPOCH = "Accuracy on val was highest at the last epoch for 2 of 3 seeds: longer training is untested. The whole arm again"
-
-
-@pytest.mark.parametrize(
-    ("one", "texts"),
-    [
-        (timed(GRPO, 7200), "5 runs, takes 10.0 device hours (20.0 USD) at this size"),
-        (GRPO, "the next question. The whole arm again, 5 runs, takes an unknown time"),
-        (best_on_val_at(2, 2, 1), LAST_EPOCH),
-        (best_on_val_at(2, 2, 1, 1), "the next question. The whole arm again, 4 runs"),
-        (timed(OPEN, 3600), "a gain of 2.0 points is worth finding: about 51 ( ... (now 5) and 400 questions (now 400)"),
-        (timed(OPEN, 3600), "46 more seeds take 46.0 device hours (92.0 USD)."),
-        (UNSURE, "160 questions (now 40) ... take an unknown time. More questions need no training: evaluate.py asks the runs"),
-        (timed(gained("grpo", 0.2), 360), f"grpo: 2 more seeds, {FEWEST} they take 12.0 device minutes (0.400 USD)."),
-        (timed(gained("grpo", 0.2, 0.2), 3600), f"grpo: one more seed, {FEWEST} it takes 1.00 device hours (2.00 USD)."),
-    ],
-)
-def test_the_next_stage_has_its_size_its_hours_and_its_money(one: Arm, texts: str) -> None:
-    (stage,) = page_of(one, price_per_device_hour=2.0).next_stage
-    assert [text for text in texts.split(" ... ") if text not in stage] == []
+    assert ["do not compare arms by their time" in said[1] for said in (uneven, even)] == [True, False]
 
 
 def test_what_all_verdicts_share_stands_once_above_them() -> None:
-    page = page_of(*(gained(label, *FIVE, **AGAINST_SFT) for label in ("grpo", "rloo", "sft")))
-    assert page.question == f"{QUESTION} The reference, sft, was declared by the runs before they started."
-    for card in page.verdicts:
-        assert not any(sentence in page.question for sentence in card.more)
-        assert [sum(sentence.startswith(said) for sentence in card.more) for said in LIMITS] == [1, 1]
+    page, declared = (
+        page_of(*(changed(one, lambda run: AGAINST_SFT) for one in (GRPO, RLOO, SFT))),
+        "as the runs declared before",
+    )
+    question = f"{JUDGED_BY} {declared} they started."
+    assert page.question == f"{question} The reference, sft, was declared by the runs before they started."
+    assert page_of(GRPO, RLOO).question == question
+    once = ("What this study could not have seen:", "Not covered is rare collapse")
+    assert [[sum(text.startswith(said) for text in card.more) for said in once] for card in page.verdicts] == [[1, 1], [1, 1]]
+    assert not any(text in page.question for card in page.verdicts for text in card.more)
     assert page.forest is not None
     assert page.forest.title == "Effect on accuracy against sft, in points"
     assert [(row.label, row.color) for row in page.forest.rows] == [("grpo", 0), ("rloo", 1)]
-    assert page_of(GRPO, gained("rloo", *FIVE)).question == QUESTION
 
 
 def test_under_the_headline_stand_model_and_data_and_that_gains_of_arms_were_not_compared() -> None:
-    named = DECLARED | {"model": {"name": "tiny"}, "dataset": {"name": "shapes"}}
-    grpo, rloo = gained("grpo", *FIVE, config=named), gained("rloo", *FIVE, config=named | {"model": {"name": "big"}})
-    all_of_this = "All of this speaks of new seeds and of questions like these; not of other models, data or longer training."
-    assert page_of(grpo, rloo).scope == (
-        f"Model: tiny, big; data: shapes. {all_of_this} The arms were not judged against each other: the difference between "
+    tiny, big = ({"config": DECLARED | {"model": {"name": name}, "dataset": {"name": "shapes"}}} for name in ("tiny", "big"))
+    assert page_of(GRPO).scope == ALL_OF_THIS  # a manifest without names
+    assert page_of(changed(GRPO, lambda run: tiny), changed(RLOO, lambda run: big)).scope == (
+        f"Model: tiny, big; data: shapes. {ALL_OF_THIS} The arms were not judged against each other: the difference between "
         "their gains is no verdict (report.reference=grpo compares them)."
     )
-    assert page_of(GRPO).scope == all_of_this  # a manifest without names
-    three = page_of(GRPO, gained("rloo", *FIVE), gained("dapo", *FIVE)).scope
+    three = page_of(GRPO, RLOO, gained("dapo", *FIVE)).scope
     assert three.endswith("all pairs stand under “Which arms can be told apart”, none as a verdict.")
     assert "report.reference" not in three
 
 
 def test_nothing_to_compare_makes_a_page_that_says_so() -> None:
-    assert page_of(arm("grpo", before=[None], after=[[0.5] * 4])).forest is None
+    assert page_of(UNTESTED).forest is None
     empty = page_of()
     assert (empty.headline, empty.question, empty.scope, empty.cost) == (
         "No verdict: no trained run was evaluated beside its untrained model.",
-        "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks, the usual choice: "
-        "not declared before the runs, so nothing here counts as an improvement.",
+        f"{JUDGED_BY} the usual choice: not declared before the runs, so nothing here counts as an improvement.",
         "",
         ("Nothing was trained here.",),
     )
     assert "at least three seeds" in empty.next_stage[0]
 
 
-def several_tries(*after: Sequence[float]) -> Arm:
-    """GRPO, whose questions were also answered with several tries: half of them before training, and after it in each seed."""
+def several_tries(*after: Sequence[float]) -> DecisionPage:
+    """GRPO's, whose questions were also answered with several tries: half of them before training, and after it in each seed."""
 
     def change(run: Any) -> dict[str, Any]:
-        scores = {0: [0.5] * 40, 1: after[run.run.seed]}
-        tried = {epoch: evaluation(shares, epoch=epoch, split="test") for epoch, shares in scores.items()}
+        tried = {
+            epoch: evaluation(shares, epoch=epoch, split="test")
+            for epoch, shares in ((0, [0.5] * 40), (1, after[run.run.seed]))
+        }
         named = {(epoch, "test", "pass@8_t1.0"): replace(one, setting="pass@1_t1.0") for epoch, one in tried.items()}
         return {"evaluations": run.evaluations | named}
 
-    return changed(GRPO, change)
+    return page_of(changed(GRPO, change))
 
 
 def test_fewer_questions_solved_with_several_tries_are_a_risk_to_look_at_before_scaling_up() -> None:
     """Changes of -10, -5, -10, -5, -10 points: mean -8, standard deviation 2.74, t(4) = 2.776: half width 3.4."""
-    page = page_of(several_tries(*([0.5 + change] * 40 for change in (-0.1, -0.05, -0.1, -0.05, -0.1))))
+    page = several_tries(*([0.5 + change] * 40 for change in (-0.1, -0.05, -0.1, -0.05, -0.1)))
     risk, meaning = [risk for risk in page.risks if "several tries" in risk]
     assert "suggests that training sharpened the model" in meaning
     assert "pass@8, T = 1.0 on test changed by -8.0 points (95 % -11.4 to -4.6, new seeds and questions; secondary" in risk
     assert "Before that: look at what several tries no longer solve (risks)." in page.next_stage[0]
-    same = page_of(several_tries(*([0.5 + change] * 40 for change in (-0.1, 0.1, 0.0, 0.0, 0.0))))
+    same = several_tries(*([0.5 + change] * 40 for change in (-0.1, 0.1, 0.0, 0.0, 0.0)))
     # All seeds lose 2, 3 or 4 of 40 questions, others win: seeds alone would be sure, new questions are not.
-    shifted = [[0.0] * (lost + 10) + [1.0] * 10 + [0.5] * (20 - lost) for lost in (4, 3, 4, 3, 4)]
-    other_questions = page_of(several_tries(*shifted))
+    other_questions = several_tries(*([0.0] * (lost + 10) + [1.0] * 10 + [0.5] * (20 - lost) for lost in (4, 3, 4, 3, 4)))
     assert not any("several tries" in said for page in (same, other_questions) for said in (*page.risks, *page.next_stage))
 
 
@@ -239,30 +216,39 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
     ],
 )
 def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> None:
-    assert [said in risk for risk in page_of(one).risks].count(True) == 1
-    assert one is GRPO or not any(said in risk for risk in page_of(GRPO).risks)
+    found = [[said in risk for risk in page_of(each).risks].count(True) for each in (one, GRPO)]
+    assert found == [1, int(one is GRPO)]
+
+
+def test_a_late_reference_is_a_risk() -> None:
     late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
-    assert (late in page_of(one, SFT, reference="sft").risks, late in page_of(one).risks) == (True, False)
+    assert [late in page_of(GRPO, SFT, reference=reference).risks for reference in ("sft", None)] == [True, False]
 
 
-def test_blind_controls_that_are_missing_or_fail_are_risks() -> None:
-    def said(**changes: Any) -> list[str]:
-        row = {"model": "grpo", "split": "test", "modality": "vision", "chance": 0.1, "to_do": ""}
-        levels = {"blank": mean_interval([0.12, 0.14]), "shuffled": mean_interval([math.nan])}
-        other = row | {"split": "val", "to_do": "x", "model": "sft"}
-        return list(control_risks(replace(NO_CONTROLS, rows=(row | levels | changes, other)), split="test"))
+VISION = {"model": "grpo", "split": "test", "modality": "vision", "chance": 0.1, "to_do": ""}
+SURE = {"blank": mean_interval([0.5, 0.52])}
 
-    assert said() == []
-    (needless,) = said(blank=mean_interval([0.5, 0.52]))
-    assert "still answers 51 % of the questions" in needless
-    assert said(blank=mean_interval([0.5, 0.52]), modality="text") == []
-    (missing,) = said(to_do="python evaluate.py ...")
-    assert missing.startswith("Blind controls are missing for grpo:")
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({}, []),
+        (SURE, ["still answers 51 % of the questions"]),
+        (SURE | {"modality": "text"}, []),
+        ({"to_do": "python evaluate.py ..."}, ["Blind controls are missing for grpo:"]),
+    ],
+)
+def test_blind_controls_that_are_missing_or_fail_are_risks(changes: dict[str, Any], texts: list[str]) -> None:
+    levels = {"blank": mean_interval([0.12, 0.14]), "shuffled": mean_interval([math.nan])}
+    rows = (VISION | levels | changes, VISION | levels | {"split": "val", "to_do": "x", "model": "sft"})
+    found = list(control_risks(replace(NO_CONTROLS, rows=rows), split="test"))
+    assert [text for said, text in zip(found, texts, strict=True) if text not in said] == []
 
 
 def test_of_many_arms_a_few_of_one_verdict_are_named_in_the_headline_and_more_are_counted() -> None:
-    gains = [FIVE, *[(0.05, -0.05, 0.1)] * 4, *[tuple(-gain for gain in FIVE)] * 2]
-    verdicts = judged(records(*(gained(f"a{place}", *of_arm) for place, of_arm in enumerate(gains))))
+    verdicts = judged(
+        records(*(gained(f"a{place}", *of_arm) for place, of_arm in enumerate([FIVE, *[OPEN] * 4, LOSSES, LOSSES])))
+    )
     assert headline_of(verdicts) == "Improvement: a0. Harm: a5, a6. No evidence either way: 4 of 7 arms."
     assert headline_of(verdicts[:4]) == "Improvement: a0. No evidence either way: a1, a2, a3."
 
@@ -274,8 +260,10 @@ def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:
     np.testing.assert_allclose((low, high), (-0.02 - 0.06 * 0.22, 0.2 + 0.06 * 0.22))
     assert (forest.place(low), forest.place(high), forest.width(high - low)) == (0, 100, 100)
     np.testing.assert_allclose(forest.ticks, [0, 0.05, 0.1, 0.15, 0.2])
-    assert [one.has_interval for one in forest.rows] == [True, False]
-    assert (row.text, row.detail) == ("+10.0 points", "+0.0 to +20.0; n = 2")
+    assert [(one.text, one.detail) for one in forest.rows] == [
+        ("+10.0 points", "+0.0 to +20.0; n = 2"),
+        ("+10.0 points", "no interval; n = 2"),
+    ]
     assert "grey band: ±2 points" in forest.caption
 
 
@@ -284,21 +272,16 @@ def test_seeds_in_the_forest_are_paired_with_their_own_untrained_model_or_the_me
     sft = arm("sft", before=[[0.2] * 4] * 2, after=[[0.2] * 4, [0.3] * 4])
     paired, unpaired = page_of(grpo).forest, page_of(grpo, sft, reference="sft").forest
     assert paired is not None and unpaired is not None
-    np.testing.assert_allclose(paired.rows[0].seeds, [0.3, 0.1, 0.05])
-    np.testing.assert_allclose(unpaired.rows[0].seeds, [0.25, 0.25, 0.1])
-    one, two = (page_of(gained("grpo", *gains, spread=0.0)).forest for gains in ([0.2], [0.2, 0.25]))
-    assert one is not None and two is not None
-    assert (one.rows[0].detail, two.rows[0].detail) == ("no interval; n = 1", "-9.3 to +54.3; n = 2")
+    np.testing.assert_allclose([one.rows[0].seeds for one in (paired, unpaired)], [[0.3, 0.1, 0.05], [0.25, 0.25, 0.1]])
+    assert paired.rows[0].detail == "-17.9 to +47.9; n = 3"  # t(2) = 4.303 times 13.2 points over the root of 3
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.01234, "0.0123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (12345.0, "12,300"), (0.0, "0")]
-)
-def test_amounts_have_three_digits(value: float, text: str) -> None:
-    assert amount(value) == text
+def test_amounts_have_three_digits() -> None:
+    texts = {0.01234: "0.0123", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 12345.0: "12,300", 0.0: "0"}
+    assert {value: amount(value) for value in texts} == texts
 
 
 def test_the_glossary_explains_the_words_of_the_page_and_no_others() -> None:
-    terms = [str(term) for term, _ in page_of(GRPO).glossary]
-    assert {"Seed", "RL", "Point", "95 % interval", "Collapse"} <= set(terms)
-    assert not {"SFT", "Language drift", "Cut off"} & set(terms)
+    terms = {str(term) for term, _ in page_of(GRPO).glossary}
+    asked = {"Seed", "RL", "Point", "95 % interval", "Collapse", "SFT", "Language drift", "Cut off"}
+    assert asked & terms == {"Seed", "RL", "Point", "95 % interval", "Collapse"}

@@ -10,8 +10,10 @@ from fake_runs import sample_row, write_evaluation, write_rows
 
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader, Questions, fields_of
 
+SETTING = "pass@1_t0.6"
 
-def write(run: Path, *, epoch: int = 1, setting: str = "pass@1_t0.6", questions: int = 3, samples: int | None = None) -> Path:
+
+def write(run: Path, *, epoch: int = 1, setting: str = SETTING, questions: int = 3, samples: int | None = None) -> Path:
     """An evaluation on val, in which of question q the first q samples are right."""
     counts = {"questions": questions, "samples": samples}
     return write_evaluation(run, epoch=epoch, split="val", setting=setting, outcome=lambda q, s: s < q, **counts)
@@ -24,12 +26,11 @@ def only(run: Path) -> Evaluation:
 
 def test_samples_are_summed_by_question_and_scored_by_the_settings_k(tmp_path: Path) -> None:
     write(tmp_path, epoch=3, setting="pass@8_t1.0", samples=10)
-    evaluation = only(tmp_path)
-    assert (evaluation.epoch, evaluation.split, evaluation.setting) == (3, "val", "pass@8_t1.0")
-    assert evaluation.questions.row_id == ("val-0000", "val-0001", "val-0002")
-    np.testing.assert_array_equal(evaluation.num_correct, [0, 1, 2])
-    np.testing.assert_allclose(evaluation.scores(), [0, 0.8, 1 - (2 * 1) / (10 * 9)])  # both right ones among the two left out
-    assert evaluation.accuracy() == pytest.approx((0 + 0.8 + 1 - 2 / 90) / 3)
+    found = only(tmp_path)
+    assert (found.epoch, found.split, found.setting) == (3, "val", "pass@8_t1.0")
+    assert (found.questions.row_id, found.num_correct.tolist()) == (("val-0000", "val-0001", "val-0002"), [0, 1, 2])
+    np.testing.assert_allclose(found.scores(), [0, 0.8, 1 - (2 * 1) / (10 * 9)])  # both right ones among the two left out
+    assert found.accuracy() == pytest.approx((0 + 0.8 + 1 - 2 / 90) / 3)
 
 
 def test_format_verdicts_and_judges_by_hand(tmp_path: Path) -> None:
@@ -41,20 +42,19 @@ def test_format_verdicts_and_judges_by_hand(tmp_path: Path) -> None:
         {"correct": False, "boxed": True, "finish_reason": "stop", "verdict": "wrong"},
         {"correct": False, "boxed": False, "finish_reason": "length", "verdict": "unparsable"},
     ]
-    path = tmp_path / "evaluations" / "epoch-0000" / "test_pass@1_t0.6.parquet"
-    same = {"split": "test", "setting": "pass@1_t0.6", "epoch": 0}
-    write_rows(path, rows=[sample_row(1, **same, **{"sample": place} | row) for place, row in enumerate(rows)])
-    evaluation, counts = only(tmp_path), only(tmp_path).format_counts()
+    same = {"split": "test", "setting": SETTING, "epoch": 0}
+    filled = [sample_row(1, **same, **{"sample": place} | row) for place, row in enumerate(rows)]
+    write_rows(tmp_path / "evaluations" / "epoch-0000" / f"test_{SETTING}.parquet", rows=filled)
+    found, counts = only(tmp_path), only(tmp_path).format_counts()
     assert (counts.num_responses, counts.num_well_formed, counts.num_correct, counts.num_well_formed_correct) == (5, 3, 3, 2)
-    assert evaluation.verdicts == {"correct": 3, "wrong": 1, "unparsable": 1, "timed_out": 0}
-    assert (evaluation.num_truncated, evaluation.num_unboxed) == (2, 1)
-    assert evaluation.judge_versions == ("judge-1", "judge-2")
+    assert found.verdicts == {"correct": 3, "wrong": 1, "unparsable": 1, "timed_out": 0}
+    assert (found.num_truncated, found.num_unboxed, found.judge_versions) == (2, 1, ("judge-1", "judge-2"))
 
 
 def test_a_file_that_is_no_whole_evaluation_is_named_and_left_out(tmp_path: Path) -> None:
     kept = write(tmp_path)
     kept.with_name("a_pass@1_t0.6.parquet").write_bytes(kept.read_bytes()[:100])
-    kept.with_name("b_pass@8_t0.6.parquet").write_bytes(kept.read_bytes())  # four samples of each question
+    kept.with_name("b_pass@8_t0.6.parquet").write_bytes(kept.read_bytes())
     pq.write_table(pq.read_table(kept).slice(0, 0), kept.with_name("c_pass@1_t0.6.parquet"))
     kept.with_name("strange.parquet").write_bytes(b"")
     reader = EvaluationReader()
@@ -65,8 +65,8 @@ def test_a_file_that_is_no_whole_evaluation_is_named_and_left_out(tmp_path: Path
         "has no rows",
         "is not named <split>_<setting>",
     )
-    assert len(reader.problems) == len(said)
-    assert all(why in problem and "It is left out." in problem for why, problem in zip(said, reader.problems, strict=True))
+    found = zip(said, reader.problems, strict=True)
+    assert [why for why, problem in found if why not in problem or "It is left out." not in problem] == []
 
 
 def test_evaluations_of_the_same_questions_share_them(tmp_path: Path) -> None:
@@ -78,29 +78,22 @@ def test_evaluations_of_the_same_questions_share_them(tmp_path: Path) -> None:
 
 def test_any_field_of_a_row_can_be_asked_for_but_files_of_old_have_none(tmp_path: Path) -> None:
     path = write(tmp_path, questions=5)
-    questions = only(tmp_path).questions
-    assert questions.names() == ("modality", "kind", "level")
-    assert questions.values("level") == ["0", "1", "2", "0", "1"]
-    assert questions.values("modality") == ["text"] * 4 + ["vision"]
-    assert questions.values("nothing") == [""] * 5
+    asked = only(tmp_path).questions
+    values = {"level": ["0", "1", "2", "0", "1"], "modality": ["text"] * 4 + ["vision"], "nothing": [""] * 5}
+    assert {name: asked.values(name) for name in values} == values
+    assert asked.names() == ("modality", "kind", "level")
     pq.write_table(pq.read_table(path).drop_columns(["fields"]), path)
     assert only(tmp_path).questions.names() == ("modality", "kind")
 
 
 def test_a_row_lacks_what_only_other_rows_have_and_other_figures_are_another_thing_asked() -> None:
-    nothing = ("", "")
-    asked = Questions(
-        row_id=("a", "b"), image_id=("", "i"), kind=nothing, modality=nothing, fields=('{"source": "book"}', "{}")
-    )
+    nothing, fields = ("", ""), ('{"source": "book"}', "{}")
+    asked = Questions(row_id=("a", "b"), image_id=("", "i"), kind=nothing, modality=nothing, fields=fields)
     assert (asked.names(), asked.values("source"), asked.images()) == (("source",), ["book", ""], ["a", "i"])
-    assert asked.asked == replace(asked, kind=("k", "k")).asked
-    assert asked.asked != replace(asked, image_id=("", "blank-i")).asked
+    same, other = replace(asked, kind=("k", "k")), replace(asked, image_id=("", "blank-i"))
+    assert [asked.asked == each.asked for each in (same, other)] == [True, False]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"a"', "[" * 100_000])
-def test_what_is_no_json_object_says_nothing(text: str) -> None:
-    assert fields_of(text) == {}
-
-
-def test_values_that_are_no_text_are_written_as_json() -> None:
+def test_fields_are_texts_or_written_as_json_and_what_is_no_json_object_says_nothing() -> None:
     assert fields_of('{"a": 1, "b": null, "c": [true], "d": "x"}') == {"a": "1", "b": "null", "c": "[true]", "d": "x"}
+    assert [fields_of(text) for text in ("", "{", "[1]", "null", '"a"', "[" * 100_000)] == [{}] * 6

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from case_files import cases
 from fake_runs import write_manifest, write_study
 from hand_runs import ENDPOINT, records_of
 from watched import watched
@@ -52,17 +54,25 @@ def test_a_sane_study_has_no_problem_and_a_link_above_it_is_its_owners(study: Pa
 EVALUATION = "evaluations/epoch-0001/val_pass@1_t0.6.parquet"
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["manifest.json", "metrics.jsonl", "cost.jsonl", "alerts.jsonl", EVALUATION, "evaluations/epoch-0001", "evaluations", ""],
-)
+PLACES = [
+    "manifest.json",
+    "metrics.jsonl",
+    "cost.jsonl",
+    "alerts.jsonl",
+    EVALUATION,
+    "evaluations/epoch-0001",
+    "evaluations",
+    "",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_link_that_leads_out_is_not_followed(study: Path, tmp_path: Path, place: str) -> None:
     path = study / RUN / place
     path.rename(tmp_path / "moved")
     path.symlink_to(tmp_path / "outside" / RUN / place)
-    problems = told(study)
-    for said in (f"{study / RUN}", "is a link that leads out", "Put a copy of the file in its place"):
-        assert said in problems
+    said = re.escape(f"{study / RUN}") + ".* is a link that leads out .*Put a copy of the file in its place"
+    assert re.search(said, told(study))
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "manifest.json", EVALUATION])
@@ -73,34 +83,13 @@ def test_a_pipe_or_a_folder_is_no_file(study: Path, make: Callable[[Path], None]
     assert f"{study / RUN / name} is no regular file and is not read. Remove it." in told(study)
 
 
-MANIFESTS: dict[str, bytes | dict[str, Any]] = {
-    "no object": b"[]",
-    "no JSON": b"{",
-    "no UTF-8": b"\xff\xfe\x00",
-    "deep": b'{"study":' * 100_000,
-    "deep lists": b"[" * 100_000,
-    "huge number": b'{"seed": ' + b"9" * 5000 + b"}",
-    "infinite seed": {"seed": float("inf")},
-    "large seed": {"seed": 2**70},
-    "seed in words": {"seed": "zero"},
-    "true seed": {"seed": True},
-    "seed below nothing": {"seed": -1},
-    "study is a list": {"study": ["s"]},
-    "study is nothing": {"study": ""},
-    "study with NUL": {"study": "a\0b"},
-    "variant is an object": {"variant": {"a": 1}},
-    "arm is a number": {"arm": 7},
-    "algorithm is null": {"algorithm": None},
-    "role is a list": {"role": ["policy"]},
-    "role is null": {"role": None},
-    "vanilla is a list": {"vanilla": ["x"]},
-    "vanilla with NUL": {"vanilla": "a\0b"},
-}
+BROKEN = [b"", b"{", b"[]", b"\xff\xfe\x00", b'{"study":' * 100_000, b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}"]
+NULL = [{"algorithm": None}, {"role": None}, {"seed": None}]
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_a_malformed_manifest_costs_its_own_run_only(study: Path, name: str) -> None:
-    path, hostile = study / RUN / "manifest.json", MANIFESTS[name]
+@pytest.mark.parametrize("hostile", [*cases("hostile", "manifests"), *BROKEN, *NULL], ids=lambda hostile: str(hostile)[:20])
+def test_a_malformed_manifest_costs_its_own_run_only(study: Path, hostile: bytes | dict[str, Any]) -> None:
+    path = study / RUN / "manifest.json"
     whole = json.loads(path.read_text())
     path.write_bytes(hostile if isinstance(hostile, bytes) else json.dumps(whole | hostile).encode())
     assert f"{path} could not be read and its run is left out" in told(study)
@@ -123,15 +112,13 @@ def test_a_config_of_other_shapes_is_no_config(study: Path, part: str, value: An
 @pytest.mark.parametrize("vanilla", ["../outside/vanilla-1a2b3c4d", "../../..", "/etc", "x/../../outside/default"])
 def test_an_untrained_model_outside_of_the_study_is_missing(study: Path, vanilla: str) -> None:
     write_manifest(study / RUN, algorithm="reinforce_pp", seed=0, arm="a" * 16, vanilla=vanilla)
-    problems = told(study)
-    assert f"{study / RUN / 'manifest.json'} names an untrained model outside of its study ({vanilla})" in problems
-    assert "Correct vanilla there" in problems
+    said = f"{study / RUN / 'manifest.json'} names an untrained model outside of its study ({vanilla})"
+    assert re.search(re.escape(said) + ".*Correct vanilla there", told(study))
 
 
 def test_a_picture_that_is_a_link_out_is_not_shown(study: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("canary")
     (study / "images").mkdir()
-    (study / "images" / "key.png").symlink_to(tmp_path / "secret")
+    (study / "images" / "key.png").symlink_to(tmp_path / "outside" / RUN / "manifest.json")
     (study / "images" / "own.png").write_bytes(b"x")
     records = records_of(study)
     case = completions_for_reader(records, endpoint=ENDPOINT, cases_per_group=1, aha_cases=0, longest=9)[0]
@@ -141,12 +128,11 @@ def test_a_picture_that_is_a_link_out_is_not_shown(study: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json", "report.html.tmp", "report.json.tmp"])
 def test_a_link_in_the_way_of_a_report_is_replaced(tmp_path: Path, name: str) -> None:
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / name).symlink_to(tmp_path / "precious")
-    write_whole(tmp_path / "s" / name.removesuffix(".tmp"), text="report")
-    assert (tmp_path / "precious").read_text() == "mine"
-    assert (tmp_path / "s" / name.removesuffix(".tmp")).read_text() == "report"
+    precious, report = tmp_path / "precious", tmp_path / name.removesuffix(".tmp")
+    precious.write_text("mine")
+    (tmp_path / name).symlink_to(precious)
+    write_whole(report, text="report")
+    assert (precious.read_text(), report.read_text()) == ("mine", "report")
 
 
 def test_a_linked_folder_of_files_is_refused_and_links_in_it_are_removed(tmp_path: Path) -> None:

@@ -35,11 +35,18 @@ class Strict:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Three right answers of four, and two training responses, both of them right."""
-    run = tmp_path / "s" / "grpo" / "seed-0"
-    write_manifest(run, algorithm="grpo", seed=0, arm="a" * 16, vanilla=None)
+    run = write_run(
+        tmp_path, algorithm="grpo", train='{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n'
+    )
     write_evaluation(run, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: q > 0, questions=4, samples=2)
     write_completions(run, step=1, rows=[{"number": 1, "correct": True}, {"number": 2, "correct": True}])
-    (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n')
+    return run
+
+
+def write_run(folder: Path, *, algorithm: str, train: str = "") -> Path:
+    run = folder / "s" / algorithm / "seed-0"
+    write_manifest(run, algorithm=algorithm, seed=0, arm=algorithm.encode().hex().ljust(16, "f"), vanilla=None)
+    (run / "metrics.jsonl").write_text(train)
     return run
 
 
@@ -48,15 +55,14 @@ def read(study: Path, *, judge: Judging | None = None) -> Records:
 
 
 def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run: Path) -> None:
+    """Question 1 asks for 5; format and the reward that the run learned from are no matter of the judge."""
     judge = Strict()
     (records,) = read(run, judge=judge).arms[0].runs
-    evaluation = records.evaluations[1, "val", SETTING]
-    assert evaluation.num_correct.tolist() == [0, 2, 0, 0]  # question 1 asks for 5
-    assert evaluation.verdicts == {"correct": 2, "wrong": 0, "unparsable": 0, "timed_out": 6}
-    assert evaluation.num_well_formed.tolist() == [0, 2, 2, 2]  # format is no matter of the judge
+    found = records.evaluations[1, "val", SETTING]
+    assert (found.num_correct.tolist(), found.num_well_formed.tolist()) == ([0, 2, 0, 0], [0, 2, 2, 2])
+    assert found.verdicts == {"correct": 2, "wrong": 0, "unparsable": 0, "timed_out": 6}
     (record,) = records.training
-    assert (record["train/accuracy"], record["judge/timed_out"]) == (0.5, 0.5)
-    assert record["train/reward"] == 1.0  # what the run learned from
+    assert [record[key] for key in ("train/accuracy", "judge/timed_out", "train/reward")] == [0.5, 0.5, 1.0]
     assert "judged again" in records.run.judge_version
     assert len(judge.shown) == len(set(judge.shown)) == 4  # 8 samples of 4 questions, and two of these again in training
 
@@ -70,24 +76,21 @@ def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
 
 
 def test_judging_again_makes_runs_of_different_judges_comparable(run: Path) -> None:
-    study = run.parents[1]
-    other = study / "rloo" / "seed-0"
-    write_manifest(other, algorithm="rloo", seed=0, arm="b" * 16, vanilla=None)
     rows = {"questions": 4, "samples": 2, "judge_version": "judge-2"}
+    other = write_run(run.parents[2], algorithm="rloo")
     write_evaluation(other, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: True, **rows)
-    assert any("judge-1: grpo; judge-2: rloo" in problem for problem in read(study).problems)
-    assert not any("judge" in problem for problem in read(study, judge=Strict()).problems)
+    assert any("judge-1: grpo; judge-2: rloo" in problem for problem in read(run.parents[1]).problems)
+    assert not any("judge" in problem for problem in read(run.parents[1], judge=Strict()).problems)
 
 
-@pytest.mark.parametrize("right", [0, 1, 3, 8])
-def test_pass_at_4_comes_from_eight_stored_samples(tmp_path: Path, right: int) -> None:
-    run = tmp_path / "s" / "grpo" / "seed-0"
-    write_manifest(run, algorithm="grpo", seed=0, arm="a" * 16, vanilla=None)
-    write_evaluation(run, epoch=1, split="val", setting="pass@8_t1.0", outcome=lambda q, s: s < right, questions=1)
+def test_pass_at_4_comes_from_eight_stored_samples(tmp_path: Path) -> None:
+    """Of 70 draws of 4 of eight, C(5, 4) = 5 hold none of three right ones."""
+    right, run = (0, 1, 3, 8), write_run(tmp_path, algorithm="grpo")
+    write_evaluation(run, epoch=1, split="val", setting="pass@8_t1.0", outcome=lambda q, s: s < right[q], questions=4)
     records = with_setting(read(run), setting="pass@4_t1.0")
     assert records.settings() == ["pass@8_t1.0", "pass@4_t1.0"]
-    by_hand = {0: 0.0, 1: 4 / 8, 3: 1 - (5 / 70), 8: 1.0}[right]  # of 70 draws of 4, C(5, 4) = 5 hold none of three
-    assert records.arms[0].runs[0].evaluations[1, "val", "pass@4_t1.0"].accuracy() == pytest.approx(by_hand)
+    scores = records.arms[0].runs[0].evaluations[1, "val", "pass@4_t1.0"].scores()
+    np.testing.assert_allclose(scores, [0.0, 4 / 8, 1 - (5 / 70), 1.0])
 
 
 def test_a_setting_is_made_from_enough_samples_of_its_temperature_and_replaces_no_other(run: Path) -> None:
@@ -103,28 +106,24 @@ def test_a_setting_is_made_from_enough_samples_of_its_temperature_and_replaces_n
 
 BOXES = {"right": "\\boxed{5}", "wrong": "\\boxed{6}", "words": "It is five."}
 TODAY = {"right": "correct", "wrong": "wrong", "words": "unparsable"}
-TOLD = [
-    ("right", "correct"),
-    ("right", "wrong"),  # right only now
-    ("wrong", "correct"),  # right before, now not
-    ("wrong", "wrong"),
-    ("words", "wrong"),  # no answer at all: another verdict, the same accuracy
-    ("words", "unparsable"),
-]
+OF_OLD = {
+    "right": ("correct", "wrong"),
+    "wrong": ("correct", "wrong"),
+    "words": ("wrong", "unparsable"),
+}  # the first words: no accuracy
 
 
 @pytest.fixture
 def of_old(tmp_path: Path) -> Path:
     """Two arms of judge-0. grpo: 6 evaluated samples, of which 2 were taken wrongly; rloo: as it should be."""
-    for arm, algorithm in (("a", "grpo"), ("b", "rloo")):
-        run = tmp_path / "s" / algorithm / "seed-0"
-        write_manifest(run, algorithm=algorithm, seed=0, arm=arm * 16, vanilla=None)
-        (run / "metrics.jsonl").write_text("")
+    same = {"correct": True, "split": "val", "setting": SETTING, "epoch": 1, "answer": "5", "judge_version": "judge-0"}
+    for algorithm in ("grpo", "rloo"):
+        run = write_run(tmp_path, algorithm=algorithm)
+        told = [(text, stored if algorithm == "grpo" else TODAY[text]) for text in OF_OLD for stored in OF_OLD[text]]
         rows = [
-            sample_row(1, sample=number, correct=verdict == "correct", split="val", setting=SETTING, epoch=1)
-            | {"verdict": verdict, "answer": "5", "response": BOXES[text], "judge_version": "judge-0"}
-            for number, (text, stored) in enumerate(TOLD)
-            for verdict in [stored if algorithm == "grpo" else TODAY[text]]
+            sample_row(1, sample=number, **same, response=BOXES[text], verdict=stored)
+            | {"accuracy": float(stored == "correct")}
+            for number, (text, stored) in enumerate(told)
         ]
         write_rows(run / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet", rows=rows)
     completions = [{"number": 1, "correct": True, "verdict": "wrong", "accuracy": 0.0}, {"number": 2, "correct": True}]
@@ -136,13 +135,12 @@ def test_what_judging_again_changed_is_counted_by_arm_with_a_few_examples(of_old
     with Judge() as judge:
         records = read(of_old, judge=judge.judge)
     counts, examples = judged_again_table(records).rows, changed_verdicts_table(records).rows
-    keys = ("arm", "responses", "judged", "to_wrong", "to_right", "other")
+    keys = ("arm", "responses", "stored_judge", "judged", "to_wrong", "to_right", "other")
     assert {tuple(row[key] for key in keys) for row in counts} == {
-        ("grpo", "evaluations", 6, 1, 1, 1),
-        ("grpo", "training", 2, 0, 1, 0),
-        ("rloo", "evaluations", 6, 0, 0, 0),
+        ("grpo", "evaluations", "judge-0", 6, 1, 1, 1),
+        ("grpo", "training", "", 2, 0, 1, 0),
+        ("rloo", "evaluations", "judge-0", 6, 0, 0, 0),
     }
-    assert [row["stored_judge"] for row in counts if (row["arm"], row["responses"]) == ("grpo", "evaluations")] == ["judge-0"]
     said = "grpo: judged again, 3 of 8 stored verdicts changed between right and not right: 1 were right and are not now, 2 are right"
     assert [sentence[: len(said)] for sentence in judged_again_problems(records)] == [said]
     assert [tuple(row[name] for name in ("responses", "gold", "answer", "stored", "now")) for row in examples] == [
@@ -167,15 +165,13 @@ def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() ->
     assert [example.stored for example in total.examples[:3]] == ["correct", "correct", "unparsable"]
 
 
-def test_the_page_and_the_numbers_of_a_report_say_what_changed_and_nothing_of_stored_verdicts(of_old: Path) -> None:
+def test_a_report_says_what_changed_and_nothing_of_stored_verdicts(of_old: Path) -> None:
     with Judge() as judge:
-        page = make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge)
-    numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
-    assert [row["to_right"] for row in numbers["tables"]["judged_again"]] == [1, 1, 0]
-    assert len(numbers["tables"]["changed_verdicts"]) == 4
-    assert any("judged again, 3 of 8" in problem for problem in numbers["problems"])
-    assert "judged again, 3 of 8" in page.read_text(encoding="utf-8")
-    plain = make_report([of_old], out=None, settings=usual_settings())
-    numbers = json.loads(plain.with_name("report.json").read_text(encoding="utf-8"))
-    assert not {"judged_again", "changed_verdicts"} & numbers["tables"].keys()
-    assert not any("judged again" in problem for problem in numbers["problems"])
+        pages = [make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge).read_text(encoding="utf-8")]
+        numbers = [json.loads((of_old / "report.json").read_text(encoding="utf-8"))]
+    make_report([of_old], out=None, settings=usual_settings())
+    numbers.append(json.loads((of_old / "report.json").read_text(encoding="utf-8")))
+    tables = [[len(each["tables"].get(name, [])) for name in ("judged_again", "changed_verdicts")] for each in numbers]
+    assert tables == [[3, 4], [0, 0]]
+    assert [any("judged again" in problem for problem in each["problems"]) for each in numbers] == [True, False]
+    assert "judged again, 3 of 8" in pages[0]

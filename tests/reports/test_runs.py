@@ -1,24 +1,24 @@
-"""Which runs there are, what they are by their manifests, and which count where an arm and seed is there twice or not passed."""
+"""Which runs there are, what they are by their manifests, which count, and what is said of what is missing or odd."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import write_manifest, write_study
-from hand_runs import SETTING, VANILLA, records_of, write_by_hand
+from case_files import cases
+from fake_runs import write_evaluation, write_manifest, write_study
+from hand_runs import BY_HAND, SETTING, VANILLA, records_of, write_by_hand
 from hand_training import run_of
 
-from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.records import read_records, select_runs
 from vlm_rl.reports.reading.roles import ROLES, role_of
 from vlm_rl.reports.reading.runs import ReportError, find_runs, untrained_folder
 from vlm_rl.reports.tables.table_3 import table3_table
-from vlm_rl.reports.verdicts.family import verdicts_of
 
-OTHER_DATA = {"train": "a", "val": "other", "test": "c"}
+LATER = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
+NO_ROLES = (None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000)
 
 
 def write_run(folder: Path, *, seed: int = 0, arm: str = "a" * 16, algorithm: str = "grpo", **changes: Any) -> Path:
@@ -35,12 +35,11 @@ def change(study: Path, changes: Callable[[dict[str, Any]], dict[str, Any]]) -> 
 
 def test_study_variant_and_run_folders_all_lead_to_runs(tmp_path: Path) -> None:
     study = write_study(tmp_path / "a", seeds=(0, 1), epochs=1, questions=2)
-    variants = ("algorithm-sft", "default", "vanilla-1a2b3c4d")
-    names = [run.name for run in find_runs([study]).runs]
-    assert names == [f"a/{variant}/seed-{seed}" for variant in variants for seed in (0, 1)]
-    assert [run.name for run in find_runs([study / "default"]).runs] == ["a/default/seed-0", "a/default/seed-1"]
-    (one,) = find_runs([study / "default" / "seed-1", study / "default" / "seed-1"]).runs
-    assert (one.name, untrained_folder(one)) == ("a/default/seed-1", study / "vanilla-1a2b3c4d" / "seed-1")
+    names = [f"a/{variant}/seed-{seed}" for variant in ("algorithm-sft", "default", "vanilla-1a2b3c4d") for seed in (0, 1)]
+    one = study / "default" / "seed-1"
+    passed = ([study], [study / "default"], [one, one])
+    assert [[run.name for run in find_runs(folders).runs] for folders in passed] == [names, names[2:4], names[3:4]]
+    assert untrained_folder(find_runs([one]).runs[0]) == study / "vanilla-1a2b3c4d" / "seed-1"
 
 
 @pytest.mark.parametrize(
@@ -61,15 +60,14 @@ def test_a_folder_without_runs_is_answered_with_what_lies_nearby(tmp_path: Path,
 def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -> None:
     write_run(tmp_path / "s" / "v", seed=7, status="running", git=None, data=["a"], config="none")
     (run,) = find_runs([tmp_path / "s"]).runs
-    assert (run.algorithm, run.seed, run.finished, run.vanilla) == ("grpo", 7, False, None)
-    assert (run.commit, run.data, run.config) == ("", {}, {})
+    found = (run.algorithm, run.seed, run.finished, run.vanilla, run.commit, run.data, run.config)
+    assert found == ("grpo", 7, False, None, "", {}, {})
 
 
 def test_a_manifest_from_before_roles_goes_by_the_name_of_its_algorithm() -> None:
     names = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}
     assert {name: role_of({"algorithm": name}) for name in names} == names
-    others = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
-    assert {role_of({"algorithm": name}) for name in others} == {"policy"}
+    assert {role_of({"algorithm": name}) for name in LATER} == {"policy"}
     assert run_of(seed=0, algorithm="vanilla").run.role == "policy"  # made by hand
 
 
@@ -78,7 +76,7 @@ def test_a_role_that_is_named_counts_whatever_the_algorithm_is_called(role: str)
     assert {role_of({"algorithm": name, "role": role}) for name in ("vanilla", "sft", "evaluated", "grpo", "distill")} == {role}
 
 
-@pytest.mark.parametrize("role", [None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000])
+@pytest.mark.parametrize("role", NO_ROLES)
 def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
     with pytest.raises(ValueError, match="which is none of policy, teacher, untrained, evaluated") as error:
         role_of({"algorithm": "grpo", "role": role})
@@ -97,23 +95,22 @@ def test_a_run_of_an_unknown_role_is_left_out_and_named(tmp_path: Path) -> None:
 def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
     """An SFT arm, an RL arm and their untrained model, as they were written before there were roles, now, and renamed."""
     study = write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=4)
-    then = records_of(study)
     roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "untrained"}
-    change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
-    now = records_of(study)
-    assert [[run.run for run in arm.runs] for arm in then.arms] == [[run.run for run in arm.runs] for arm in now.arms]
-    assert table3_table(then).rows == table3_table(now).rows
-    assert [arm.label for arm in now.arms] == ["reinforce_pp", "sft", "vanilla"]
-    assert then.problems == now.problems == ()
     names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
+    then = records_of(study)
+    change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
+    before, now = (
+        [table3_table(records).rows, records.problems, *((arm.label, [run.run for run in arm.runs]) for arm in records.arms)]
+        for records in (then, records_of(study))
+    )
+    assert before == now
     change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
     renamed = records_of(study)
-    assert [arm.label for arm in renamed.arms] == ["sft", "a_teacher", "grpo"]
-    assert [arm.label for arm in renamed.trained] == ["sft", "a_teacher"]
+    shown = [(arm.label, arm.is_untrained, arm in renamed.trained) for arm in renamed.arms]
+    assert shown == [("sft", False, True), ("a_teacher", False, True), ("grpo", True, False)]
     means = [column.key for column in table3_table(renamed).columns if column.key.endswith("_mean")]
     assert means == ["a_teacher_mean", "sft_mean"]
-    (untrained,) = (arm for arm in renamed.arms if arm.is_untrained)
-    assert [run.untrained for run in renamed.arms[0].runs] == [run.run for run in untrained.runs]
+    assert [run.untrained for run in renamed.arms[0].runs] == [run.run for run in renamed.arms[2].runs]
 
 
 def test_an_arm_called_vanilla_is_not_taken_for_the_untrained_model_that_is_not_there(tmp_path: Path) -> None:
@@ -121,50 +118,13 @@ def test_an_arm_called_vanilla_is_not_taken_for_the_untrained_model_that_is_not_
     assert (arm.label, arm.is_untrained) == ("vanilla (algorithm-vanilla)", False)
 
 
-def of_both(tmp_path: Path) -> Records:
-    return read_records(find_runs([tmp_path / "a", tmp_path / "b"]), reflection=None)
-
-
-def test_a_finished_run_counts_before_an_unfinished_one_of_the_same_arm_and_seed(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "a", right={("grpo", 0, 1): 4}, status="running")
-    write_by_hand(tmp_path / "b", right={("grpo", 0, 1): 6})
-    records = of_both(tmp_path)
+def test_of_runs_of_the_same_arm_and_seed_the_finished_one_counts_and_else_the_first(tmp_path: Path) -> None:
+    for study, status in (("a", "running"), ("b", "finished"), ("c", "finished")):
+        write_by_hand(tmp_path / study, right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6 if study == "b" else 4}, status=status)
+    records = read_records(find_runs([tmp_path / study for study in "abc"]), reflection=None)
     (run,) = records.arms[0].runs
     assert (run.run.study, run.evaluations[1, "val", SETTING].accuracy()) == ("b", 0.6)
-    assert "a/grpo/seed-0 repeats b/grpo/seed-0 (same arm and seed) and is left out." in records.problems
-    assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0",)
-
-
-def test_of_two_finished_runs_the_second_is_named_in_the_verdict(tmp_path: Path) -> None:
-    for study in ("a", "b"):
-        write_by_hand(tmp_path / study, right={(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 5, ("grpo", 0, 1): 6, ("grpo", 1, 1): 8})
-    endpoint = Endpoint(split="val", setting=SETTING, picked_by="test")  # there is but one epoch to pick
-    (verdict,) = verdicts_of(of_both(tmp_path), endpoint=endpoint, reference=None, smallest_effect=0.02)
-    assert "a/grpo/seed-0" not in " ".join(verdict.dropped)
-    assert {"b/grpo/seed-0 repeats seed 0", "b/grpo/seed-1 repeats seed 1"} <= set(verdict.dropped)
-
-
-def test_two_studies_with_the_same_untrained_model_are_nothing_odd(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "a", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
-    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4, ("rloo", 0, 1): 5})
-    assert [problem for problem in of_both(tmp_path).problems if "has no generation step" not in problem] == []
-
-
-def test_an_untrained_model_of_a_second_study_is_checked_though_another_stands_for_it(tmp_path: Path) -> None:
-    write_by_hand(tmp_path / "a", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
-    write_by_hand(tmp_path / "b", right={(VANILLA, 0, 0): 4}, row={"judge_version": "judge-2"}, data=OTHER_DATA)
-    write_by_hand(tmp_path / "b", right={("rloo", 0, 1): 5})
-    problems = "\n".join(of_both(tmp_path).problems)
-    assert "different judge versions (judge-1: grpo, vanilla, rloo; judge-2: vanilla)" in problems
-    assert f"b/{VANILLA}/seed-0 repeats a/{VANILLA}/seed-0" in problems
-
-
-def test_an_untrained_model_that_was_not_passed_is_asked_for_its_data_all_the_same(tmp_path: Path) -> None:
-    study = write_by_hand(tmp_path / "s", right={("grpo", seed, 1): 6 for seed in range(3)})
-    write_by_hand(study, right={(VANILLA, seed, 0): 4 for seed in range(3)}, data=OTHER_DATA)
-    records = records_of(study / "grpo")
-    assert {run.untrained.name for run in records.arms[0].runs if run.untrained} == {f"s/{VANILLA}/seed-{n}" for n in range(3)}
-    assert any("different val data (b: grpo; other: vanilla)" in problem for problem in records.problems)
+    assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0", "c/grpo/seed-0 repeats seed 0")
 
 
 def test_an_untrained_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: Path) -> None:
@@ -177,16 +137,13 @@ def test_an_untrained_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: 
 
 @pytest.mark.parametrize("passed", [("seed-0", "seed-2"), ("seed-2", "seed-0", "seed-0")])
 def test_seeds_that_were_not_passed_are_named_and_runs_of_another_arm_are_not(tmp_path: Path, passed: tuple[str, ...]) -> None:
-    for seed in range(4):
-        write_run(tmp_path / "s" / "grpo", seed=seed)
-    write_run(tmp_path / "s" / "grpo", seed=4, arm="b" * 16)
+    for seed in range(5):
+        write_run(tmp_path / "s" / "grpo", seed=seed, arm="aaaab"[seed] * 16)
     found = find_runs([tmp_path / "s" / "grpo" / name for name in passed])
-    assert [run.seed for run in found.runs] == [0, 2]
-    assert [run.seed for run in found.not_passed] == [1, 3]
-    selection = select_runs(found)
-    said = ("s/grpo/seed-1 was not passed to the report", "s/grpo/seed-3 was not passed to the report")
-    assert selection.absent == {"a" * 16: said}
-    assert [problem.split(" is one more seed")[0] for problem in selection.problems] == ["s/grpo/seed-1", "s/grpo/seed-3"]
+    assert [[run.seed for run in runs] for runs in (found.runs, found.not_passed)] == [[0, 2], [1, 3]]
+    selection, names = select_runs(found), ("s/grpo/seed-1", "s/grpo/seed-3")
+    assert selection.absent == {"a" * 16: tuple(f"{name} was not passed to the report" for name in names)}
+    assert [problem.split(" is one more seed")[0] for problem in selection.problems] == [*names]
     assert "Pass the whole folder s/grpo." in selection.problems[0]
     assert find_runs([tmp_path / "s"]).not_passed == ()
 
@@ -196,3 +153,60 @@ def test_a_run_names_every_judge_whose_verdicts_are_on_disk(tmp_path: Path) -> N
     write_by_hand(study, right={("grpo", 0, 2): 4})
     change(study, lambda manifest: {"judge_version": "judge-3"})
     assert records_of(study).arms[0].runs[0].run.judge_version == "judge-1, judge-2"
+
+
+@pytest.mark.parametrize("case", cases("gaps", "problems"))
+def test_what_is_missing_or_odd_is_said_with_those_whose_it_is(tmp_path: Path, case: dict[str, Any]) -> None:
+    for changes in case["written"]:
+        right = {(arm, int(seed), int(epoch)): n for name, n in changes["right"].items() for arm, seed, epoch in [name.split()]}
+        rest = {key: value for key, value in changes.items() if key not in ("to", "right")}
+        write_by_hand(tmp_path / changes["to"], right=right, **rest)
+    passed = case.get("passed") or sorted({changes["to"] for changes in case["written"]})
+    found = read_records(find_runs([tmp_path / folder for folder in passed]), reflection=None).problems
+    problems = "\n".join(problem for problem in found if "has no generation step" not in problem)
+    assert [part for part in case.get("said", "").split(" ... ") if part not in problems] == []
+    assert "unsaid" not in case or not re.search(case["unsaid"], problems)
+
+
+def test_subsets_of_questions_are_said_with_the_arms_that_were_asked_them(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("rloo", 0, 1): 5})
+    few = {"outcome": lambda q, s: True, "questions": 6, "samples": 1}
+    write_evaluation(study / "rloo" / "seed-0", epoch=1, split="val", setting=SETTING, **few)
+    (problem,) = [problem for problem in records_of(study).problems if "questions" in problem]
+    assert "On val (pass@1_t0.6) not everyone was asked the same questions, seed 0" in problem
+    assert "set 1 of 10 questions: grpo; set 2 of 6 questions: rloo" in problem
+
+
+def test_a_whole_study_lacks_only_the_training_that_was_not_written_and_then_what_is_taken_away(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=BY_HAND)
+    unwritten = [f"s/grpo/seed-{n} has no generation step in metrics.jsonl or completions." for n in range(3)]
+    assert sorted(records_of(study).problems) == unwritten
+    (study / "grpo" / "seed-1" / "evaluations" / "epoch-0003" / f"val_{SETTING}.parquet").unlink()
+    for manifest in study.glob("grpo/seed-[01]/manifest.json"):
+        manifest.write_text(manifest.read_text().replace('"0123456789abcdef"', "null"))
+    lacks, commit = sorted(set(records_of(study).problems) - set(unwritten), reverse=True)
+    assert lacks == f"s/grpo/seed-1 lacks 1 evaluations that other runs of its arm have: epoch 3 val {SETTING}."
+    assert commit.startswith("The commit of 2 of 6 runs is not known")
+
+
+def test_a_run_that_left_nothing_but_a_manifest_says_so(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "s" / "v" / "seed-7", algorithm="grpo", seed=7, arm="ab" * 8, vanilla=None)
+    records = records_of(tmp_path / "s")
+    assert "s/v/seed-7 has no evaluation that could be read." in records.problems
+    assert records.splits() == records.settings() == []
+
+
+def test_what_evaluate_py_measured_is_an_arm_without_training(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
+    write_by_hand(tmp_path / "evaluate", right={("hub-model-1a2b", 0, 0): 7}, vanilla=None, role="evaluated")
+    records = read_records(find_runs([study, tmp_path / "evaluate"]), reflection=None)
+    assert [[arm.label for arm in arms] for arms in (records.shown, records.trained)] == [["grpo", "hub-model-1a2b"], ["grpo"]]
+    assert records.shown[1].runs[0].evaluations[0, "val", SETTING].accuracy() == 0.7
+    assert not any("hub-model" in problem for problem in records.problems)
+
+
+def test_a_study_of_nothing_but_broken_manifests_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "s" / "v" / "seed-0").mkdir(parents=True)
+    (tmp_path / "s" / "v" / "seed-0" / "manifest.json").write_text('{"study": "a"')
+    with pytest.raises(ReportError, match=r"No run could be read\.\n.*seed-0/manifest\.json could not be read"):
+        find_runs([tmp_path / "s"])
