@@ -176,7 +176,7 @@ def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(
     catalogue = catalogue_of("ja")
     first = content.decision
     shown = [first.headline, *first.cost, *first.risks, *first.next_stage]
-    shown += [text for card in first.cards for text in (card.badge, card.said, *card.more)]
+    shown += [text for card in first.verdicts for text in (card.badge, card.said, *card.more)]
     shown += [text for table in content.tables for text in (table.title, table.note, *(c.title for c in table.columns))]
     for text in shown:
         assert isinstance(text, Phrase), f"{text!r} is not made by say"
