@@ -46,5 +46,7 @@ def test_a_markdown_table_keeps_its_columns_and_speaks_the_language_of_the_page(
 def test_what_stands_beside_a_value_is_translated_too_and_a_cell_is_no_place_for_a_response() -> None:
     share = Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)
     table = replace(TABLE, rows=({"kind": "x" * 201, "share": share},))
-    assert f"| {'x' * 200}… | 60.0 （全シードで同じ） |" in markdown(table, catalogue={"(same for all seeds)": "（全シードで同じ）"})
+    assert f"| {'x' * 200}… | 60.0 （全シードで同じ） |" in markdown(
+        table, catalogue={"(same for all seeds)": "（全シードで同じ）"}
+    )
     assert rf" {'x' * 200}\ldots{{}} & 60.0 (same for all seeds) \\" in latex(table)

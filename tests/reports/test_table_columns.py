@@ -12,7 +12,9 @@ def shown(cell: Cell, *, how: str) -> Shown:
     return Column(key="x", title="", how=how).show(cell)
 
 
-@pytest.mark.parametrize(("how", "cell", "text"), [*cases("table_columns", "values"), ("text", None, "–"), ("number", None, "–")])
+@pytest.mark.parametrize(
+    ("how", "cell", "text"), [*cases("table_columns", "values"), ("text", None, "–"), ("number", None, "–")]
+)
 def test_a_value_is_written_as_its_column_declares(how: str, cell: Cell, text: str) -> None:
     assert shown(cell, how=how) == Shown(text=text)
 
