@@ -1,5 +1,6 @@
 """Writes small run folders in the format of design.md, "What a run leaves on disk", without training anything."""
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,17 +29,11 @@ def sample_row(number: int, *, sample: int, correct: bool, split: str, setting: 
     """One sample of an evaluation file; every fifth question is not boxed when it is wrong, every seventh is cut off."""
     boxed = correct or number % 5 != 0
     answer = 2 * number + 3
-    row = {
-        "row_id": f"{split}-{number:04d}",
-        "image_id": f"image-{number // 2:04d}",
-        "kind": KINDS[number % 4],
-        "modality": ("text", "vision")[number // 4 % 2],
-        "fields": json.dumps({"level": str(number % 3)}),
-        "split": split,
-        "setting": setting,
-        "epoch": float(epoch),
-        "generation_steps": int(10 * epoch),
-        "sample": sample,
+    row = {"row_id": f"{split}-{number:04d}", "image_id": f"image-{number // 2:04d}", "kind": KINDS[number % 4]}
+    row |= {"modality": ("text", "vision")[number // 4 % 2], "fields": json.dumps({"level": str(number % 3)})}
+    row |= {"split": split, "setting": setting, "epoch": float(epoch), "generation_steps": int(10 * epoch), "sample": sample}
+    return {
+        **row,
         "question": f"<image>In the figure, AB = {number} and BC = {number + 3}. What is $AC$?",
         "answer": str(answer),
         "response": f"AC = AB + BC. Wait, let me verify: {number} + {number + 3}. \\boxed{{{answer + (not correct)}}}",
@@ -48,8 +43,7 @@ def sample_row(number: int, *, sample: int, correct: bool, split: str, setting: 
         "finish_reason": "length" if not correct and number % 7 == 0 else "stop",
         "response_length": 20 + number % 9,
         "judge_version": "judge-1",
-    }
-    return row | changes
+    } | changes
 
 
 def write_rows(path: Path, *, rows: Sequence[Row]) -> None:
@@ -64,22 +58,19 @@ def write_rows(path: Path, *, rows: Sequence[Row]) -> None:
 def write_evaluation(
     run: Path,
     *,
-    epoch: int,
-    split: str,
-    setting: str,
     outcome: Outcome,
     questions: int,
     samples: int | None = None,
+    split: str,
+    setting: str,
+    epoch: int,
     **changes: Any,
 ) -> Path:
     """One evaluation in which `outcome(question, sample)` says what is right."""
     path = run / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{setting}.parquet"
-    where = {"split": split, "setting": setting, "epoch": epoch}
-    rows = [
-        sample_row(q, sample=s, correct=outcome(q, s), **where, **changes)
-        for q in range(questions)
-        for s in range(SETTINGS[setting] if samples is None else samples)
-    ]
+    changes |= {"split": split, "setting": setting, "epoch": epoch}
+    places = itertools.product(range(questions), range(SETTINGS[setting] if samples is None else samples))
+    rows = [sample_row(question, sample=sample, correct=outcome(question, sample), **changes) for question, sample in places]
     write_rows(path, rows=rows)
     return path
 
@@ -97,25 +88,12 @@ def write_completions(run: Path, *, step: int, rows: Sequence[Row], epoch: float
 def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: str | None, **changes: Any) -> None:
     """The manifest of a run, finished unless `status` says otherwise."""
     run.mkdir(parents=True, exist_ok=True)
-    manifest = {
-        "format": 1,
-        "study": run.parent.parent.name,
-        "variant": run.parent.name,
-        "seed": seed,
-        "arm": arm,
-        "algorithm": algorithm,
-        "config": {"seed": seed, "evaluation": {"scheme": {"endpoint": ENDPOINT}}},
-        "command": f"python train.py seed={seed}",
-        "git": {"commit": "0123456789abcdef", "diff": None},
-        "versions": {},
-        "machine": "two cores",
-        "threads": {},
-        "data": {"train": "a", "val": "b", "test": "c"},
-        "wandb_id": None,
-        "status": "finished",
-        "judge_version": "judge-1",
-        "vanilla": vanilla,
-    }
+    names = {"study": run.parent.parent.name, "variant": run.parent.name, "seed": seed, "arm": arm, "algorithm": algorithm}
+    config = {"seed": seed, "evaluation": {"scheme": {"endpoint": ENDPOINT}}}
+    origin = {"command": f"python train.py seed={seed}", "git": {"commit": "0123456789abcdef", "diff": None}, "versions": {}}
+    rest = {"machine": "two cores", "threads": {}, "data": {"train": "a", "val": "b", "test": "c"}, "wandb_id": None}
+    judged = {"status": "finished", "judge_version": "judge-1", "vanilla": vanilla}
+    manifest = {"format": 1, **names, "config": config, **origin, **rest, **judged}
     (run / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
@@ -144,7 +122,7 @@ def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Ge
 
 
 def write_study(
-    study: Path, *, seeds: Sequence[int] = (0, 1, 2), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
+    study: Path, *, seeds: Sequence[int] = range(3), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
 ) -> Path:
     """A whole study: an RL arm that gains, an SFT arm that gains less, and the untrained model they share."""
     for seed in seeds:
@@ -152,12 +130,10 @@ def write_study(
             vanilla = study / "vanilla-1a2b3c4d" / f"seed-{seed}"
             write_manifest(vanilla, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
             _evaluate(vanilla, epochs=[0], share=0.4, step=0.0, seed=seed, questions=questions)
-        for algorithm, variant, arm, step in (
-            ("reinforce_pp", "default", "a" * 16, 0.09),
-            ("sft", "algorithm-sft", "b" * 16, 0.02),
-        ):
+        for algorithm, variant, arm, step in (("reinforce_pp", "default", "a", 0.09), ("sft", "algorithm-sft", "b", 0.02)):
             run = study / variant / f"seed-{seed}"
-            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla="vanilla-1a2b3c4d" if with_vanilla else None)
+            untrained = "vanilla-1a2b3c4d" if with_vanilla else None
+            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm * 16, vanilla=untrained)
             generator = np.random.default_rng([seed, len(algorithm)])
             write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, has_responses=algorithm != "sft")
             _evaluate(run, epochs=range(1, epochs + 1), share=0.4, step=step, seed=seed, questions=questions)
@@ -165,16 +141,9 @@ def write_study(
 
 
 def _evaluate(run: Path, *, epochs: Sequence[int], share: float, step: float, seed: int, questions: int) -> None:
-    for epoch in epochs:
-        for split, penalty in (("val", 0.0), ("test", 0.1)):
-            for setting, samples in SETTINGS.items():
-                generator = np.random.default_rng([seed, epoch, samples, len(run.parent.name)])
-                right = generator.random((questions, samples)) < share + step * epoch - penalty
-                write_evaluation(
-                    run,
-                    epoch=epoch,
-                    split=split,
-                    setting=setting,
-                    outcome=lambda q, s, right=right: bool(right[q, s]),
-                    questions=questions,
-                )
+    for epoch, (split, penalty), setting in itertools.product(epochs, (("val", 0.0), ("test", 0.1)), SETTINGS):
+        samples = SETTINGS[setting]
+        generator = np.random.default_rng([seed, epoch, samples, len(run.parent.name)])
+        right = generator.random((questions, samples)) < share + step * epoch - penalty
+        asked = {"epoch": epoch, "split": split, "setting": setting, "questions": questions}
+        write_evaluation(run, outcome=lambda q, s, right=right: bool(right[q, s]), **asked)

@@ -15,6 +15,7 @@ from vlm_rl.reports.tables.table import Cell, Row
 ENDPOINT = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
 SETTING = "pass@1_t0.6"
 VANILLA = "vanilla-1a2b3c4d"
+Right = dict[tuple[str, int, int], int]  # by variant, seed and epoch
 
 
 def records_of(study: Path) -> Records:
@@ -43,7 +44,7 @@ def cells_of(row: Row, *keys: str) -> tuple[Cell, ...]:
 def write_by_hand(
     study: Path,
     *,
-    right: dict[tuple[str, int, int], int],
+    right: Right,
     split: str = "val",
     vanilla: str | None = VANILLA,
     row: dict[str, Any] | None = None,
@@ -59,16 +60,8 @@ def write_by_hand(
         algorithm, arm = ("vanilla", "0" * 16) if untrained else (variant, variant.encode().hex().ljust(16, "f"))
         if not (run / "manifest.json").exists():
             write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla=None if untrained else vanilla, **manifest)
-        write_evaluation(
-            run,
-            epoch=epoch,
-            split=split,
-            setting=SETTING,
-            outcome=lambda q, s, count=count: q < count,
-            questions=10,
-            samples=1,
-            **(row or {}),
-        )
+        asked = {"epoch": epoch, "split": split, "setting": SETTING, "questions": 10, "samples": 1}
+        write_evaluation(run, outcome=lambda q, s, count=count: q < count, **asked, **(row or {}))
     return study
 
 

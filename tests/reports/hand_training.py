@@ -16,25 +16,13 @@ def run_of(
 ) -> RunRecords:
     """A run with a value for each step under each key, `/` written as `__`; two steps make an epoch."""
     num_steps = max(map(len, keys.values()), default=0)
-    lines: list[dict[str, Any]] = [
-        {"event": "train", "generation_steps": step + 1, "epoch": (step + 1) / 2} for step in range(num_steps)
-    ]
+    lines: list[dict[str, Any]] = [{"event": "train", "generation_steps": n, "epoch": n / 2} for n in range(1, num_steps + 1)]
     for key, values in keys.items():
         for line, value in zip(lines, values, strict=True):
             line[key.replace("__", "/")] = value
-    run = Run(
-        path=Path(f"s/{algorithm}/seed-{seed}"),
-        study="s",
-        variant=algorithm,
-        seed=seed,
-        arm=algorithm,
-        algorithm=algorithm,
-        finished=finished,
-        judge_version="judge-1",
-        commit="0123",
-        data={},
-        vanilla=None,
-    )
+    names = {"study": "s", "variant": algorithm, "seed": seed, "arm": algorithm, "algorithm": algorithm, "finished": finished}
+    rest = {"judge_version": "judge-1", "commit": "0123", "data": {}, "vanilla": None}
+    run = Run(path=Path(f"s/{algorithm}/seed-{seed}"), **names, **rest)
     return RunRecords(run=run, evaluations={}, training=tuple(lines), cost=(), alerts=(), length_bins=bins)
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,20 @@ REPOSITORY = Path(__file__).parents[2]
 UNCHECKED = {"_target_": "vlm_rl.evaluation.kpi.UncheckedShare", "confidence": 0.9, "threshold": None}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Nameless:
-    """A function is not yet a key figure."""
+    unit, higher_is_better, __call__ = "none", True, len
 
-    unit = "none"
-    higher_is_better = True
 
-    def __call__(self, records: object) -> float:
-        return 0.0
+MINE = {"unchecked": UNCHECKED, "mine": {"_target_": f"{__name__}.Nameless"}}
+TWINS = {"strict": UNCHECKED | {"threshold": 1.0}, "loose": UNCHECKED | {"threshold": 0.5}}
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {"unchecked": UNCHECKED, "mine": {"_target_": f"{__name__}.Nameless"}},
-            r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md",
-        ),
+        (MINE, r"evaluation\.kpi\.mine: .*Nameless is no key figure: it lacks name\. docs/kpi\.md"),
         ({"typo": {"confidence": 0.9}}, r"evaluation\.kpi\.typo: no _target_ is no key figure"),
-        (
-            {"strict": UNCHECKED | {"threshold": 1.0}, "loose": UNCHECKED | {"threshold": 0.5}},
-            r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'",
-        ),
+        (TWINS, r"evaluation\.kpi\.loose and evaluation\.kpi\.strict are both named 'answers that need no check'"),
     ],
 )
 def test_what_is_no_key_figure_or_shares_its_name_is_named_with_its_key(config: dict[str, Any], message: str) -> None:
@@ -50,7 +40,7 @@ def test_what_is_no_key_figure_or_shares_its_name_is_named_with_its_key(config: 
         kpis_of(OmegaConf.create(config))
 
 
-def test_two_of_one_class_are_told_apart_by_the_name_that_the_message_asks_for() -> None:
+def test_two_of_one_class_are_told_apart_by_name() -> None:
     config = OmegaConf.create({"loose": UNCHECKED, "strict": {**UNCHECKED, "name": "strict"}})
     assert [kpi.name for kpi in kpis_of(config)] == ["answers that need no check", "strict"]
 
@@ -86,8 +76,7 @@ def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
     write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
     done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "report: outputs/a/report.html\n"), done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["a"]
+    assert [path.name for folder in (tmp_path, tmp_path / "outputs") for path in folder.iterdir()] == ["outputs", "a"]
     page = (tmp_path / "outputs" / "a" / "report.html").read_text()
     assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
 
@@ -104,6 +93,4 @@ def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
 def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
     (tmp_path / "outputs" / "a").mkdir(parents=True)
     done = run_command(*overrides, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False)

@@ -1,10 +1,9 @@
 """How cells of a table read on the page."""
 
-import math
-
 import pytest
+from case_files import cases
 
-from vlm_rl.evaluation.statistics import Interval, mean_interval
+from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.tables.table import Cell, Column, Shown, table_of
 
@@ -13,60 +12,18 @@ def shown(cell: Cell, *, how: str) -> Shown:
     return Column(key="x", title="", how=how).show(cell)
 
 
-def interval(estimate: float, *, low: float, high: float, seeds: int = 3) -> Interval:
-    return Interval(estimate=estimate, low=low, high=high, num_seeds=seeds)
-
-
 @pytest.mark.parametrize(
-    ("how", "cell", "text"),
-    [
-        ("text", 0.25, "0.25"),
-        ("text", "", "–"),
-        ("text", None, "–"),
-        ("text", math.nan, "–"),
-        ("number", 0.25, "0"),
-        ("number {:.2f}", 0.25, "0.25"),
-        ("number", "many", "–"),
-        ("number", None, "–"),
-        ("percent", 0.25, "25.0"),
-        ("percent", math.nan, "–"),
-        ("points", 0.25, "+25.0"),
-        ("share", -0.25, "-25.0"),
-        ("share {:.3f}", 0.00125, "0.125"),
-        ("gib", 3 * 2**29, "1.50"),
-        ("setting", "pass@8_t1.0", "pass@8, T = 1.0"),
-        ("p", 0.0123, "0.012"),
-        ("p", 0.001, "0.001"),
-        ("p", 0.0009999, "< 0.001"),
-        ("p", math.nan, "–"),
-        *(("points", share, "+19.9") for share in (0.1985, 0.1985 - 3e-17, 0.1985 + 3e-17, 0.9 - 0.7015)),  # one number
-        ("percent", -0.0001, "0.0"),  # nothing is never negative
-        ("points", -0.0001, "+0.0"),
-        ("number", -0.2, "0"),
-        ("number {:.2g}", -1e-20, "-1e-20"),  # so small a number is still one
-    ],
+    ("how", "cell", "text"), [*cases("table_columns", "values"), ("text", None, "–"), ("number", None, "–")]
 )
 def test_a_value_is_written_as_its_column_declares(how: str, cell: Cell, text: str) -> None:
     assert shown(cell, how=how) == Shown(text=text)
 
 
-@pytest.mark.parametrize(
-    ("how", "cell", "expected"),
-    [
-        ("percent", interval(0.9, low=-0.02, high=1.005), ("90.0", "[0.0, 100.0]")),  # no share lies beyond
-        ("share", interval(0.9, low=-0.02, high=1.005), ("90.0", "[-2.0, 100.5]")),
-        ("points", interval(0.9, low=-0.02, high=1.005), ("+90.0", "[-2.0, +100.5]")),
-        ("points", interval(0.0, low=-0.0001, high=0.001), ("+0.0", "[+0.0, +0.1]")),
-        ("points", interval(0.6, low=0.6, high=0.6, seeds=1), ("+60.0", "[+60.0, +60.0]")),
-        ("percent", mean_interval([0.6, 0.6, 0.6]), ("60.0", "(same for all seeds)")),
-        ("percent", mean_interval([1.0, 1.0]), ("100.0", "(same for all seeds)")),
-        ("percent", mean_interval([0.6]), ("60.0", "")),
-        ("percent", mean_interval([math.nan]), ("–", "")),
-    ],
-)
-def test_an_interval_stands_beside_its_estimate(how: str, cell: Interval, expected: tuple[str, str]) -> None:
-    written = shown(cell, how=how)
-    assert (written.text, written.detail) == expected
+@pytest.mark.parametrize(("how", "numbers", "expected"), cases("table_columns", "intervals"))
+def test_an_interval_stands_beside_its_estimate(how: str, numbers: list[float], expected: list[str]) -> None:
+    estimate, low, high, seeds = numbers
+    written = shown(Interval(estimate=estimate, low=low, high=high, num_seeds=int(seeds)), how=how)
+    assert [written.text, written.detail] == expected
     assert isinstance(written.detail, Phrase) == (written.detail == "(same for all seeds)")
 
 

@@ -1,54 +1,44 @@
 """What a report takes from the log and what it counts in stored responses. The counting itself: evaluation/test_response_metrics.py."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_runs import FOUR, write_completions
 
-from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
+from vlm_rl.evaluation.reflection import Substrings, WholeWords
 from vlm_rl.reports.reading.rejudge import Rejudge
-from vlm_rl.reports.reading.roles import Role
 from vlm_rl.reports.reading.training import Training, count_training, rule_of, step_file
 from vlm_rl.rewards.judge import Verdict
 
 LOGGED = {"event": "train", "gradient_steps": 4, "policy/kl": 0.25, "train/accuracy": 0.9, "train/accuracy_in_epoch": 0.8}
-OWN_RULE = {"_target_": "my_rules.Hesitations", "words": ["hmm"]}
 
 
 def line(step: int, *, epoch: float, **changes: Any) -> dict[str, Any]:
     return LOGGED | {"generation_steps": step, "epoch": epoch} | changes
 
 
-def count(
-    run: Path,
-    *,
-    lines: Sequence[dict[str, Any]] = (),
-    role: Role = "policy",
-    reflection: ReflectionRule | None = None,
-    rejudge: Rejudge | None = None,
-    **config: Any,
-) -> Training:
-    return count_training(lines, run_folder=run, role=role, config=config, reflection=reflection, rejudge=rejudge)
+def count(run: Path, *lines: dict[str, Any], steps: int = 0, config: dict[str, Any] | None = None, **options: Any) -> Training:
+    """Before it counts it writes four responses for each of that many steps."""
+    for step in range(1, steps + 1):
+        write_completions(run, step=step, rows=FOUR, epoch=step / 3)
+    usual = {"role": "policy", "reflection": None, "rejudge": None}
+    return count_training(lines, run_folder=run, config=config or {}, **usual | options)
 
 
 def test_what_was_logged_stays_and_what_the_log_lacks_is_counted(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
-    training = count(tmp_path, lines=[line(1, epoch=0.2)])
+    training = count(tmp_path, line(1, epoch=0.2), steps=1)
     (record,) = training.records
     assert {key: record[key] for key in LOGGED} == LOGGED
     assert (record["judge/unparsable"], record["reflection/word/verify"], record["response_length/mean"]) == (1 / 4, 1.0, 30.0)
     assert (training.aha, training.stored_steps, training.problems) == (((1, 0),), (1,), ())
     assert training.length_bins is not None
-    assert training.length_bins.num_responses.sum() == 4
-    assert training.length_bins.num_reflective_correct.tolist()[0] == 1  # the shortest one
+    assert (training.length_bins.num_responses.sum(), training.length_bins.num_reflective_correct[0]) == (4, 1)  # the shortest
 
 
 def test_another_judge_replaces_what_the_run_logged_of_verdicts(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
     strict = Rejudge(lambda responses, golds: [Verdict.WRONG] * len(responses))
-    training = count(tmp_path, lines=[line(1, epoch=0.2)], rejudge=strict)
+    training = count(tmp_path, line(1, epoch=0.2), steps=1, rejudge=strict)
     (record,) = training.records
     keys = ("train/accuracy", "train/accuracy_in_epoch", "judge/wrong", "train/reward", "policy/kl")
     assert [record[key] for key in keys] == [0.0, 0.0, 1.0, 0.5, 0.25]  # what was rewarded stays
@@ -66,78 +56,64 @@ def test_after_a_step_without_completions_the_accuracy_of_its_epoch_is_not_known
     for step in (2, 3):
         write_completions(tmp_path, step=step, rows=[{"number": 1, "correct": True}], epoch=step / 2)
     bare = {"event": "train", "generation_steps": 1, "epoch": 0.5}
-    training = count(tmp_path, lines=[bare])
+    training = count(tmp_path, bare)
     assert training.records[0] == bare
     assert [record.get("train/accuracy_in_epoch") for record in training.records] == [None, None, 1.0]
     assert "1 of 1 steps have no readable completions" in training.problems[0]
 
 
 def test_a_half_written_file_costs_what_was_not_logged_of_its_own_step_only(tmp_path: Path) -> None:
-    for step in (1, 2):
-        path = write_completions(tmp_path, step=step, rows=FOUR)
+    write_completions(tmp_path, step=1, rows=FOUR)
+    path = write_completions(tmp_path, step=2, rows=FOUR)
     path.write_bytes(path.read_bytes()[:200])
-    training = count(tmp_path, lines=[line(1, epoch=0.5), line(2, epoch=1.0)])
-    assert ["judge/wrong" in record for record in training.records] == [True, False]
+    training = count(tmp_path, line(1, epoch=0.5), line(2, epoch=1.0))
+    assert (["judge/wrong" in record for record in training.records], training.stored_steps) == ([True, False], (1,))
     assert "step-000002.parquet cannot be read" in training.problems[0]
-    assert training.stored_steps == (1,)
 
 
 def test_steps_that_metrics_does_not_tell_of_are_known_by_their_texts(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        write_completions(tmp_path, step=step, rows=FOUR, epoch=step / 3)
-    training = count(tmp_path, lines=[line(2, epoch=2 / 3)])
-    assert [record["generation_steps"] for record in training.records] == [1, 2, 3]
-    assert [record["train/accuracy_in_epoch"] for record in training.records] == [0.5, 0.8, 0.5]
-    assert ["policy/kl" in record for record in training.records] == [False, True, False]
+    training = count(tmp_path, line(2, epoch=2 / 3), steps=3)
+    keys = ("generation_steps", "train/accuracy_in_epoch", "policy/kl")
+    found = [tuple(record.get(key) for key in keys) for record in training.records]
+    assert found == [(1, 0.5, None), (2, 0.8, 0.25), (3, 0.5, None)]
     assert "no line for 1 steps" in training.problems[0]  # the third may be written at this moment
 
 
 def test_a_teachers_texts_are_no_responses_of_the_policy(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
     logged = {"event": "train", "generation_steps": 1, "epoch": 0.5, "policy/loss": 2.0}
-    training = count(tmp_path, lines=[logged], role="teacher")
+    training = count(tmp_path, logged, steps=1, role="teacher")
     assert (training.records, training.length_bins, training.aha, training.stored_steps) == ((logged,), None, (), ())
 
 
 def test_other_words_replace_those_that_were_logged_even_where_no_text_is_stored(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
     words = {"reflection/word/wait": 9, "reflection/reflection_ratio": 0.9}
     lines = [line(1, epoch=0.5, **words), line(2, epoch=1.0, **words)]
-    first, second = count(tmp_path, lines=lines, reflection=WholeWords(words=["says"])).records
-    assert first["reflection/word/says"] == 1
-    assert "reflection/word/wait" not in first
+    first, second = count(tmp_path, *lines, steps=1, reflection=WholeWords(words=["says"])).records
+    assert (first["reflection/word/says"], "reflection/word/wait" in first) == (1, False)
     assert not any(key.startswith("reflection/") for key in second)
 
 
 def test_a_run_is_counted_by_the_rule_it_declares(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
     declared = {"_target_": "vlm_rl.evaluation.reflection.Substrings", "words": ["wait"]}
-    training = count(tmp_path, lines=[line(1, epoch=0.5)], evaluation={"reflection": declared})
-    assert training.records[0]["reflection/word/wait"] == 3  # "waiter" too
-    assert training.rule == Substrings(words=("wait",))
+    training = count(tmp_path, line(1, epoch=0.5), steps=1, config={"evaluation": {"reflection": declared}})
+    assert (training.records[0]["reflection/word/wait"], training.rule) == (3, Substrings(words=("wait",)))  # "waiter" too
     assert rule_of({}) == rule_of({"evaluation": {"reflection": {"words": None}}}) == WholeWords()
 
 
 @pytest.mark.parametrize("target", ["my_rules.Hesitations", "my_rules.Substrings"])
-def test_a_rule_of_the_users_own_is_never_replaced_by_ours_and_what_it_logged_is_kept(tmp_path: Path, target: str) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
+def test_a_rule_of_the_users_own_is_replaced_only_by_one_that_a_person_asks_for(tmp_path: Path, target: str) -> None:
     logged = {"reflection/reflection_ratio": 0.4, "reflection/word/hmm": 3.0}
-    own = {"evaluation": {"reflection": OWN_RULE | {"_target_": target}}}
-    training = count(tmp_path, lines=[line(1, epoch=0.5, **logged)], **own)
+    own = {"evaluation": {"reflection": {"_target_": target, "words": ["hmm"]}}}
+    training = count(tmp_path, line(1, epoch=0.5, **logged), steps=1, config=own)
     (record,) = training.records
-    assert {key: value for key, value in record.items() if key.startswith("reflection/")} == logged
-    assert record["judge/wrong"] == 1 / 4  # all else is counted
+    found = {key: value for key, value in record.items() if key.startswith("reflection/") or key == "judge/wrong"}
+    assert found == logged | {"judge/wrong": 1 / 4}  # all else is counted
     assert (training.aha, training.length_bins, list(training.rule.words)) == ((), None, [])
     (problem,) = training.problems
     assert f"a rule of its own, {target}, which a report does not import" in problem
     assert f"evaluation.reflection._target_={target}." in problem
-
-
-def test_the_rule_that_a_person_asks_for_counts_a_run_with_a_rule_of_its_own(tmp_path: Path) -> None:
-    write_completions(tmp_path, step=1, rows=FOUR)
-    own = {"evaluation": {"reflection": OWN_RULE}}
-    training = count(tmp_path, lines=[line(1, epoch=0.5)], reflection=Substrings(words=["wait"]), **own)
-    assert (training.records[0]["reflection/word/wait"], training.problems) == (3, ())
+    asked_for = count(tmp_path, line(1, epoch=0.5), reflection=Substrings(words=["wait"]), config=own)
+    assert (asked_for.records[0]["reflection/word/wait"], asked_for.problems) == (3, ())
 
 
 def test_the_first_aha_cases_come_by_step_and_row(tmp_path: Path) -> None:
@@ -149,7 +125,7 @@ def test_the_first_aha_cases_come_by_step_and_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", [{"generation_steps": None}, {"generation_steps": "x"}, {}])
 def test_a_line_without_its_step_is_no_step(tmp_path: Path, broken: dict[str, Any]) -> None:
-    assert count(tmp_path, lines=[{"event": "train"} | broken]).records == ()
+    assert count(tmp_path, {"event": "train"} | broken).records == ()
 
 
 def test_the_files_of_steps_are_named_as_the_run_names_them(tmp_path: Path) -> None:

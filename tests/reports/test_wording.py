@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pytest
 from fake_runs import write_study
+from hand_runs import records_of
 from jinja2 import nodes
 from usual import usual_settings
 
@@ -29,19 +30,23 @@ from vlm_rl.reports.phrase import (
     sentences_of,
     words,
 )
-from vlm_rl.reports.reading.records import read_records
-from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.table import table_of
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
-def in_code(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def nodes_of_code() -> list[tuple[str, ast.AST]]:
+    return [
+        (path.name, node) for path in REPORTS.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+
+def in_code() -> Iterator[str]:
+    for name, node in nodes_of_code():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
             (template,) = node.args
-            assert isinstance(template, ast.Constant), f"{path.name}:{node.lineno}: a template must be a literal string"
+            assert isinstance(template, ast.Constant), f"{name}:{node.lineno}: a template must be a literal string"
             yield template.value
 
 
@@ -66,7 +71,7 @@ def in_words(part: Any) -> Iterator[str]:
 
 
 def templates() -> set[str]:
-    code = [template for path in REPORTS.rglob("*.py") for template in in_code(path)]
+    code = list(in_code())
     page = [template for path in REPORTS.rglob("*.j2") for template in in_page(path)]
     files = {path.stem for path in (REPORTS / "words").glob("*.toml")} - {"workspace"}  # names of metrics
     named = [template for name in files for template in in_words(words(name))]
@@ -91,15 +96,13 @@ def test_every_sentence_is_translated_once_with_the_same_values(language: str) -
     pairs = json.loads((REPORTS / f"wording_{language}.json").read_text(encoding="utf-8"), object_pairs_hook=list)
     catalogue = catalogue_of(language)
     assert len(pairs) == len(catalogue)
-    assert sorted(templates() - catalogue.keys()) == []
-    assert sorted(catalogue.keys() - templates()) == []  # nothing that no report says any more
-    wrong = [template for template, other in catalogue.items() if placeholders(template) != placeholders(other)]
-    assert wrong == []
+    assert sorted(templates() ^ catalogue.keys()) == []  # nothing is missing, and nothing that no report says any more
+    assert [text for text, other in catalogue.items() if placeholders(text) != placeholders(other)] == []
 
 
 def texts_in_code() -> Iterator[str]:
     """Regular expressions for every text of the code; the value of an f-string is any word, and one that begins with it none."""
-    for node in (node for path in REPORTS.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+    for _, node in nodes_of_code():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield re.escape(node.value)
         elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
@@ -138,22 +141,16 @@ JAPANESE = {
     "{kind} ({count} times)": "{kind}（{count} 回）",
     "{what} was seen": "{what} が見られた",
 }
+GAINED = say("{arm} gained {gain:+.1f} points", arm=say("the arm {name}", name="grpo"), gain=1.25)
+SEEN = say("{what} was seen", what=say("{kind} ({count} times)", kind="KL", count=2))
 
 
 @pytest.mark.parametrize(
     ("text", "english", "japanese"),
     [
-        (
-            say("{arm} gained {gain:+.1f} points", arm=say("the arm {name}", name="grpo"), gain=1.25),
-            "the arm grpo gained +1.2 points",
-            "+1.2 ポイント：系統 grpo",
-        ),
+        (GAINED, "the arm grpo gained +1.2 points", "+1.2 ポイント：系統 grpo"),
+        (SEEN, "KL (2 times) was seen", "KL（2 回）が見られた"),
         ("One.", "One.", "One."),  # what a model wrote stays
-        (
-            say("{what} was seen", what=say("{kind} ({count} times)", kind="KL", count=2)),
-            "KL (2 times) was seen",
-            "KL（2 回）が見られた",
-        ),
         (say("{text}", text="a） b"), "a） b", "a） b"),  # no space is taken from what is not ours
         (paragraph(say("One."), "", say("A {x}.", x=2)), "One. A 2.", "一。甲 2。"),
         (listed([say("One."), "b", say("A {x}.", x=2)]), "One., b, A 2.", "一。、b、甲 2。"),
@@ -163,23 +160,19 @@ JAPANESE = {
     ],
 )
 def test_a_phrase_is_english_and_is_translated_part_by_part(text: str, english: str, japanese: str) -> None:
-    assert text == english
-    assert in_language(text, catalogue=JAPANESE) == japanese
+    assert (text, in_language(text, catalogue=JAPANESE)) == (english, japanese)
 
 
 def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=1, questions=6)
-    records = read_records(find_runs([study]), reflection=None)
+    records = records_of(write_study(tmp_path / "study", epochs=1, questions=6))
     content = content_of(records, settings=usual_settings(language="ja", price_per_device_hour=2.0))
-    page = render_html(content, language="ja")
-    assert '<html lang="ja">' in page
-    catalogue = catalogue_of("ja")
+    page, catalogue = render_html(content, language="ja"), catalogue_of("ja")
     first = content.decision
     shown = [first.headline, *first.cost, *first.risks, *first.next_stage]
-    shown += [text for card in first.cards for text in (card.badge, card.said, *card.more)]
+    shown += [text for card in first.verdicts for text in (card.badge, card.said, *card.more)]
     shown += [text for table in content.tables for text in (table.title, table.note, *(c.title for c in table.columns))]
     for text in shown:
         assert isinstance(text, Phrase), f"{text!r} is not made by say"
         assert set(templates_in(text)) <= catalogue.keys()
-    assert in_language(first.headline, catalogue=catalogue) in page
+    assert in_language(first.headline, catalogue=catalogue) in page and '<html lang="ja">' in page
     assert first.headline not in page

@@ -11,17 +11,12 @@ def usual_settings(**changes: Any) -> ReportSettings:
     reader = ReaderSize(**READER | changes.pop("reader", {}))
     values: dict[str, Any] = {
         "language": "en",
-        "reference": None,
         "smallest_effect": 0.02,
-        "setting": None,
-        "split": None,
         "breakdown": ("modality", "kind"),
         "bottleneck_gain": 0.01,
-        "price_per_device_hour": None,
         "currency": "USD",
-        "reflection": None,
         "kpis": (),
-        "wandb_workspace": None,
         "command": "python report.py 'studies=[<here>]'",
     }
+    values |= dict.fromkeys(("reference", "setting", "split", "price_per_device_hour", "reflection", "wandb_workspace"))
     return ReportSettings(reader=reader, **values | changes)
