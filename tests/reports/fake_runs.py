@@ -19,6 +19,8 @@ FOUR = [  # responses of a step: two reflect, one of them right; a waiter is no 
     {"number": 3, "correct": False, "response": "не 9, wait", "response_length": 30},
     {"number": 5, "correct": False, "response": "No box.", "response_length": 60},
 ]
+SECONDS = {"time/step1_data_flow": 1.0, "time/step2_response_collection": 1.0}
+SECONDS |= {"time/step3_trajectory_generation": 2.0, "time/step4_policy_update": 3.0}
 WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
 
 Row = dict[str, Any]
@@ -101,9 +103,10 @@ def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Ge
     """metrics.jsonl and cost.jsonl: accuracy and length rise, "wait" falls, "verify" rises; SFT has no responses of its own."""
     metrics, cost = [], []
     for step in range(1, steps + 1):
-        done = step / steps
-        noise = generator.normal(0, 0.02, size=4)
-        line: Row = {"event": "train", "generation_steps": step, "gradient_steps": 4 * step, "epoch": round(epochs * done, 6)}
+        done, noise = step / steps, generator.normal(0, 0.02, size=4)
+        line: Row = {"event": "train", "generation_steps": step}
+        cost.append(line | SECONDS | {"tokens/response": 1000, "memory/peak_bytes": 2**30 + step})
+        line |= {"gradient_steps": 4 * step, "epoch": round(epochs * done, 6)}
         if has_responses:
             line |= {"train/accuracy": 0.5 + 0.4 * done + noise[0], "train/accuracy_in_epoch": 0.5 + 0.35 * done + noise[1]}
             line |= {"response_length/mean": 24 + 5 * done + 20 * noise[2]}
@@ -112,38 +115,32 @@ def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Ge
             line |= {f"reflection/word/{word}": 0 for word in WORDS}
             line |= {"reflection/word/verify": int(5 + 40 * done + 60 * noise[1]), "reflection/word/wait": int(30 - 20 * done)}
         metrics.append(line)
-        seconds = {f"time/{name}": 1.0 for name in ("step1_data_flow", "step2_response_collection")}
-        seconds |= {"time/step3_trajectory_generation": 2.0, "time/step4_policy_update": 3.0}
-        tokens = {"tokens/response": 1000, "memory/peak_bytes": 2**30 + step}
-        cost.append({"event": "train", "generation_steps": step} | seconds | tokens)
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
-    (run / "cost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in cost))
-    (run / "alerts.jsonl").write_text("")
+    for name, lines in (("metrics", metrics), ("cost", cost), ("alerts", [])):
+        (run / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_study(
     study: Path, *, seeds: Sequence[int] = range(3), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
 ) -> Path:
     """A whole study: an RL arm that gains, an SFT arm that gains less, and the untrained model they share."""
+    vanilla = "vanilla-1a2b3c4d" if with_vanilla else None
     for seed in seeds:
-        if with_vanilla:
-            vanilla = study / "vanilla-1a2b3c4d" / f"seed-{seed}"
-            write_manifest(vanilla, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
-            _evaluate(vanilla, epochs=[0], share=0.4, step=0.0, seed=seed, questions=questions)
+        if vanilla:
+            run = study / vanilla / f"seed-{seed}"
+            write_manifest(run, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
+            _evaluate(run, epochs=[0], step=0.0, seed=seed, questions=questions)
         for algorithm, variant, arm, step in (("reinforce_pp", "default", "a", 0.09), ("sft", "algorithm-sft", "b", 0.02)):
             run = study / variant / f"seed-{seed}"
-            untrained = "vanilla-1a2b3c4d" if with_vanilla else None
-            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm * 16, vanilla=untrained)
+            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm * 16, vanilla=vanilla)
             generator = np.random.default_rng([seed, len(algorithm)])
             write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, has_responses=algorithm != "sft")
-            _evaluate(run, epochs=range(1, epochs + 1), share=0.4, step=step, seed=seed, questions=questions)
+            _evaluate(run, epochs=range(1, epochs + 1), step=step, seed=seed, questions=questions)
     return study
 
 
-def _evaluate(run: Path, *, epochs: Sequence[int], share: float, step: float, seed: int, questions: int) -> None:
-    for epoch, (split, penalty), setting in itertools.product(epochs, (("val", 0.0), ("test", 0.1)), SETTINGS):
-        samples = SETTINGS[setting]
+def _evaluate(run: Path, *, epochs: Sequence[int], step: float, seed: int, questions: int) -> None:
+    for epoch, (split, share), (setting, samples) in itertools.product(epochs, (("val", 0.4), ("test", 0.3)), SETTINGS.items()):
         generator = np.random.default_rng([seed, epoch, samples, len(run.parent.name)])
-        right = generator.random((questions, samples)) < share + step * epoch - penalty
+        right = generator.random((questions, samples)) < share + step * epoch
         asked = {"epoch": epoch, "split": split, "setting": setting, "questions": questions}
         write_evaluation(run, outcome=lambda q, s, right=right: bool(right[q, s]), **asked)

@@ -1,4 +1,6 @@
-"""Accuracy by epoch, pass@k, kind and verdict, and the paper's Table 3, by hand."""
+"""Accuracy by epoch, pass@k, kind and verdict, the paper's Table 3, and gains paired by seed and split into format and reasoning:
+all by hand. rliable's aggregates: test_bootstrap.py and here, who has a row.
+"""
 
 import csv
 import json
@@ -8,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fake_runs import write_rows, write_study
-from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, cells_of, estimate, estimates, records_of, write_by_hand
+from case_files import cases
+from fake_runs import sample_row, write_rows, write_study
+from hand_runs import BY_HAND, ENDPOINT, SETTING, VANILLA, cells_of, ends, estimate, estimates, records_of, write_by_hand
 
+from vlm_rl.reports.reading.results import Results
 from vlm_rl.reports.tables.accuracy_tables import accuracy_table, breakdown_table, pass_at_table, verdict_table
+from vlm_rl.reports.tables.gain_tables import aggregate_table, gain_over_seeds, gain_split_table, gain_table
 from vlm_rl.reports.tables.table import cells
 from vlm_rl.reports.tables.table_3 import COLUMNS, paper_row, table3_table
 
@@ -52,9 +57,7 @@ def test_the_lucky_maximum_lies_above_the_untrained_accuracy_and_is_the_same_eve
     assert str(first) == str(again)
 
 
-def test_table_3_has_an_arm_twice_the_untrained_model_once_and_the_papers_numbers_beside_the_papers_model(
-    tmp_path: Path,
-) -> None:
+def test_table_3_has_an_arm_twice_vanilla_once_and_the_papers_numbers_beside_its_model(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=BY_HAND)
     write_by_hand(study, right={("sft", 0, 1): 2, ("sft", 0, 2): 4, ("sft", 1, 1): 4, ("sft", 1, 2): 4})
     table = table3_table(records_of(study))
@@ -71,20 +74,11 @@ def test_table_3_has_an_arm_twice_the_untrained_model_once_and_the_papers_number
     assert "paper_vanilla" not in ours and "arXiv 2504.02587v2, Table 3" in table.note
 
 
-@pytest.mark.parametrize(
-    ("dataset", "model", "split", "setting", "expected"),
-    [
-        ("mm_math5k", "Qwen/Qwen2-VL-7B-Instruct", "val", "pass@8_t1.0", (36.0, 46.8, 48.5, 53.0, 55.7)),
-        ("mm_math5k", "Qwen/Qwen2-VL-7B-Instruct", "test", "pass@1_t0.6", (11.0, 8.7, 14.1, 12.0, 19.7)),
-        ("mm_math5k", "/models/Qwen2.5-VL-7B-Instruct/", "test", "pass@1_t0.01", (28.0, 15.0, 31.8, 20.0, 38.3)),
-        ("geometry3k", "Qwen/Qwen2-VL-7B-Instruct", "test", "pass@8_t1.0", (46.6, math.nan, 58.0, math.nan, 62.1)),
-        ("geometry3k", "Qwen/Qwen2.5-VL-7B-Instruct", "val", "pass@1_t0.01", (35.3, math.nan, 34.6, math.nan, 37.7)),
-    ],
-)
-def test_numbers_of_the_papers_table_3(dataset: str, model: str, split: str, setting: str, expected: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(("dataset", "model", "split", "setting", "percent"), cases("paper", "table_3"))
+def test_numbers_of_the_papers_table_3(dataset: str, model: str, split: str, setting: str, percent: list[float]) -> None:
     row = paper_row({"dataset": {"name": dataset}, "model": {"name": model}}, split=split, setting=setting)
     assert list(row) == list(COLUMNS)
-    assert [100 * share for share in row.values()] == pytest.approx(expected, nan_ok=True)
+    assert [100 * share for share in row.values()] == pytest.approx(percent, nan_ok=True)
 
 
 def test_the_paper_has_no_number_for_other_models_data_settings_or_blank_figures() -> None:
@@ -140,3 +134,71 @@ def test_verdicts_are_counted_over_seeds(tmp_path: Path) -> None:
     keys = ("epoch", "samples", "correct", "wrong", "unparsable", "timed_out", "not_boxed", "truncated")
     assert cells_of(before, *keys) == (0, 30, 12, 15, 3, 0, 3, 3)  # question 5 is not boxed when wrong, 7 is cut off
     assert cells_of(after, *keys)[:3] == (3, 30, 24)
+
+
+def test_the_gain_is_paired_by_seed_and_a_single_seed_has_an_interval_over_questions_only(tmp_path: Path) -> None:
+    table = gain_table(records_of(write_by_hand(tmp_path / "s", right=BY_HAND)), endpoint=ENDPOINT)
+    (row,) = table.rows
+    assert cells_of(row, "split", "setting", "seeds", "epoch", "this_run_only") == ("val", SETTING, 3, 3, None)
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)  # of 0.3, 0.4, 0.5
+    assert ends(row["gain"]) == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert ends(row["new_questions"])[2] >= 0.4 + half
+    assert "this_run_only" not in {column.key for column in table.columns}
+    one_seed = {(VANILLA, 0, 0): 4, ("grpo", 0, 1): 7}
+    table = gain_table(records_of(write_by_hand(tmp_path / "t", right=one_seed)), endpoint=ENDPOINT)
+    (row,) = table.rows
+    assert (ends(row["this_run_only"])[0], row["new_questions"]) == (pytest.approx(0.3), None)
+    assert "this_run_only" in {column.key for column in table.columns}
+
+
+def test_seeds_with_different_questions_still_have_the_interval_over_seeds(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right=BY_HAND)
+    for variant, epoch, count in ((VANILLA, 0, 4), ("grpo", 3, 7)):
+        path = study / variant / "seed-0" / "evaluations" / f"epoch-{epoch:04d}" / f"val_{SETTING}.parquet"
+        where = {"sample": 0, "split": "val", "setting": SETTING, "epoch": epoch}
+        write_rows(path, rows=[sample_row(q, correct=q < count, row_id=f"other-{q}", **where) for q in range(10)])
+    (row,) = gain_table(records_of(study), endpoint=ENDPOINT).rows
+    assert (estimate(row["gain"]), row["new_questions"]) == (pytest.approx(0.4), None)
+
+
+def test_the_parts_of_the_gain_add_up_and_are_averages_over_seeds(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", epochs=2))
+    rows = gain_split_table(records, endpoint=ENDPOINT).rows
+    assert [cells_of(row, "arm", "split") for row in rows] == [(a, s) for a in ("reinforce_pp", "sft") for s in ("val", "test")]
+    for row in rows:
+        assert sum(estimates(row, "format", "reasoning", "outside")) == pytest.approx(estimate(row["gain"]))
+    results = Results(arm=records.arms[0], split="test", setting=SETTING, endpoint=ENDPOINT)
+    assert rows[1]["gain"] == pytest.approx(gain_over_seeds(results.gained(results.picked)))
+
+
+def test_a_gain_that_is_all_boxing_counts_as_format_in_every_seed(tmp_path: Path) -> None:
+    study = tmp_path / "s"
+    write_by_hand(study, right={(VANILLA, 0, 0): 4, (VANILLA, 1, 0): 4, ("grpo", 0, 1): 6, ("grpo", 1, 1): 10})
+    for path in study.rglob("*.parquet"):  # all that is boxed is right, and everything ended by itself
+        rows = pq.read_table(path).to_pylist()
+        write_rows(path, rows=[row | {"boxed": row["accuracy"] > 0, "finish_reason": "stop"} for row in rows])
+    (row,) = gain_split_table(records_of(study), endpoint=ENDPOINT).rows
+    half = 12.706204736174694 * 0.2  # of 0.2 and 0.6: t of one degree of freedom x sd / sqrt(2)
+    assert ends(row["format"]) == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert estimate(row["reasoning"]) == pytest.approx(0)
+    assert cells_of(row, "well_formed_vanilla", "well_formed_picked", "responses") == (0.4, 0.8, 20)
+
+
+def test_aggregates_need_two_seeds_and_twelve_cells(tmp_path: Path) -> None:
+    """Four kinds of problems: three seeds are twelve cells."""
+    for seeds, left_out in ((3, None), (2, "fewer than 12 cells"), (1, "a single seed")):
+        right = {place: count for seed in range(seeds) for place, count in ((("grpo", seed, 1), 8), ((VANILLA, seed, 0), 4))}
+        for split in ("val", "test"):
+            study = write_by_hand(tmp_path / str(seeds), right=right, split=split)
+        (row,) = aggregate_table(records_of(study), endpoint=ENDPOINT).rows
+        assert cells_of(row, "seeds", "cells", "left_out") == (seeds, 4 * seeds, left_out)
+        assert ("iqm" in row) is (left_out is None)
+        if left_out is None:
+            assert estimate(row["iqm"]) > estimate(row["iqm_vanilla"])
+            assert estimate(row["improvement"]) > 0.5
+
+
+def test_an_arm_without_an_untrained_model_has_no_gain(tmp_path: Path) -> None:
+    records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("grpo", 1, 1): 6}, vanilla=None))
+    assert gain_table(records, endpoint=ENDPOINT).rows == gain_split_table(records, endpoint=ENDPOINT).rows == ()
+    assert estimate(accuracy_table(records, endpoint=ENDPOINT).rows[0]["last"]) == pytest.approx(0.5)

@@ -104,8 +104,7 @@ def test_length_held_fixed_by_hand() -> None:
 def test_few_reflective_responses_or_few_seeds_that_have_one_make_no_share(counts: tuple[int, ...], is_shown: bool) -> None:
     """All forty responses of a step are of one length, which is the middle of the ranks: the third fifth."""
     assert math.isnan(mean_if_enough([0.5] * len(counts), counts=counts).estimate) is not is_shown
-    found = of_third_fifth(*counts)
-    assert [math.isnan(share) for share in found] == [False, not is_shown, False, not is_shown]
+    assert [math.isnan(share) for share in of_third_fifth(*counts)] == [False, not is_shown, False, not is_shown]
 
 
 def of_third_fifth(*counts: int) -> list[float]:
@@ -156,9 +155,8 @@ def test_models_answer_untrained_picked_and_last(tmp_path: Path) -> None:
                 write_rows(folder / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{SETTING}.parquet", rows=rows)
     measured = evaluation_behaviour(read(tmp_path / "s"), endpoint=ENDPOINT)
     rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
-    assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [
-        (split, stage, 2, 20) for split in ("val", "test") for stage in ("untrained", "picked by validation", "last")
-    ]
+    stages = [(split, stage) for split in ("val", "test") for stage in ("untrained", "picked by validation", "last")]
+    assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [(*stage, 2, 20) for stage in stages]
     keys = ("reflection_ratio", "length", "truncated", "foreign_share", "correct_ratio_in_reflection_texts")
     assert estimates(rows[0], *keys) == pytest.approx([0.5, 30.0, 0.25, (2 / 6) / 4, 0.5])  # right: the first of two
     assert estimate(rows[1]["correct_ratio_in_no_reflection_texts"]) == 0.5  # three right: the second, not the fourth

@@ -32,9 +32,8 @@ def by_model(study: Path) -> dict[tuple[object, object], Row]:
 
 def test_each_model_stands_with_right_blank_and_shuffled_figures_by_modality(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=TRAINED)
-    for seed, (blank, shuffled) in enumerate(((5, 4), (7, 6))):
-        write_control(study / "grpo" / f"seed-{seed}", control="blank", epoch=2, right=blank)
-        write_control(study / "grpo" / f"seed-{seed}", control="shuffled", epoch=2, right=shuffled)
+    for seed, control, right in ((0, "blank", 5), (0, "shuffled", 4), (1, "blank", 7), (1, "shuffled", 6)):
+        write_control(study / "grpo" / f"seed-{seed}", control=control, epoch=2, right=right)
     write_control(study / VANILLA / "seed-0", control="blank", epoch=0, right=1)
     rows = by_model(study)
     assert list(rows) == [(model, where) for model in ("Vanilla", "grpo") for where in ("text", "vision", "anywhere")]
@@ -43,8 +42,7 @@ def test_each_model_stands_with_right_blank_and_shuffled_figures_by_modality(tmp
     found = estimates(anywhere, "intact", "blank", "shuffled", "drop_blank", "drop_shuffled")
     assert found == pytest.approx([0.9, 0.6, 0.5, ((0.9 - 0.5) + (0.9 - 0.7)) / 2, ((0.9 - 0.4) + (0.9 - 0.6)) / 2])
     assert estimates(vision, "intact", "blank", "shuffled") == pytest.approx([1.0, (1 + 3) / 8, (0 + 2) / 8])
-    assert cells_of(anywhere, "to_do", "questions", "seeds") == ("", 10, 2)
-    assert vision["questions"] == 4
+    assert [cells_of(row, "to_do", "questions", "seeds") for row in (anywhere, vision)] == [("", 10, 2), ("", 4, 2)]
     assert estimates(rows["Vanilla", "anywhere"], "blank", "drop_blank") == pytest.approx([0.1, 0.3])
 
 
@@ -52,10 +50,9 @@ def test_a_row_adds_up_where_only_some_seeds_have_controls(tmp_path: Path) -> No
     """Seed 0 is right in 9 of 10, seed 1 in 5 of 10; only seed 0 was asked without its figures."""
     study = write_by_hand(tmp_path / "s", right=TRAINED | {("grpo", 1, epoch): 5 for epoch in (1, 2, 3)})
     write_control(study / "grpo" / "seed-0", control="blank", epoch=2, right=2)
-    row = by_model(study)["grpo", "anywhere"]
-    assert row["seeds"] == 1
+    row, untrained = (by_model(study)[model, "anywhere"] for model in ("grpo", "Vanilla"))
     assert estimates(row, "intact", "blank", "drop_blank") == pytest.approx([0.9, 0.2, 0.7])
-    assert by_model(study)["Vanilla", "anywhere"]["seeds"] == 2  # no seed has a control: all are shown
+    assert (row["seeds"], untrained["seeds"]) == (1, 2)  # no seed of the untrained model has a control: all are shown
 
 
 def test_a_model_without_controls_names_the_commands_that_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +71,6 @@ def test_chance_is_the_share_of_the_most_frequent_answer(tmp_path: Path) -> None
     seven = ("val-0000", "val-0003", "val-0005")
     rows = [row | {"answer": " 7" if row["row_id"] in seven else row["row_id"]} for row in pq.read_table(path).to_pylist()]
     write_rows(path, rows=rows)
-    assert chance(path) == pytest.approx(3 / 8)
-    assert chance(path, modality="vision") == pytest.approx(1 / 4)  # questions 4 to 7, all answers different
+    assert (chance(path), chance(path, modality="vision")) == (3 / 8, 1 / 4)  # questions 4 to 7: all answers different
     write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4})
     assert estimate(by_model(tmp_path / "s")["Vanilla", "anywhere"]["intact"]) == pytest.approx(0.4)

@@ -44,9 +44,7 @@ def shown(table: Table) -> dict[str, str]:
     return {column.title: cell.text for column, cell in cells(table, row=table.rows[0])}
 
 
-def test_what_a_run_took_and_points_for_each_of_it_but_no_money_without_a_price_and_no_points_without_vanilla(
-    tmp_path: Path,
-) -> None:
+def test_what_a_run_took_and_points_for_it_but_no_money_without_a_price_no_points_without_vanilla(tmp_path: Path) -> None:
     records = records_of(write_priced(tmp_path / "s"))
     table = cost_table(records, endpoint=ENDPOINT, price_per_device_hour=2.5, currency="EUR")
     (row,) = table.rows
@@ -82,9 +80,7 @@ def test_tokens_that_dynamic_sampling_threw_away_are_shown_and_were_not_trained_
 
 
 @pytest.mark.parametrize(("devices", "hours"), [("auto", None), (-1, None), ([0, 1, 2], 0.5), ("2", 1 / 3), (None, None)])
-def test_a_number_of_devices_that_the_config_left_open_is_not_guessed(
-    tmp_path: Path, devices: object, hours: float | None
-) -> None:
+def test_a_number_of_devices_that_is_left_open_is_not_guessed(tmp_path: Path, devices: object, hours: float | None) -> None:
     trainer = {"devices": devices, "num_nodes": 1}
     records = records_of(write_priced(tmp_path / "s", seconds={0: 600.0, 1: 600.0}, trainer=trainer))
     (row,) = cost_table(records, endpoint=ENDPOINT).rows
@@ -118,11 +114,10 @@ def test_the_note_names_what_the_arms_were_not_given_alike() -> None:
     first: Row = same | {"arm": "rl"}
     more: Row = same | {"arm": "sft", "rows": 105.0, "updates": 480.0, "tokens": mean_interval([])}
     other: Row = same | {"arm": "sft", "data": "77aa", "selection": "by hand", "epochs": 9.0}
-    assert list(differences([first, more])) == ["sft made 2 times as many updates as rl."]
-    assert list(selections([first, more])) == ["How the learning rate was chosen: on val."]
+    said = [*differences([first, more]), *selections([first, more])]
+    assert said == ["sft made 2 times as many updates as rl.", "How the learning rate was chosen: on val."]
     unlike = ["The arms were trained on different data.", "sft ran 1.5 times as many epochs as rl."]
-    assert list(differences([first, other])) == unlike
-    chosen = ["How the learning rate of rl was chosen: on val.", "How the learning rate of sft was chosen: by hand."]
-    assert list(selections([first, other])) == chosen
+    unlike += ["How the learning rate of rl was chosen: on val.", "How the learning rate of sft was chosen: by hand."]
+    assert [*differences([first, other]), *selections([first, other])] == unlike
     (agreed,) = differences([first, same | {"arm": "sft"}])
     assert agreed.startswith("They agree in data")

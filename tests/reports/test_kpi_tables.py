@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import write_rows, write_study
 from hand_runs import BY_HAND, ENDPOINT, cells_of, ends, estimate, estimates, records_of, write_by_hand
+from usual import usual_settings
 
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.tables.kpi_tables import kpi_table
+from vlm_rl.reports.tables.kpi_tables import kpi_correlation_table, kpi_table
 from vlm_rl.reports.tables.table import Row
 
 
@@ -60,10 +62,9 @@ def test_vanilla_picked_epoch_and_paired_difference_by_hand(records: Records) ->
 def test_key_figures_of_one_name_or_named_as_behaviour_keep_their_own_numbers(records: Records) -> None:
     """rho 1 of three epochs: half-way to the next value. The length is that of the responses, which does not vary."""
     rows = rows_of(records, RightAnswers(), RightAnswers(factor=-2.0), RightAnswers(name="length"))
-    found = [(*estimates(row, "picked", "with_accuracy"), str(row["with_length"])) for row in rows]
-    constant = str(mean_interval([]))
-    expected = [(25 / 3, 0.75), (-50 / 3, -0.75), (25 / 3, 0.75)]
-    assert found == [(*map(pytest.approx, numbers), constant) for numbers in expected]
+    found = [estimates(row, "picked", "with_accuracy") for row in rows]
+    assert found == [pytest.approx(numbers) for numbers in ([25 / 3, 0.75], [-50 / 3, -0.75], [25 / 3, 0.75])]
+    assert [str(row["with_length"]) for row in rows] == [str(mean_interval([]))] * 3
 
 
 def test_a_response_that_was_not_judged_is_not_right(records: Records) -> None:
@@ -109,3 +110,20 @@ def test_a_key_figure_that_fails_says_which_and_where(records: Records) -> None:
 def test_without_key_figures_or_an_untrained_model_there_is_no_row(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 5}, split="test", vanilla=None))
     assert rows_of(records, RightAnswers()) == rows_of(records) == ()
+
+
+def test_what_is_seldom_read_stands_in_the_appendix_with_the_correlations_of_key_figures(tmp_path: Path) -> None:
+    records = records_of(write_study(tmp_path / "s", questions=6))
+    kpis = [UncheckedShare(confidence=0.9, threshold=0.5)]
+    *_, runs, appendix = content_of(records, settings=usual_settings(kpis=kpis)).sections
+    assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
+    expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations"]
+    assert [table.name for table in appendix.tables] == [*expected, "kpi_correlations"]
+    keys = ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
+    assert [column.key for column in appendix.tables[-1].columns] == keys
+    table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT)
+    assert len(table.rows) == 2 and not [column.key for column in table.columns if column.key.startswith("with_")]
+    for most, is_left_out in ((575, True), (576, False)):  # 2 arms x 3 seeds x 4 epochs x 6 questions x 4 samples
+        shown = kpi_correlation_table(table, records=records, endpoint=ENDPOINT, most_samples=most)
+        assert "Correlations: Spearman over the epochs of each seed on val" in shown.note
+        assert str(list(shown.rows)) == str([] if is_left_out else [{key: row[key] for key in keys} for row in table.rows])

@@ -16,7 +16,6 @@ from usual import usual_settings
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.report import make_report
 
-REPOSITORY = Path(__file__).parents[2]
 SETTING = "pass@1_t0.6"
 OWN = 'document.title = "owned"'
 HOSTILE = (
@@ -30,20 +29,19 @@ KINDS = (".csv", ".md", ".tex", ".png", ".pdf")
 
 
 class Elements(html.parser.HTMLParser):
-    """Every element of a page with its attributes, and what stands in script elements."""
+    """Elements of a page, what it loads, what runs on events, and what stands in script elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.loaded: list[str] = []
         self.scripts: list[str] = []
         self.feed(page)
-        attributes = [(name, str(value)) for _, found in self.found for name, value in found.items()]
         self.tags = {tag for tag, _ in self.found}
-        self.loaded = [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
-        self.loaded += [name for name, _ in attributes if name.startswith("on")]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+        self.loaded += [f"{name}={value}" for name, value in attrs if re.match(r"on|(src|href)=(?!#)", f"{name}={value}")]
         self.scripts += [""] if tag == "script" else []
 
     def handle_data(self, data: str) -> None:
@@ -66,49 +64,40 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study
 
 
-def test_a_study_becomes_one_page_its_numbers_and_its_files_and_no_file_of_an_earlier_report_stays(made: Path) -> None:
+def test_a_study_becomes_one_page_numbers_and_files_and_none_of_an_earlier_report_stays(made: Path, tmp_path: Path) -> None:
     page, numbers = (made / "report.html").read_text(), json.loads((made / "report.json").read_text())
-    assert list(numbers["tables"])[:2] == ["accuracy", "table_3"]
-    assert len(numbers["figures"]["figure_5_accuracy"]) == 6
+    assert list(numbers["tables"])[:2] == ["accuracy", "table_3"] and len(numbers["figures"]["figure_5_accuracy"]) == 6
     assert numbers["decision"]["headline"] in page.replace("\u00a0", " ")  # 38.5 % is never torn apart
     assert "python report.py &#39;studies=[&lt;here&gt;]&#39;" in page
     names = {file.name for file in (made / "report_files").iterdir()}
-    assert {f"accuracy{kind}" for kind in KINDS[:3]} <= names
-    assert {f"{name}{kind}" for name in ("figure_5_accuracy", "verdicts_forest") for kind in KINDS[3:]} <= names
+    pictures = {f"{name}{kind}" for name in ("figure_5_accuracy", "verdicts_forest") for kind in KINDS[3:]}
+    assert {"mine.txt", *(f"accuracy{kind}" for kind in KINDS[:3]), *pictures} <= names
     assert {Path(name).suffix for name in names - {"mine.txt"}} == set(KINDS)
-    assert "mine.txt" in names and not any(name.startswith("old") for name in names)
-
-
-def test_the_same_records_give_the_same_report(made: Path, tmp_path: Path) -> None:
-    assert report_on(made, out=tmp_path).read_bytes() == (made / "report.html").read_bytes()
+    assert not any(name.startswith("old") for name in names)
+    assert (
+        report_on(made, out=tmp_path).read_bytes() == (made / "report.html").read_bytes()
+    )  # the same records, the same report
 
 
 def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(made: Path) -> None:
     page = (made / "report.html").read_text()
-    heading = page.index('<h3 id="accuracy">')
-    assert page[:heading].rstrip().endswith('<div class="table many">')  # 12 columns
-    assert page[: page.index('<h3 id="gain">')].rstrip().endswith('<div class="table">')
-    assert "@page wide { size: A4 landscape; }" in page
-    assert ".many { page: wide; }" in page
-    assert "td:first-child { position: sticky;" in page
+    assert re.search(r'<div class="table many">\s*<h3 id="accuracy">', page)  # 12 columns
+    assert re.search(r'<div class="table">\s*<h3 id="gain">', page)
+    styles = ("@page wide { size: A4 landscape; }", ".many { page: wide; }", "td:first-child { position: sticky;")
+    assert [style for style in styles if style not in page] == []
 
 
 def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(made: Path) -> None:
     page = Elements((made / "report.html").read_text())
-    assert page.tags.isdisjoint({"link", "iframe", "img", "object", "embed", "form", "base"})
-    assert page.loaded == []
+    assert page.tags & {"link", "iframe", "img", "object", "embed", "form", "base"} == set(page.loaded) == set()
     assert [found.get("type") for tag, found in page.found if tag == "script"] == ["application/json", None]
     data, own = page.scripts
     assert json.loads(data)["cases"]
     digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
     (policy,) = (str(found["content"]) for _, found in page.found if found.get("http-equiv") == "Content-Security-Policy")
     assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}';" in policy
-
-
-def test_the_script_never_writes_markup() -> None:
-    script = (REPOSITORY / "vlm_rl" / "reports" / "page" / "reader.js").read_text()
-    assert "textContent" in script
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function|fetch|import", script)
+    assert "textContent" in own  # and no markup is written
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function|fetch|import", own)
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +117,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut_on_the_page_only(hostile: Path) -> None:
     text = hostile.read_text()
     page = Elements(text)
-    assert page.tags.isdisjoint({"img", "b"})
-    assert len(page.scripts) == 2
-    assert page.loaded == []
-    assert "&lt;script&gt;document.title =" in text
-    assert "{{ 7 * 7 }}" in text
-    assert "\u0000" not in text
-    assert all("<b>" not in file.read_text() for file in (hostile.parent / "report_files").glob("*.tex"))
-    assert "x" * 2000 in text and "x" * 2001 not in text
-    assert "… and 1046576 more characters." in text.replace("\\u2026", "…")
-    assert len(text) < 2**20
+    assert (page.tags & {"img", "b"}, page.loaded, len(page.scripts)) == (set(), [], 2)
+    assert not any("<b>" in file.read_text() for file in (hostile.parent / "report_files").glob("*.tex"))
+    held = ("&lt;script&gt;document.title =", "{{ 7 * 7 }}", "x" * 2000, "… and 1046576 more characters.")
+    assert [part for part in held if part not in text.replace("\\u2026", "…")] == []
+    assert "\u0000" not in text and "x" * 2001 not in text and len(text) < 2**20
 
 
 def dom_of(page: str, *, folder: Path) -> str:
@@ -154,10 +138,9 @@ def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: P
     dom = dom_of(hostile.read_text(), folder=tmp_path)
     assert "<title>study · vlm-rl</title>" in dom
     cards = re.findall(r'<article class="case card">.*?</article>', dom, re.DOTALL)
-    assert len(cards) == 10
+    assert (len(cards), dom.count("<script")) == (10, 2)
     assert "<mark>Wait</mark>. &lt;/script&gt;&lt;/pre&gt;" in cards[0]
     assert "<mark>right, with a reflection word</mark>" in cards[0]
-    assert len(re.findall(r"<script", dom)) == 2
     assert not re.search(r"<img[^>]+onerror|<svg[^>]+onload", dom)
 
 
@@ -174,15 +157,15 @@ def test_even_markup_that_slipped_through_would_not_run(hostile: Path, tmp_path:
 def test_one_seed_no_vanilla_or_no_epoch_yet_still_make_a_report(tmp_path: Path, changes: dict[str, Any]) -> None:
     page = report_on(write_study(tmp_path / "study", **({"epochs": 1, "questions": 6} | changes))).read_text()
     visible, *_ = page.split('<script type="application/json"')
-    assert not re.search(r"(?<![\w-])nan(?![\w-])", visible)
-    assert "improved accuracy" not in visible
+    assert not re.search(r"(?<![\w-])nan(?![\w-])|improved accuracy", visible)
     assert "not judged" in visible
 
 
 def test_the_untrained_model_alone_makes_a_report(made: Path, tmp_path: Path) -> None:
     page = report_on(made / "vanilla-1a2b3c4d", out=tmp_path / "elsewhere").read_text()
-    assert "No verdict: no trained run was evaluated beside its untrained model." in page
-    assert "Nothing was trained here." in page
+    assert (
+        "No verdict: no trained run was evaluated beside its untrained model." in page and "Nothing was trained here." in page
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,10 +194,8 @@ def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
     page = html.unescape(report_on(study).read_text()).replace("\u00a0", " ")
-    assert "reinforce_pp: not judged." in page
-    assert "the answers were judged by different versions of the judge (judge-1, judge-2)" in page
-    assert "unfinished runs are left out of every mean and verdict: seed 2." in page
-    assert "reinforce_pp, n = 2 seeds" in page
-    assert "algorithm-sft/seed-2/manifest.json could not be read and its run is left out" in page
-    assert f"val_{SETTING}.parquet cannot be read" in page
-    assert "things were missing or odd; they are listed under" in page
+    said = ["reinforce_pp: not judged.", "the answers were judged by different versions of the judge (judge-1, judge-2)"]
+    said += ["unfinished runs are left out of every mean and verdict: seed 2.", "reinforce_pp, n = 2 seeds"]
+    said += ["algorithm-sft/seed-2/manifest.json could not be read and its run is left out"]
+    said += [f"val_{SETTING}.parquet cannot be read", "things were missing or odd; they are listed under"]
+    assert [sentence for sentence in said if sentence not in page] == []

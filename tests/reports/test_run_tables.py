@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from fake_runs import write_study
-from hand_runs import cells_of, records_of
+from hand_runs import BY_HAND, ENDPOINT, cells_of, records_of, write_by_hand
 
+from vlm_rl.reports.tables.accuracy_tables import accuracy_table
 from vlm_rl.reports.tables.run_tables import alert_table, run_table
 
 
@@ -36,3 +37,12 @@ def test_a_run_without_the_file_may_never_have_been_watched(tmp_path: Path) -> N
         (f"study/default/seed-{seed}", "finished", 5, 1, "yes", alerts, "judge-1", "0123456789", "a" * 8)
         for seed, alerts in ((0, 0), (1, None))
     ]
+
+
+def test_unfinished_runs_are_listed_and_left_out_of_means(tmp_path: Path) -> None:
+    study = write_by_hand(tmp_path / "s", right={key: count for key, count in BY_HAND.items() if key[1] < 2})
+    write_by_hand(study, right={("grpo", 2, 1): 0}, status="running")
+    records = records_of(study)
+    (row,) = accuracy_table(records, endpoint=ENDPOINT).rows
+    assert cells_of(row, "seeds", "last_epoch") == (2, 3)
+    assert {row["run"]: row["status"] for row in run_table(records).rows}["s/grpo/seed-2"] == "unfinished, left out"

@@ -37,8 +37,8 @@ def test_every_accuracy_is_drawn_by_epoch_and_the_rest_by_generation_step(sent: 
 
 def test_runs_are_those_of_the_studies_grouped_by_study_and_variant(sent: dict[str, Any]) -> None:
     (runs,) = sent["runSets"]
-    assert [key["name"] for key in runs["grouping"]] == ["study.value", "variant.value"]
     (condition,) = runs["filters"]["filters"]
+    assert [key["name"] for key in runs["grouping"]] == ["study.value", "variant.value"]
     assert (condition["key"]["name"], condition["op"], condition["value"]) == ("study", "IN", ["a", "b"])
 
 

@@ -37,9 +37,7 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
 def nodes_of_code() -> list[tuple[str, ast.AST]]:
-    return [
-        (path.name, node) for path in REPORTS.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    return [(path.name, node) for path in REPORTS.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
 def in_code() -> Iterator[str]:
@@ -114,7 +112,7 @@ def dotted(part: dict[str, Any], *, before: str = "") -> Iterator[str]:
         yield from dotted(value, before=f"{before}{key}.") if isinstance(value, dict) else [f"{before}{key}"]
 
 
-def test_every_name_in_a_file_of_words_is_asked_for_in_the_code() -> None:
+def test_every_name_in_a_file_of_words_is_asked_for_in_the_code_and_no_other_name_is_taken() -> None:
     sentences = dict(words("sentences"))
     kinds = sentences.pop("names")
     asked = re.compile("|".join({text for text in texts_in_code() if len(text) < 60}))
@@ -122,9 +120,6 @@ def test_every_name_in_a_file_of_words_is_asked_for_in_the_code() -> None:
     held = [*dotted(sentences), *kinds, *words("tables"), *words("figures")]
     assert len(held) > 150
     assert [name for name in held if not asked.fullmatch(name)] == []
-
-
-def test_a_name_that_no_file_of_words_has_is_a_mistake_at_once() -> None:
     with pytest.raises(KeyError):
         say_named("verdict.open.no_such")
     with pytest.raises(KeyError):
