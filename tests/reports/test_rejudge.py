@@ -35,18 +35,17 @@ class Strict:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Three right answers of four, and two training responses, both of them right."""
-    run = write_run(
-        tmp_path, algorithm="grpo", train='{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n'
-    )
+    run = write_run(tmp_path, algorithm="grpo")
+    (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n')
     write_evaluation(run, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: q > 0, questions=4, samples=2)
     write_completions(run, step=1, rows=[{"number": 1, "correct": True}, {"number": 2, "correct": True}])
     return run
 
 
-def write_run(folder: Path, *, algorithm: str, train: str = "") -> Path:
+def write_run(folder: Path, *, algorithm: str) -> Path:
     run = folder / "s" / algorithm / "seed-0"
     write_manifest(run, algorithm=algorithm, seed=0, arm=algorithm.encode().hex().ljust(16, "f"), vanilla=None)
-    (run / "metrics.jsonl").write_text(train)
+    (run / "metrics.jsonl").touch()
     return run
 
 
@@ -104,30 +103,29 @@ def test_a_setting_is_made_from_enough_samples_of_its_temperature_and_replaces_n
     assert evaluated.evaluations[1, "val", SETTING].questions.row_id == tuple(f"val-{n:04d}" for n in range(4))
 
 
-BOXES = {"right": "\\boxed{5}", "wrong": "\\boxed{6}", "words": "It is five."}
-TODAY = {"right": "correct", "wrong": "wrong", "words": "unparsable"}
-OF_OLD = {
-    "right": ("correct", "wrong"),
-    "wrong": ("correct", "wrong"),
-    "words": ("wrong", "unparsable"),
-}  # the first words: no accuracy
+OF_OLD = (  # response, stored verdict, verdict of today
+    ("\\boxed{5}", "correct", "correct"),
+    ("\\boxed{5}", "wrong", "correct"),
+    ("\\boxed{6}", "correct", "wrong"),
+    ("\\boxed{6}", "wrong", "wrong"),
+    ("It is five.", "wrong", "unparsable"),  # no answer at all: another verdict, the same accuracy
+    ("It is five.", "unparsable", "unparsable"),
+)
 
 
 @pytest.fixture
 def of_old(tmp_path: Path) -> Path:
     """Two arms of judge-0. grpo: 6 evaluated samples, of which 2 were taken wrongly; rloo: as it should be."""
     same = {"correct": True, "split": "val", "setting": SETTING, "epoch": 1, "answer": "5", "judge_version": "judge-0"}
-    for algorithm in ("grpo", "rloo"):
-        run = write_run(tmp_path, algorithm=algorithm)
-        told = [(text, stored if algorithm == "grpo" else TODAY[text]) for text in OF_OLD for stored in OF_OLD[text]]
-        rows = [
-            sample_row(1, sample=number, **same, response=BOXES[text], verdict=stored)
-            | {"accuracy": float(stored == "correct")}
-            for number, (text, stored) in enumerate(told)
-        ]
+    for algorithm in ("rloo", "grpo"):
+        run, rows = write_run(tmp_path, algorithm=algorithm), []
+        for number, (response, stored, today) in enumerate(OF_OLD):
+            verdict = stored if algorithm == "grpo" else today
+            row = sample_row(1, sample=number, **same, response=response, verdict=verdict)
+            rows.append(row | {"accuracy": float(verdict == "correct")})
         write_rows(run / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet", rows=rows)
     completions = [{"number": 1, "correct": True, "verdict": "wrong", "accuracy": 0.0}, {"number": 2, "correct": True}]
-    write_completions(tmp_path / "s" / "grpo" / "seed-0", step=1, rows=completions)
+    write_completions(run, step=1, rows=completions)
     return tmp_path / "s"
 
 
@@ -166,12 +164,16 @@ def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() ->
 
 
 def test_a_report_says_what_changed_and_nothing_of_stored_verdicts(of_old: Path) -> None:
+    stored = read(of_old)
+    assert (judged_again_table(stored).rows, changed_verdicts_table(stored).rows, [*judged_again_problems(stored)]) == (
+        (),
+        (),
+        [],
+    )
     with Judge() as judge:
-        pages = [make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge).read_text(encoding="utf-8")]
-        numbers = [json.loads((of_old / "report.json").read_text(encoding="utf-8"))]
-    make_report([of_old], out=None, settings=usual_settings())
-    numbers.append(json.loads((of_old / "report.json").read_text(encoding="utf-8")))
-    tables = [[len(each["tables"].get(name, [])) for name in ("judged_again", "changed_verdicts")] for each in numbers]
-    assert tables == [[3, 4], [0, 0]]
-    assert [any("judged again" in problem for problem in each["problems"]) for each in numbers] == [True, False]
-    assert "judged again, 3 of 8" in pages[0]
+        page = make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge)
+    numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert [len(numbers["tables"][name]) for name in ("judged_again", "changed_verdicts")] == [3, 4]
+    assert ["judged again, 3 of 8" in text for text in ("".join(numbers["problems"]), page.read_text(encoding="utf-8"))] == [
+        True
+    ] * 2
