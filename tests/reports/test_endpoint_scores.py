@@ -51,7 +51,7 @@ def test_an_endpoint_is_declared_where_all_runs_name_it_before_and_the_usual_one
         (("dapo", "dapo"), None, None),
     ],
 )
-def test_a_reference_is_what_was_asked_for_or_what_all_runs_declared_and_one_of_several_arms(
+def test_a_reference_is_asked_for_or_declared_by_all_and_one_of_several_arms(
     declared: tuple[str, str], asked: str | None, found: str | None
 ) -> None:
     study = two_arms(*declared)
