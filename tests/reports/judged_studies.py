@@ -45,18 +45,11 @@ def evaluation(
 
 
 def run_records(
-    *,
-    seed: int,
-    before: Scores | None,
-    after: Mapping[int, tuple[float, Scores]],
-    label: str = "grpo",
-    judge: str = "judge-1",
-    images: Sequence[str] | None = None,
-    prefix: str = "q",
-    **changes: Any,
+    *, seed: int, before: Scores | None, after: Mapping[int, tuple[float, Scores]], label: str = "grpo", **changes: Any
 ) -> RunRecords:
     """A run: test scores of its untrained model, and (val accuracy, test scores) of each later epoch."""
-    like: dict[str, Any] = {"split": "test", "images": images, "prefix": prefix, "judge": judge}
+    like = {"split": "test"} | {key: changes.pop(key) for key in ("images", "prefix", "judge") if key in changes}
+    judge = like.get("judge", "judge-1")
     found = [] if before is None else [evaluation(before, epoch=0, **like)]
     for epoch, (val, scores) in after.items():
         found += [evaluation([val] * 20, epoch=epoch, split="val", judge=judge), evaluation(scores, epoch=epoch, **like)]

@@ -88,9 +88,7 @@ def test_a_file_that_went_bad_after_it_was_read_costs_its_own_cases_only(run: Pa
         ("default/seed-0/evaluate/step-1a/seed-0", "default/evaluate/step-1a", [".", "default/seed-0/evaluate"]),
     ],
 )
-def test_pictures_come_from_the_nearest_folder_of_the_study(
-    tmp_path: Path, run: str, variant: str, found_in: list[str]
-) -> None:
+def test_pictures_are_the_nearest_ones_of_the_study(tmp_path: Path, run: str, variant: str, found_in: list[str]) -> None:
     """evaluate.py keeps pictures beside what it made in a run; what its untrained model was shown lies in the study."""
     study = (tmp_path / "outputs" / "s").resolve()
     write_manifest(study / run, algorithm="evaluated", seed=0, arm="a" * 16, vanilla=None, study="s", variant=variant)

@@ -22,7 +22,8 @@ from vlm_rl.reports.verdicts.endpoint_scores import (
 FLAT = [0.5, 0.5]
 CONFIGS = {"usual": DECLARED, "nothing": {}, "best": declaring(picked_by="test"), "greedy": declaring(setting="pass@1_t0.01")}
 CONFIGS |= {name: declaring(reference=name) for name in ("sft", "variant-sft", "dapo")}
-CONFIGS |= {"of eight": declaring(setting="pass@8_t1.0")}
+CONFIGS |= {"of eight": declaring(setting="pass@8_t1.0"), "evaluation of nothing": {"evaluation": None}}
+CONFIGS |= {"half": {"evaluation": {"scheme": {"endpoint": {"split": "test"}}}}}
 
 
 def two_arms(first: str, second: str) -> Records:
@@ -50,7 +51,7 @@ def test_an_endpoint_is_declared_where_all_runs_name_it_before_and_the_usual_one
         (("dapo", "dapo"), None, None),
     ],
 )
-def test_a_reference_is_what_was_asked_for_or_what_all_runs_declared_and_one_of_several_arms(
+def test_a_reference_is_asked_for_or_declared_by_all_and_one_of_several_arms(
     declared: tuple[str, str], asked: str | None, found: str | None
 ) -> None:
     study = two_arms(*declared)
@@ -58,11 +59,6 @@ def test_a_reference_is_what_was_asked_for_or_what_all_runs_declared_and_one_of_
     assert (None if chosen is None else chosen.label) == found
     alone = records(study.arms[1])
     assert choose_reference(alone, choice=choose_endpoint(alone), asked=None) is None
-
-
-@pytest.mark.parametrize("config", [{}, {"evaluation": None}, {"evaluation": {"scheme": {"endpoint": {"split": "test"}}}}])
-def test_a_config_without_an_endpoint_declares_none(config: dict[str, Any]) -> None:
-    assert declared_endpoint(config) is None
 
 
 def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals_but_never_the_untrained_model() -> None:

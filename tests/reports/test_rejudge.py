@@ -22,31 +22,30 @@ SETTING = "pass@1_t0.6"
 
 
 class Strict:
-    """Finds nothing right but the answers of question 1, and remembers what it was shown."""
+    """Finds nothing right but 4, which question 0 does not ask for, and 9; and remembers what it was shown."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
 
     def __call__(self, responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         self.shown += zip(golds, responses, strict=True)
-        return [Verdict.CORRECT if "{5}" in response else Verdict.TIMED_OUT for response in responses]
+        return [Verdict.CORRECT if response.endswith(("{4}", "{9}")) else Verdict.TIMED_OUT for response in responses]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Three right answers of four, and two training responses, both of them right."""
-    run = write_run(
-        tmp_path, algorithm="grpo", train='{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n'
-    )
-    write_evaluation(run, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: q > 0, questions=4, samples=2)
-    write_completions(run, step=1, rows=[{"number": 1, "correct": True}, {"number": 2, "correct": True}])
+    """Questions 3 to 6 are right and 0 to 2 are not, twice each; and two training responses, both of them right."""
+    run = write_run(tmp_path, algorithm="grpo")
+    (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 0.5, "train/accuracy": 1.0}\n')
+    write_evaluation(run, epoch=1, split="val", setting=SETTING, outcome=lambda q, s: q > 2, questions=7, samples=2)
+    write_completions(run, step=1, rows=[{"number": 3, "correct": True}, {"number": 4, "correct": True}])
     return run
 
 
-def write_run(folder: Path, *, algorithm: str, train: str = "") -> Path:
+def write_run(folder: Path, *, algorithm: str) -> Path:
     run = folder / "s" / algorithm / "seed-0"
     write_manifest(run, algorithm=algorithm, seed=0, arm=algorithm.encode().hex().ljust(16, "f"), vanilla=None)
-    (run / "metrics.jsonl").write_text(train)
+    (run / "metrics.jsonl").touch()
     return run
 
 
@@ -55,16 +54,16 @@ def read(study: Path, *, judge: Judging | None = None) -> Records:
 
 
 def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run: Path) -> None:
-    """Question 1 asks for 5; format and the reward that the run learned from are no matter of the judge."""
+    """Format, and the reward that the run learned from, are no matter of the judge."""
     judge = Strict()
     (records,) = read(run, judge=judge).arms[0].runs
     found = records.evaluations[1, "val", SETTING]
-    assert (found.num_correct.tolist(), found.num_well_formed.tolist()) == ([0, 2, 0, 0], [0, 2, 2, 2])
-    assert found.verdicts == {"correct": 2, "wrong": 0, "unparsable": 0, "timed_out": 6}
+    assert (found.num_correct.tolist(), found.num_well_formed.tolist()) == ([2, 0, 0, 2, 0, 0, 0], [0, 2, 2, 2, 2, 2, 2])
+    assert found.verdicts == {"correct": 4, "wrong": 0, "unparsable": 0, "timed_out": 10}
     (record,) = records.training
     assert [record[key] for key in ("train/accuracy", "judge/timed_out", "train/reward")] == [0.5, 0.5, 1.0]
     assert "judged again" in records.run.judge_version
-    assert len(judge.shown) == len(set(judge.shown)) == 4  # 8 samples of 4 questions, and two of these again in training
+    assert len(judge.shown) == len(set(judge.shown)) == 7  # 14 samples of 7 questions, and two of these again in training
 
 
 def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
@@ -101,77 +100,59 @@ def test_a_setting_is_made_from_enough_samples_of_its_temperature_and_replaces_n
     rows = [sample_row(0, sample=s, correct=False, split="val", setting="x", epoch=1) for s in range(8)]
     write_rows(run / "evaluations" / "epoch-0001" / "val_pass@4_t0.6.parquet", rows=rows)
     (evaluated,) = with_setting(read(run), setting=SETTING).arms[0].runs
-    assert evaluated.evaluations[1, "val", SETTING].questions.row_id == tuple(f"val-{n:04d}" for n in range(4))
+    assert evaluated.evaluations[1, "val", SETTING].questions.row_id == tuple(f"val-{n:04d}" for n in range(7))
 
 
-BOXES = {"right": "\\boxed{5}", "wrong": "\\boxed{6}", "words": "It is five."}
-TODAY = {"right": "correct", "wrong": "wrong", "words": "unparsable"}
-OF_OLD = {
-    "right": ("correct", "wrong"),
-    "wrong": ("correct", "wrong"),
-    "words": ("wrong", "unparsable"),
-}  # the first words: no accuracy
-
-
-@pytest.fixture
-def of_old(tmp_path: Path) -> Path:
-    """Two arms of judge-0. grpo: 6 evaluated samples, of which 2 were taken wrongly; rloo: as it should be."""
-    same = {"correct": True, "split": "val", "setting": SETTING, "epoch": 1, "answer": "5", "judge_version": "judge-0"}
-    for algorithm in ("grpo", "rloo"):
-        run = write_run(tmp_path, algorithm=algorithm)
-        told = [(text, stored if algorithm == "grpo" else TODAY[text]) for text in OF_OLD for stored in OF_OLD[text]]
-        rows = [
-            sample_row(1, sample=number, **same, response=BOXES[text], verdict=stored)
-            | {"accuracy": float(stored == "correct")}
-            for number, (text, stored) in enumerate(told)
-        ]
-        write_rows(run / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet", rows=rows)
-    completions = [{"number": 1, "correct": True, "verdict": "wrong", "accuracy": 0.0}, {"number": 2, "correct": True}]
-    write_completions(tmp_path / "s" / "grpo" / "seed-0", step=1, rows=completions)
-    return tmp_path / "s"
-
-
-def test_what_judging_again_changed_is_counted_by_arm_with_a_few_examples(of_old: Path) -> None:
-    with Judge() as judge:
-        records = read(of_old, judge=judge.judge)
+def test_what_judging_again_changed_is_counted_by_arm_with_a_few_examples(run: Path) -> None:
+    row = sample_row(3, sample=0, correct=True, split="val", setting=SETTING, epoch=1)
+    write_rows(
+        write_run(run.parents[2], algorithm="rloo") / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet", rows=[row]
+    )
+    records, stored = (read(run.parents[1], judge=judge) for judge in (Strict(), None))
     counts, examples = judged_again_table(records).rows, changed_verdicts_table(records).rows
     keys = ("arm", "responses", "stored_judge", "judged", "to_wrong", "to_right", "other")
-    assert {tuple(row[key] for key in keys) for row in counts} == {
-        ("grpo", "evaluations", "judge-0", 6, 1, 1, 1),
-        ("grpo", "training", "", 2, 0, 1, 0),
-        ("rloo", "evaluations", "judge-0", 6, 0, 0, 0),
-    }
-    said = "grpo: judged again, 3 of 8 stored verdicts changed between right and not right: 1 were right and are not now, 2 are right"
+    assert [tuple(row[key] for key in keys) for row in counts] == [
+        ("grpo", "evaluations", "judge-1", 14, 6, 2, 4),
+        ("grpo", "training", "", 2, 1, 0, 0),
+        ("rloo", "evaluations", "judge-1", 1, 0, 0, 0),
+    ]
+    said = "grpo: judged again, 9 of 16 stored verdicts changed between right and not right: 7 were right and are not now, 2 are right"
     assert [sentence[: len(said)] for sentence in judged_again_problems(records)] == [said]
     assert [tuple(row[name] for name in ("responses", "gold", "answer", "stored", "now")) for row in examples] == [
-        ("evaluations", "5", "5", "wrong", "correct"),
-        ("evaluations", "5", "6", "correct", "wrong"),
-        ("evaluations", "5", "It is five.", "wrong", "unparsable"),
-        ("training", "5", "5", "wrong", "correct"),
+        ("evaluations", "3", "4", "unparsable", "correct"),
+        *(("evaluations", gold, gold, "correct", "timed out") for gold in ("11", "13", "15")),
+        ("evaluations", "5", "6", "wrong", "timed out"),
+        ("evaluations", "7", "8", "wrong", "timed out"),
+        ("training", "11", "11", "correct", "timed out"),
     ]
+    assert (judged_again_table(stored).rows, changed_verdicts_table(stored).rows, [*judged_again_problems(stored)]) == (
+        (),
+        (),
+        [],
+    )
+
+
+def changed(*responses: str, stored: str, now: str) -> VerdictChanges:
+    rows = {"answer": ["1"] * len(responses), "response": responses}
+    before, after = (pa.table(rows | {"verdict": [verdict] * len(responses)}) for verdict in (stored, now))
+    return changes(before, again=after)
 
 
 def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() -> None:
-    def file(answers: Sequence[str], *, stored: str, now: str) -> VerdictChanges:
-        rows = {"answer": ["1"] * len(answers), "response": [f"\\boxed{{{answer}}}" for answer in answers]}
-        before, after = (pa.table(rows | {"verdict": [verdict] * len(answers)}) for verdict in (stored, now))
-        return changes(before, again=after)
-
-    idle = file(["7"] * 30 + [str(number) for number in range(30)], stored="unparsable", now="wrong")
+    idle = changed(*["\\boxed{7}"] * 30, *(f"\\boxed{{{number}}}" for number in range(30)), stored="unparsable", now="wrong")
     assert (idle.num_judged, idle.num_other, len(idle.examples)) == (60, 60, CHANGED_KEPT)
-    total = idle + file(["9", "9", "x" * 9000], stored="correct", now="timed_out")
-    assert (total.num_judged, total.num_to_wrong, total.num_other) == (63, 3, 60)
-    assert [len(example.answer) for example in total.examples[:2]] == [1, LONGEST_SHOWN]
-    assert [example.stored for example in total.examples[:3]] == ["correct", "correct", "unparsable"]
+    total = idle + changed(
+        "\\boxed{9}", "\\boxed{9}", "\\boxed{" + "x" * 9000 + "}", "It is nine.", stored="correct", now="timed_out"
+    )
+    assert (total.num_judged, total.num_to_wrong, total.num_other) == (64, 4, 60)
+    assert [example.answer for example in total.examples[:3]] == ["9", "x" * LONGEST_SHOWN, "It is nine."]
+    assert [example.stored for example in total.examples[:4]] == ["correct", "correct", "correct", "unparsable"]
 
 
-def test_a_report_says_what_changed_and_nothing_of_stored_verdicts(of_old: Path) -> None:
-    with Judge() as judge:
-        pages = [make_report([of_old], out=None, settings=usual_settings(), judge=judge.judge).read_text(encoding="utf-8")]
-        numbers = [json.loads((of_old / "report.json").read_text(encoding="utf-8"))]
-    make_report([of_old], out=None, settings=usual_settings())
-    numbers.append(json.loads((of_old / "report.json").read_text(encoding="utf-8")))
-    tables = [[len(each["tables"].get(name, [])) for name in ("judged_again", "changed_verdicts")] for each in numbers]
-    assert tables == [[3, 4], [0, 0]]
-    assert [any("judged again" in problem for problem in each["problems"]) for each in numbers] == [True, False]
-    assert "judged again, 3 of 8" in pages[0]
+def test_a_report_says_what_changed(run: Path) -> None:
+    page = make_report([run.parents[1]], out=None, settings=usual_settings(), judge=Strict())
+    numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert [len(numbers["tables"][name]) for name in ("judged_again", "changed_verdicts")] == [2, 7]
+    assert ["judged again, 9 of 16" in text for text in ("".join(numbers["problems"]), page.read_text(encoding="utf-8"))] == [
+        True
+    ] * 2

@@ -64,16 +64,13 @@ def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -
     assert found == ("grpo", 7, False, None, "", {}, {})
 
 
-def test_a_manifest_from_before_roles_goes_by_the_name_of_its_algorithm() -> None:
+def test_a_role_that_is_named_counts_and_else_the_name_of_the_algorithm() -> None:
     names = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}
     assert {name: role_of({"algorithm": name}) for name in names} == names
     assert {role_of({"algorithm": name}) for name in LATER} == {"policy"}
+    both = [(role, role_of({"algorithm": name, "role": role})) for role in ROLES for name in (*names, "grpo", "distill")]
+    assert [role for role, found in both if role != found] == []
     assert run_of(seed=0, algorithm="vanilla").run.role == "policy"  # made by hand
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_that_is_named_counts_whatever_the_algorithm_is_called(role: str) -> None:
-    assert {role_of({"algorithm": name, "role": role}) for name in ("vanilla", "sft", "evaluated", "grpo", "distill")} == {role}
 
 
 @pytest.mark.parametrize("role", NO_ROLES)
@@ -81,15 +78,6 @@ def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
     with pytest.raises(ValueError, match="which is none of policy, teacher, untrained, evaluated") as error:
         role_of({"algorithm": "grpo", "role": role})
     assert len(str(error.value)) < 150
-
-
-def test_a_run_of_an_unknown_role_is_left_out_and_named(tmp_path: Path) -> None:
-    for seed, role in enumerate(["policy", "student"]):
-        write_run(tmp_path / "s" / "v", seed=seed, role=role)
-    found = find_runs([tmp_path / "s"])
-    assert [run.seed for run in found.runs] == [0]
-    assert "seed-1/manifest.json could not be read and its run is left out" in found.problems[0]
-    assert "role is 'student', which is none of policy, teacher, untrained, evaluated" in found.problems[0]
 
 
 def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
@@ -206,7 +194,9 @@ def test_what_evaluate_py_measured_is_an_arm_without_training(tmp_path: Path) ->
 
 
 def test_a_study_of_nothing_but_broken_manifests_is_refused_in_words(tmp_path: Path) -> None:
-    (tmp_path / "s" / "v" / "seed-0").mkdir(parents=True)
-    (tmp_path / "s" / "v" / "seed-0" / "manifest.json").write_text('{"study": "a"')
-    with pytest.raises(ReportError, match=r"No run could be read\.\n.*seed-0/manifest\.json could not be read"):
+    write_run(tmp_path / "s" / "v", role="student")
+    left_out = (
+        "could not be read and its run is left out.*role is 'student', which is none of policy, teacher, untrained, evaluated"
+    )
+    with pytest.raises(ReportError, match=rf"No run could be read\.\n.*seed-0/manifest\.json {left_out}"):
         find_runs([tmp_path / "s"])
