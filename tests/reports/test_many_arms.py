@@ -39,6 +39,13 @@ def page(content: Content) -> str:
     return render_html(content, language="en")
 
 
+def test_every_column_is_filled_from_the_rows_of_its_table(content: Content) -> None:
+    """A column that is declared in words/tables.toml under a key that no row has would show dashes only."""
+    columns = {(table.name, column.key) for table in content.tables for column in table.columns}
+    filled = {(table.name, key) for table in content.tables for row in table.rows for key in row}
+    assert len(columns) > 150 and columns <= filled
+
+
 def test_the_picture_of_all_effects_comes_before_the_verdicts_which_open_on_demand(page: str) -> None:
     assert page.index('class="forest"') < page.index("card verdict")
     assert page.count("<details><summary>What it rests on</summary>") == 4
