@@ -35,6 +35,7 @@ def the(*arms: Arm, **asked: Any) -> Judged:
 def came_out(verdict: Judged, case: dict[str, Any]) -> bool:
     """Whether the outcome is that of the case, and all is said that must be."""
     assert [part for part in case["said"].split(" ... ") if part not in text_of(verdict)] == []
+    assert "unsaid" not in case or case["unsaid"] not in text_of(verdict)
     return verdict.outcome is Outcome[case["outcome"]]
 
 
@@ -92,7 +93,7 @@ def test_a_steady_gain_is_an_improvement_with_both_intervals_by_hand() -> None:
 
 @pytest.mark.parametrize("case", cases("verdicts", "against_untrained"))
 def test_an_arm_against_its_untrained_models_is_judged_and_the_reason_said(case: dict[str, Any]) -> None:
-    changes = {key: value for key, value in case.items() if key not in ("gains", "outcome", "said")}
+    changes = {key: value for key, value in case.items() if key not in ("gains", "outcome", "said", "unsaid")}
     verdict = the(STUDIES[case["study"]] if "study" in case else gained("grpo", *case["gains"], **changes))
     assert came_out(verdict, case)
     assert all(isinstance(text, Phrase) for text in texts_of(verdict))  # for other languages
