@@ -213,6 +213,11 @@ def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> N
     assert found == [1, int(one is GRPO)]
 
 
+def test_a_language_that_drifts_back_is_no_risk() -> None:
+    back = tuple({"generation_steps": step, "language/foreign_share": 0.3 - 0.02 * step} for step in range(10))
+    assert not [risk for risk in page_of(changed(GRPO, lambda _: {"training": back})).risks if "other scripts" in risk]
+
+
 def test_a_late_reference_is_a_risk() -> None:
     late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
     assert [late in page_of(GRPO, SFT, reference=reference).risks for reference in ("sft", None)] == [True, False]
