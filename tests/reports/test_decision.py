@@ -80,6 +80,7 @@ def test_each_verdict_has_its_colour_its_headline_and_its_next_stage(case: dict[
 def test_the_next_stage_has_its_size_its_hours_and_its_money(case: dict[str, Any]) -> None:
     (stage,) = page_of(arm_of(case), price_per_device_hour=2.0).next_stage
     assert [text for text in case["said"].split(" ... ") if text not in stage] == []
+    assert ("More questions need no training" in stage) == ("More questions need no training" in case["said"])
 
 
 def test_two_trained_arms_are_compared_by_both_levels() -> None:
