@@ -136,6 +136,9 @@ def test_the_bottleneck_of_the_mean_over_seeds() -> None:
     keys = ("seeds", "epochs", "bottleneck", "accuracy", "best_later", "last")
     (row,) = tables.bottleneck_table(records_of(low, high), gain=0.01).rows
     assert cells_of(row, *keys) == (2, 3, 2, *map(pytest.approx, (0.5, 0.504, 0.504)))
+    fell = run_of(seed=0, train__accuracy_in_epoch=[0.1, 0.4, 0.1, 0.6, 0.1, 0.2, 0.1, 0.3])
+    (row,) = tables.bottleneck_table(records_of(fell), gain=0.01).rows
+    assert cells_of(row, *keys[1:]) == (4, 2, 0.6, 0.3, 0.3)
     table = tables.bottleneck_table(records_of(low, high), gain=0.001)
     assert (*cells_of(table.rows[0], *keys[2:5]), "0.1 points" in table.note) == (None, None, None, True)
     assert not tables.bottleneck_table(records_of(run_of(seed=0, policy__kl=[1.0])), gain=0.01).rows

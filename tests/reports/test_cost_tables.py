@@ -106,6 +106,8 @@ def test_a_rate_of_the_language_part_is_the_one_that_is_shown() -> None:
         optimization = {"learning_rate": 1e-3, "part_learning_rates": {"vision": 1e-5, "language": own}}
         config = {"model": {"optimization": optimization}, "algorithm": {"learning_rate_scale": 2.0}}
         assert learning_rate(config) == pytest.approx(expected)
+        assert learning_rate(config | {"algorithm": {}}) == pytest.approx(expected / 2)
+        assert math.isnan(learning_rate({"model": config["model"]}))
 
 
 def test_the_note_names_what_the_arms_were_not_given_alike() -> None:

@@ -42,6 +42,8 @@ def test_the_power_table_begins_with_the_study_as_it_is_and_more_seeds_find_less
     assert three > five > ten > twenty  # type: ignore[operator]
     assert ([row["seeds"] for row in rows], five) == ([5, 3, 10, 20], pytest.approx(0.074, abs=5e-4))
     assert shown(power_table(ONE_ARM))[0]["found"] == "about 7.4 (5.8 to 17.6)"
+    titles = [column.title for table in (power_table(ONE_ARM), pairs(THREE)) for column in table.columns]
+    assert {"Questions for 2 points", "Seeds to find 2 points"} <= set(titles)
     assert {row["arm"] for row in power_table(VERDICTS).rows} == {"grpo", "sft"}  # what was not tested is not planned for
 
 

@@ -26,7 +26,7 @@ def test_each_alert_is_told_by_arm_and_seed_with_the_seeds_concerned(tmp_path: P
 
 
 def test_a_run_without_the_file_may_never_have_been_watched(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study", epochs=1, questions=2)
+    study = write_study(tmp_path / "study", epochs=2, questions=2)
     (study / "default" / "seed-1" / "alerts.jsonl").unlink()
     records = records_of(study)
     note = alert_table(records).note
@@ -34,7 +34,7 @@ def test_a_run_without_the_file_may_never_have_been_watched(tmp_path: Path) -> N
     assert "No run raised an alert" not in note
     keys = ("run", "status", "generation_steps", "epochs", "untrained", "alerts", "judge", "commit", "hash")
     assert [cells_of(row, *keys) for row in run_table(records).rows[:2]] == [
-        (f"study/default/seed-{seed}", "finished", 5, 1, "yes", alerts, "judge-1", "0123456789", "a" * 8)
+        (f"study/default/seed-{seed}", "finished", 10, 2, "yes", alerts, "judge-1", "0123456789", "a" * 8)
         for seed, alerts in ((0, 0), (1, None))
     ]
 
