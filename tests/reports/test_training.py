@@ -68,6 +68,7 @@ def test_a_half_written_file_costs_what_was_not_logged_of_its_own_step_only(tmp_
     write_completions(tmp_path, step=1, rows=FOUR)
     path = write_completions(tmp_path, step=2, rows=FOUR)
     path.write_bytes(path.read_bytes()[:200])
+    (path.parent / "step-old.parquet").write_bytes(b"")  # no file of a run
     training = count(tmp_path, line(1, epoch=0.5), line(2, epoch=1.0))
     assert (["judge/wrong" in record for record in training.records], training.stored_steps) == ([True, False], (1,))
     assert "step-000002.parquet cannot be read" in training.problems[0]

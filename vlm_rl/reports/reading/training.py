@@ -5,7 +5,7 @@ that an older run did not log, another list of reflection words, another judge. 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from vlm_rl.evaluation.reflection import (
     WholeWords,
 )
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
-from vlm_rl.reports.phrase import say, say_named
+from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, read_judged
 from vlm_rl.reports.reading.roles import Role
@@ -105,14 +105,12 @@ def count_training(
         problems.append(say_named("gaps.unknown_rule", folder=run_folder, rule=declared_rule(config)[0]))
     if role == "teacher":  # what is stored are its texts, not responses
         return Training(records=tuple(logged.values()), rule=rule, problems=tuple(problems))
-    files = {int(file.stem.removeprefix("step-")): file for file in sorted((run_folder / "completions").glob("step-*.parquet"))}
+    named = ((file.stem.removeprefix("step-"), file) for file in sorted((run_folder / "completions").glob("step-*.parquet")))
+    files = {int(step): file for step, file in named if step.isdecimal()}
     found = over_files(partial(_counted, rule=rule, rejudge=rejudge), files.values())
     counted = {step: counts for step, counts in zip(files, found, strict=True) if isinstance(counts, StepCounts)}
     problems += [say("{problem} Its step is taken as it was logged.", problem=text) for text in found if isinstance(text, str)]
-    if counted and (missing := logged.keys() - counted):
-        problems.append(say_named("gaps.no_completions", folder=run_folder, missing=len(missing), steps=len(logged)))
-    if missing := counted.keys() - logged.keys() - {max(counted, default=0)}:  # the newest is written now
-        problems.append(say_named("gaps.no_metrics", folder=run_folder, missing=len(missing)))
+    problems += _one_sided(logged.keys(), counted=counted.keys(), folder=run_folder)
     if reflection is not None:  # what was counted by one list of words is never shown beside counts by another
         logged = {step: {key: line[key] for key in line if not key.startswith("reflection/")} for step, line in logged.items()}
     return Training(
@@ -124,6 +122,14 @@ def count_training(
         judged_again=all_changes(counts.judged_again for counts in counted.values()),
         problems=tuple(problems),
     )
+
+
+def _one_sided(logged: Set[int], *, counted: Set[int], folder: Path) -> Iterator[Phrase]:
+    """Steps of which the log or the texts are missing; only the newest may be without its line, as it is written now."""
+    if counted and (missing := logged - counted):
+        yield say_named("gaps.no_completions", folder=folder, missing=len(missing), steps=len(logged))
+    if missing := counted - logged - {max(counted, default=0)}:
+        yield say_named("gaps.no_metrics", folder=folder, missing=len(missing))
 
 
 def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts]) -> Iterator[Record]:
