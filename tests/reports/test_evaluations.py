@@ -81,15 +81,14 @@ def test_any_field_of_a_row_can_be_asked_for_but_files_of_old_have_none(tmp_path
     asked = only(tmp_path).questions
     values = {"level": ["0", "1", "2", "0", "1"], "modality": ["text"] * 4 + ["vision"], "nothing": [""] * 5}
     assert {name: asked.values(name) for name in values} == values
-    assert asked.names() == ("modality", "kind", "level")
     pq.write_table(pq.read_table(path).drop_columns(["fields"]), path)
-    assert only(tmp_path).questions.names() == ("modality", "kind")
+    assert only(tmp_path).questions.values("level") == [""] * 5
 
 
 def test_a_row_lacks_what_only_other_rows_have_and_other_figures_are_another_thing_asked() -> None:
     nothing, fields = ("", ""), ('{"source": "book"}', "{}")
     asked = Questions(row_id=("a", "b"), image_id=("", "i"), kind=nothing, modality=nothing, fields=fields)
-    assert (asked.names(), asked.values("source"), asked.images()) == (("source",), ["book", ""], ["a", "i"])
+    assert (asked.values("source"), asked.images()) == (["book", ""], ["a", "i"])
     same, other = replace(asked, kind=("k", "k")), replace(asked, image_id=("", "blank-i"))
     assert [asked.asked == each.asked for each in (same, other)] == [True, False]
 

@@ -43,11 +43,6 @@ class Questions:
         """The cluster of each question: its image, or itself where it has none."""
         return [image or row for image, row in zip(self.image_id, self.row_id, strict=True)]
 
-    def names(self) -> tuple[str, ...]:
-        """Every field of a row that says something: `modality`, `kind` and then any other, by name."""
-        named = [name for name in NAMED if any(self.values(name))]
-        return (*named, *sorted({name for fields in self._fields for name in fields} - set(NAMED)))
-
     def values(self, name: str) -> list[str]:
         """A field of each question, "" where it has none: `modality`, `kind` or any key of `fields`."""
         if name in NAMED:
