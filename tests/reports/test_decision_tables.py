@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from hand_runs import ends
 from judged_studies import FIVE, arm, declaring, gained, judged, records, shown
 from scipy import stats
 
@@ -26,6 +27,8 @@ def test_the_decision_table_holds_a_row_for_each_arm() -> None:
         ("sft", "no evidence either way", "+3.3", "0.545", "0.545", "3", "1, 1, 1", "–", "–"),
         ("dapo", "not judged", "+10.0", "–", "–", "1", "1", "–", "+10.0"),
     ]
+    alone = decision_table(judged(records(gained("grpo", 0.2)))).rows[0]["this_run_only"]
+    assert ends(alone) == pytest.approx((0.2, 0.1676, 0.2324), abs=1e-4)
     assert "this_run_only" not in shown(decision_table(ONE_ARM))[0]  # the column is there only where there are single runs
 
 

@@ -24,7 +24,7 @@ class RunRecords:
 
     run: Run
     evaluations: dict[tuple[int, str, str], Evaluation]  # (epoch, split, setting)
-    training: tuple[Record, ...]  # one for each generation step, as in metrics.jsonl; counted again where texts are stored
+    training: tuple[Record, ...]  # one for each generation step: what metrics.jsonl has, and what it lacks from stored texts
     cost: tuple[Record, ...]
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     length_bins: LengthBins | None = None  # of all training steps together; None without stored responses of its own

@@ -1,4 +1,4 @@
-"""Reads the Parquet files that runs leave, whatever their texts contain: only the columns asked for, and never a broken text."""
+"""Reads the files that runs leave, Parquet and JSON lines, whatever is in them: never a broken text, never a file outside of the run."""
 
 import json
 import math

@@ -17,7 +17,7 @@ from vlm_rl.reports.reading.training import count_training
 
 
 def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: Judging | None = None) -> Records:
-    """Read what the runs measured, with everything that texts and verdicts give counted again.
+    """Read what the runs measured: what they logged, and from stored texts and verdicts what the logs lack.
 
     `reflection` None counts words by the rule that each run declares; `judge` None takes the verdicts as stored, and else
     (as Judge.judge) judges every stored response again.
