@@ -45,7 +45,7 @@ class Cell:
 
     @property
     def paired(self) -> bool:
-        """Against the own untrained model, or against another arm."""
+        """Against the own vanilla model, or against another arm."""
         return self.world.paired
 
 

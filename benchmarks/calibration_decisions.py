@@ -85,6 +85,6 @@ def differences(arm: Answers, *, reference: Answers, paired: bool, per_image: in
 
 
 def flagged(answers: Answers) -> NDArray[np.bool_]:
-    """`far_from_siblings` of every replication: (replications, seeds)."""
+    """`far_from_other_seeds` of every replication: (replications, seeds)."""
     sides = layout(answers, per_image=1)
     return far_from_median(sides.seed_means, noise=sides.residual / answers.shape[2])

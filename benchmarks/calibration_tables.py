@@ -84,7 +84,7 @@ def _main(blocks: dict[str, list[Measured]], *, paired: bool) -> str:
                 f"{_percent(weak.cell.world.gain)} → {_percent(weak.outcomes['improvement'])}",
             ]
         )
-    title = "Against the own untrained model, paired by seed" if paired else "Against another trained arm, unpaired"
+    title = "Against the own vanilla model, paired by seed" if paired else "Against another trained arm, unpaired"
     head = ("Coverage, %", "A/A claims, %", "Claims, mean gain 0, %", "Gain for 80 % → found, %", "Gain for 50 % → found, %")
     return _table(title, head=(*DESIGN, *head), rows=rows)
 
@@ -125,7 +125,7 @@ def _collapse(measured: Sequence[Measured]) -> str:
 def _flags(measured: Sequence[Measured]) -> str:
     rows = [[*_design_cells(one), _percent(one.flags)] for one in measured if one.cell.paired]
     return _table(
-        "A run flagged as far from its siblings though none collapsed", head=(*DESIGN, "Arms with a flag, %"), rows=rows
+        "A run flagged as far from the other seeds though none collapsed", head=(*DESIGN, "Arms with a flag, %"), rows=rows
     )
 
 

@@ -32,7 +32,7 @@ class Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Trained runs against the untrained model (paired) or against another trained arm that gained nothing."""
+    """Trained runs against the vanilla model (paired) or against another trained arm that gained nothing."""
 
     gain: float  # share: the truth about the mean difference, where no run collapses
     seed_spread: float  # share: standard deviation of a run's true mean

@@ -63,7 +63,7 @@ class Commands:
 
     def run(self, study: str) -> Path:
         """The folder of the study's only run."""
-        found = sorted((self._folder / "outputs" / study).glob("[!v]*/seed-0"))  # not vanilla-..., the untrained model's
+        found = sorted((self._folder / "outputs" / study).glob("[!v]*/seed-0"))  # not vanilla-..., the vanilla model's
         if len(found) != 1:
             raise RuntimeError(f"outputs/{study} holds {len(found)} runs and not one.")
         return found[0]

@@ -116,10 +116,10 @@ def built(case: Case, device: Device) -> Experiment:
 def weights_on(device: Device) -> Iterator[None]:
     """Random weights are drawn on the device inside: on the host a model of 7B would take minutes and twice its memory."""
 
-    def untrained(name: str, **settings: Any) -> PreTrainedModel:
+    def vanilla(name: str, **settings: Any) -> PreTrainedModel:
         return random_model(name, device=device, **settings)
 
-    with patch.object(policy, "load_untrained", untrained):
+    with patch.object(policy, "load_untrained", vanilla):
         yield
 
 

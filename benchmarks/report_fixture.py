@@ -57,18 +57,18 @@ class Size:
 
     @property
     def num_texts(self) -> int:
-        """Responses in all, without those of the untrained models."""
+        """Responses in all, without those of the vanilla models."""
         return self.runs * (self.steps * self.responses + self.evaluations * self.questions * self.samples)
 
 
 def write_fixture(study: Path, *, size: Size, seed: int = 0) -> Path:
-    """Write the study: arms of up to five seeds, and the untrained model of each seed."""
+    """Write the study: arms of up to five seeds, and the vanilla model of each seed."""
     seeds = -(-size.runs // len(ARMS))
     trained = [(arm, number) for number, arm in product(range(seeds), ARMS)][: size.runs]
     texts = Texts(generator=np.random.default_rng([seed, 0]))
     with ThreadPoolExecutor(2) as writers:
         jobs = [writers.submit(_write_run, study, arm, number, size=size, texts=texts) for arm, number in trained]
-        jobs += [writers.submit(_write_untrained, study, number, size=size, texts=texts) for number in range(seeds)]
+        jobs += [writers.submit(_write_vanilla, study, number, size=size, texts=texts) for number in range(seeds)]
         for job in jobs:
             job.result()
     return study
@@ -129,7 +129,7 @@ def _write_run(study: Path, arm: str, seed: int, *, size: Size, texts: Texts) ->
         )
 
 
-def _write_untrained(study: Path, seed: int, *, size: Size, texts: Texts) -> None:
+def _write_vanilla(study: Path, seed: int, *, size: Size, texts: Texts) -> None:
     run = study / "vanilla-fixture" / f"seed-{seed}"
     _write_manifest(run, algorithm="vanilla", seed=seed, vanilla=None)
     generator = np.random.default_rng([2, seed])

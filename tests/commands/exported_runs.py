@@ -42,12 +42,12 @@ def export_of(checkpoint: Path, folder: Path, **choices: Any) -> Path:
 
 def report_on(folder: Path, path: Path, *, age: float = -60, format: int = 2, arm: str = "rl", **changes: str) -> Path:
     """A report.json that calls the arm of the run an improvement; `age` is by how many seconds it is older than the run."""
-    said = "{} is an improvement over the untrained model: {} points (95 % interval {}, new seeds and new questions)."
+    said = "{} is an improvement over the vanilla model: {} points (95 % interval {}, new seeds and new questions)."
     verdicts = [
         {"arm": "rl", "outcome": "improvement", "effect": 0.178, "said": said.format("rl", "+17.8", "+11.5 to +24.1")},
         {"arm": "sft", "outcome": "improvement", "effect": 0.2, "said": said.format("sft", "+20.0", "+15.0 to +25.0")},
     ]
-    rests = "It rests on 5 seeds and 200 questions; each seed is compared with its own untrained model."
+    rests = "It rests on 5 seeds and 200 questions; each seed is compared with its own vanilla model."
     decision = {
         "question": "Judged by accuracy on test (pass@1, T = 0.6) at the epoch that val picks, as the runs declared before they started.",
         "scope": "Model: tiny; data: micro_geometry.",

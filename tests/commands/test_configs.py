@@ -138,7 +138,7 @@ def test_a_package_directive_is_the_very_first_line(file: Path) -> None:
     assert not any("@package" in line for line in lines[1:])
 
 
-def test_a_declared_reference_is_no_other_arm_and_needs_no_other_untrained_model() -> None:
+def test_a_declared_reference_is_no_other_arm_and_needs_no_other_vanilla_model() -> None:
     none, sft = config(), config("evaluation.scheme.endpoint.reference=sft")
     assert (none["evaluation"]["scheme"]["endpoint"]["reference"], sft["evaluation"]["scheme"]["endpoint"]["reference"]) == (
         None,

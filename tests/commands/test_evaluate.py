@@ -14,7 +14,7 @@ from tiny_commands import BRIEF, content, only_run, train
 
 from vlm_rl.commands.build import composed, plain, vanilla_of
 from vlm_rl.commands.evaluation_target import find, taken_out
-from vlm_rl.reports.reading.runs import find_runs, untrained_folder
+from vlm_rl.reports.reading.runs import find_runs, vanilla_folder
 from vlm_rl.run_folder import RunFolder
 
 
@@ -79,7 +79,7 @@ def test_what_an_evaluation_says_beside_accuracy_agrees_with_its_samples(forking
     assert f"{short_path(run)}/checkpoints/step-000002: shares in %" in finished.out
 
 
-def test_an_evaluated_checkpoint_is_an_arm_of_a_report_beside_its_own_untrained_model(
+def test_an_evaluated_checkpoint_is_an_arm_of_a_report_beside_its_own_vanilla_model(
     forking: Forking, run: RunFolder, arms: Path
 ) -> None:
     _, folder = evaluated(forking, arms, f"checkpoint={short_path(run)}")
@@ -89,7 +89,7 @@ def test_an_evaluated_checkpoint_is_an_arm_of_a_report_beside_its_own_untrained_
     assert found.data == trained.data
     assert found.judge_version == trained.judge_version
     assert found.arm != trained.arm
-    shared = untrained_folder(found)
+    shared = vanilla_folder(found)
     assert shared is not None
     assert shared.resolve() == vanilla.path.resolve()
     assert [each.path for each in find_runs([run.path.parents[1]]).runs if each.algorithm == "evaluated"] == []
@@ -135,7 +135,7 @@ def test_where_there_is_no_terminal_a_line_says_how_far_it_is(forking: Forking, 
     assert "val, pass@8, T = 1.0: 8/8 questions, 0 s left" in finished.out
 
 
-def test_the_untrained_model_of_a_study_has_its_blind_control_under_its_own_folder(
+def test_the_vanilla_model_of_a_study_has_its_blind_control_under_its_own_folder(
     forking: Forking, run: RunFolder, arms: Path
 ) -> None:
     (vanilla,) = run.path.parents[1].glob("vanilla-*/seed-0")

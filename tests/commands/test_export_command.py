@@ -78,9 +78,9 @@ def test_the_card_carries_the_verdict_of_the_report_word_for_word(run: Path, tmp
     folder = export_of(run, tmp_path / "mine", report=str(report))
     card = (folder / "README.md").read_text()
     for said in (
-        "**rl is an improvement over the untrained model: +17.8 points (95 % interval +11.5 to +24.1, new seeds and new questions).**",
+        "**rl is an improvement over the vanilla model: +17.8 points (95 % interval +11.5 to +24.1, new seeds and new questions).**",
         "Judged by accuracy on test (pass@1, T = 0.6) at the epoch that val picks, as the runs declared before they started.",
-        "- It rests on 5 seeds and 200 questions; each seed is compared with its own untrained model.",
+        "- It rests on 5 seeds and 200 questions; each seed is compared with its own vanilla model.",
         "- rl: 3 % of the responses were cut off.",
         "- Model: tiny; data: micro_geometry.",
         "one of them (seed 0)",
@@ -197,7 +197,7 @@ def test_a_checkpoint_is_no_card_with_gaps_but_says_what_it_is(run: Path) -> Non
     assert "nothing is said here of whether training helped" in note
 
 
-def test_an_untrained_model_is_nothing_to_share(tmp_path: Path) -> None:
+def test_a_vanilla_model_is_nothing_to_share(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is nothing trained to share"):
         export_of(Path("tiny"), tmp_path / "mine")
     assert RunFolder(path=tmp_path).manifest is None

@@ -52,7 +52,7 @@ def test_sft_samples_for_its_evaluations_only_and_needs_no_reference() -> None:
     assert (workload.forward_batch_size, workload.needs_reference) == (256, False)
 
 
-def test_a_run_is_counted_with_the_evaluation_of_its_untrained_model() -> None:
+def test_a_run_is_counted_with_the_evaluation_of_its_vanilla_model() -> None:
     """16 rows in batches of 8 for 2 epochs: 4 steps, 3 evaluations of 8 + 8 rows under three settings of 8, 4 and 1 samples."""
     cfg = composed(["experiment=smoke"])
     length = length_of(cfg, instantiate(cfg.dataset), checked_algorithm(cfg), ranks=1, features_are_kept=True)

@@ -56,7 +56,7 @@ def kill_during_a_step(command: Command, cwd: Path) -> str:
 
 
 def kill_during_the_first_evaluation(command: Command, cwd: Path) -> str:
-    """When the untrained model is being evaluated."""
+    """When the vanilla model is being evaluated."""
     command.wait_until(lambda: bool(list(cwd.glob("outputs/*/vanilla-*/seed-0/evaluations/*/*"))))
     command.send(signal.SIGKILL)
     return "first evaluation"
@@ -121,7 +121,7 @@ def test_ctrl_c_and_sigterm_finish_the_step_and_the_same_command_goes_on(forking
     assert content(only_run(tmp_path, study="interrupted")) == content(only_run(whole, study="whole"))
 
 
-def test_ctrl_c_while_the_untrained_model_is_evaluated_leaves_a_run_that_can_be_started_again(
+def test_ctrl_c_while_the_vanilla_model_is_evaluated_leaves_a_run_that_can_be_started_again(
     forking: Forking, whole: Path, tmp_path: Path
 ) -> None:
     command = forking.start("train.py", [*TINY, "study=early"], cwd=tmp_path)

@@ -142,13 +142,13 @@ def named(records: Records, algorithm: str) -> Arm:
 def test_the_manifest_says_what_each_is(study: Path) -> None:
     found = manifests(study)
     assert {name: found[run]["role"] for name, run in runs_of(study).items()} == ROLES
-    (untrained,) = (manifest for run, manifest in found.items() if run not in runs_of(study).values())
-    assert (untrained["algorithm"], untrained["role"]) == ("vanilla", "untrained")
+    (vanilla,) = (manifest for run, manifest in found.items() if run not in runs_of(study).values())
+    assert (vanilla["algorithm"], vanilla["role"]) == ("vanilla", "vanilla")
 
 
 def test_a_teacher_comes_after_those_that_learn_by_themselves_whatever_their_names(records: Records) -> None:
     assert [arm.runs[0].run.algorithm for arm in records.arms] == ["evaluated", "sft", "vanilla", "distill", "vanilla"]
-    assert [arm.is_untrained for arm in records.arms] == [False] * 4 + [True]
+    assert [arm.is_vanilla for arm in records.arms] == [False] * 4 + [True]
     assert not any(arm.is_evaluated_only for arm in records.arms)
     assert len(records.trained) == 4
     assert len({arm.label for arm in records.arms}) == 5
@@ -178,7 +178,7 @@ def test_what_is_evaluated_goes_by_the_role_too(study: Path, team: Path, monkeyp
         assert target.weights is not None
         assert target.generation_steps == 2
     (vanilla,) = study.glob("vanilla-*/seed-0")
-    assert find(str(vanilla), trusted=["team_algorithms"]).chosen == "untrained"  # its manifest has the config of the first arm
+    assert find(str(vanilla), trusted=["team_algorithms"]).chosen == "vanilla"  # its manifest has the config of the first arm
 
 
 def test_a_penalty_has_no_place_in_any_algorithm_that_says_so(team: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,7 @@ def test_an_overlay_is_checked_by_its_own_annotations(monkeypatch: pytest.Monkey
 
 
 def test_python_users_are_told_too() -> None:
-    with pytest.raises(ValueError, match=r"model\.untrained=no, but it takes true or false"):
+    with pytest.raises(ValueError, match=r"model\.vanilla=no, but it takes true or false"):
         build(composed(["experiment=smoke", "model.untrained=no"]))
 
 

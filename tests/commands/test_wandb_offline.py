@@ -46,5 +46,5 @@ def test_an_offline_run_has_its_group_job_type_axes_and_tables_of_completions(fo
     assert [(item["generation_steps"], item["completions/train.nrows"]) for item in tables] == [(1, 4), (2, 4)]
     files = [item["completions/val.path"] for item in items if "completions/val.path" in item]
     kept = [json.loads(next(run.path.glob(f"wandb/offline-run-*/files/{file}")).read_text()) for file in files]
-    assert len(kept) == 2  # the untrained model, and after the epoch
+    assert len(kept) == 2  # the vanilla model, and after the epoch
     assert all({"row_id", "image", "response", "verdict"} <= set(table["columns"]) for table in kept)

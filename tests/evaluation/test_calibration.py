@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_rl.evaluation.dynamics import far_from_siblings
+from vlm_rl.evaluation.dynamics import far_from_other_seeds
 from vlm_rl.evaluation.statistics import paired_difference, unpaired_difference
 from vlm_rl.evaluation.verdict import Outcome, decide, p_value
 
@@ -67,7 +67,7 @@ def test_the_vectorised_flag_is_the_projects_own(calibration: Any) -> None:
 
     world = calibration.World(gain=0.05, seed_spread=0.05, response_spread=0.5, paired=True, collapse=0.2)
     drawn = world.draw(np.random.default_rng(2), replications=40, seeds=5, questions=100)
-    alone = np.array([far_from_siblings(scores) for scores in drawn.arm.astype(float)])
+    alone = np.array([far_from_other_seeds(scores) for scores in drawn.arm.astype(float)])
     assert alone.any()
     np.testing.assert_array_equal(flagged(drawn.arm), alone)
 

@@ -6,7 +6,7 @@ from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 def test_an_endpoint_names_what_picks_and_what_is_judged() -> None:
     endpoint = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
     assert (endpoint.pick, endpoint.name) == ("val/pass@1_t0.6/accuracy", "test/pass@1_t0.6/accuracy")
-    assert endpoint.reference is None  # each arm's own untrained model
+    assert endpoint.reference is None  # each arm's own vanilla model
 
 
 def test_a_split_that_would_pick_its_own_best_epoch_is_refused() -> None:

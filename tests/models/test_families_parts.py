@@ -1,4 +1,4 @@
-"""Whole parts beside adapters, on every family: what learns is what was asked, and off, it is the untrained model."""
+"""Whole parts beside adapters, on every family: what learns is what was asked, and off, it is the vanilla model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +58,7 @@ def sampled(experiment: Experiment, rows: list[Row]) -> Samples:
     return concatenate(queries, responses, scores=torch.zeros(2 * len(rows)))
 
 
-def test_a_mixture_learns_in_its_parts_alone_and_off_it_is_the_untrained_model(
+def test_a_mixture_learns_in_its_parts_alone_and_off_it_is_the_vanilla_model(
     make: Callable[[], Experiment],
     mixture: str,
     family: str,
@@ -71,7 +71,7 @@ def test_a_mixture_learns_in_its_parts_alone_and_off_it_is_the_untrained_model(
     states = {size.part: size.state.partition(" but ")[0] for size in parts.sizes(policy.vlm)}
     assert tuple(states.values()) == STATES[mixture]
     given = forced(experiment, mixed_rows)
-    untrained, before = response_logprobs(policy, given), {name: p.detach().clone() for name, p in policy.named_parameters()}
+    vanilla, before = response_logprobs(policy, given), {name: p.detach().clone() for name, p in policy.named_parameters()}
     with_gradient = learn(experiment, given)
     changed = {name for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
     assert changed == with_gradient <= set(trained(policy))
@@ -79,9 +79,9 @@ def test_a_mixture_learns_in_its_parts_alone_and_off_it_is_the_untrained_model(
         p for p, state in states.items() if state != "frozen"
     }
     learned = response_logprobs(policy, given)
-    assert not torch.allclose(learned, untrained, atol=1e-2)
+    assert not torch.allclose(learned, vanilla, atol=1e-2)
     with policy.as_reference():
-        assert torch.equal(response_logprobs(policy, given), untrained)
+        assert torch.equal(response_logprobs(policy, given), vanilla)
     own = sampled(experiment, mixed_rows)
     torch.testing.assert_close(own.engine_logprobs, response_logprobs(policy, own), atol=5e-5, rtol=0)
     policy.save(tmp_path)

@@ -38,10 +38,10 @@ def test_a_step_in_bfloat16(way: str, family_variant: Callable[..., Experiment],
     policy, body = experiment.policy, anatomy(experiment.policy.vlm)
     policy.keep_reference()
     given = forced(experiment, mixed_rows)
-    untrained = response_logprobs(policy, given)
+    vanilla = response_logprobs(policy, given)
     with policy.as_reference():
         at_first = response_logprobs(policy, given)
-    assert torch.equal(at_first, untrained)  # nothing has been learned yet
+    assert torch.equal(at_first, vanilla)  # nothing has been learned yet
     trajectory = roll_out(experiment)
     assert trajectory.old_logprobs is not None
     apart = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()[trajectory.response_mask].mean()

@@ -51,7 +51,7 @@ def test_two_steps_change_exactly_what_was_asked(states: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("states", BOTH, ids=text)
-def test_adapters_off_is_the_untrained_model_though_whole_parts_were_trained(states: dict[str, str]) -> None:
+def test_adapters_off_is_the_vanilla_model_though_whole_parts_were_trained(states: dict[str, str]) -> None:
     vlm = tiny()
     frozen, lora = ([part for part, state in states.items() if state == kind] for kind in ("frozen", "LoRA"))
     adapter = prepare(vlm, freeze=frozen, lora=adapters(*lora), seed=0)
@@ -83,7 +83,7 @@ DTYPES = {"frozen": ("bfloat16",), "LoRA": ("bfloat16", "float32"), "full": ("fl
 
 
 @pytest.mark.parametrize("states", COMBINATIONS, ids=text)
-def test_the_table_counts_every_parameter_once_and_no_untrained_copy(states: dict[str, str]) -> None:
+def test_the_table_counts_every_parameter_once_and_no_vanilla_copy(states: dict[str, str]) -> None:
     whole = {size.part: size.total for size in sizes(tiny())}
     assert sum(whole.values()) == sum(p.numel() for p in tiny().parameters()) == 1_238_432
     for size in sizes(prepared(states, dtype="bfloat16")):

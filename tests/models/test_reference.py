@@ -1,4 +1,4 @@
-"""The reference is the untrained model, whatever has been learned since."""
+"""The reference is the vanilla model, whatever has been learned since."""
 
 import pytest
 import torch

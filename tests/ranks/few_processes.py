@@ -36,7 +36,7 @@ def turns(folder: Path, rank: int) -> object:
 
 
 def a_long_wait(folder: Path, rank: int) -> object:
-    """Another process evaluates the shared untrained model for longer than any collective may take."""
+    """Another process evaluates the shared vanilla model for longer than any collective may take."""
     begun = time.monotonic()
     ranks.SECONDS_OF_A_TRY = 0.3
     if rank == 0 and os.fork() == 0:

@@ -122,7 +122,7 @@ def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Ge
 def write_study(
     study: Path, *, seeds: Sequence[int] = range(3), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
 ) -> Path:
-    """A whole study: an RL arm that gains, an SFT arm that gains less, and the untrained model they share."""
+    """A whole study: an RL arm that gains, an SFT arm that gains less, and the vanilla model they share."""
     vanilla = "vanilla-1a2b3c4d" if with_vanilla else None
     for seed in seeds:
         if vanilla:

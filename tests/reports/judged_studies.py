@@ -47,7 +47,7 @@ def evaluation(
 def run_records(
     *, seed: int, before: Scores | None, after: Mapping[int, tuple[float, Scores]], label: str = "grpo", **changes: Any
 ) -> RunRecords:
-    """A run: test scores of its untrained model, and (val accuracy, test scores) of each later epoch."""
+    """A run: test scores of its vanilla model, and (val accuracy, test scores) of each later epoch."""
     like = {"split": "test"} | {key: changes.pop(key) for key in ("images", "prefix", "judge") if key in changes}
     judge = like.get("judge", "judge-1")
     found = [] if before is None else [evaluation(before, epoch=0, **like)]
@@ -86,7 +86,7 @@ FIVE = (0.2, 0.25, 0.15, 0.2, 0.2)  # gains of five seeds: mean 0.2, variance 0.
 
 
 def gained(label: str, *gains: float, spread: float = 0.1, questions: int = 40, **changes: Any) -> Arm:
-    """An arm whose seeds gain these shares over their untrained models on average; questions respond with `spread`."""
+    """An arm whose seeds gain these shares over their vanilla models on average; questions respond with `spread`."""
     before = np.tile(np.repeat([0.4, 0.5], questions // 2), (len(gains), 1))
     response = np.random.default_rng(0).choice([-spread, spread], size=questions // 2)
     response = np.concatenate([response, -response])  # sums to 0, so that the mean gain is what was asked for

@@ -32,7 +32,7 @@ def test_vanilla_mean_maximum_pick_and_last_by_hand(tmp_path: Path) -> None:
     val, test = table.rows
     assert estimates(val, "vanilla", "mean", "max", "last") == pytest.approx([0.4, 0.7, (0.8 + 0.9 + 0.8) / 3, 0.8])
     assert estimates(test, "picked", "max") == pytest.approx([(0.4 + 0.6 + 0.2) / 3, (0.9 + 0.9 + 0.8) / 3])
-    keys = ("split", "setting", "picked_epochs", "last_epoch", "seeds")
+    keys = ("split", "setting", "selected_epochs", "last_epoch", "seeds")
     assert cells_of(test, *keys) == ("test", "pass@1_t0.6", "2, 3, 3", 3, 3)
     assert math.isnan(estimate(val["lucky_max"]))  # one stored sample of a question
     assert "pass@1, T = 0.6" in [shown.text for _, shown in cells(table, row=val)]
@@ -46,10 +46,10 @@ def test_of_unfinished_runs_the_last_common_epoch_speaks_and_of_equal_epochs_the
     right = {("grpo", 0, 1): 4, ("grpo", 0, 2): 9, ("grpo", 0, 3): 9, ("grpo", 1, 1): 6}
     records = records_of(write_by_hand(tmp_path / "s", right=right, status="running"))
     (row,) = accuracy_table(records, endpoint=ENDPOINT).rows
-    assert (*cells_of(row, "last_epoch", "picked_epochs"), estimate(row["last"])) == (1, "2, 1", pytest.approx(0.5))
+    assert (*cells_of(row, "last_epoch", "selected_epochs"), estimate(row["last"])) == (1, "2, 1", pytest.approx(0.5))
 
 
-def test_the_lucky_maximum_lies_above_the_untrained_accuracy_and_is_the_same_every_time(tmp_path: Path) -> None:
+def test_the_lucky_maximum_lies_above_the_vanilla_accuracy_and_is_the_same_every_time(tmp_path: Path) -> None:
     records = records_of(write_study(tmp_path / "s", epochs=3))
     first, again = (accuracy_table(records, endpoint=ENDPOINT).rows for _ in range(2))
     lucky = [estimates(row, "lucky_max", "vanilla") for row in first if row["setting"] == SETTING]
@@ -89,14 +89,14 @@ def test_the_paper_has_no_number_for_other_models_data_settings_or_blank_figures
         assert paper_row(PAPER_RUN, split=split, setting=setting) == {}
 
 
-def test_pass_at_1_to_n_is_given_once_for_the_untrained_model_and_for_each_arm_at_its_pick(tmp_path: Path) -> None:
+def test_pass_at_1_to_n_is_given_once_for_the_vanilla_model_and_for_each_arm_at_its_pick(tmp_path: Path) -> None:
     records = records_of(write_study(tmp_path / "s", epochs=2))
     table = pass_at_table(records, endpoint=ENDPOINT)
     eight = [row for row in table.rows if (row["split"], row["setting"]) == ("val", "pass@8, T = 1.0")]
     assert [cells_of(row, "arm", "seeds") for row in eight] == [("Vanilla", 3), ("reinforce_pp", 3), ("sft", 3)]
-    untrained = [run.evaluations[0, "val", "pass@8_t1.0"] for run in records.arms[0].runs]
-    first = [(evaluation.num_correct / evaluation.num_samples).mean() for evaluation in untrained]
-    expected = [np.mean(first), np.mean([evaluation.accuracy() for evaluation in untrained])]
+    vanilla = [run.evaluations[0, "val", "pass@8_t1.0"] for run in records.arms[0].runs]
+    first = [(evaluation.num_correct / evaluation.num_samples).mean() for evaluation in vanilla]
+    expected = [np.mean(first), np.mean([evaluation.accuracy() for evaluation in vanilla])]
     assert estimates(eight[0], "pass@1", "pass@8") == pytest.approx(expected)
     curve = estimates(eight[1], *(f"pass@{k}" for k in range(1, 9)))
     assert curve == sorted(curve)
@@ -198,7 +198,7 @@ def test_aggregates_need_two_seeds_and_twelve_cells(tmp_path: Path) -> None:
             assert estimate(row["improvement"]) > 0.5
 
 
-def test_an_arm_without_an_untrained_model_has_no_gain(tmp_path: Path) -> None:
+def test_an_arm_without_a_vanilla_model_has_no_gain(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("grpo", 1, 1): 6}, vanilla=None))
     assert gain_table(records, endpoint=ENDPOINT).rows == gain_split_table(records, endpoint=ENDPOINT).rows == ()
     assert estimate(accuracy_table(records, endpoint=ENDPOINT).rows[0]["last"]) == pytest.approx(0.5)

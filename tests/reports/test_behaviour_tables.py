@@ -144,7 +144,7 @@ def test_the_bottleneck_of_the_mean_over_seeds() -> None:
     assert not tables.bottleneck_table(records_of(run_of(seed=0, policy__kl=[1.0])), gain=0.01).rows
 
 
-def test_models_answer_untrained_picked_and_last(tmp_path: Path) -> None:
+def test_models_answer_vanilla_picked_and_last(tmp_path: Path) -> None:
     """Val and test alike, each text in five samples, the first `rights` texts right; validation picks epoch 1 of 2."""
     for seed in (0, 1):
         vanilla, run = (tmp_path / "s" / variant / f"seed-{seed}" for variant in (VANILLA, "algorithm-sft"))
@@ -158,7 +158,7 @@ def test_models_answer_untrained_picked_and_last(tmp_path: Path) -> None:
                 write_rows(folder / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{SETTING}.parquet", rows=rows)
     measured = evaluation_behaviour(read(tmp_path / "s"), endpoint=ENDPOINT)
     rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
-    stages = [(split, stage) for split in ("val", "test") for stage in ("untrained", "picked by validation", "last")]
+    stages = [(split, stage) for split in ("val", "test") for stage in ("vanilla", "picked by validation", "last")]
     assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [(*stage, 2, 20) for stage in stages]
     keys = ("reflection_ratio", "length", "truncated", "foreign_share", "correct_ratio_in_reflection_texts")
     assert estimates(rows[0], *keys) == pytest.approx([0.5, 30.0, 0.25, (2 / 6) / 4, 0.5])  # right: the first of two

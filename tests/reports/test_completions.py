@@ -34,8 +34,8 @@ def test_every_group_has_its_cases_and_no_more(records: Records) -> None:
     cases = chosen(records)
     assert cases == chosen(records)
     groups = Counter((case.arm, case.run, case.phase, case.split, case.verdict) for case in cases if not case.is_aha)
-    untrained = Counter((case.seed, case.split, case.row_id, case.sample) for case in cases if case.epoch == 0.0)
-    assert (max(groups.values()), set(untrained.values())) == (4, {1})  # the model that both arms share is read once
+    vanilla = Counter((case.seed, case.split, case.row_id, case.sample) for case in cases if case.epoch == 0.0)
+    assert (max(groups.values()), set(vanilla.values())) == (4, {1})  # the model that both arms share is read once
     assert {case.phase for case in cases if case.arm == "sft"} == {"evaluation"}  # a teacher's texts are not shown as its own
     epochs = [{case.epoch for case in cases if case.arm == arm} for arm in ("sft", "vanilla")]
     assert epochs[0] <= {1.0, 2.0}
@@ -89,7 +89,7 @@ def test_a_file_that_went_bad_after_it_was_read_costs_its_own_cases_only(run: Pa
     ],
 )
 def test_pictures_are_the_nearest_ones_of_the_study(tmp_path: Path, run: str, variant: str, found_in: list[str]) -> None:
-    """evaluate.py keeps pictures beside what it made in a run; what its untrained model was shown lies in the study."""
+    """evaluate.py keeps pictures beside what it made in a run; what its vanilla model was shown lies in the study."""
     study = (tmp_path / "outputs" / "s").resolve()
     write_manifest(study / run, algorithm="evaluated", seed=0, arm="a" * 16, vanilla=None, study="s", variant=variant)
     asked = {"questions": 1, "image_id": "one+../secret+none+two/..+"}

@@ -50,9 +50,9 @@ def test_a_row_adds_up_where_only_some_seeds_have_controls(tmp_path: Path) -> No
     """Seed 0 is right in 9 of 10, seed 1 in 5 of 10; only seed 0 was asked without its figures."""
     study = write_by_hand(tmp_path / "s", right=TRAINED | {("grpo", 1, epoch): 5 for epoch in (1, 2, 3)})
     write_control(study / "grpo" / "seed-0", control="blank", epoch=2, right=2)
-    row, untrained = (by_model(study)[model, "anywhere"] for model in ("grpo", "Vanilla"))
+    row, vanilla = (by_model(study)[model, "anywhere"] for model in ("grpo", "Vanilla"))
     assert estimates(row, "intact", "blank", "drop_blank") == pytest.approx([0.9, 0.2, 0.7])
-    assert (row["seeds"], untrained["seeds"]) == (1, 2)  # no seed of the untrained model has a control: all are shown
+    assert (row["seeds"], vanilla["seeds"]) == (1, 2)  # no seed of the vanilla model has a control: all are shown
 
 
 def test_a_model_without_controls_names_the_commands_that_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

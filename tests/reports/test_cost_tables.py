@@ -22,7 +22,7 @@ TIMED = {0: 600.0, 1: 1200.0}  # seconds of a seed
 
 
 def write_priced(study: Path, *, seconds: dict[int, float] = TIMED, **config: Any) -> Path:
-    """One step of that many seconds and 500,000 tokens for each seed, after the evaluation of the untrained model."""
+    """One step of that many seconds and 500,000 tokens for each seed, after the evaluation of the vanilla model."""
     for split in ("val", "test"):
         right = {(VANILLA, 0, 0): 2, (VANILLA, 1, 0): 2, ("grpo", 0, 1): 4, ("grpo", 1, 1): 6}
         write_by_hand(study, right=right, split=split, config=CONFIG | config)
@@ -50,7 +50,7 @@ def test_what_a_run_took_and_points_for_it_but_no_money_without_a_price_no_point
     (row,) = table.rows
     assert cells_of(row, "arm", "seeds", "generation_steps") == ("grpo", 2, 1.0)
     steps = ["step1_data_flow_seconds", "step4_policy_update_seconds", "evaluation_seconds", "seconds"]
-    assert estimates(row, *steps) == [225.0, 450.0, 225.0, 900.0]  # the untrained model's 1000 s are left out
+    assert estimates(row, *steps) == [225.0, 450.0, 225.0, 900.0]  # the vanilla model's 1000 s are left out
     assert estimates(row, "tokens", "peak_bytes") == [500_000, 2**30 + 0.5]
     assert estimates(row, "device_hours", "money") == pytest.approx([(1 + 2) / 2, (2.5 + 5.0) / 2])  # six devices: 1 h and 2 h
     found = estimates(row, "points_per_device_hour", "points_per_million_tokens", "points_per_money")

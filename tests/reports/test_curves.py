@@ -53,7 +53,7 @@ def test_panels_of_length_and_policy_are_those_that_have_values() -> None:
     assert [panel.title for panel in panels] == [
         "All responses",
         "Share cut off",
-        "KL to the untrained model",
+        "KL to the vanilla model",
         "Language drift",
     ]
 
@@ -76,7 +76,7 @@ def test_a_single_spike_does_not_flatten_the_axis_and_is_named() -> None:
     figure = curves.policy_figure(of_runs(run_of(seed=0, **values)))
     ends = [None, pytest.approx((-0.0058, 0.0638)), pytest.approx((0.0009, 0.0021)), None]  # nothing but 0 is usual in the last
     assert [panel.y_range for panel in figure.panels] == ends
-    kl = "The axis of “KL to the untrained model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5."
+    kl = "The axis of “KL to the vanilla model” ends at 0.064, as 98 % of the values lie below; the highest is 1.5."
     clipped = "The axis of “Clipped tokens” ends at 0.21, as 98 % of the values lie below; the highest is 50."
     assert f"{kl} {clipped}" in figure.caption and figure.caption.count("The axis of") == 2
     assert [panel.lines[0].by_seed[0].max() for panel in figure.panels] == [0.06, 1.5, 0.5, 0.5]  # no number is changed
@@ -177,7 +177,7 @@ def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
     np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
 
 
-def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path) -> None:
+def test_validation_shows_every_arm_from_the_same_vanilla_model(tmp_path: Path) -> None:
     counts = {(VANILLA, 0): 2, ("grpo", 1): 4, ("grpo", 2): 6, ("rloo", 1): 3, ("rloo", 2): 3, ("sft", 1): 2, ("sft", 2): 1}
     right = {(arm, seed, epoch): count for (arm, epoch), count in counts.items() for seed in range(2)}
     study = write_by_hand(tmp_path / "s", right=right)
@@ -189,7 +189,7 @@ def test_validation_shows_every_arm_from_the_same_untrained_model(tmp_path: Path
     assert all(np.isfinite(panel.lines[0].band()).all() for panel in figure.panels) and "on val" in figure.title
 
 
-def test_fig_5_begins_at_the_untrained_model(tmp_path: Path) -> None:
+def test_fig_5_begins_at_the_vanilla_model(tmp_path: Path) -> None:
     (panel,) = accuracy_figure(records_of(write_by_hand(tmp_path / "s", right=BY_HAND))).panels
     (line,) = panel.lines
     np.testing.assert_allclose([line.x, line.mean()], [[0, 1, 2, 3], [0.4, 0.6, 0.7, 0.8]])

@@ -96,8 +96,8 @@ def test_the_cost_of_an_arm_is_that_of_a_run_of_all_runs_and_of_a_point() -> Non
     assert page_of(GRPO).cost == ("grpo: the time of its runs, or the number of their devices, is not known.",)
     assert page_of(timed(GRPO, 7200), price_per_device_hour=3.0).cost == (
         "grpo: 2.00 device hours (6.00 USD) a run, 10.0 device hours (30.0 USD) for all 5 runs. "
-        "About 6.00 device minutes of a run for each point gained over the untrained model.",
-        "Without the search for learning rates, the evaluation of the untrained model and the controls.",
+        "About 6.00 device minutes of a run for each point gained over the vanilla model.",
+        "Without the search for learning rates, the evaluation of the vanilla model and the controls.",
     )
 
 
@@ -110,7 +110,7 @@ def test_points_for_a_device_hour_are_those_of_the_cost_table_whatever_the_refer
     (row, *_) = cost_table(records(*arms), endpoint=choose_endpoint(records(*arms)).endpoint).rows
     assert estimate(row["points_per_device_hour"]) == pytest.approx(17)
     said = page_of(*arms, reference=reference).cost
-    assert said[0].endswith("About 3.53 device minutes of a run for each point gained over the untrained model.")
+    assert said[0].endswith("About 3.53 device minutes of a run for each point gained over the vanilla model.")
 
 
 def test_runs_of_one_arm_that_took_more_than_one_and_a_half_times_as_long_are_no_measure_of_the_arm() -> None:
@@ -148,7 +148,7 @@ def test_nothing_to_compare_makes_a_page_that_says_so() -> None:
     assert page_of(UNTESTED).forest is None
     empty = page_of()
     assert (empty.headline, empty.question, empty.scope, empty.cost) == (
-        "No verdict: no trained run was evaluated beside its untrained model.",
+        "No verdict: no trained run was evaluated beside its vanilla model.",
         f"{JUDGED_BY} the usual choice: not declared before the runs, so nothing here counts as an improvement.",
         "",
         ("Nothing was trained here.",),
@@ -204,7 +204,7 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
         (last(finished=False), "grpo: unfinished runs are left out of every mean and verdict: seed 4."),
         (last(config={}), "The endpoint was not fixed before the runs, so that a lucky one may have been chosen."),
         (gained("grpo", 0.1, finished=False), "grpo: no run is finished yet (seed 0); what is said here may change."),
-        (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from its siblings, at 25.0 %: look"),
+        (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
         (changed(GRPO, cut_off), "grpo: 10 % of the responses on test were cut off at the length limit (Vanilla: 1 %)."),
         (changed(GRPO, lambda _: {"training": DRIFT}), "letters of other scripts went from 0.0 % to 30.0 % of what it wrote"),
     ],
@@ -265,7 +265,7 @@ def test_the_forest_shows_every_seed_and_the_band_on_one_scale() -> None:
     assert "grey band: ±2 points" in forest.caption
 
 
-def test_seeds_in_the_forest_are_paired_with_their_own_untrained_model_or_the_mean_of_the_reference() -> None:
+def test_seeds_in_the_forest_are_paired_with_their_own_vanilla_model_or_the_mean_of_the_reference() -> None:
     grpo = arm("grpo", before=[[0.2] * 4, [0.4] * 4, [0.3] * 4], after=[[0.5] * 4, [0.5] * 4, [0.35] * 4])
     sft = arm("sft", before=[[0.2] * 4] * 2, after=[[0.2] * 4, [0.3] * 4])
     paired, unpaired = page_of(grpo).forest, page_of(grpo, sft, reference="sft").forest

@@ -14,9 +14,9 @@ from vlm_rl.reports.verdicts.endpoint_scores import (
     choose_endpoint,
     choose_reference,
     declared_endpoint,
-    picked_epoch,
+    selected_epoch,
     trained_scores,
-    untrained_scores,
+    vanilla_scores,
 )
 
 FLAT = [0.5, 0.5]
@@ -61,14 +61,14 @@ def test_a_reference_is_asked_for_or_declared_by_all_and_one_of_several_arms(
     assert choose_reference(alone, choice=choose_endpoint(alone), asked=None) is None
 
 
-def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals_but_never_the_untrained_model() -> None:
+def test_validation_picks_the_epoch_of_each_seed_and_the_first_of_equals_but_never_the_vanilla_model() -> None:
     epochs = {0: (0.9, FLAT), 1: (0.5, [0.9, 0.9]), 2: (0.7, [0.1, 0.3]), 3: (0.7, [1.0, 1.0])}
     late = {1: (0.2, [0.0, 0.0]), 2: (0.1, [1.0, 1.0]), 3: (0.3, [0.4, 0.6])}
     one = Arm(label="grpo", runs=tuple(run_records(seed=seed, before=FLAT, after=[epochs, late][seed]) for seed in (1, 0)))
     scores = trained_scores(one, endpoint=USUAL)
     assert [(seed, evaluation.epoch) for seed, evaluation in scores.evaluations.items()] == [(0, 2), (1, 3)]
     np.testing.assert_allclose(scores.matrix(), [[0.1, 0.3], [0.4, 0.6]])
-    assert list(untrained_scores(one, endpoint=USUAL).evaluations) == [0, 1]
+    assert list(vanilla_scores(one, endpoint=USUAL).evaluations) == [0, 1]
 
 
 def test_equal_totals_of_ten_samples_are_equals_whatever_their_last_bits() -> None:
@@ -79,7 +79,7 @@ def test_equal_totals_of_ten_samples_are_equals_whatever_their_last_bits() -> No
         run.evaluations[epoch, "val", SETTING] = counted
     first, second = (run.evaluations[epoch, "val", SETTING].accuracy() for epoch in (1, 2))
     assert first < second
-    assert picked_epoch(run, endpoint=USUAL) == 1
+    assert selected_epoch(run, endpoint=USUAL) == 1
 
 
 def test_a_run_without_what_is_needed_is_dropped_by_name() -> None:
@@ -90,4 +90,4 @@ def test_a_run_without_what_is_needed_is_dropped_by_name() -> None:
     scores = trained_scores(side, endpoint=USUAL)
     said = ("seed 1 did not finish", "seed 2 has no evaluation on val", "seed 3 has no evaluation on test at epoch 4")
     assert (list(scores.evaluations), scores.dropped) == ([0], said)
-    assert untrained_scores(side, endpoint=USUAL).dropped == ("seed 2 has no evaluation of its untrained model on test",)
+    assert vanilla_scores(side, endpoint=USUAL).dropped == ("seed 2 has no evaluation of its vanilla model on test",)

@@ -110,9 +110,9 @@ def test_a_config_of_other_shapes_is_no_config(study: Path, part: str, value: An
 
 
 @pytest.mark.parametrize("vanilla", ["../outside/vanilla-1a2b3c4d", "../../..", "/etc", "x/../../outside/default"])
-def test_an_untrained_model_outside_of_the_study_is_missing(study: Path, vanilla: str) -> None:
+def test_a_vanilla_model_outside_of_the_study_is_missing(study: Path, vanilla: str) -> None:
     write_manifest(study / RUN, algorithm="reinforce_pp", seed=0, arm="a" * 16, vanilla=vanilla)
-    said = f"{study / RUN / 'manifest.json'} names an untrained model outside of its study ({vanilla})"
+    said = f"{study / RUN / 'manifest.json'} names a vanilla model outside of its study ({vanilla})"
     assert re.search(re.escape(said) + ".*Correct vanilla there", told(study))
 
 

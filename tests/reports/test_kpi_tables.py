@@ -51,7 +51,7 @@ def rows_of(records: Records, *kpis: Kpi, **options: Any) -> tuple[Row, ...]:
     return kpi_table(records, kpis=kpis, endpoint=ENDPOINT, **options).rows
 
 
-def test_vanilla_picked_epoch_and_paired_difference_by_hand(records: Records) -> None:
+def test_vanilla_selected_epoch_and_paired_difference_by_hand(records: Records) -> None:
     (row,) = rows_of(records, RightAnswers())
     assert cells_of(row, "kpi", "unit", "better", "arm", "seeds") == ("right answers", "answers", "higher", "grpo", 3)
     assert estimates(row, "vanilla", "picked") == pytest.approx([4.0, 25 / 3])  # of 4, 5, 3 and of 8, 9, 8
@@ -107,7 +107,7 @@ def test_a_key_figure_that_fails_says_which_and_where(records: Records) -> None:
         rows_of(records, RightAnswers(factor=0, name="broken"))
 
 
-def test_without_key_figures_or_an_untrained_model_there_is_no_row(tmp_path: Path) -> None:
+def test_without_key_figures_or_a_vanilla_model_there_is_no_row(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 5}, split="test", vanilla=None))
     assert rows_of(records, RightAnswers()) == rows_of(records) == ()
 

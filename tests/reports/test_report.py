@@ -161,11 +161,9 @@ def test_one_seed_no_vanilla_or_no_epoch_yet_still_make_a_report(tmp_path: Path,
     assert "not judged" in visible
 
 
-def test_the_untrained_model_alone_makes_a_report(made: Path, tmp_path: Path) -> None:
+def test_the_vanilla_model_alone_makes_a_report(made: Path, tmp_path: Path) -> None:
     page = report_on(made / "vanilla-1a2b3c4d", out=tmp_path / "elsewhere").read_text()
-    assert (
-        "No verdict: no trained run was evaluated beside its untrained model." in page and "Nothing was trained here." in page
-    )
+    assert "No verdict: no trained run was evaluated beside its vanilla model." in page and "Nothing was trained here." in page
 
 
 @pytest.mark.parametrize(

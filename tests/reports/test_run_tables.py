@@ -32,7 +32,7 @@ def test_a_run_without_the_file_may_never_have_been_watched(tmp_path: Path) -> N
     note = alert_table(records).note
     assert "1 of 6 runs left no alerts.jsonl: whether anybody watched them is not known." in note
     assert "No run raised an alert" not in note
-    keys = ("run", "status", "generation_steps", "epochs", "untrained", "alerts", "judge", "commit", "hash")
+    keys = ("run", "status", "generation_steps", "epochs", "vanilla", "alerts", "judge", "commit", "hash")
     assert [cells_of(row, *keys) for row in run_table(records).rows[:2]] == [
         (f"study/default/seed-{seed}", "finished", 10, 2, "yes", alerts, "judge-1", "0123456789", "a" * 8)
         for seed, alerts in ((0, 0), (1, None))

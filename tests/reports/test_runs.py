@@ -14,7 +14,7 @@ from hand_training import run_of
 
 from vlm_rl.reports.reading.records import read_records, select_runs
 from vlm_rl.reports.reading.roles import ROLES, role_of
-from vlm_rl.reports.reading.runs import ReportError, find_runs, untrained_folder
+from vlm_rl.reports.reading.runs import ReportError, find_runs, vanilla_folder
 from vlm_rl.reports.tables.table_3 import table3_table
 
 LATER = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
@@ -39,7 +39,7 @@ def test_study_variant_and_run_folders_all_lead_to_runs(tmp_path: Path) -> None:
     one = study / "default" / "seed-1"
     passed = ([study], [study / "default"], [one, one])
     assert [[run.name for run in find_runs(folders).runs] for folders in passed] == [names, names[2:4], names[3:4]]
-    assert untrained_folder(find_runs([one]).runs[0]) == study / "vanilla-1a2b3c4d" / "seed-1"
+    assert vanilla_folder(find_runs([one]).runs[0]) == study / "vanilla-1a2b3c4d" / "seed-1"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -
 
 
 def test_a_role_that_is_named_counts_and_else_the_name_of_the_algorithm() -> None:
-    names = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}
+    names = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}
     assert {name: role_of({"algorithm": name}) for name in names} == names
     assert {role_of({"algorithm": name}) for name in LATER} == {"policy"}
     both = [(role, role_of({"algorithm": name, "role": role})) for role in ROLES for name in (*names, "grpo", "distill")]
@@ -75,15 +75,15 @@ def test_a_role_that_is_named_counts_and_else_the_name_of_the_algorithm() -> Non
 
 @pytest.mark.parametrize("role", NO_ROLES)
 def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
-    with pytest.raises(ValueError, match="which is none of policy, teacher, untrained, evaluated") as error:
+    with pytest.raises(ValueError, match="which is none of policy, teacher, vanilla, evaluated") as error:
         role_of({"algorithm": "grpo", "role": role})
     assert len(str(error.value)) < 150
 
 
 def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
-    """An SFT arm, an RL arm and their untrained model, as they were written before there were roles, now, and renamed."""
+    """An SFT arm, an RL arm and their vanilla model, as they were written before there were roles, now, and renamed."""
     study = write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=4)
-    roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "untrained"}
+    roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "vanilla"}
     names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
     then = records_of(study)
     change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
@@ -94,16 +94,16 @@ def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path:
     assert before == now
     change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
     renamed = records_of(study)
-    shown = [(arm.label, arm.is_untrained, arm in renamed.trained) for arm in renamed.arms]
+    shown = [(arm.label, arm.is_vanilla, arm in renamed.trained) for arm in renamed.arms]
     assert shown == [("sft", False, True), ("a_teacher", False, True), ("grpo", True, False)]
     means = [column.key for column in table3_table(renamed).columns if column.key.endswith("_mean")]
     assert means == ["a_teacher_mean", "sft_mean"]
-    assert [run.untrained for run in renamed.arms[0].runs] == [run.run for run in renamed.arms[2].runs]
+    assert [run.vanilla for run in renamed.arms[0].runs] == [run.run for run in renamed.arms[2].runs]
 
 
-def test_an_arm_called_vanilla_is_not_taken_for_the_untrained_model_that_is_not_there(tmp_path: Path) -> None:
+def test_an_arm_called_vanilla_is_not_taken_for_the_vanilla_model_that_is_not_there(tmp_path: Path) -> None:
     (arm,) = records_of(write_run(tmp_path / "s" / "algorithm-vanilla", algorithm="vanilla", role="policy")).arms
-    assert (arm.label, arm.is_untrained) == ("vanilla (algorithm-vanilla)", False)
+    assert (arm.label, arm.is_vanilla) == ("vanilla (algorithm-vanilla)", False)
 
 
 def test_of_runs_of_the_same_arm_and_seed_the_finished_one_counts_and_else_the_first(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_of_runs_of_the_same_arm_and_seed_the_finished_one_counts_and_else_the_f
     assert records.arms[0].absent == ("a/grpo/seed-0 repeats seed 0", "c/grpo/seed-0 repeats seed 0")
 
 
-def test_an_untrained_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: Path) -> None:
+def test_a_vanilla_model_whose_manifest_is_broken_gives_no_epoch_0(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
     (study / VANILLA / "seed-0" / "manifest.json").write_text('{"study": ')
     records = records_of(study / "grpo")
@@ -196,7 +196,7 @@ def test_what_evaluate_py_measured_is_an_arm_without_training(tmp_path: Path) ->
 def test_a_study_of_nothing_but_broken_manifests_is_refused_in_words(tmp_path: Path) -> None:
     write_run(tmp_path / "s" / "v", role="student")
     left_out = (
-        "could not be read and its run is left out.*role is 'student', which is none of policy, teacher, untrained, evaluated"
+        "could not be read and its run is left out.*role is 'student', which is none of policy, teacher, vanilla, evaluated"
     )
     with pytest.raises(ReportError, match=rf"No run could be read\.\n.*seed-0/manifest\.json {left_out}"):
         find_runs([tmp_path / "s"])

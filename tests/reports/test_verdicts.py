@@ -17,7 +17,7 @@ from vlm_rl.reports.verdicts.family import Judged
 from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
 
 WEAK = (0.0, 0.05, -0.05)  # variance 0.0025
-OTHER_TEST = {"train": "a", "val": "b", "test": "another"}  # of an untrained model that is no arm of the report
+OTHER_TEST = {"train": "a", "val": "b", "test": "another"}  # of a vanilla model that is no arm of the report
 
 
 def texts_of(verdict: Judged) -> list[Phrase]:
@@ -71,7 +71,7 @@ STUDIES = {
     "newer judge before": other(GRPO, epoch=0, of=NEWER_JUDGE),
     "newer judge after": other(GRPO, epoch=1, of=NEWER_JUDGE),
     "newer judge on val": other(two_epochs("judge-1"), epoch=1, of=two_epochs("judge-2"), split="val"),
-    "other data before": changed(GRPO, lambda run: {"untrained": gained("vanilla", *FIVE, data=OTHER_TEST).runs[0].run}),
+    "other data before": changed(GRPO, lambda run: {"vanilla": gained("vanilla", *FIVE, data=OTHER_TEST).runs[0].run}),
     "intact": INTACT,
     "blank before": other(INTACT, epoch=0, of=BLANK),
 }
@@ -86,13 +86,13 @@ def test_a_steady_gain_is_an_improvement_with_both_intervals_by_hand() -> None:
     half = (t_4 * math.sqrt(0.00025), math.sqrt(t_4**2 * 0.00025 + t_39**2 * 0.01 / 39))
     assert (verdict.same_benchmark.low, verdict.new_questions.low) == pytest.approx((0.2 - half[0], 0.2 - half[1]))
     assert text_of(verdict).startswith(
-        "grpo is an improvement over the untrained model: +20.0 points (95 % interval +14.5 to +25.5, new seeds and new "
-        "questions). It rests on 5 seeds and 40 questions; each seed is compared with its own untrained model. With 95 %"
+        "grpo is an improvement over the vanilla model: +20.0 points (95 % interval +14.5 to +25.5, new seeds and new "
+        "questions). It rests on 5 seeds and 40 questions; each seed is compared with its own vanilla model. With 95 %"
     )
 
 
-@pytest.mark.parametrize("case", cases("verdicts", "against_untrained"))
-def test_an_arm_against_its_untrained_models_is_judged_and_the_reason_said(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", cases("verdicts", "against_vanilla"))
+def test_an_arm_against_its_vanilla_models_is_judged_and_the_reason_said(case: dict[str, Any]) -> None:
     changes = {key: value for key, value in case.items() if key not in ("gains", "outcome", "said", "unsaid")}
     verdict = the(STUDIES[case["study"]] if "study" in case else gained("grpo", *case["gains"], **changes))
     assert came_out(verdict, case)

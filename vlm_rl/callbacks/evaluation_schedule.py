@@ -21,7 +21,7 @@ from vlm_rl.run_folder import RunFolder, write_table
 class EvaluationSchedule(lightning.Callback):
     """An evaluation that is on disk, whole, is not made again: draws are fixed, so it would come out the same.
 
-    The untrained model is evaluated once for each seed, in a folder of its own that all arms of a study share.
+    The vanilla model is evaluated once for each seed, in a folder of its own that all arms of a study share.
     """
 
     def __init__(self, *, evaluator: Evaluator, folder: RunFolder, vanilla: RunFolder) -> None:

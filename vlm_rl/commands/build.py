@@ -215,7 +215,7 @@ def arm_of(config: dict[str, Any]) -> str:
 
 
 def vanilla_of(config: dict[str, Any]) -> str:
-    """Folder of the untrained model: named by the hash of all that its evaluation depends on, but for the seed."""
+    """Folder of the vanilla model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
     evaluation = _without_reference(config)["evaluation"]
     relevant = [

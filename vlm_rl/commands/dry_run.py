@@ -1,4 +1,4 @@
-"""`dry_run=rollouts`: what the untrained model answers and what each reward term says, before an hour is spent on it."""
+"""`dry_run=rollouts`: what the vanilla model answers and what each reward term says, before an hour is spent on it."""
 
 import math
 

@@ -27,8 +27,8 @@ from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.check_algorithm import check_settings
 from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
+from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import manifest
-from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks
 from vlm_rl.commands.rank_group import again, joined
@@ -75,7 +75,7 @@ def _main() -> None:
 
 def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = None) -> dict[str, float]:
     """Runs what is missing, on all ranks of the command, prints the table and returns the accuracies."""
-    hush()
+    silence_known_warnings()
     placement = placement or place(cfg.trainer)
     if target.weights is not None:
         check_weights(target.weights)
@@ -148,7 +148,7 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
             "study": run.absolute().parents[1].name,
             "variant": f"{run.absolute().parent.name}/evaluate/{written['variant']}",
         }
-    if run is not None and target.weights is not None:  # its untrained model, from here; it may not have been evaluated alike
+    if run is not None and target.weights is not None:  # its vanilla model, from here; it may not have been evaluated alike
         written["vanilla"] = os.path.relpath(run.absolute().parents[1] / vanilla_of(config), folder.path.absolute().parents[1])
     return written
 

@@ -1,4 +1,4 @@
-"""What `evaluate.py checkpoint=...` names: a run, a checkpoint in it, an untrained model or a plain one. Nothing is loaded here."""
+"""What `evaluate.py checkpoint=...` names: a run, a checkpoint in it, a vanilla model or a plain one. Nothing is loaded here."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Target:
     config_name: str  # what they are overrides of
     weights: Path | None
     generation_steps: int
-    chosen: str  # picked (by validation, of a finished run), step-000123 or untrained: seeds of one arm share it
+    chosen: str  # picked (by validation, of a finished run), step-000123 or vanilla: seeds of one arm share it
     run: Path | None  # the run folder it belongs to
     out: Path  # without the hash of the config and the seed
 
@@ -71,7 +71,7 @@ def kept_searchpath(checkpoint: str, *, trusted: Sequence[str] = (), typed: Sequ
 
 
 def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
-    """A run folder, a checkpoint in it, an untrained model's folder, or the name of a model.
+    """A run folder, a checkpoint in it, a vanilla model's folder, or the name of a model.
 
     Raises ValueError where the manifest names code of packages that are not `trusted`.
     """
@@ -86,19 +86,19 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
         trust.check_manifest(manifest, file=run / "manifest.json", trusted=trusted)
         if role_of(manifest) == "evaluated":
             raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={manifest['checkpoint']}.")
-        if role_of(manifest) == "untrained":
-            return _untrained(run / "evaluate" / "untrained", run=run, **_composition(manifest))
+        if role_of(manifest) == "vanilla":
+            return _vanilla(run / "evaluate" / "vanilla", run=run, **_composition(manifest))
         return _trained(path, run, manifest)
     if path.parts[:1] == ("outputs",):
         raise FileNotFoundError(
             f"{checkpoint} holds no run: no manifest.json there. Runs lie in outputs/<study>/<variant>/seed-<N>."
         )
     out = Path("outputs/evaluate") / "-".join(path.parts[-2:])
-    return _untrained(out, run=None, overrides=[f"model.name={checkpoint}"], config_name=TRAIN)
+    return _vanilla(out, run=None, overrides=[f"model.name={checkpoint}"], config_name=TRAIN)
 
 
-def _untrained(out: Path, *, run: Path | None, **composition: Any) -> Target:
-    return Target(**composition, weights=None, generation_steps=0, chosen="untrained", run=run, out=out)
+def _vanilla(out: Path, *, run: Path | None, **composition: Any) -> Target:
+    return Target(**composition, weights=None, generation_steps=0, chosen="vanilla", run=run, out=out)
 
 
 def _composition(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from vlm_rl.commands import errors, resolvers, trust
 from vlm_rl.commands.build import plain
 from vlm_rl.commands.evaluation_target import Target, find, taken_out
 from vlm_rl.commands.export_folder import whole, write_record
+from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.model_card import PACKAGED, Card, is_local
-from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import with_room
 from vlm_rl.commands.setting_types import check_arguments
@@ -62,7 +62,7 @@ def _main() -> None:
 
     @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="export")
     def run(cfg: DictConfig) -> None:
-        hush()
+        silence_known_warnings()
         if OmegaConf.is_missing(cfg, "folder"):
             raise ValueError("folder=... is missing: where the weights go, as in folder=my-adapter.")
         check_arguments(Request, cfg)
@@ -76,7 +76,7 @@ def export(target: Target, *, request: Request) -> Path:
     api = None if request.push is None else _api(request.push, private=request.private)  # before anything is computed
     if target.run is None or target.weights is None:
         raise ValueError(
-            "checkpoint=... names an untrained model: there is nothing trained to share. Name a run or a checkpoint in it."
+            "checkpoint=... names a vanilla model: there is nothing trained to share. Name a run or a checkpoint in it."
         )
     check_weights(target.weights)
     manifest: dict[str, Any] = RunFolder(path=target.run).manifest or {}

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel, Processor
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.check_algorithm import check_combinations, check_settings, checked_algorithm
 from vlm_rl.commands.errors import EXIT_CODE
-from vlm_rl.commands.noise import hush
+from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.placement import check_precision, check_strategy, ranks_of, trainer_of
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
@@ -41,7 +41,7 @@ WIDTH_IN_FILES = 140
 
 def main() -> None:
     """Every setting that the command line stands for; exit code 2 where one of them could not be trained."""
-    hush()
+    silence_known_warnings()
     verdicts = [preflight(job.cfg, title=variant(job.overrides)) for job in jobs(sys.argv[1:])]
     if any(verdict.problems for verdict in verdicts):
         sys.exit(EXIT_CODE)

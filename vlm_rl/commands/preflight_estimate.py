@@ -122,7 +122,7 @@ def workload_of(
 
 
 def length_of(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, ranks: int, features_are_kept: bool) -> RunLength:
-    """How often a rank does what, over the whole run; the untrained model is evaluated too."""
+    """How often a rank does what, over the whole run; the vanilla model is evaluated too."""
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     rows = {split: len(dataset.split(split)) for split in scheme.splits}
     return RunLength(

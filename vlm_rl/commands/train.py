@@ -28,8 +28,8 @@ from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.check_algorithm import check_settings, check_training
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import logged
+from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import command, manifest
-from vlm_rl.commands.noise import hush
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
@@ -57,7 +57,7 @@ def _main(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     """One run, from its beginning or from its newest checkpoint to its end, on all its ranks."""
-    hush()
+    silence_known_warnings()
     if cfg.preflight.run:
         raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
     check_settings(cfg)
@@ -175,7 +175,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
     watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
-        interruption,  # first: it listens while the untrained model is evaluated
+        interruption,  # first: it listens while the vanilla model is evaluated
         ForwardParity(
             policy=experiment.policy,
             encoder=experiment.encoder,
@@ -221,7 +221,7 @@ def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint, pl
 
 
 def vanilla_folder(folder: RunFolder, written: dict[str, Any]) -> RunFolder:
-    """The folder of the untrained model of this seed, shared by the arms of the study."""
+    """The folder of the vanilla model of this seed, shared by the arms of the study."""
     return RunFolder(path=folder.path.parents[1] / written["vanilla"] / folder.path.name)
 
 
@@ -233,7 +233,7 @@ def begin_vanilla(vanilla: RunFolder, written: dict[str, Any]) -> None:
             "variant": name,
             "arm": name.removeprefix("vanilla-"),
             "algorithm": "vanilla",
-            "role": "untrained",
+            "role": "vanilla",
             "vanilla": None,
         }
         vanilla.write_manifest(written | own)

@@ -187,7 +187,7 @@ def _inside(rho: float, *, size: int) -> float:
     return min(most, max(-most, rho))
 
 
-def far_from_siblings(scores: Matrix) -> Bool[np.ndarray, " seeds"]:
+def far_from_other_seeds(scores: Matrix) -> Bool[np.ndarray, " seeds"]:
     """Runs further from the median of the arm than seeds that spread by 5 points, and single answers, explain: 15 points or more.
 
     The median, so that one collapsed run does not hide another. The spread is set and not estimated: among three runs the

@@ -14,7 +14,7 @@ class Endpoint:
     split: str
     setting: str  # name of a generation setting, as pass@1_t0.6
     picked_by: str  # the split whose accuracy under the same setting chooses the epoch of each seed, the first of equals
-    reference: str | None = None  # label or variant of the arm that others are compared with; None = each arm's untrained model
+    reference: str | None = None  # label or variant of the arm that others are compared with; None = each arm's vanilla model
 
     def __post_init__(self) -> None:
         """Refuse a split that picks its own best epoch."""

@@ -121,7 +121,7 @@ def share_interval(scores: Matrix, *, images: Sequence[str] | None = None, confi
 
 
 def paired_difference(after: Matrix, *, before: Matrix, images: Sequence[str] | None = None) -> Difference:
-    """Trained runs against the untrained models of the same seeds: matrices (seeds x questions), rows and columns alike.
+    """Trained runs against the vanilla models of the same seeds: matrices (seeds x questions), rows and columns alike.
 
     a = var(seed means of the difference) / n, df = n - 1. `images` names the image of each question, for `image_means`.
     """

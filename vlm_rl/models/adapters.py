@@ -1,7 +1,7 @@
 """Low-rank adapters (Hu et al., 2021) on chosen layers of chosen parts, and beside them whole parts trained in full.
 
 PEFT keeps both in one folder: a part trained in full is a copy of its modules (`modules_to_save`), so switching the adapters
-off gives the untrained model, whatever was trained. No dropout, or sampling and training would differ.
+off gives the vanilla model, whatever was trained. No dropout, or sampling and training would differ.
 """
 
 import re

@@ -15,7 +15,7 @@ from vlm_rl.randomness import forked_generator, stream_seed
 
 PARTS = ("vision", "connector", "language")
 _CONNECTOR_IN_TOWER = re.compile(r"\.(?:(?:deepstack_)?merger(?:_list)?|connector|multi_modal_projector)(?:\.|$)")
-_UNTRAINED_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
+_REFERENCE_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
 _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 _NUMBERS = ("parameters", "trainable", "learning rate")
 
@@ -116,7 +116,7 @@ class PartSize:
 
     part: str
     state: str  # frozen, LoRA with its rank, or full
-    total: int  # adapters included; a tied tensor counts once, the untrained copy that serves as reference not at all
+    total: int  # adapters included; a tied tensor counts once, the copy that serves as reference not at all
     trainable: int
     dtypes: tuple[str, ...]
     tied: bool  # the LM head is the embedding table
@@ -125,7 +125,7 @@ class PartSize:
 def sizes(vlm: PreTrainedModel) -> list[PartSize]:
     """How many parameters each part has and trains."""
     body = anatomy(vlm)
-    named = {name: p for name, p in vlm.named_parameters() if not _UNTRAINED_COPY.search(name)}
+    named = {name: p for name, p in vlm.named_parameters() if not _REFERENCE_COPY.search(name)}
     rows = []
     for part in PARTS:
         members = {name: p for name, p in named.items() if body.part_of(name) == part}

@@ -203,9 +203,9 @@ class Policy(nn.Module):
         if self.adapter is not None:
             return 0
         if not self._frozen_copy:
-            untrained = copy.deepcopy(self.vlm).requires_grad_(False).eval()
-            self.precision.compact(untrained)
-            self._frozen_copy.append(untrained)
+            reference = copy.deepcopy(self.vlm).requires_grad_(False).eval()
+            self.precision.compact(reference)
+            self._frozen_copy.append(reference)
         return sum(p.nbytes for p in self._frozen_copy[0].parameters())
 
     def save(self, folder: Path) -> None:

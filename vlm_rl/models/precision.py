@@ -35,15 +35,15 @@ class Precision:
             if id(parameter) == table or id(parameter) not in linear:
                 parameter.data = parameter.data.float()
 
-    def compact(self, untrained: PreTrainedModel) -> None:
+    def compact(self, reference: PreTrainedModel) -> None:
         """Halves a copy that only serves as reference: its linear layers go back to the precision that they were loaded in.
 
         Autocast would round them to it anyway, so no result changes; a head that is tied to the embeddings stays.
         """
         if self.autocast_to is None or not self.base_is_raised:
             return
-        table = untrained.get_input_embeddings().weight
-        for module in untrained.modules():
+        table = reference.get_input_embeddings().weight
+        for module in reference.modules():
             if isinstance(module, nn.Linear) and module.weight is not table:
                 module.to(self.autocast_to)
 

@@ -23,7 +23,7 @@ class ReportSettings:
     """The keys under `report` and `evaluation` of conf/report.yaml."""
 
     language: str  # en or ja
-    reference: str | None  # label or variant of the arm that all others are compared with; None: each arm's own untrained model
+    reference: str | None  # label or variant of the arm that all others are compared with; None: each arm's own vanilla model
     smallest_effect: float  # delta: a smaller difference of shares would not matter
     setting: str | None  # None: as the runs declared
     split: str | None

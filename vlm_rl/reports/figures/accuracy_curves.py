@@ -12,7 +12,7 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures.curves import Points, lines_of, step_panels
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of
 from vlm_rl.reports.phrase import listed, say
-from vlm_rl.reports.reading.arms import Records, RunRecords, untrained_models
+from vlm_rl.reports.reading.arms import Records, RunRecords, vanilla_models
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.tables.accuracy_tables import pass_at_levels
 
@@ -30,12 +30,12 @@ def accuracy_figure(records: Records) -> Figure:
         "figure_5_accuracy",
         panels,
         num_columns=len(settings) if len(settings) > 1 else len(panels),
-        several_models=several if len(untrained_models(records)) > 1 else "",
+        several_models=several if len(vanilla_models(records)) > 1 else "",
     )
 
 
 def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
-    """Accuracy over epochs on a split under a setting, epoch 0 the untrained model, with bands over seeds and images."""
+    """Accuracy over epochs on a split under a setting, epoch 0 the vanilla model, with bands over seeds and images."""
 
     def points(run: RunRecords) -> Points:
         found = run.evaluations.items()
@@ -46,15 +46,15 @@ def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
         found = [arm.evaluated(epoch=int(epoch), split=split, setting=setting) for epoch in line.x]
         return replace(line, interval=two_way_band(found, num_seeds=len(arm.used)))
 
-    models = untrained_models(records)
-    untrained = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]
+    models = vanilla_models(records)
+    vanilla = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]
     return Panel(
         title=say("{split}, {setting}", split=split, setting=title_of(setting)),
         x_label=say("epoch"),
         y_label=say("accuracy (%)"),
         lines=tuple(map(with_band, lines_of(records, points=points))),
         is_share=True,
-        baseline=float(np.mean(untrained)) if untrained and len(models) == 1 else None,
+        baseline=float(np.mean(vanilla)) if vanilla and len(models) == 1 else None,
         band=TWO_WAY,
     )
 
@@ -108,9 +108,9 @@ def most_sampled(records: Records) -> str:
 
 
 def _pass_at_panel(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> Panel:
-    untrained = {model.label for model in untrained_models(records)}
+    vanilla = {model.label for model in vanilla_models(records)}
     levels = pass_at_levels(records, endpoint=endpoint, split=split, setting=setting)
-    levels.sort(key=lambda level: level[0] in untrained)  # stable: arms keep the colours of every other figure
+    levels.sort(key=lambda level: level[0] in vanilla)  # stable: arms keep the colours of every other figure
     lines = tuple(_pass_at_line(label, color=color, found=found) for color, (label, found) in enumerate(levels) if found)
     return Panel(title=split, x_label=say("k"), y_label=say("pass@k (%)"), lines=lines, is_share=True, band=TWO_WAY)
 

@@ -60,7 +60,7 @@ def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
     """The figure as `<name>.png` and `<name>.pdf`, with its legend. Scripts that the style's fonts lack come out as boxes."""
     handles = [Line2D([], [], **style_of(line.color), markersize=4, label=legend_label(line)) for line in legend_lines(figure)]
     if any(panel.baseline is not None for panel in figure.panels):
-        handles.append(Line2D([], [], **DASHED, label=say("Vanilla (untrained)")))
+        handles.append(Line2D([], [], **DASHED, label=say("Vanilla (before training)")))
     columns = min(figure.num_columns, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     longest = max(len(str(handle.get_label())) for handle in handles)

@@ -92,7 +92,7 @@ class Panel:
     lines: tuple[Line, ...]
     behind: tuple[Line, ...] = ()  # other arms: only the mean is drawn, faint; their numbers stand where they are `lines`
     is_share: bool = False  # y is a share in [0, 1], drawn in percent
-    baseline: float | None = None  # mean accuracy of the untrained model, a dashed line
+    baseline: float | None = None  # mean accuracy of the vanilla model, a dashed line
     band: str = BAND  # what is shaded
     y_range: tuple[float, float] | None = None  # where the axis begins and ends, in the units of y; None: where the lines do
 

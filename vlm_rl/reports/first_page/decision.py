@@ -100,7 +100,7 @@ def decision_page(
 def headline_of(verdicts: Sequence[Judged]) -> Phrase:
     """The verdicts in one breath: where there are many, the arms of each verdict, a few by name and more by number."""
     if not verdicts:
-        return say("No verdict: no trained run was evaluated beside its untrained model.")
+        return say("No verdict: no trained run was evaluated beside its vanilla model.")
     if len(verdicts) <= MOST_NAMED:
         return paragraph(*map(short_verdict, verdicts))
     found = []

@@ -108,7 +108,7 @@ def _row(verdict: Judged, *, color: int) -> ForestRow:
 
 
 def _effects(comparison: Comparison) -> list[float]:
-    """Of each seed, against its own untrained model or against the mean of the reference."""
+    """Of each seed, against its own vanilla model or against the mean of the reference."""
     level = {seed: evaluation.accuracy() for seed, evaluation in comparison.reference_scores.evaluations.items()}
     mean, paired = math.fsum(level.values()) / len(level), comparison.reference is None
     scores = comparison.scores.evaluations.items()

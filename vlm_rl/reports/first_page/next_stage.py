@@ -11,7 +11,7 @@ from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.first_page.risks import fewer_solved
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm
-from vlm_rl.reports.reading.results import picked_epoch
+from vlm_rl.reports.reading.results import selected_epoch
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
 from vlm_rl.reports.verdicts.family import Judged
@@ -62,7 +62,7 @@ def next_stages(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost]) -> 
     for verdict in verdicts:
         yield paragraph(*_next_stage(verdict, cost=costs[verdict.arm]))
     if not verdicts:
-        yield say("Train an arm with at least three seeds beside its untrained model: nothing can be judged yet.")
+        yield say("Train an arm with at least three seeds beside its vanilla model: nothing can be judged yet.")
 
 
 def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
@@ -89,7 +89,7 @@ def _open_questions(verdict: Judged) -> Iterator[Phrase]:
         yield say("Before that: look at what several tries no longer solve (risks).")
     used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.evaluations]
     tried = ((run, run.epochs(split=endpoint.picked_by, setting=endpoint.setting)) for run in used)
-    late = sum(len(epochs) > 1 and picked_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
+    late = sum(len(epochs) > 1 and selected_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
     if 2 * late > len(used):
         yield say_named("next_stage.peaked_late", split=endpoint.picked_by, late=late, seeds=len(used))
 
@@ -137,7 +137,7 @@ def cost_sentences(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost], 
         of_a_point = say_named("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
         yield paragraph(_of_runs(cost), of_a_point)
     uneven = say("Runs that differ so much shared a machine or its load: do not compare arms by their time.")
-    left_out = say("Without the search for learning rates, the evaluation of the untrained model and the controls.")
+    left_out = say("Without the search for learning rates, the evaluation of the vanilla model and the controls.")
     if any(cost.hours for cost in costs.values()):
         yield paragraph(uneven if any(cost.is_uneven for cost in costs.values()) else "", left_out)
     if not costs:

@@ -67,7 +67,7 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     results = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint)
-    before, after = map(_share_cut_off, (results.untrained, results.picked))
+    before, after = map(_share_cut_off, (results.vanilla, results.picked))
     if after > MANY_CUT_OFF:
         known = say("not known") if math.isnan(before) else say("{share:.0f} %", share=100 * before)
         yield say_named("risks.cut_off", arm=arm.label, after=100 * after, split=endpoint.split, before=known)

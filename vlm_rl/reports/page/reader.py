@@ -14,7 +14,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.phrase import Catalogue, Phrase, in_language, listed, names, paragraph, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
 from vlm_rl.reports.settings import ReaderSize
 
@@ -51,7 +51,7 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize) -> Read
         aha_cases=size.aha_cases,
         longest=size.longest,
     )
-    insights_first = sorted(chosen, key=lambda one: (not one.is_aha, one.epoch == UNTRAINED_EPOCH))  # stable: else as chosen
+    insights_first = sorted(chosen, key=lambda one: (not one.is_aha, one.epoch == VANILLA_EPOCH))  # stable: else as chosen
     found: dict[str, Path] = {}
     for completion in insights_first:
         for path in find_images(completion, records=records):

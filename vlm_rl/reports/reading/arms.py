@@ -14,13 +14,13 @@ from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import Place
 
-UNTRAINED_EPOCH = 0
+VANILLA_EPOCH = 0
 MANY_ARMS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecords:
-    """One run and its measurements. Epoch 0 is the untrained model of the same seed."""
+    """One run and its measurements. Epoch 0 is the vanilla model of the same seed."""
 
     run: Run
     evaluations: dict[tuple[int, str, str], Evaluation]  # (epoch, split, setting)
@@ -31,12 +31,12 @@ class RunRecords:
     aha: tuple[Place, ...] = ()  # first right training responses with a reflection word
     stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read
     rule: ReflectionRule = field(default_factory=WholeWords)  # what its reflection words were counted by
-    untrained: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is untrained
+    vanilla: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is vanilla
     training_judged_again: VerdictChanges | None = None
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
-        """The epochs at which this run was evaluated, without the untrained one."""
-        return sorted(e for e, s, name in self.evaluations if (s, name) == (split, setting) and e > UNTRAINED_EPOCH)
+        """The epochs at which this run was evaluated, without the vanilla one."""
+        return sorted(e for e, s, name in self.evaluations if (s, name) == (split, setting) and e > VANILLA_EPOCH)
 
     def over_epochs(self, *, split: str, setting: str) -> list[Evaluation]:
         """Its evaluations after training began, in order of epochs."""
@@ -64,9 +64,9 @@ class Arm:
         return tuple(records for records in self.runs if records not in self.used)
 
     @property
-    def is_untrained(self) -> bool:
+    def is_vanilla(self) -> bool:
         """Whether this is the model before any training."""
-        return all(records.run.is_untrained for records in self.runs)
+        return all(records.run.is_vanilla for records in self.runs)
 
     @property
     def is_evaluated_only(self) -> bool:
@@ -99,8 +99,8 @@ class Records:
 
     @property
     def trained(self) -> tuple[Arm, ...]:
-        """The arms that learned something; the untrained model is their epoch 0."""
-        return tuple(arm for arm in self.arms if not arm.is_untrained and not arm.is_evaluated_only)
+        """The arms that learned something; the vanilla model is their epoch 0."""
+        return tuple(arm for arm in self.arms if not arm.is_vanilla and not arm.is_evaluated_only)
 
     @property
     def has_many_arms(self) -> bool:
@@ -109,8 +109,8 @@ class Records:
 
     @property
     def shown(self) -> tuple[Arm, ...]:
-        """The trained arms and what evaluate.py measured, or the untrained ones where nothing else is there."""
-        return tuple(arm for arm in self.arms if not arm.is_untrained) or self.arms
+        """The trained arms and what evaluate.py measured, or the vanilla ones where nothing else is there."""
+        return tuple(arm for arm in self.arms if not arm.is_vanilla) or self.arms
 
     def splits(self) -> list[str]:
         """Every evaluated split, val before test before others."""
@@ -127,7 +127,7 @@ Trial = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntrainedModel:
+class VanillaModel:
     """One model under one way to evaluate it; its seeds may be averaged."""
 
     label: Phrase
@@ -139,7 +139,7 @@ class UntrainedModel:
         """Its evaluation under each seed, once, in order of seeds."""
         found: dict[int, Evaluation] = {}
         for run in self.runs:
-            if (evaluation := run.evaluations.get((UNTRAINED_EPOCH, split, setting))) is not None:
+            if (evaluation := run.evaluations.get((VANILLA_EPOCH, split, setting))) is not None:
                 found.setdefault(run.run.seed, evaluation)
         return dict(sorted(found.items()))
 
@@ -150,20 +150,20 @@ def trial_of(run: Run) -> Trial:
     return dataset, model
 
 
-def untrained_models(records: Records) -> tuple[UntrainedModel, ...]:
-    """Those of the trained arms, or all untrained ones where nothing was trained. What evaluate.py measured is an arm, not Vanilla."""
+def vanilla_models(records: Records) -> tuple[VanillaModel, ...]:
+    """Those of the trained arms, or all vanilla ones where nothing was trained. What evaluate.py measured is an arm, not Vanilla."""
     trained = [run for arm in records.trained for run in arm.used]
     found: dict[tuple[Trial, str], list[RunRecords]] = {}
-    for run in trained or [run for arm in records.arms if arm.is_untrained for run in arm.used]:
+    for run in trained or [run for arm in records.arms if arm.is_vanilla for run in arm.used]:
         if name := _folder_name(run.run):
             found.setdefault((trial_of(run.run), name), []).append(run)
     return tuple(
-        UntrainedModel(label=label, trial=trial, folder_name=name, runs=tuple(runs))
+        VanillaModel(label=label, trial=trial, folder_name=name, runs=tuple(runs))
         for label, ((trial, name), runs) in zip(_labels(found), found.items(), strict=True)
     )
 
 
-def model_before(arm: Arm, *, models: Sequence[UntrainedModel]) -> UntrainedModel | None:
+def model_before(arm: Arm, *, models: Sequence[VanillaModel]) -> VanillaModel | None:
     """What an arm started from, or else the first of the same data and model."""
     run = arm.used[0].run
     alike = [model for model in models if model.trial == trial_of(run)]
@@ -173,12 +173,12 @@ def model_before(arm: Arm, *, models: Sequence[UntrainedModel]) -> UntrainedMode
 def evaluated_as_it_came(arm: Arm, *, split: str, setting: str) -> dict[int, Evaluation]:
     """What evaluate.py measured of a model that no run of ours trained, by seed; nothing for any other arm."""
     runs = [run for run in arm.used if run.run.is_evaluated_only and run.run.vanilla is None]
-    found = {run.run.seed: run.evaluations.get((UNTRAINED_EPOCH, split, setting)) for run in runs}
+    found = {run.run.seed: run.evaluations.get((VANILLA_EPOCH, split, setting)) for run in runs}
     return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
 
 
 def _folder_name(run: Run) -> str:
-    return run.variant if run.is_untrained else Path(run.vanilla or "").name
+    return run.variant if run.is_vanilla else Path(run.vanilla or "").name
 
 
 def _labels(keys: Iterable[tuple[Trial, str]]) -> list[Phrase]:

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.response_metrics import VERDICTS
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files
-from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, labels_by_folder
+from vlm_rl.reports.reading.gaps import VANILLA_LABEL, labels_by_folder
 from vlm_rl.reports.reading.rejudge import Rejudge, read_judged
-from vlm_rl.reports.reading.results import picked_epoch
+from vlm_rl.reports.reading.results import selected_epoch
 from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import step_file
 
@@ -89,13 +89,13 @@ def completions_for_reader(
 ) -> tuple[Completion, ...]:
     """Up to `cases_per_group` of each (run, phase, split, verdict), spread over steps or epochs, and the first aha cases.
 
-    Training: the first step, the last and some between. Evaluation under the endpoint's setting: untrained, at the epoch that
+    Training: the first step, the last and some between. Evaluation under the endpoint's setting: vanilla, at the epoch that
     validation picked, and last; the same questions come first everywhere, so that epochs can be compared. `longest` is in characters.
     """
     runs = [(arm.label, run) for arm in records.shown for run in arm.runs]
     most = min(most_of_a_run, most_in_all // max(1, len(runs)))
     labels = labels_by_folder(records.arms)
-    seen: set[Path] = set()  # evaluations of an untrained model, which several arms share
+    seen: set[Path] = set()  # evaluations of a vanilla model, which several arms share
     read = partial(_of_file, cases_per_group=cases_per_group, longest=longest, rejudge=records.rejudge)
     chosen: list[Completion] = []
     for arm, run in runs:
@@ -133,14 +133,14 @@ def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Sour
 
 
 def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path, str], seen: set[Path]) -> Iterator[_Source]:
-    """On every split: untrained, picked and last, each file once; an untrained model goes under its own label."""
+    """On every split: vanilla, picked and last, each file once; a vanilla model goes under its own label."""
     for split in sorted({split for _, split, name in run.evaluations if name == endpoint.setting}):
         last = run.epochs(split=split, setting=endpoint.setting)[-1:]
-        for epoch in sorted({UNTRAINED_EPOCH, picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH, *last}):
+        for epoch in sorted({VANILLA_EPOCH, selected_epoch(run, endpoint=endpoint) or VANILLA_EPOCH, *last}):
             evaluation = run.evaluations.get((epoch, split, endpoint.setting))
             if evaluation is not None and (path := evaluation.path.resolve()) not in seen:
                 seen.add(path)
-                label = labels.get(evaluation.run_folder, UNTRAINED_LABEL)
+                label = labels.get(evaluation.run_folder, VANILLA_LABEL)
                 yield _Source(path=path, arm=label, run=run.run, phase="evaluation")
 
 

@@ -91,7 +91,7 @@ class Evaluation:
 
     @cached_property
     def run_folder(self) -> Path:
-        """The run that was evaluated, which may be the untrained model of several others."""
+        """The run that was evaluated, which may be the vanilla model of several others."""
         return self.path.parents[2].resolve()
 
     def scores(self) -> NDArray[np.float64]:

@@ -6,17 +6,17 @@ from itertools import islice
 from pathlib import Path
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import Run
 
-UNTRAINED_LABEL = "vanilla"  # of an untrained model that is no arm of this report
+VANILLA_LABEL = "vanilla"  # of a vanilla model that is no arm of this report
 
 
 def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
     """What single runs lack."""
     for arm in arms:
-        cells = {cell for records in arm.used for cell in records.evaluations if cell[0] > UNTRAINED_EPOCH}
+        cells = {cell for records in arm.used for cell in records.evaluations if cell[0] > VANILLA_EPOCH}
         for records in arm.runs:
             yield from _gaps_of(records, cells=cells)
     runs = [records.run for arm in arms for records in arm.runs]
@@ -26,8 +26,8 @@ def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
 
 def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterator[Phrase]:
     run = records.run
-    is_trained = not run.is_untrained and not run.is_evaluated_only
-    own = {cell for cell in records.evaluations if cell[0] > UNTRAINED_EPOCH or not is_trained}
+    is_trained = not run.is_vanilla and not run.is_evaluated_only
+    own = {cell for cell in records.evaluations if cell[0] > VANILLA_EPOCH or not is_trained}
     if not run.finished:
         yield say("{run} is not finished: its manifest says so. Type its command again to go on.", run=run.name)
     if not own:
@@ -37,7 +37,7 @@ def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterat
         more = ", ..." * (len(missing) > 3)
         yield say_named("gaps.lacks_evaluations", run=run.name, count=len(missing), names=names, more=more)
     if is_trained and len(own) == len(records.evaluations):
-        yield say("{run} has no evaluation of its untrained model, so no gain of its own can be given.", run=run.name)
+        yield say("{run} has no evaluation of its vanilla model, so no gain of its own can be given.", run=run.name)
     if is_trained and not records.training:
         yield say("{run} has no generation step in metrics.jsonl or completions.", run=run.name)
 
@@ -57,13 +57,13 @@ def labels_by_folder(arms: Iterable[Arm]) -> dict[Path, str]:
 
 
 def _models(arms: Sequence[Arm]) -> Iterator[_Model]:
-    """Each run with its own evaluations, and the untrained models behind them, which need not be arms of the report."""
+    """Each run with its own evaluations, and the vanilla models behind them, which need not be arms of the report."""
     labels = labels_by_folder(arms)
     for records in (records for arm in arms for records in arm.runs):
-        runs = {run.path.resolve(): run for run in (records.run, records.untrained) if run is not None}
+        runs = {run.path.resolve(): run for run in (records.run, records.vanilla) if run is not None}
         for folder, run in runs.items():
             own = [one for one in records.evaluations.values() if one.run_folder == folder]
-            yield _Model(label=labels.get(folder, UNTRAINED_LABEL), run=run, evaluations=own)
+            yield _Model(label=labels.get(folder, VANILLA_LABEL), run=run, evaluations=own)
 
 
 def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:

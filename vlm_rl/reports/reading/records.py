@@ -7,12 +7,12 @@ from itertools import chain
 
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import EvaluationReader
 from vlm_rl.reports.reading.files import read_json_lines
-from vlm_rl.reports.reading.gaps import UNTRAINED_LABEL, gaps, mixtures
+from vlm_rl.reports.reading.gaps import VANILLA_LABEL, gaps, mixtures
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
-from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, untrained_folder, vanilla_outside
+from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, vanilla_folder, vanilla_outside
 from vlm_rl.reports.reading.training import count_training
 
 
@@ -32,7 +32,7 @@ def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: 
         Arm(label=label, runs=tuple(runs), absent=selection.absent.get(arm, ()))
         for label, (arm, runs) in zip(labels, by_arm.items(), strict=True)
     ]
-    arms.sort(key=lambda arm: (arm.is_untrained, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
+    arms.sort(key=lambda arm: (arm.is_vanilla, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
     problems = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
     unique = tuple(dict.fromkeys(problems))  # arms may share what is wrong
     return Records(arms=tuple(arms), problems=unique, rejudge=reader.rejudge)
@@ -54,9 +54,9 @@ def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule 
         rejudge=reader.rejudge,
     )
     reader.problems += training.problems
-    untrained = _untrained_of(run, problems=reader.problems)
-    own = [one for one in reader.read_folder(run.path) if one.epoch == UNTRAINED_EPOCH or not run.is_untrained]
-    before = [] if untrained is None else [one for one in reader.read_folder(untrained.path) if one.epoch == UNTRAINED_EPOCH]
+    vanilla = _vanilla_of(run, problems=reader.problems)
+    own = [one for one in reader.read_folder(run.path) if one.epoch == VANILLA_EPOCH or not run.is_vanilla]
+    before = [] if vanilla is None else [one for one in reader.read_folder(vanilla.path) if one.epoch == VANILLA_EPOCH]
     judged_by = ", ".join(sorted({version for one in own for version in one.judge_versions}))
     return RunRecords(
         run=replace(run, judge_version=reader.rejudge.version if reader.rejudge else judged_by or run.judge_version),
@@ -68,26 +68,26 @@ def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule 
         aha=training.aha,
         stored_steps=training.stored_steps,
         rule=training.rule,
-        untrained=untrained,
+        vanilla=vanilla,
         training_judged_again=training.judged_again,
     )
 
 
-def _untrained_of(run: Run, *, problems: list[str]) -> Run | None:
-    """The untrained model of its seed, which need not be among the runs of the report."""
-    if run.is_untrained:
+def _vanilla_of(run: Run, *, problems: list[str]) -> Run | None:
+    """The vanilla model of its seed, which need not be among the runs of the report."""
+    if run.is_vanilla:
         return run
-    folder = untrained_folder(run)
+    folder = vanilla_folder(run)
     return None if folder is None else read_or_say(folder, problems=problems)
 
 
 def arm_labels(firsts: Sequence[Run]) -> list[str]:
     """The shortest name that tells arms apart: algorithm, then variant, then study, then the arm's hash.
 
-    The untrained model's name is its own, also where that is no arm: a team may call an algorithm so.
+    The vanilla model's name is its own, also where that is no arm: a team may call an algorithm so.
     """
     names = [_names(run) for run in firsts]
-    taken = [] if any(run.is_untrained for run in firsts) else [UNTRAINED_LABEL]
+    taken = [] if any(run.is_vanilla for run in firsts) else [VANILLA_LABEL]
     count = Counter(chain(*names, taken))
     return [next((name for name in of_arm if count[name] == 1), of_arm[-1]) for of_arm in names]
 
@@ -117,7 +117,7 @@ def select_runs(found: RunsFound) -> Selection:
     problems: list[Phrase] = []
     for run in found.runs:
         twin = kept[run.arm, run.seed]
-        if twin is run or (run.is_untrained and run.data == twin.data):  # each study has its Vanilla, which its arms read
+        if twin is run or (run.is_vanilla and run.data == twin.data):  # each study has its Vanilla, which its arms read
             continue
         problems.append(say("{run} repeats {twin} (same arm and seed) and is left out.", run=run.name, twin=twin.name))
         absent[run.arm] = (*absent.get(run.arm, ()), say("{run} repeats seed {seed}", run=run.name, seed=run.seed))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint, for_pick
 from vlm_rl.evaluation.statistics import Interval, mean_interval
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 
 BySeed = dict[int, Evaluation]
-Pairs = Sequence[tuple[Evaluation, Evaluation]]  # (untrained, trained) of each seed that has both
+Pairs = Sequence[tuple[Evaluation, Evaluation]]  # (vanilla, trained) of each seed that has both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +24,26 @@ class Results:
     def at(self, epochs: Mapping[int, int | None]) -> BySeed:
         """Each seed at an epoch of its own."""
         found = {
-            run.run.seed: run.evaluations.get((epochs[run.run.seed] or UNTRAINED_EPOCH, self.split, self.setting))
+            run.run.seed: run.evaluations.get((epochs[run.run.seed] or VANILLA_EPOCH, self.split, self.setting))
             for run in self.arm.used
             if epochs[run.run.seed] is not None
         }
         return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
 
     @property
-    def untrained(self) -> BySeed:
+    def vanilla(self) -> BySeed:
         """Before training."""
-        return self.at({run.run.seed: UNTRAINED_EPOCH for run in self.arm.used})
+        return self.at({run.run.seed: VANILLA_EPOCH for run in self.arm.used})
 
     @property
-    def picked_epochs(self) -> dict[int, int | None]:
+    def selected_epochs(self) -> dict[int, int | None]:
         """The epoch that validation picked for each seed; None where it was never asked."""
-        return {run.run.seed: picked_epoch(run, endpoint=self.endpoint) for run in self.arm.used}
+        return {run.run.seed: selected_epoch(run, endpoint=self.endpoint) for run in self.arm.used}
 
     @property
     def picked(self) -> BySeed:
         """At the epoch that validation picked for each seed."""
-        return self.at(self.picked_epochs)
+        return self.at(self.selected_epochs)
 
     @property
     def last_epoch(self) -> int | None:
@@ -61,8 +61,8 @@ class Results:
         return self.arm.curves(split=self.split, setting=self.setting)
 
     def gained(self, after: BySeed) -> Pairs:
-        """What differences paired by seed are made of: (untrained, `after`)."""
-        before = self.untrained
+        """What differences paired by seed are made of: (vanilla, `after`)."""
+        before = self.vanilla
         return [(before[seed], evaluation) for seed, evaluation in after.items() if seed in before]
 
 
@@ -76,7 +76,7 @@ def results_of(
                 yield Results(arm=arm, split=split, setting=name, endpoint=endpoint)
 
 
-def picked_epoch(run: RunRecords, *, endpoint: Endpoint) -> int | None:
+def selected_epoch(run: RunRecords, *, endpoint: Endpoint) -> int | None:
     """The epoch after training began at which the picking split scored highest, the first of equals."""
     tried = run.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)
     best = max(tried, key=lambda evaluation: for_pick(evaluation.accuracy()), default=None)  # max keeps the first of equals

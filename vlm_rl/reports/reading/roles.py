@@ -6,11 +6,11 @@ from typing import Any, Literal, get_args
 Role = Literal[
     "policy",  # learns from its own responses
     "teacher",  # imitates texts that somebody else wrote
-    "untrained",  # the model before any training, evaluated once for all arms of its seed
+    "vanilla",  # the model before any training, evaluated once for all arms of its seed
     "evaluated",  # was only evaluated here, by evaluate.py
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
-BEFORE_ROLES: dict[str, Role] = {"vanilla": "untrained", "sft": "teacher", "evaluated": "evaluated"}  # all others: policy
+BEFORE_ROLES: dict[str, Role] = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}  # all others: policy
 
 
 def role_of(manifest: Mapping[str, Any]) -> Role:

@@ -40,7 +40,7 @@ class Run:
     judge_version: str
     commit: str
     data: dict[str, str]  # split -> hash of its rows
-    vanilla: str | None  # variant folder of the untrained model, in the same study
+    vanilla: str | None  # variant folder of the vanilla model, in the same study
     role: Role = "policy"
     config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
 
@@ -62,9 +62,9 @@ class Run:
         return str((scheme.get("image") or {}).get("_target_", "")).rpartition(".")[2].lower() or INTACT
 
     @property
-    def is_untrained(self) -> bool:
+    def is_vanilla(self) -> bool:
         """Whether this is the model before any training, evaluated once for all arms of its seed."""
-        return self.role == "untrained"
+        return self.role == "vanilla"
 
     @property
     def is_evaluated_only(self) -> bool:
@@ -164,22 +164,22 @@ def _tables(config: dict[str, Any], *, known: dict[str, Any]) -> dict[str, Any]:
     return kept | {key: _tables(kept[key], known=inner) for key, inner in known.items() if key in kept}
 
 
-def untrained_folder(run: Run) -> Path | None:
-    """Where the evaluations of the untrained model of this run's seed lie, if they do."""
-    if run.is_untrained:
+def vanilla_folder(run: Run) -> Path | None:
+    """Where the evaluations of the vanilla model of this run's seed lie, if they do."""
+    if run.is_vanilla:
         return run.path
-    folder = _untrained_in_study(run)
+    folder = _vanilla_in_study(run)
     return folder if folder is not None and folder.is_dir() else None
 
 
 def vanilla_outside(run: Run) -> Phrase | None:
-    """What is said where a manifest names an untrained model outside of its study."""
-    if run.vanilla is None or _untrained_in_study(run) is not None:
+    """What is said where a manifest names a vanilla model outside of its study."""
+    if run.vanilla is None or _vanilla_in_study(run) is not None:
         return None
     return say_named("gaps.vanilla_outside", path=run.path / "manifest.json", name=run.vanilla)
 
 
-def _untrained_in_study(run: Run) -> Path | None:
+def _vanilla_in_study(run: Run) -> Path | None:
     """The folder that a run's manifest names, which need not exist; None where it would be outside of the study."""
     if run.vanilla is None or Path(run.vanilla).is_absolute():
         return None

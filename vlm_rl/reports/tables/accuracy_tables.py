@@ -12,7 +12,7 @@ from vlm_rl.evaluation.response_metrics import VERDICTS
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval, lucky_max, mean_interval
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, evaluated_as_it_came, untrained_models
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Records, evaluated_as_it_came, vanilla_models
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.results import BySeed, Results, mean_accuracy, results_of
 from vlm_rl.reports.tables.table import Column, Row, Table, known_word, table_of
@@ -24,32 +24,32 @@ MOST_COLUMNS = 8  # of pass@k; with more samples k doubles from column to column
 
 def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
     """Vanilla, mean and maximum over epochs, luck, the epoch that validation picks and the last one, each averaged over seeds."""
-    rows = (_accuracy_row(found) for found in results_of(records, endpoint=endpoint) if found.untrained or found.curves)
+    rows = (_accuracy_row(found) for found in results_of(records, endpoint=endpoint) if found.vanilla or found.curves)
     return table_of("accuracy", rows, split=endpoint.picked_by, setting=title_of(endpoint.setting))
 
 
 def _accuracy_row(results: Results) -> Row:
-    untrained, curves = results.untrained, results.curves
+    vanilla, curves = results.vanilla, results.curves
     return {
         "arm": results.arm.label,
         "split": results.split,
         "setting": results.setting,
-        "seeds": len(curves) or len(untrained),
-        "vanilla": mean_accuracy(untrained),
+        "seeds": len(curves) or len(vanilla),
+        "vanilla": mean_accuracy(vanilla),
         "mean": mean_interval([float(np.mean(curve)) for curve in curves]),
         "max": mean_interval([max(curve) for curve in curves]),
-        "lucky_max": _lucky_max(untrained.values(), num_evaluations=max(map(len, curves), default=0)),
+        "lucky_max": _lucky_max(vanilla.values(), num_evaluations=max(map(len, curves), default=0)),
         "picked": mean_accuracy(results.picked),
-        "picked_epochs": ", ".join(str(epoch) for epoch in results.picked_epochs.values() if epoch is not None),
+        "selected_epochs": ", ".join(str(epoch) for epoch in results.selected_epochs.values() if epoch is not None),
         "last": mean_accuracy(results.last),
         "last_epoch": results.last_epoch,
     }
 
 
-def _lucky_max(untrained: Iterable[Evaluation], *, num_evaluations: int) -> Interval:
+def _lucky_max(vanilla: Iterable[Evaluation], *, num_evaluations: int) -> Interval:
     """The control of a maximum, averaged over seeds; none where questions have unequal numbers of samples."""
     expected = []
-    for evaluation in untrained:
+    for evaluation in vanilla:
         num_samples = int(evaluation.num_samples.max(initial=0))
         if (evaluation.num_samples != num_samples).any():
             continue
@@ -61,15 +61,15 @@ def _lucky_max(untrained: Iterable[Evaluation], *, num_evaluations: int) -> Inte
 
 
 def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[str] = ("modality", "kind")) -> Table:
-    """Accuracy by any field of a row at the picked epochs, beside the untrained model."""
+    """Accuracy by any field of a row at the picked epochs, beside the vanilla model."""
     found = product(results_of(records, endpoint=endpoint, setting=endpoint.setting), fields)
     rows = (row for results, field in found for row in _breakdown_rows(results, field=field))
     return table_of("accuracy_by_kind", rows, setting=title_of(endpoint.setting), most=MOST_VALUES)
 
 
 def _breakdown_rows(results: Results, *, field: str) -> Iterator[Row]:
-    untrained, picked = list(results.untrained.values()), list(results.picked.values())
-    everything = [*untrained, *picked]
+    vanilla, picked = list(results.vanilla.values()), list(results.picked.values())
+    everything = [*vanilla, *picked]
     values = sorted({value for evaluation in everything for value in evaluation.questions.values(field)} - {""})
     for value in values if len(values) <= MOST_VALUES else ():
         share = partial(share_right, field=field, value=value)
@@ -79,8 +79,8 @@ def _breakdown_rows(results: Results, *, field: str) -> Iterator[Row]:
             "by": known_word(field),
             "value": known_word(value),
             "questions": everything[-1].questions.values(field).count(value),
-            "seeds": len(picked) or len(untrained),
-            "vanilla": mean_interval(list(map(share, untrained))),
+            "seeds": len(picked) or len(vanilla),
+            "vanilla": mean_interval(list(map(share, vanilla))),
             "picked": mean_interval(list(map(share, picked))),
             "gain": mean_interval([share(after) - share(before) for before, after in results.gained(results.picked)]),
         }
@@ -92,14 +92,14 @@ def share_right(evaluation: Evaluation, *, field: str, value: str) -> float:
 
 
 def verdict_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """What the judge said of every sample, and how responses ended; counts over all seeds, untrained and at the last epoch."""
+    """What the judge said of every sample, and how responses ended; counts over all seeds, vanilla and at the last epoch."""
     found = results_of(records, endpoint=endpoint, setting=endpoint.setting)
     rows = (row for results in found for row in _verdict_rows(results))
     return table_of("verdicts", rows, setting=title_of(endpoint.setting))
 
 
 def _verdict_rows(results: Results) -> Iterator[Row]:
-    for epoch, found in ((UNTRAINED_EPOCH, results.untrained), (results.last_epoch, results.last)):
+    for epoch, found in ((VANILLA_EPOCH, results.vanilla), (results.last_epoch, results.last)):
         evaluations = list(found.values())
         if evaluations:
             yield {
@@ -114,7 +114,7 @@ def _verdict_rows(results: Results) -> Iterator[Row]:
 
 
 def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """pass@1 to pass@n wherever n > 1 samples are stored: the untrained model once, each arm at the epochs that validation picked."""
+    """pass@1 to pass@n wherever n > 1 samples are stored: the vanilla model once, each arm at the epochs that validation picked."""
     keys = product(records.splits(), records.settings())
     rows = [row for split, name in keys for row in _pass_at_rows(records, endpoint=endpoint, split=split, setting=name)]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
@@ -123,9 +123,9 @@ def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
 
 
 def pass_at_levels(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> list[tuple[str, BySeed]]:
-    """Whose samples are compared, by seed: each untrained model, then each arm at the epochs that validation picked."""
+    """Whose samples are compared, by seed: each vanilla model, then each arm at the epochs that validation picked."""
     levels: list[tuple[str, BySeed]] = [
-        (model.label, model.by_seed(split=split, setting=setting)) for model in untrained_models(records)
+        (model.label, model.by_seed(split=split, setting=setting)) for model in vanilla_models(records)
     ]
     for arm in records.shown:
         found = Results(arm=arm, split=split, setting=setting, endpoint=endpoint).picked

@@ -1,6 +1,6 @@
 """Blind controls: accuracy without the right figures, as `evaluate.py ... evaluation/image=blank|shuffled` left it beside each model.
 
-A control lies in `evaluate/*/seed-*/` under the folder of the run, or of the untrained model, that it evaluated.
+A control lies in `evaluate/*/seed-*/` under the folder of the run, or of the vanilla model, that it evaluated.
 """
 
 import os
@@ -14,11 +14,11 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Records, untrained_models
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Records, vanilla_models
 from vlm_rl.reports.reading.evaluations import Evaluation, EvaluationReader
 from vlm_rl.reports.reading.files import read_rows
-from vlm_rl.reports.reading.results import picked_epoch
-from vlm_rl.reports.reading.runs import read_or_say, untrained_folder
+from vlm_rl.reports.reading.results import selected_epoch
+from vlm_rl.reports.reading.runs import read_or_say, vanilla_folder
 from vlm_rl.reports.tables.table import Row, Table, known_word, table_of
 
 CONTROLS = ("blank", "shuffled")  # as the config group evaluation/image names them
@@ -29,7 +29,7 @@ Seen = dict[str, Evaluation]  # intact, blank, shuffled -> what one seed scored
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """An arm at the epochs that validation picked, or an untrained model."""
+    """An arm at the epochs that validation picked, or a vanilla model."""
 
     label: str
     seeds: tuple[Seen, ...]
@@ -49,20 +49,20 @@ def control_table(records: Records, *, endpoint: Endpoint) -> Table:
 
 
 def _models(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, split: str) -> Iterator[Model]:
-    for model in untrained_models(records):
-        folders = {folder.resolve(): (folder, run.run.seed) for run in model.runs if (folder := untrained_folder(run.run))}
+    for model in vanilla_models(records):
+        folders = {folder.resolve(): (folder, run.run.seed) for run in model.runs if (folder := vanilla_folder(run.run))}
         seeds: dict[int, Seen] = {
             seed: {"intact": one} for seed, one in model.by_seed(split=split, setting=endpoint.setting).items()
         }
         for folder, seed in folders.values():
-            cell = (UNTRAINED_EPOCH, split, endpoint.setting)
+            cell = (VANILLA_EPOCH, split, endpoint.setting)
             seeds[seed] = found_controls(folder, reader=reader, cell=cell) | seeds.get(seed, {})
         first = next(iter(folders.values()), (None, 0))[0]
         typed = first and min(first, Path(os.path.relpath(first)), key=lambda path: len(str(path)))
         yield Model(label=model.label, seeds=tuple(seeds.values()), folder=typed)
     for arm in records.shown:
-        if not arm.is_untrained and control_of(arm.used[0].run.config) not in CONTROLS:
-            cells = [(picked_epoch(run, endpoint=endpoint) or UNTRAINED_EPOCH, split, endpoint.setting) for run in arm.used]
+        if not arm.is_vanilla and control_of(arm.used[0].run.config) not in CONTROLS:
+            cells = [(selected_epoch(run, endpoint=endpoint) or VANILLA_EPOCH, split, endpoint.setting) for run in arm.used]
             seen = tuple(
                 ({"intact": run.evaluations[cell]} if cell in run.evaluations else {})
                 | found_controls(run.run.path, reader=reader, cell=cell)

@@ -7,9 +7,9 @@ from typing import Any
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.files import number
-from vlm_rl.reports.reading.results import over_seeds, picked_epoch
+from vlm_rl.reports.reading.results import over_seeds, selected_epoch
 from vlm_rl.reports.tables.table import Cell, Row, Table, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import values_of
 
@@ -66,16 +66,16 @@ def _costs(run: RunRecords, *, endpoint: Endpoint, price: float | None) -> dict[
 
 
 def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
-    """Points gained over the untrained model for each device hour, as the cost table has them."""
+    """Points gained over the vanilla model for each device hour, as the cost table has them."""
     measured = [run for run in arm.used if run.cost]
     return mean_interval([_each(points_gained(run, endpoint=endpoint), cost=device_hours(run)) for run in measured])
 
 
 def points_gained(run: RunRecords, *, endpoint: Endpoint) -> float:
     """What the endpoint's accuracy of one seed rose by, in points; NaN where it is not known."""
-    if (epoch := picked_epoch(run, endpoint=endpoint)) is None:
+    if (epoch := selected_epoch(run, endpoint=endpoint)) is None:
         return math.nan
-    before, after = (run.evaluations.get((one, endpoint.split, endpoint.setting)) for one in (UNTRAINED_EPOCH, epoch))
+    before, after = (run.evaluations.get((one, endpoint.split, endpoint.setting)) for one in (VANILLA_EPOCH, epoch))
     return math.nan if before is None or after is None else 100 * (after.accuracy() - before.accuracy())
 
 

@@ -1,6 +1,6 @@
 """How models answer val and test: length, truncation, reflection, language. The one place where SFT and RL can be compared in this.
 
-In training SFT writes no responses of its own. Texts are read at three epochs only: untrained, picked by validation, and last.
+In training SFT writes no responses of its own. Texts are read at three epochs only: vanilla, picked by validation, and last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def _stages(results: Results) -> dict[str, BySeed]:
     """By the keys of STAGES; picked and last may be the same epoch."""
     last = {run.run.seed: run.epochs(split=results.split, setting=results.setting)[-1:] for run in results.arm.used}
     at_last = results.at({seed: epochs[0] if epochs else None for seed, epochs in last.items()})
-    return {"untrained": results.untrained, "picked": results.picked, "last": at_last}
+    return {"vanilla": results.vanilla, "picked": results.picked, "last": at_last}
 
 
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What each arm gained over its own untrained model: by how much, how surely, by format or by reasoning, and rliable's aggregates.
+"""What each arm gained over its own vanilla model: by how much, how surely, by format or by reasoning, and rliable's aggregates.
 
 All of it is secondary: no verdict is made of it, and nothing here is called an improvement.
 """
@@ -51,7 +51,7 @@ def gain_difference(pairs: Pairs) -> Difference | None:
 
 
 def gain_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """Last epoch that all seeds reached minus untrained model, paired by seed, with both intervals of statistics.md (item 4)."""
+    """Last epoch that all seeds reached minus vanilla model, paired by seed, with both intervals of statistics.md (item 4)."""
     found = results_of(records, endpoint=endpoint, arms=records.trained)
     rows = [_gain_row(results, pairs=pairs) for results in found if (pairs := results.gained(results.last))]
     return table_of("gain", rows, without=() if any(row["seeds"] == 1 for row in rows) else ("this_run_only",))
@@ -87,7 +87,7 @@ def _split_row(results: Results, *, pairs: Pairs) -> Row:
         "arm": results.arm.label,
         "split": results.split,
         "seeds": len(pairs),
-        **over_seeds([vars(split_gain(trained, before=untrained)) for untrained, trained in counts]),
+        **over_seeds([vars(split_gain(trained, before=vanilla)) for vanilla, trained in counts]),
         "well_formed_vanilla": before.well_formed,
         "well_formed_picked": after.well_formed,
         "accuracy_if_well_formed_vanilla": before.accuracy_if_well_formed,
@@ -97,14 +97,14 @@ def _split_row(results: Results, *, pairs: Pairs) -> Row:
 
 
 def aggregate_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """Interquartile means over runs x kinds, and how probably a trained run beats an untrained one on a kind of problem."""
+    """Interquartile means over runs x kinds, and how probably a trained run beats a vanilla one on a kind of problem."""
     arms = (Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint) for arm in records.trained)
     rows = (row for results in arms for row in _aggregate_row(results))
     return table_of("aggregates", rows, cells=MIN_CELLS, **values_of(endpoint))
 
 
 def _aggregate_row(results: Results) -> Iterator[Row]:
-    after, before = (dict(sorted(side.items())) for side in (results.picked, results.untrained))
+    after, before = (dict(sorted(side.items())) for side in (results.picked, results.vanilla))
     if after:
         kinds = next(iter(after.values())).questions.values("kind")
         cells = len(after) * len(set(kinds))
@@ -135,13 +135,13 @@ def _aggregates(after: BySeed, *, before: BySeed, kinds: list[str]) -> Row:
     found: Row = {"iqm": _iqm(trained, draws=draws)}
     if len(before) < 2:
         return found
-    untrained, untrained_draws = resampled(before)
+    vanilla, vanilla_draws = resampled(before)
     improvement = percentile_interval(
-        probability_of_improvement(draws, reference=untrained_draws),
-        estimate=float(probability_of_improvement(trained, reference=untrained)),
-        num_seeds=min(len(trained), len(untrained)),
+        probability_of_improvement(draws, reference=vanilla_draws),
+        estimate=float(probability_of_improvement(trained, reference=vanilla)),
+        num_seeds=min(len(trained), len(vanilla)),
     )
-    return {**found, "iqm_vanilla": _iqm(untrained, draws=untrained_draws), "improvement": improvement}
+    return {**found, "iqm_vanilla": _iqm(vanilla, draws=vanilla_draws), "improvement": improvement}
 
 
 def _iqm(matrix: Matrix, *, draws: Draws) -> Interval:

@@ -1,4 +1,4 @@
-"""Key figures of a team over seeds: the untrained model, each arm, the difference, and what goes along with them over training."""
+"""Key figures of a team over seeds: the vanilla model, each arm, the difference, and what goes along with them over training."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
 from vlm_rl.reports.tables.table import Row, Table, table_of
@@ -23,8 +23,8 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "run": run.name,
         "status": status,
         "generation_steps": len(records.training),
-        "epochs": len({epoch for epoch, _, _ in records.evaluations if epoch > UNTRAINED_EPOCH}),
-        "untrained": say("yes") if any(epoch == UNTRAINED_EPOCH for epoch, _, _ in records.evaluations) else say("no"),
+        "epochs": len({epoch for epoch, _, _ in records.evaluations if epoch > VANILLA_EPOCH}),
+        "vanilla": say("yes") if any(epoch == VANILLA_EPOCH for epoch, _, _ in records.evaluations) else say("no"),
         "alerts": None if records.alerts is None else len(records.alerts),
         "judge": run.judge_version,
         "commit": run.commit[:10],

@@ -12,7 +12,7 @@ import numpy as np
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say, say_named
-from vlm_rl.reports.reading.arms import Arm, Records, UntrainedModel, model_before, trial_of, untrained_models
+from vlm_rl.reports.reading.arms import Arm, Records, VanillaModel, model_before, trial_of, vanilla_models
 from vlm_rl.reports.reading.results import mean_accuracy
 from vlm_rl.reports.tables.table import Cell, Column, Row, Table, columns_of, table_of
 
@@ -25,7 +25,7 @@ INTACT = "vlm_rl.evaluation.image_control.Intact"
 def table3_table(records: Records) -> Table:
     """A row for each data, model, split and setting: Vanilla, then every arm's mean, then every arm's maximum over epochs."""
     arms = sorted(records.shown, key=lambda arm: arm.runs[0].run.role != "teacher")  # the paper's order: SFT before RL
-    models = untrained_models(records)
+    models = vanilla_models(records)
     alike: dict[object, list[Arm]] = {}  # same data, same model, evaluated alike: they may stand in one row
     for arm in arms:
         model = model_before(arm, models=models)
@@ -39,21 +39,21 @@ def table3_table(records: Records) -> Table:
     ]
     from_paper = any(key.startswith("paper_") for row in rows for key in row)
     cited = say_named("cited", citation=CITATION) if from_paper else ""
-    trained = [arm.label for arm in arms if not arm.is_untrained]
+    trained = [arm.label for arm in arms if not arm.is_vanilla]
     more = [Column(key=f"{arm}_mean", title=say("{arm}, mean", arm=arm), how="percent") for arm in trained]
     more += [Column(key=f"{arm}_max", title=say("{arm}, max", arm=arm), how="percent") for arm in trained]
     return table_of("table_3", rows, more=(*more, *(columns_of("of_the_paper") if from_paper else ())), cited=cited)
 
 
-def _rows(arms: Sequence[Arm], *, model: UntrainedModel | None, split: str, setting: str) -> Iterator[Row]:
-    untrained = {} if model is None else model.by_seed(split=split, setting=setting)
+def _rows(arms: Sequence[Arm], *, model: VanillaModel | None, split: str, setting: str) -> Iterator[Row]:
+    vanilla = {} if model is None else model.by_seed(split=split, setting=setting)
     curves = {arm.label: arm.curves(split=split, setting=setting) for arm in arms}
-    if not untrained and not any(curves.values()):
+    if not vanilla and not any(curves.values()):
         return
     first = arms[0].runs[0].run
     dataset, name = trial_of(first)
     row: dict[str, Cell] = {"dataset": dataset, "model": name, "split": split, "setting": title_of(setting)}
-    row["vanilla"] = mean_accuracy(untrained)
+    row["vanilla"] = mean_accuracy(vanilla)
     for label, found in curves.items():
         row[f"{label}_mean"] = mean_interval([float(np.mean(curve)) for curve in found])
         row[f"{label}_max"] = mean_interval([max(curve) for curve in found])

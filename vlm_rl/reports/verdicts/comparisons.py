@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 
-from vlm_rl.evaluation.dynamics import far_from_siblings
+from vlm_rl.evaluation.dynamics import far_from_other_seeds
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
@@ -15,7 +15,7 @@ from vlm_rl.reports.verdicts.endpoint_scores import (
     EndpointScores,
     is_called,
     trained_scores,
-    untrained_scores,
+    vanilla_scores,
 )
 
 
@@ -24,7 +24,7 @@ class Comparison:
     """An arm against its reference: scores of both, and their difference or the reason why there is none."""
 
     arm: Arm
-    reference: Arm | None  # None: the untrained model of the same seeds
+    reference: Arm | None  # None: the vanilla model of the same seeds
     choice: EndpointChoice
     scores: EndpointScores
     reference_scores: EndpointScores
@@ -36,7 +36,7 @@ class Comparison:
 
     @cached_property
     def difference(self) -> Difference | None:
-        """Paired by seed against the untrained model, never paired against another trained arm."""
+        """Paired by seed against the vanilla model, never paired against another trained arm."""
         if self.refusal is not None:
             return None
         scores, others = self.scores.matrix(), self.reference_scores.matrix()
@@ -47,13 +47,13 @@ class Comparison:
 
     @property
     def flags(self) -> list[Phrase]:
-        """What to look at; none of it changes the verdict. The untrained model has no siblings to lie far from."""
+        """What to look at; none of it changes the verdict. The vanilla model has no other seeds to lie far from."""
         if self.refusal is not None:
             return []
         found = [
             say_named("comparison.far", seed=seed, arm=arm.label, accuracy=100 * evaluation.accuracy())
             for arm, scores in zip(self._sides, (self.scores, self.reference_scores), strict=False)
-            for seed, evaluation in compress(scores.evaluations.items(), far_from_siblings(scores.matrix()))
+            for seed, evaluation in compress(scores.evaluations.items(), far_from_other_seeds(scores.matrix()))
         ]
         if len({records.run.data.get("train") for records in self._used}) > 1:
             found.append(say("The two sides were not trained on the same data: the difference may come from that."))
@@ -76,16 +76,16 @@ class Comparison:
     @property
     def reference_name(self) -> str:
         """The reference, as a word in a sentence."""
-        return say("the untrained model") if self.reference is None else self.reference.label
+        return say("the vanilla model") if self.reference is None else self.reference.label
 
     @property
     def has_late_reference(self) -> bool:
-        """Whether not all runs named the reference as theirs; each arm's own untrained model is no choice to be made."""
+        """Whether not all runs named the reference as theirs; each arm's own vanilla model is no choice to be made."""
         return self.reference is not None and not is_called(self.reference, name=self.choice.endpoint.reference)
 
     @property
     def notes(self) -> tuple[Phrase, ...]:
-        """What it is judged by and compared with, and since when that is fixed; the untrained model needs no word."""
+        """What it is judged by and compared with, and since when that is fixed; the vanilla model needs no word."""
         if self.reference is not None:
             since = "chosen_afterwards" if self.has_late_reference else "declared"
             return self.choice.note, say_named(f"reference.{since}", reference=self.reference.label)
@@ -125,8 +125,8 @@ class Comparison:
             judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
             if len(judges) > 1:
                 yield say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
-        untrained = [records.untrained for records in self._used if records.untrained and self.reference is None]
-        if len({run.data.get(endpoint.split) for run in (*untrained, *(records.run for records in self._used))}) > 1:
+        vanilla = [records.vanilla for records in self._used if records.vanilla and self.reference is None]
+        if len({run.data.get(endpoint.split) for run in (*vanilla, *(records.run for records in self._used))}) > 1:
             yield say("the runs do not have the same {split} data", split=endpoint.split)
         asked = {evaluation.questions.row_id for evaluation in compared}
         if len(asked) > 1:
@@ -137,10 +137,10 @@ class Comparison:
 
 
 def compare(arm: Arm, *, reference: Arm | None, choice: EndpointChoice) -> Comparison:
-    """Against the untrained model only the seeds that have both evaluations count."""
+    """Against the vanilla model only the seeds that have both evaluations count."""
     scores = trained_scores(arm, endpoint=choice.endpoint)
     if reference is None:
-        others = untrained_scores(arm, endpoint=choice.endpoint)
+        others = vanilla_scores(arm, endpoint=choice.endpoint)
         both = [seed for seed in scores.evaluations if seed in others.evaluations]
         scores, others = (
             replace(side, evaluations={seed: side.evaluations[seed] for seed in both}) for side in (scores, others)

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import UNTRAINED_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
-from vlm_rl.reports.reading.results import Results, picked_epoch
+from vlm_rl.reports.reading.results import Results, selected_epoch
 from vlm_rl.reports.reading.runs import ReportError
 
-VANILLA = "vanilla"  # the reference that stands for each arm's own untrained model
+VANILLA = "vanilla"  # the reference that stands for each arm's own vanilla model
 Origin = Literal["declared", "not_declared", "contradictory", "afterwards"]
 USUAL = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")  # where the runs declared none
 
@@ -72,7 +72,7 @@ def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
 
 
 def choose_reference(records: Records, *, choice: EndpointChoice, asked: str | None) -> Arm | None:
-    """The arm whose label or variant was asked for, else declared by the runs and one of several here; None: the untrained models."""
+    """The arm whose label or variant was asked for, else declared by the runs and one of several here; None: the vanilla models."""
     name = choice.endpoint.reference if asked is None else asked
     called = [arm for arm in records.trained if is_called(arm, name=name)]
     found = [arm for arm in called if arm.label == name] or called
@@ -112,19 +112,19 @@ def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
 
 
 def _what_it_lacks(run: RunRecords, *, endpoint: Endpoint) -> Phrase:
-    epoch = picked_epoch(run, endpoint=endpoint)
+    epoch = selected_epoch(run, endpoint=endpoint)
     if epoch is None:
         return say("seed {seed} has no evaluation on {split}", seed=run.run.seed, split=endpoint.picked_by)
     values = {"seed": run.run.seed, "split": endpoint.split, "epoch": epoch}
     return say("seed {seed} has no evaluation on {split} at epoch {epoch}", **values)
 
 
-def untrained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
-    """The untrained model under each seed of an arm."""
-    key = (UNTRAINED_EPOCH, endpoint.split, endpoint.setting)
+def vanilla_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
+    """The vanilla model under each seed of an arm."""
+    key = (VANILLA_EPOCH, endpoint.split, endpoint.setting)
     found = {run.run.seed: run.evaluations[key] for run in arm.used if key in run.evaluations}
     lacking = sorted({run.run.seed for run in arm.used} - found.keys())
     dropped = (
-        say("seed {seed} has no evaluation of its untrained model on {split}", seed=seed, split=key[1]) for seed in lacking
+        say("seed {seed} has no evaluation of its vanilla model on {split}", seed=seed, split=key[1]) for seed in lacking
     )
     return EndpointScores(evaluations=dict(sorted(found.items())), dropped=tuple(dropped))

@@ -62,7 +62,7 @@ def verdicts_of(
 ) -> tuple[Judged, ...]:
     """One verdict for each trained arm but the reference: the declared family, not all pairs.
 
-    `endpoint` and `reference` None: as the runs declared, else each arm's own untrained model; anything else counts as chosen
+    `endpoint` and `reference` None: as the runs declared, else each arm's own vanilla model; anything else counts as chosen
     after the runs, but for "vanilla". Else `reference` is the label or variant of a trained arm. `smallest_effect`: delta, a share.
     """
     choice = choose_endpoint(records, override=endpoint)

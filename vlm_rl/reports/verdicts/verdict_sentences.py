@@ -62,7 +62,7 @@ def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
         questions = say("{questions:,} questions on {images:,} images", questions=asked, images=images)
     design = say("the seeds of the two sides have nothing to do with each other and are not paired")
     if verdict.comparison.reference is None:
-        design = say("each seed is compared with its own untrained model")
+        design = say("each seed is compared with its own vanilla model")
     yield say_named("verdict.basis", seeds=_seeds(difference), questions=questions, design=design)
     if difference.num_seeds < 2:
         yield say_named("verdict.this_run_only", **_points(difference.this_run_only()))

@@ -15,7 +15,7 @@ EXPECTED = (
 GREETING = ("lightning.pytorch", "lightning.fabric")  # they tell at level INFO of what goes well
 
 
-def hush() -> None:
+def silence_known_warnings() -> None:
     """For this process: expected warnings, greetings and progress bars of loading are not shown; all other warnings are."""
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)

@@ -24,7 +24,7 @@ def evaluate(run: Path, *, epoch: int, right: int) -> None:
 
 
 def write_model(study: Path, *, variant: str, model: str, right: int, seeds: int = 2, vanilla: str = VANILLA) -> Path:
-    """An arm whose untrained model answers `right` of ten questions, and half of them after an epoch."""
+    """An arm whose vanilla model answers `right` of ten questions, and half of them after an epoch."""
     config: dict[str, Any] = {"model": {"name": model}, "dataset": {"name": "triangles"}}
     for seed in range(seeds):
         before, after = study / vanilla / f"seed-{seed}", study / variant / f"seed-{seed}"
@@ -83,7 +83,7 @@ def test_one_model_that_was_evaluated_in_two_ways_has_two_rows(tmp_path: Path) -
     assert shown(records) == (of_each, of_each, [(0.4, 2, "grpo"), (0.6, 2, "rloo")], [None])
 
 
-def test_what_an_untrained_model_answers_to_blank_sheets_is_not_vanilla(tmp_path: Path) -> None:
+def test_what_a_vanilla_model_answers_to_blank_sheets_is_not_vanilla(tmp_path: Path) -> None:
     study = write_model(tmp_path / "s", variant="grpo", model="tiny", right=4)
     blind = tmp_path / "evaluate" / "tiny-blank" / "seed-0"
     image = {"_target_": "vlm_rl.evaluation.image_control.Blank"}
