@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from forking import Forking
 from hydra.utils import instantiate
+from refusing import checked
 
 from vlm_rl.commands.build import Experiment, build, composed
-from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.errors import message_of
 
 NOWHERE = ("model.name=/nowhere", "dataset=jsonl", "dataset.source.folder=/nowhere")  # whatever is loaded fails by this name
@@ -148,7 +148,7 @@ TYPED = [combination.typed for combination in COMBINATIONS]
 def built(words: list[str]) -> Experiment:
     """As train.py builds it."""
     cfg = composed(words)
-    check_training(cfg)
+    checked(cfg)
     return build(cfg)
 
 
@@ -190,7 +190,7 @@ def test_what_does_go_together_gets_as_far_as_the_model(monkeypatch: pytest.Monk
 )
 def test_every_fix_that_a_message_proposes_mends_it(typed: str, fix: str) -> None:
     cfg = composed([*NOWHERE, *mended(typed.split(), fix)])
-    check_training(cfg)
+    checked(cfg)
     instantiate(cfg.reward).close()
 
 
@@ -204,7 +204,7 @@ def test_every_fix_that_a_message_proposes_mends_it(typed: str, fix: str) -> Non
     ],
 )
 def test_the_nearest_numbers_that_are_proposed_divide(typed: str) -> None:
-    check_training(composed(typed.split()))
+    checked(composed(typed.split()))
 
 
 @pytest.mark.parametrize(

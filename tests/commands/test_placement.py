@@ -5,11 +5,11 @@ import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from omegaconf import DictConfig
 
-from vlm_rl.commands import placement, resolvers
+from vlm_rl.commands import placement
 from vlm_rl.commands.build import composed
+from vlm_rl.commands.checks import checked_placement
 from vlm_rl.commands.placement import Placement, accelerator_of, place, remarks, with_room
 from vlm_rl.commands.rank_group import joined
-from vlm_rl.commands.train import check_name_is_shared
 
 CPU = torch.device("cpu")
 
@@ -117,7 +117,7 @@ def test_a_model_that_is_too_large_for_the_gpu_is_merged_on_the_cpu_and_that_is_
 )
 def test_what_cannot_run_here_is_refused_by_name(override: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        place(settings(override))
+        checked_placement("train", composed([override]))
 
 
 def test_ranks_that_nobody_has_started_are_told_from_those_that_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,19 +129,7 @@ def test_ranks_that_nobody_has_started_are_told_from_those_that_torchrun_started
     started = place(settings("trainer.devices=2", "trainer.num_nodes=2"))
     assert (started.num_ranks, started.rank, started.local_rank, started.are_started) == (4, 3, 1, True)
     with pytest.raises(ValueError, match=r"torchrun has 4 processes, but trainer.devices x trainer.num_nodes is 1"):
-        place(settings())
-
-
-def test_a_nameless_study_is_refused_where_each_rank_would_name_it_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resolvers, "TIME_IS_INHERITED", False)
-    monkeypatch.setenv(resolvers.STUDY_VARIABLE, "2026-01-01_00-00-00")
-    theirs = Placement(device=CPU, rank=1, local_rank=1, num_local_ranks=2, num_nodes=1, are_started=True)
-    with pytest.raises(ValueError, match=r"would give it another: add study=NAME"):
-        check_name_is_shared("2026-01-01_00-00-00", theirs)
-    check_name_is_shared("mine", theirs)
-    check_name_is_shared("2026-01-01_00-00-00", on("cpu", num_local_ranks=2))  # the others are started with the same name
+        checked_placement("train", composed([]))
 
 
 def test_a_single_task_of_slurm_with_several_gpus_starts_its_own_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,15 +12,6 @@ from PIL import Image
 
 from vlm_rl.commands.preflight_jobs import is_asked, jobs, spelled_out
 
-MISTAKES = {  # what a run refuses before its first step, and some of the words
-    "trainer.precision=bf16-true": "trainer.precision=bf16-true would cast the trained weights too",
-    "trainer.devices=3": "dataset.batch_size=8 cannot be shared out over 3 ranks. Nearest: 6 or 9.",
-    "algorithm.num_minibatches=3": "does not divide the 8 responses of a generation step",
-    "evaluation.scheme.every_epochs=3": "the trained model would never be evaluated. Give 1 to 2.",
-    "evaluation.scheme.endpoint.split=hard": "evaluation.scheme.endpoint.split=hard is not evaluated",
-    "rollout.top_p=0.9": "training samples from the policy itself",
-}
-NO_SUCH_GPU = ("trainer.accelerator=gpu", "trainer.devices=[97,98,99]")
 JSONL = ("dataset=jsonl", "dataset.source.folder=.", "dataset.batch_size=2", "algorithm.num_minibatches=1", "dataset.epochs=3")
 
 
@@ -66,46 +57,6 @@ def test_the_smoke_experiment_is_told_row_by_row_and_step_by_step(smoke: Finishe
         assert phase in rows
     assert "The whole run, evaluations included: " in smoke.out
     assert smoke.out.rstrip().endswith("Training could start.")
-
-
-@pytest.fixture(scope="module")
-def mistaken(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """All mistakes at once; these GPUs are three ranks too."""
-    mistakes = set(MISTAKES) - {"trainer.devices=3"}
-    return preflight(forking, tmp_path_factory.mktemp("mistaken"), "experiment=smoke", *NO_SUCH_GPU, *sorted(mistakes))
-
-
-@pytest.mark.parametrize("overrides", [(mistake,) for mistake in MISTAKES] + [NO_SUCH_GPU], ids=" ".join)
-def test_what_training_refuses_preflight_refuses_with_the_same_words(
-    forking: Forking, tmp_path: Path, mistaken: Finished, overrides: tuple[str, ...]
-) -> None:
-    refused = forking.run("train.py", ["experiment=smoke", "num_threads=1", "study=s", *overrides], cwd=tmp_path)
-    assert (refused.code, mistaken.code) == (2, 2)
-    message = refused.err.split("\nError: ")[-1].splitlines()[0]
-    assert MISTAKES.get(overrides[0], "trainer.accelerator=gpu with trainer.devices=[97, 98, 99] cannot be had") in message
-    assert message in mistaken.out.split("Training could not start:\n")[1].splitlines()
-    assert not list(tmp_path.rglob("metrics.jsonl"))
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (
-            ("dataset.batch_size=16",),
-            "dataset.batch_size=16 (24 with algorithm.dynamic_sampling.oversample) is more than the 16 training rows",
-        ),
-        (
-            ("dataset.batch_size=8", "trainer.devices=5"),
-            "The 12 queries of a generation step (dataset.batch_size=8 x algorithm.dynamic_sampling.oversample) cannot be shared out",
-        ),
-    ],
-)
-def test_queries_that_dynamic_sampling_samples_beyond_the_batch_count_for_preflight_too(
-    forking: Forking, tmp_path: Path, words: tuple[str, ...], said: str
-) -> None:
-    refused = preflight(forking, tmp_path, "experiment=smoke", "algorithm=dapo", *words, "preflight.device_memory=80GiB")
-    assert refused.code == 2
-    assert said in refused.out.split("Training could not start:\n")[1]
 
 
 def test_a_cluster_s_run_is_looked_at_from_a_machine_without_its_gpus(forking: Forking, tmp_path: Path) -> None:

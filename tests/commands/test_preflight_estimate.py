@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.check_algorithm import checked_algorithm
+from vlm_rl.commands.checks import checked_algorithm
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, length_of, not_estimated, workload_of
 from vlm_rl.preflight.data_page import Verdict
 from vlm_rl.preflight.device import Device, Machine
@@ -55,7 +55,7 @@ def test_sft_samples_for_its_evaluations_only_and_needs_no_reference() -> None:
 def test_a_run_is_counted_with_the_evaluation_of_its_vanilla_model() -> None:
     """16 rows in batches of 8 for 2 epochs: 4 steps, 3 evaluations of 8 + 8 rows under three settings of 8, 4 and 1 samples."""
     cfg = composed(["experiment=smoke"])
-    length = length_of(cfg, instantiate(cfg.dataset), checked_algorithm(cfg), ranks=1, features_are_kept=True)
+    length = length_of(cfg, instantiate(cfg.dataset), checked_algorithm("train", cfg), ranks=1, features_are_kept=True)
     assert (length.num_steps, length.num_rows, length.num_evaluations) == (4, 16, 3)
     assert (length.evaluated_rows, length.evaluated_responses) == (16 * 3, 16 * (8 + 4 + 1))
 

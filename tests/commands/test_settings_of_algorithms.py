@@ -6,16 +6,16 @@ from functools import cache
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from refusing import checked
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.check_algorithm import checked_algorithm
 
 
 @cache
 def shipped(name: str) -> Algorithm:
     """As `algorithm=NAME` alone builds it."""
-    return checked_algorithm(composed([f"algorithm={name}"]))
+    return checked(composed([f"algorithm={name}"]))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_value_out_of_range_is_named_with_one_that_is_in_range(name: str, key:
 def test_a_word_that_is_no_choice_is_named_with_all_that_are(name: str, key: str) -> None:
     """As typed; tests/algorithms/test_choices.py has the same of objects that Python makes."""
     with pytest.raises(ValueError, match=f"algorithm.{key}=nothing, but it takes ") as caught:
-        checked_algorithm(composed([f"algorithm={name}", f"algorithm.{key}=nothing"]))
+        checked(composed([f"algorithm={name}", f"algorithm.{key}=nothing"]))
     choices = str(caught.value).partition("but it takes ")[2].partition(".")[0].split(" or ")
     assert len(choices) >= 2
     assert all(getattr(replace(shipped(name), **{key: choice}), key) == choice for choice in choices)  # type: ignore[arg-type]

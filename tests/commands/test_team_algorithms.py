@@ -9,7 +9,7 @@ import pytest
 from forking import ROOT, Forking
 
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.check_algorithm import check_training
+from vlm_rl.commands.checks import checked_algorithm
 from vlm_rl.commands.evaluation_target import find
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.records import read_records
@@ -184,8 +184,10 @@ def test_what_is_evaluated_goes_by_the_role_too(study: Path, team: Path, monkeyp
 def test_a_penalty_has_no_place_in_any_algorithm_that_says_so(team: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(team)
     words = ["experiment=smoke", "algorithm=grpo", "algorithm._target_=team_algorithms.EndedOnly"]
-    check_training(composed(words))
+    checked_algorithm("train", composed(words))
     for term in ("truncation", "length"):
         with pytest.raises(ValueError, match=f"with EndedOnly those that were cut off.* Set reward.terms.{term}.weight=0."):
-            check_training(composed([*words, f"+reward/term@reward.terms.{term}={term}"]))
-        check_training(composed([*words, f"+reward/term@reward.terms.{term}={term}", f"reward.terms.{term}.weight=0"]))
+            checked_algorithm("train", composed([*words, f"+reward/term@reward.terms.{term}={term}"]))
+        checked_algorithm(
+            "train", composed([*words, f"+reward/term@reward.terms.{term}={term}", f"reward.terms.{term}.weight=0"])
+        )

@@ -12,7 +12,7 @@ from test_configs import GROUPS, options, override
 from tiny_commands import TINY
 
 from vlm_rl.commands.build import build, composed
-from vlm_rl.commands.check_algorithm import check_settings
+from vlm_rl.commands.checks import refuse
 from vlm_rl.commands.export import Request
 from vlm_rl.commands.setting_types import check_arguments, check_types
 
@@ -33,7 +33,7 @@ def refusal(*words: str) -> str:
     """What is said of words that cannot be meant."""
     cfg = composed(list(words))
     with pytest.raises(ValueError, match="but it takes") as caught:
-        check_settings(cfg)
+        refuse("train", "settings", cfg)
     return str(caught.value)
 
 
@@ -159,18 +159,18 @@ def test_so_is_one_inside_of_a_list_a_mapping_or_another_object(words: list[str]
     ],
 )
 def test_a_value_of_the_right_type_is_taken(word: str) -> None:
-    check_settings(composed([word]))
+    refuse("train", "settings", composed([word]))
 
 
 @pytest.mark.parametrize(("group", "option"), options(*EVERY))
 def test_nothing_is_said_of_what_is_shipped(group: str, option: str) -> None:
-    check_settings(composed([*override(group, option), "study=s"]))
+    refuse("train", "settings", composed([*override(group, option), "study=s"]))
 
 
 def test_a_learning_rate_in_a_file_may_be_written_without_a_point(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("defaults: [tiny, _self_]\noptimization:\n  learning_rate: 1e-5\n")
-    check_settings(composed(["model=mine"], searchpath=[f"file://{tmp_path}"]))
+    refuse("train", "settings", composed(["model=mine"], searchpath=[f"file://{tmp_path}"]))
 
 
 def test_what_the_environment_holds_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,17 +241,17 @@ def test_a_class_or_function_from_outside_is_asked_for_what_it_annotates(
 def test_an_overlay_is_checked_by_its_own_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples" / "team_overlay")
     words = ["experiment=gauges", "study=s"]
-    check_settings(composed(words, searchpath=OVERLAY))
+    refuse("train", "settings", composed(words, searchpath=OVERLAY))
     for word, said in (
         ("dataset.source.train_rows=8.0", r"dataset\.source\.train_rows=8\.0, .* an integer"),
         ("reward.terms.closeness.term.reach=far", r"reward\.terms\.closeness\.term\.reach=far, .* a number"),
     ):
         with pytest.raises(ValueError, match=said):
-            check_settings(composed([*words, word], searchpath=OVERLAY))
+            refuse("train", "settings", composed([*words, word], searchpath=OVERLAY))
 
 
 def test_python_users_are_told_too() -> None:
-    with pytest.raises(ValueError, match=r"model\.vanilla=no, but it takes true or false"):
+    with pytest.raises(ValueError, match=r"model\.untrained=no, but it takes true or false"):
         build(composed(["experiment=smoke", "model.untrained=no"]))
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
+from refusing import checked
 
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.check_algorithm import check_training
 from vlm_rl.commands.errors import message_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_algorithm"
@@ -28,7 +28,7 @@ def told(words: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
 def tried(words: list[str]) -> None:
     """As train.py does, up to where something is loaded."""
     cfg = composed(words)
-    check_training(cfg)
+    checked(cfg)
     instantiate(cfg.reward).close()
 
 
@@ -128,10 +128,10 @@ def test_so_is_one_of_an_algorithm_from_outside_of_the_package(
     words = ["algorithm=cispo", "algorithm._target_=cispo_with_a_field.Cispo", "+algorithm.own=2.5"]
     cfg = composed(words, searchpath=[f"file://{EXAMPLE / 'conf'}"])
     if said is None:
-        check_training(cfg)
+        checked(cfg)
         return
     with pytest.raises(ValueError, match=re.escape(said)):
-        check_training(cfg)
+        checked(cfg)
 
 
 def test_whole_numbers_are_numbers() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 
 from vlm_rl.commands.build import arm_of, composed, plain
-from vlm_rl.commands.check_algorithm import check_training
+from vlm_rl.commands.checks import checked_algorithm
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.evaluation import alert_rules as rules
 from vlm_rl.evaluation.alert_watch import AlertRule, Watch
@@ -89,10 +89,10 @@ def test_an_advised_reward_term_can_be_added_as_advised(term: str) -> None:
     advice = [str(rule(history(metric, *numbers))) for rule, metric, numbers, _ in SPEAKING]
     (place,) = {word for text in advice if f"reward term `{term}`" in text for word in text.split() if "score_at=" in word}
     added = f"+reward/term@reward.terms.{term}={term}"
-    check_training(composed([added, place]))
-    check_training(composed([added, "algorithm=grpo"]))  # which has no such key
+    checked_algorithm("train", composed([added, place]))
+    checked_algorithm("train", composed([added, "algorithm=grpo"]))  # which has no such key
     with pytest.raises(ValueError, match=f"reward.terms.{term} is against long responses"):
-        check_training(composed([added]))
+        checked_algorithm("train", composed([added]))
 
 
 def test_the_share_of_groups_alerts_at_its_limit_because_all_groups_may_be_the_limit() -> None:

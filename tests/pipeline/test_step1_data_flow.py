@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from vlm_rl.commands.build import Experiment
-from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.dataset import Dataset, check_shares
 from vlm_rl.datasets.row import Row
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.stopwatch import Stopwatch
@@ -16,11 +16,9 @@ class Numbers:
         return [Row(id=str(i), question=f"{i}?", answer=str(i), solution=None, images=()) for i in range(11)]
 
 
-def flow(
-    experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: int = 4, num_sampled: int | None = None
-) -> DataFlow:
-    """`num_sampled`: queries of a step, where they are more than its update learns from."""
-    dataset = Dataset(
+def dataset(*, batch_size: int, epochs: int = 4) -> Dataset:
+    """Of eleven rows."""
+    return Dataset(
         name="numbers",
         source=Numbers(),
         prompt="{question}",
@@ -32,8 +30,18 @@ def flow(
         evaluation_rows=None,
         on_bad_row="error",
     )
+
+
+def flow(
+    experiment: Experiment, *, seed: int = 0, batch_size: int = 3, epochs: int = 4, num_sampled: int | None = None
+) -> DataFlow:
+    """`num_sampled`: queries of a step, where they are more than its update learns from."""
     return DataFlow(
-        dataset=dataset, encoder=experiment.encoder, batch_size=num_sampled or batch_size, seed=seed, stopwatch=Stopwatch()
+        dataset=dataset(batch_size=batch_size, epochs=epochs),
+        encoder=experiment.encoder,
+        batch_size=num_sampled or batch_size,
+        seed=seed,
+        stopwatch=Stopwatch(),
     )
 
 
@@ -77,13 +85,6 @@ def test_ranks_share_a_batch_out_and_keep_the_places_of_their_rows(experiment: E
     assert [ids(share.rows) for share in shares] == [[row] for row in everything]
 
 
-def test_a_batch_that_ranks_cannot_share_is_an_error_that_names_the_nearest_sizes(experiment: Experiment) -> None:
-    with pytest.raises(ValueError, match=r"dataset.batch_size=3 cannot be shared out over 2 ranks. Nearest: 2 or 4"):
-        flow(experiment).start(first_step=0, rank=0, num_ranks=2)
-    with pytest.raises(ValueError, match="Nearest: 4"):
-        flow(experiment).start(first_step=0, rank=0, num_ranks=4)
-
-
 def test_steps_and_epochs_are_counted_in_what_is_sampled(experiment: Experiment) -> None:
     """11 rows, five a step: two steps an epoch, of which each learns from three queries."""
     more = flow(experiment, num_sampled=5)
@@ -93,8 +94,10 @@ def test_steps_and_epochs_are_counted_in_what_is_sampled(experiment: Experiment)
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "num_sampled", "num_ranks", "said"),
+    ("batch_size", "num_sampled", "num_ranks", "message"),
     [
+        (3, 3, 2, r"dataset.batch_size=3 cannot be shared out over 2 ranks. Nearest: 2 or 4"),
+        (3, 3, 4, "Nearest: 4"),
         (
             4,
             6,
@@ -103,21 +106,18 @@ def test_steps_and_epochs_are_counted_in_what_is_sampled(experiment: Experiment)
         ),
         (4, 5, 2, r"The 5 queries .* cannot be shared out over 2 ranks\. Change either so that they are 4 or 6\."),
         (2, 3, 8, r"The 3 queries .* cannot be shared out over 8 ranks\. Change either so that they are 8\."),
-        (
-            8,
-            12,
-            1,
-            r"dataset.batch_size=8 \(12 with .*oversample\) is more than the 11 training rows: .* The largest that works: 7\.",
-        ),
     ],
 )
-def test_a_surplus_that_does_not_go_is_an_error_that_names_the_nearest_sizes(
-    experiment: Experiment, batch_size: int, num_sampled: int, num_ranks: int, said: str
+def test_a_step_that_ranks_cannot_share_is_an_error_that_names_the_nearest_sizes(
+    batch_size: int, num_sampled: int, num_ranks: int, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
-        flow(experiment, batch_size=batch_size, num_sampled=num_sampled).start(first_step=0, rank=0, num_ranks=num_ranks)
+    with pytest.raises(ValueError, match=message):
+        check_shares(batch_size, num_ranks=num_ranks, num_sampled=num_sampled)
+    check_shares(3, num_ranks=2, num_sampled=6)  # ranks need not share out what is learned from
 
 
-def test_ranks_need_not_share_out_what_is_learned_from(experiment: Experiment) -> None:
-    """Three queries of the six that two ranks sample: one rank may have more of them than the other."""
-    flow(experiment, batch_size=3, num_sampled=6).start(first_step=0, rank=1, num_ranks=2)
+def test_a_step_of_more_than_all_rows_is_an_error_that_names_the_largest_size() -> None:
+    numbers = dataset(batch_size=8)
+    numbers.check_step(11)
+    with pytest.raises(ValueError, match=r"dataset.batch_size=8 \(12 with .*oversample\) is more than the 11 .* works: 7\."):
+        numbers.check_step(12)

@@ -10,7 +10,7 @@ from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.vision import VisionCache
-from vlm_rl.pipeline.step2_response_collection import ResponseCollection
+from vlm_rl.pipeline.step2_response_collection import check_top_p
 from vlm_rl.pipeline.step3_trajectory_generation import (
     EngineMismatch,
     Parity,
@@ -19,8 +19,7 @@ from vlm_rl.pipeline.step3_trajectory_generation import (
     response_logprobs,
 )
 from vlm_rl.rewards.reward import Reward, RewardScores
-from vlm_rl.rollout.engine import SamplingSettings
-from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine, finish
+from vlm_rl.rollout.huggingface_engine import finish
 from vlm_rl.types import Response, ResponseBatch, Trajectory, select
 
 
@@ -107,9 +106,8 @@ def test_a_single_update_needs_no_old_log_probabilities_but_parity_asks_for_them
 
 
 def test_truncated_sampling_is_refused_in_training() -> None:
-    settings = SamplingSettings(temperature=1.0, top_p=0.9, max_new_tokens=1, num_samples=1)
     with pytest.raises(ValueError, match=r"rollout.top_p is 0.9.*must be 1"):
-        ResponseCollection(engine=HuggingFaceEngine(forward_batch_size=1), settings=settings, seed=0)
+        check_top_p(0.9)
 
 
 class Drawn(Reward):

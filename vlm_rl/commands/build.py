@@ -17,15 +17,14 @@ from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.dynamic_sampling import GroupSelection
 from vlm_rl.commands import resolvers
-from vlm_rl.commands.check_algorithm import checked_algorithm
+from vlm_rl.commands.checks import Command, Objects, checked_algorithm, checked_placement, refuse
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.placement import Placement, place
+from vlm_rl.commands.placement import Placement
 from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.device import forget_peak
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.models import parts
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
@@ -84,18 +83,20 @@ def composed(overrides: list[str], *, config_name: str = "train", searchpath: Se
             GlobalHydra.instance().initialize(around)
 
 
-def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
-    """Instantiates in reading order; nothing is trained yet. What only training would refuse is for `check_training`."""
-    placement = placement or place(cfg.trainer)
-    algorithm = checked_algorithm(cfg)  # first: said before anything is loaded
+def build(
+    cfg: DictConfig, *, command: Command = "evaluate", placement: Placement | None = None, algorithm: Algorithm | None = None
+) -> Experiment:
+    """Instantiates in reading order; nothing is trained yet. `command`: whose checks the objects must pass."""
+    placement = placement or checked_placement(command, cfg)
+    algorithm = algorithm or checked_algorithm(command, cfg)  # before anything is loaded
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
     policy = placed_policy(cfg, placement)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
     evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
-    for used in (engine, evaluation_engine):
-        parts.check_engine(policy.vlm, engine=type(used).__name__, synced_parts=used.synced_parts)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
+    objects = Objects(algorithm=algorithm, dataset=dataset, scheme=scheme, vlm=policy.vlm, engines=(engine, evaluation_engine))
+    refuse(command, "objects", objects)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     encoder = PromptEncoder(policy=policy, dataset=dataset)
     check_rows(
@@ -105,7 +106,7 @@ def build(cfg: DictConfig, *, placement: Placement | None = None) -> Experiment:
         prompts=encoder.prompts,
         needs_solutions=not algorithm.learns_from_own_responses,
     )
-    dataset.check_sizes(num_ranks=1)
+    refuse(command, "rows", objects)
     evaluator = Evaluator(
         scheme=scheme, dataset=dataset, encoder=encoder, engine=evaluation_engine, judge=reward.judge, seed=cfg.seed
     )

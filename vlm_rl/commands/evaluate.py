@@ -12,7 +12,6 @@ from typing import Any
 import hydra
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -24,13 +23,13 @@ from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
-from vlm_rl.commands.check_algorithm import check_settings
+from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, files_of
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.placement import Placement, place, remarks
+from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.device import peak_bytes
@@ -63,10 +62,7 @@ def _main() -> None:
         cfg = composed(overrides, config_name=target.config_name, searchpath=searchpath.in_use())
         if target.run is not None:
             trust.check_composed(cfg, file=target.run / "manifest.json", trusted=trusted, words=typed)
-        check_settings(cfg)
-        if cfg.num_threads is not None:
-            torch.set_num_threads(cfg.num_threads)  # as the run did: another number rounds differently
-        placement = place(cfg.trainer)
+        placement = checked_placement("evaluate", cfg)
         with joined(placement, again=again("evaluate", own=(f"checkpoint={checkpoint}", *trust.as_words(trusted)))):
             evaluate(cfg, target, placement=placement)
 
@@ -76,12 +72,12 @@ def _main() -> None:
 def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = None) -> dict[str, float]:
     """Runs what is missing, on all ranks of the command, prints the table and returns the accuracies."""
     silence_known_warnings()
-    placement = placement or place(cfg.trainer)
+    placement = placement or checked_placement("evaluate", cfg)
     if target.weights is not None:
         check_weights(target.weights)
     for remark in remarks(placement, cfg.trainer):
         print(remark, flush=True)
-    experiment = build(cfg, placement=placement)
+    experiment = build(cfg, placement=placement, algorithm=checked_algorithm("evaluate", cfg))
     try:
         if target.weights is not None:
             with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):

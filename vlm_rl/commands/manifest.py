@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
-from vlm_rl.commands import searchpath
-from vlm_rl.commands.build import Experiment, arm_of, plain, vanilla_of
-from vlm_rl.commands.errors import TYPED, as_typed
-from vlm_rl.commands.storable import storable
+from vlm_rl.commands import searchpath, trust
+from vlm_rl.commands.build import Experiment, arm_of, comparable, plain, vanilla_of
+from vlm_rl.commands.errors import TYPED, as_typed, flat
+from vlm_rl.commands.storable import asks_environment, storable
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.rewards.judge import JUDGE_VERSION
+from vlm_rl.run_folder import RunFolder
 
 PACKAGES = (
     "vlm-rl",
@@ -110,3 +112,20 @@ def machine() -> str:
     cores = torch.multiprocessing.cpu_count()
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"{platform.system()} {platform.machine()}, {cores} CPU cores, " + (", ".join(gpus) if gpus else "no GPU")
+
+
+def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
+    """Raises ValueError naming the keys where a folder holds a run with another config: only its own command continues it."""
+    file, config = folder.path / "manifest.json", storable(cfg)
+    stored = trust.stored_config(found, file=file, parts=("trainer", "algorithm"))
+    before, now = flat(comparable(stored)), flat(comparable(config))
+    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
+    if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):
+        lines = ["  an environment variable that the config takes a value from has another value than then"]
+    if lines:
+        shown = "\n".join(lines)
+        raise ValueError(
+            f"{folder.path} holds a run with another config:\n{shown}\nGive this one another study=NAME, or remove that folder."
+        )
+    trust.check_config(stored, file=file, trusted=(), typed=trust.targets_of(config))

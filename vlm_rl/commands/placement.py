@@ -51,11 +51,8 @@ class Placement:
 
 
 def place(settings: DictConfig) -> Placement:
-    """Where this process of a command with these `trainer` settings runs; raises ValueError with the way out."""
-    check_strategy(settings)
-    check_precision(settings)
+    """Where this process of a command with these `trainer` settings, which checks.py has seen, runs."""
     trainer = trainer_of(settings)
-    _check_processes(trainer.num_devices * trainer.num_nodes)
     device: torch.device = trainer.strategy.root_device
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -75,7 +72,7 @@ def place(settings: DictConfig) -> Placement:
 
 
 def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
-    """A trainer with these settings; what this machine has not is an error in our words. `more`: callbacks and loggers."""
+    """A trainer with these settings and `more`; raises ValueError where this machine has not the devices."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)  # what Lightning greets with; `remarks` has what a person should know
     try:
@@ -115,18 +112,18 @@ def accelerator_of(name: str) -> str:
     return name
 
 
-def check_strategy(settings: DictConfig) -> None:
+def check_strategy(cfg: DictConfig) -> None:
     """Only strategies that the update knows: another would train, and gradients would not be those of the loss."""
-    if str(settings.strategy) not in STRATEGIES:
+    if str(cfg.trainer.strategy) not in STRATEGIES:
         raise ValueError(
-            f"trainer.strategy={settings.strategy} is not supported. trainer.strategy={' or '.join(STRATEGIES)} keeps a whole copy of the "
-            "model on each device and shares out the questions."
+            f"trainer.strategy={cfg.trainer.strategy} is not supported. trainer.strategy={' or '.join(STRATEGIES)} keeps a whole copy of "
+            "the model on each device and shares out the questions."
         )
 
 
-def check_precision(settings: DictConfig) -> None:
+def check_precision(cfg: DictConfig) -> None:
     """Precision is the model's: Lightning's would cast adapters too, or hold for the training step and not for evaluation."""
-    precision = str(settings.precision)
+    precision = str(cfg.trainer.precision)
     if precision in PRECISIONS:
         return
     if precision.endswith("-true"):
@@ -140,20 +137,24 @@ def check_precision(settings: DictConfig) -> None:
     )
 
 
-def _check_processes(num_ranks: int) -> None:
+def check_processes(cfg: DictConfig) -> None:
     """Processes that torchrun or SLURM started and the trainer does not know of would each train the whole run."""
-    if TorchElasticEnvironment.detect():
-        by, started = "torchrun", int(os.environ["WORLD_SIZE"])
-    elif SLURMEnvironment.detect() and not _is_one_task_of_slurm():
-        by, started = "SLURM (SLURM_NTASKS)", int(os.environ["SLURM_NTASKS"])
-    else:
-        return
-    if started != num_ranks:
+    starter, num_ranks = started_by_others(), ranks_of(cfg.trainer)
+    if starter is not None and starter[1] != num_ranks:
         raise ValueError(
-            f"{by} has {started} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
+            f"{starter[0]} has {starter[1]} processes, but trainer.devices x trainer.num_nodes is {num_ranks}. "
             "Set trainer.devices to the processes of a machine and trainer.num_nodes to the machines, or start as many as that "
             "(torchrun --nproc-per-node, srun --ntasks-per-node)."
         )
+
+
+def started_by_others() -> tuple[str, int] | None:
+    """Who started this process beside others, and how many there are; None where nobody did."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect() and not _is_one_task_of_slurm():
+        return "SLURM (SLURM_NTASKS)", int(os.environ["SLURM_NTASKS"])
+    return None
 
 
 def _is_one_task_of_slurm() -> bool:

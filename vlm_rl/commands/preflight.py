@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,29 +12,24 @@ from rich.console import Console, RenderableType
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.commands.check_algorithm import check_combinations, check_settings, checked_algorithm
+from vlm_rl.commands.checks import Objects, refusals, refuse
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.known_warnings import silence_known_warnings
-from vlm_rl.commands.placement import check_precision, check_strategy, ranks_of, trainer_of
 from vlm_rl.commands.preflight_estimate import Prompted, estimates, traced_attention
 from vlm_rl.commands.preflight_jobs import jobs
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
-from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models import parts
 from vlm_rl.models.config_keys import as_model_attention
 from vlm_rl.models.loading import check_weights, load_config, load_processor, resolve
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.parts import part_table
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.pipeline.step2_response_collection import ResponseCollection
-from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.preflight.data_page import Verdict, data_page
 from vlm_rl.preflight.scan import DataCheck, RowScan, keep
 from vlm_rl.preflight.shapes import longest, typical
 from vlm_rl.preflight.steps import Steps
 from vlm_rl.rewards.reward import Reward
-from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 
 WIDTH_IN_FILES = 140
 
@@ -52,7 +47,7 @@ def preflight(cfg: DictConfig, *, title: str) -> Verdict:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     tables = Console(width=None if console.is_terminal else WIDTH_IN_FILES, markup=False, highlight=False)
     begun = time.perf_counter()
-    check_settings(cfg)
+    refuse("preflight", "settings", cfg)
     console.print(f"Preflight of {title}: model.name={cfg.model.name}, dataset.name={cfg.dataset.name}")
     verdict = Verdict()
     for piece in _pieces(cfg, verdict=verdict):
@@ -64,8 +59,9 @@ def preflight(cfg: DictConfig, *, title: str) -> Verdict:
 
 def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     """In reading order, each as soon as it is known."""
-    algorithm = checked_algorithm(cfg)
-    check_combinations(cfg, algorithm)
+    verdict.problems.extend(refusals("preflight", "machine", cfg))
+    algorithm: Algorithm = instantiate(cfg.algorithm)
+    refuse("preflight", "algorithm", cfg, algorithm)
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
     optimization: Optimization = instantiate(cfg.model.optimization)
@@ -82,7 +78,7 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     keep(dataset, check)
     yield part_table(parts.sizes(vlm), rates=optimization.rates(parts.trained(vlm)))
     yield from Steps.of(dataset, algorithm).lines()
-    verdict.problems.extend(_refusals(cfg, dataset, algorithm, vlm=vlm))
+    verdict.problems.extend(_refusals(cfg, _built(cfg, dataset, algorithm, vlm=vlm)))
     if shapes[0] is None or shapes[1] is None:
         verdict.reservations.append("memory and time were not estimated (no row can be used)")
         return
@@ -126,29 +122,18 @@ def _checked(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, processor:
         reward.close()
 
 
-def _refusals(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: PreTrainedModel) -> list[str]:
-    """What a run would refuse before its first step, each in its own words."""
-    engine: RolloutEngine = instantiate(cfg.rollout.engine)
-    scheme: Scheme = instantiate(cfg.evaluation.scheme)
-    settings = SamplingSettings(
-        temperature=cfg.rollout.temperature, top_p=cfg.rollout.top_p, max_new_tokens=dataset.max_new_tokens, num_samples=1
+def _built(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, vlm: PreTrainedModel) -> Objects:
+    return Objects(
+        algorithm=algorithm,
+        dataset=dataset,
+        scheme=instantiate(cfg.evaluation.scheme),
+        vlm=vlm,
+        engines=(instantiate(cfg.rollout.engine), instantiate(cfg.rollout.evaluation_engine)),
     )
-    is_here = cfg.preflight.device_memory is None
-    checks: list[Callable[[], object]] = [
-        lambda: check_strategy(cfg.trainer),
-        lambda: check_precision(cfg.trainer),
-        lambda: trainer_of(cfg.trainer) if is_here else None,
-        lambda: dataset.check_sizes(algorithm.queries_of_step(dataset.batch_size), num_ranks=ranks_of(cfg.trainer)),
-        lambda: check_minibatches(algorithm, batch_size=dataset.batch_size),
-        scheme.check_endpoint,
-        lambda: scheme.check_epochs(dataset.epochs),
-        lambda: parts.check_engine(vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts),
-        lambda: ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
-    ]
-    refusals = []
-    for refuse in checks:
-        try:
-            refuse()
-        except ValueError as error:
-            refusals.append(str(error))
-    return refusals
+
+
+def _refusals(cfg: DictConfig, built: Objects) -> Iterator[str]:
+    """What a run would refuse before its first step, each in its own words."""
+    yield from refusals("preflight", "sizes", cfg, built.algorithm)
+    yield from refusals("preflight", "objects", built)
+    yield from refusals("preflight", "rows", built)

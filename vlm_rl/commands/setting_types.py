@@ -55,7 +55,7 @@ def check_types(cfg: DictConfig, *, own: Mapping[str, Hint] = OWN, set_later: Se
         if isinstance(node, DictConfig) and name in node and key not in set_later:
             _check(node, name, hint, key=key)
     for key, node in _built(cfg, ""):
-        check_arguments(_callable(node), node, key=key, set_later=set_later)
+        check_arguments(target_of(node), node, key=key, set_later=set_later)
 
 
 def check_arguments(
@@ -84,8 +84,8 @@ def _built(node: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _built(child, f"{key}[{name}]" if isinstance(node, ListConfig) else f"{key}.{name}".lstrip("."))
 
 
-def _callable(node: DictConfig) -> Callable[..., object] | None:
-    """None where there is no such thing, which is for `instantiate` to explain."""
+def target_of(node: DictConfig) -> Callable[..., object] | None:
+    """The class or function that a config names; None where there is none, which is for `instantiate` to explain."""
     try:
         target = get_object(node._target_)
     except (ImportError, ValueError, OmegaConfBaseException):

@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from vlm_rl import ranks
+from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
 from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
 from vlm_rl.callbacks.display import Display
@@ -25,15 +26,14 @@ from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.build import Experiment, build
-from vlm_rl.commands.check_algorithm import check_settings, check_training
+from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import logged
 from vlm_rl.commands.known_warnings import silence_known_warnings
-from vlm_rl.commands.manifest import command, manifest
+from vlm_rl.commands.manifest import check_same_config, command, manifest
 from vlm_rl.commands.paths import CONF_DIR
-from vlm_rl.commands.placement import Placement, place, remarks, trainer_of
+from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
-from vlm_rl.commands.same_config import check_same_config
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder, check_link, check_links
@@ -58,31 +58,17 @@ def _main(cfg: DictConfig) -> None:
 def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     """One run, from its beginning or from its newest checkpoint to its end, on all its ranks."""
     silence_known_warnings()
-    if cfg.preflight.run:
-        raise ValueError("preflight.run is no setting of a config file: write preflight=true on the command line, once.")
-    check_settings(cfg)
-    if cfg.num_threads is not None:
-        torch.set_num_threads(cfg.num_threads)
-    placement = place(cfg.trainer)
+    placement = checked_placement("train", cfg)
     if not resolvers.is_named(cfg.study) and placement.rank == 0:
         print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
     if not placement.are_started and is_finished(folder, cfg):
         return  # before other ranks are started for nothing
-    check_name_is_shared(cfg.study, placement)
-    check_training(cfg)
+    algorithm = checked_algorithm("train", cfg)
     with joined(
         placement, again=again("train", own=(f"hydra.run.dir={json.dumps(str(folder.path.absolute()), ensure_ascii=False)}",))
     ):
         if not ranks.from_first(ranks.is_first() and is_finished(folder, cfg)):
-            _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement)
-
-
-def check_name_is_shared(study: str, placement: Placement) -> None:
-    """Ranks that others started at their own times would each name the study by another second."""
-    if placement.num_ranks > 1 and placement.are_started and not resolvers.is_named(study) and not resolvers.TIME_IS_INHERITED:
-        raise ValueError(
-            "This study has no name, and each rank that torchrun or srun started would give it another: add study=NAME."
-        )
+            _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement, algorithm=algorithm)
 
 
 def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
@@ -97,14 +83,11 @@ def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
     return False
 
 
-def _train(cfg: DictConfig, folder: RunFolder, placement: Placement) -> None:
+def _train(cfg: DictConfig, folder: RunFolder, placement: Placement, *, algorithm: Algorithm) -> None:
     for remark in remarks(placement, cfg.trainer):
         print(remark, flush=True)
-    experiment = build(cfg, placement=placement)
+    experiment = build(cfg, command="train", placement=placement, algorithm=algorithm)
     try:
-        experiment.dataset.check_sizes(experiment.module.data_flow.batch_size, num_ranks=placement.num_ranks)
-        experiment.evaluator.scheme.check_endpoint()
-        experiment.evaluator.scheme.check_epochs(experiment.dataset.epochs)
         if cfg.dry_run == "rollouts":
             show_rollouts(experiment)
         else:

@@ -126,19 +126,14 @@ class Dataset:
         """What is left of a split after the check of its rows."""
         self._rows[name] = rows
 
-    def check_sizes(self, batch_size: int | None = None, *, num_ranks: int) -> None:
-        """Raises ValueError where an epoch would have no generation step, or ranks cannot share one out evenly.
-
-        `batch_size`: queries of a generation step, where more are sampled than an update learns from.
-        """
-        size = batch_size or self.batch_size
+    def check_step(self, size: int) -> None:
+        """Raises ValueError where an epoch would have no generation step of `size` queries: those sampled, or `batch_size`."""
         if size > len(self.train):
             oversampled = "" if size == self.batch_size else f" ({size} with algorithm.dynamic_sampling.oversample)"
             raise ValueError(
                 f"dataset.batch_size={self.batch_size}{oversampled} is more than the {len(self.train)} training rows: an epoch would "
                 f"have no step. The largest that works: {len(self.train) * self.batch_size // size}."
             )
-        check_shares(self.batch_size, num_ranks=num_ranks, num_sampled=size)
 
 
 def unused_sentence(names: Sequence[str]) -> str:
@@ -150,15 +145,14 @@ def unused_sentence(names: Sequence[str]) -> str:
     )
 
 
-def check_shares(batch_size: int, *, num_ranks: int, num_sampled: int | None = None) -> None:
+def check_shares(batch_size: int, *, num_ranks: int, num_sampled: int) -> None:
     """Raises ValueError naming the nearest sizes where ranks cannot share out the queries of a generation step evenly."""
-    size = num_sampled or batch_size
-    if size % num_ranks:
-        below = size // num_ranks * num_ranks
+    if num_sampled % num_ranks:
+        below = num_sampled // num_ranks * num_ranks
         nearest = " or ".join(str(size) for size in (below, below + num_ranks) if size)
-        if size != batch_size:
+        if num_sampled != batch_size:
             raise ValueError(
-                f"The {size} queries of a generation step (dataset.batch_size={batch_size} x algorithm.dynamic_sampling.oversample) "
+                f"The {num_sampled} queries of a generation step (dataset.batch_size={batch_size} x algorithm.dynamic_sampling.oversample) "
                 f"cannot be shared out over {num_ranks} ranks. Change either so that they are {nearest}."
             )
         raise ValueError(f"dataset.batch_size={batch_size} cannot be shared out over {num_ranks} ranks. Nearest: {nearest}.")

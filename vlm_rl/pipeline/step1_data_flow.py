@@ -34,7 +34,6 @@ class DataFlow(IterableDataset[QueryBatch]):
 
     def start(self, *, first_step: int, rank: int, num_ranks: int) -> None:
         """Where to begin, and which rows are this rank's: every `num_ranks`-th."""
-        self._dataset.check_sizes(self.batch_size, num_ranks=num_ranks)
         self.first_step, self.rank, self.num_ranks = first_step, rank, num_ranks
 
     def __len__(self) -> int:

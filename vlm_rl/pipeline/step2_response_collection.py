@@ -12,11 +12,6 @@ class ResponseCollection:
     """One call of generate for each generation step."""
 
     def __init__(self, *, engine: RolloutEngine, settings: SamplingSettings, seed: int) -> None:
-        if settings.top_p != 1.0:
-            raise ValueError(
-                f"rollout.top_p is {settings.top_p}: training samples from the policy itself, so it must be 1. "
-                "Truncated sampling belongs to evaluation.settings."
-            )
         self._engine, self._settings, self._seed = engine, settings, seed
 
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
@@ -35,4 +30,13 @@ class ResponseCollection:
                 for row in queries.rows
             ],
             dtype=np.int64,
+        )
+
+
+def check_top_p(top_p: float) -> None:
+    """Raises ValueError where training would learn from other responses than the policy's own."""
+    if top_p != 1.0:
+        raise ValueError(
+            f"rollout.top_p is {top_p}: training samples from the policy itself, so it must be 1. "
+            "Truncated sampling belongs to evaluation.settings."
         )

@@ -40,7 +40,6 @@ class PolicyUpdate:
     def __init__(self, *, algorithm: Algorithm, batch_size: int, seed: int, max_skipped_updates: int) -> None:
         self._algorithm, self._seed, self._num_responses = algorithm, seed, batch_size * algorithm.group_size
         self._max_skipped, self._skipped_in_a_row = max_skipped_updates, 0
-        check_minibatches(algorithm, batch_size=batch_size)
 
     def update(self, trajectory: Trajectory, policy: Policy, stepper: Stepper, *, step: int) -> UpdateStats:
         """All optimizer steps of one generation step."""
