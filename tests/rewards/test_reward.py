@@ -10,7 +10,7 @@ from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rewards.language import LanguageTerm, foreign_share
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm
 from vlm_rl.rewards.random_score import RandomTerm
-from vlm_rl.rewards.reward import AccuracyTerm, Reward, RewardTerm, WeightedTerm
+from vlm_rl.rewards.reward import Reward, RewardTerm, WeightedTerm
 from vlm_rl.types import Response
 
 
@@ -36,7 +36,8 @@ def counting_judge() -> CountingJudge:
 
 def test_accuracy_is_one_only_for_a_correct_answer() -> None:
     texts = [r"\boxed{20}", r"\boxed{21}", "20"]
-    assert AccuracyTerm(judge=counting_judge())([response(text) for text in texts], [row("20")] * 3) == [1.0, 0.0, 0.0]
+    scores = Reward(judge=counting_judge(), accuracy_weight=1.0, terms={})([response(text) for text in texts], [row("20")] * 3)
+    assert scores.total == scores.terms["accuracy"] == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -129,4 +130,3 @@ def test_two_terms_of_one_name_are_refused() -> None:
 def test_every_term_satisfies_the_protocol() -> None:
     terms = [LanguageTerm(), FormatTerm(), TruncationTerm(truncated_score=-0.1), RandomTerm(seed=0)]
     assert all(isinstance(term, RewardTerm) for term in [*terms, LengthTerm(max_length=2, buffer_share=0.5)])
-    assert isinstance(AccuracyTerm(judge=counting_judge()), RewardTerm)
