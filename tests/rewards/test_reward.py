@@ -10,7 +10,7 @@ from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.rewards.language import LanguageTerm, foreign_share
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm
 from vlm_rl.rewards.random_score import RandomTerm
-from vlm_rl.rewards.reward import AccuracyTerm, Reward, RewardTerm, WeightedTerm
+from vlm_rl.rewards.reward import Reward, WeightedTerm
 from vlm_rl.types import Response
 
 
@@ -32,11 +32,6 @@ class CountingJudge(Judge):
 
 def counting_judge() -> CountingJudge:
     return CountingJudge(num_workers=1, timeout_s=1.0)
-
-
-def test_accuracy_is_one_only_for_a_correct_answer() -> None:
-    texts = [r"\boxed{20}", r"\boxed{21}", "20"]
-    assert AccuracyTerm(judge=counting_judge())([response(text) for text in texts], [row("20")] * 3) == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +100,10 @@ def test_the_random_reward_is_a_fair_coin_that_depends_on_seed_row_and_text_alon
 def test_the_reward_is_the_weighted_sum_and_keeps_each_term() -> None:
     terms = {"a": WeightedTerm(term=LanguageTerm(), weight=0.5), "b": WeightedTerm(term=FormatTerm(), weight=0.1)}
     reward = Reward(judge=counting_judge(), accuracy_weight=2.0, terms=terms)
-    scores = reward([response(r"ab 角度 \boxed{20}"), response("角")], [row("20"), row("20")])
-    assert scores.terms == {"accuracy": [1.0, 0.0], "language": [-0.5, -1.0], "format": [1.0, 0.0]}
-    assert scores.total == pytest.approx([2.0 - 0.25 + 0.1, -0.5])
-    assert scores.verdicts == [Verdict.CORRECT, Verdict.UNPARSABLE]
+    scores = reward([response(r"ab 角度 \boxed{20}"), response("角"), response(r"\boxed{21}")], [row("20")] * 3)
+    assert scores.terms == {"accuracy": [1.0, 0.0, 0.0], "language": [-0.5, -1.0, 0.0], "format": [1.0, 0.0, 1.0]}
+    assert scores.total == pytest.approx([2.0 - 0.25 + 0.1, -0.5, 0.1])
+    assert scores.verdicts == [Verdict.CORRECT, Verdict.UNPARSABLE, Verdict.WRONG]
 
 
 def test_accuracy_is_judged_once_and_reported_where_it_earns_nothing() -> None:
@@ -124,9 +119,3 @@ def test_two_terms_of_one_name_are_refused() -> None:
     terms = {key: WeightedTerm(term=FormatTerm(), weight=1.0) for key in ("format", "again")}
     with pytest.raises(ValueError, match=r"reward\.terms\.again"):
         Reward(judge=counting_judge(), accuracy_weight=1.0, terms=terms)
-
-
-def test_every_term_satisfies_the_protocol() -> None:
-    terms = [LanguageTerm(), FormatTerm(), TruncationTerm(truncated_score=-0.1), RandomTerm(seed=0)]
-    assert all(isinstance(term, RewardTerm) for term in [*terms, LengthTerm(max_length=2, buffer_share=0.5)])
-    assert isinstance(AccuracyTerm(judge=counting_judge()), RewardTerm)

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
-from vlm_rl.datasets.gold_rules import AS_WRITTEN, GoldRules
+from vlm_rl.datasets.gold_rules import GoldRules
 from vlm_rl.datasets.options import ANSWER_IS, KEY, AnswerIs, Options, options_of
 from vlm_rl.datasets.picture import Picture
 from vlm_rl.datasets.row import IMAGE_MARKER, BadRow, ImageSource, LazyRows, Row
@@ -19,15 +19,8 @@ NUMBER = "{n}"  # in a marker: `<image {n}>` is `<image 1>` for the first image,
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
 LONGEST_FIELD = 80  # characters; a longer text is no category
 OPTIONS_KEY = "dataset.source.columns.options"
+Images = tuple[ImageSource, ...]
 NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Marked:
-    """A question with one marker for each image, and the images in the order of the markers."""
-
-    question: str
-    images: tuple[ImageSource, ...]
 
 
 @cache
@@ -36,19 +29,21 @@ def pattern_of(marker: str) -> re.Pattern[str]:
     return re.compile(re.escape(marker).replace(re.escape(NUMBER), r"(\d{1,3})"))
 
 
-def marked(question: str, images: tuple[ImageSource, ...], *, marker: str, in_front: bool) -> Marked:
-    """A question without markers gets them in front. A numbered image may stand more than once, and in any order.
+def marked(question: str, images: Images, *, marker: str, in_front: bool) -> tuple[str, Images]:
+    """The question with one IMAGE_MARKER for each image, and the images in the order of the markers.
+
+    A question without markers gets them in front. A numbered image may stand more than once, and in any order.
 
     Images and markers that do not belong together are left for the check of the rows to count.
     """
     pattern = pattern_of(marker)
     numbers = [int(found[1]) if pattern.groups else place for place, found in enumerate(pattern.finditer(question), start=1)]
     if not numbers:
-        return Marked(question=IMAGE_MARKER * len(images) * in_front + question, images=images)
+        return IMAGE_MARKER * len(images) * in_front + question, images
     if pattern.groups:
         unnamed = tuple(image for place, image in enumerate(images, start=1) if place not in numbers)
         images = tuple(images[number - 1] for number in numbers if 0 < number <= len(images)) + unnamed
-    return Marked(question=pattern.sub(IMAGE_MARKER, question), images=images)
+    return pattern.sub(IMAGE_MARKER, question), images
 
 
 @runtime_checkable
@@ -56,6 +51,9 @@ class Table(Protocol):
     """Where the items of rows are: the lines of a file, the records of a table."""
 
     def __len__(self) -> int: ...
+
+    def lists(self) -> Sequence[str]:
+        """Names of the columns that hold lists."""
 
     def where(self, index: int) -> str:
         """The place of an item, for messages."""
@@ -112,15 +110,7 @@ class Columns:
         lists = dict.fromkeys(self.image_columns, "images") | dict.fromkeys(self.option_columns, "options")
         return {column: key for key, column in parts.items() if column} | lists
 
-    def rows(
-        self,
-        table: Table,
-        *,
-        split: str,
-        pictures: PictureFolder,
-        golds: GoldRules = AS_WRITTEN,
-        lists: Sequence[str] = (),  # columns of the table that hold lists
-    ) -> LazyRows:
+    def rows(self, table: Table, *, split: str, pictures: PictureFolder, golds: GoldRules) -> LazyRows:
         """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
 
         def build(index: int) -> Row:
@@ -129,22 +119,22 @@ class Columns:
             return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
         used = {*self.named, *(column.split(".")[0] for column in self.named)}
-        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in lists if name not in used])
+        return LazyRows(build, indices=range(len(table)), unused_lists=[name for name in table.lists() if name not in used])
 
     def _row(self, item: Mapping[str, Any], *, where: str, row_id: str, pictures: PictureFolder, golds: GoldRules) -> Row:
-        images = tuple(
+        images: Images = tuple(
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
         options = self._options(item, f"{where} (id {row_id!r})")
         question = options.asked(self._text(item, self.question, where))
-        asked = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
+        question, images = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
         answer = self._filled(item, self.answer, where)
         return Row(
             id=row_id,
-            question=asked.question,
+            question=question,
             answer=self._gold(answer, options, golds, place=f"{where} (id {row_id!r}): {self.answer!r}"),
             solution=self._perhaps(item, self.solution, where) or None,
-            images=asked.images,
+            images=images,
             kind=self._perhaps(item, self.kind, where),
             modality=self._perhaps(item, self.modality, where),
             fields=fields_of(item, without=self.named),

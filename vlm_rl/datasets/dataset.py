@@ -8,11 +8,11 @@ from PIL import Image
 
 from vlm_rl.datasets.picture import shrunk, shrunk_size
 from vlm_rl.datasets.row import LazyRows, Row
+from vlm_rl.datasets.row_check import leave_out
 from vlm_rl.datasets.selection import Selection, Wanted, select
-from vlm_rl.datasets.shown import listing, shortened, shown
+from vlm_rl.datasets.shown import listing, shown
 
 SPLITS = ("train", "val", "test")
-SHOWN = 10  # rows that cannot be made, named in full
 
 
 @runtime_checkable
@@ -108,13 +108,9 @@ class Dataset:
         survey = rows.survey() if isinstance(rows, LazyRows) else None
         if survey is None or not survey.problems:
             return rows
-        lines = [f"  {shortened(problem)}" for problem in survey.problems[:SHOWN]]
-        lines += [f"  and {len(survey.problems) - SHOWN} more"] * (len(survey.problems) > SHOWN)
         count = f"{len(survey.problems)} of {len(rows)} rows of split {name!r}"
-        if self.on_bad_row == "error":
-            advice = "Mend them, or leave them out by dataset.on_bad_row=skip."
-            raise ValueError("\n".join([f"{count} cannot be read:", *lines, advice]))
-        print("\n".join([f"{count} cannot be read and are left out:", *lines]), flush=True)
+        left_out = "cannot be read and are left out"
+        leave_out(survey.problems, count=count, fault="cannot be read", left_out=left_out, on_bad_row=self.on_bad_row)
         return survey.rows
 
     @property

@@ -2,7 +2,6 @@ r"""How a source makes golds of its answer column: what is cut out of it, and wh
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import regex  # `re` cannot be stopped: one pattern of seven characters may take years
 
@@ -70,28 +69,20 @@ def _probes(pattern: str) -> Iterator[str]:
             yield from (text, text + "\x00")
 
 
-@dataclass(frozen=True, kw_only=True)
 class GoldRules:
-    """Settings of a source that its columns do not have."""
+    """What a source makes of its answer column: `answer_pattern` cuts the answer out, `ordered_lists` makes the order of a list count."""
 
-    pattern: AnswerPattern | None = None  # what is cut out of the answer column; None: all of it counts
-    ordered_lists: bool = False  # the gold `3, 1, 2` is right in that order only
-
-    @classmethod
-    def of(cls, *, answer_pattern: str | None, ordered_lists: bool) -> "GoldRules":
-        """From the arguments of a source. Raises ValueError naming the key."""
+    def __init__(self, *, answer_pattern: str | None, ordered_lists: bool) -> None:
         if not isinstance(ordered_lists, bool):
             raise ValueError(f"dataset.source.ordered_lists is {ordered_lists!r}; it is either true or false.")
-        return cls(
-            pattern=None if answer_pattern is None else AnswerPattern(answer_pattern),
-            ordered_lists=ordered_lists,
-        )
+        self._pattern = None if answer_pattern is None else AnswerPattern(answer_pattern)
+        self._ordered_lists = ordered_lists
 
     def cut(self, text: str, *, place: str) -> str:
         """The part of an answer column that is the answer. Raises BadRow."""
-        if self.pattern is None:
+        if self._pattern is None:
             return text
-        answer = self.pattern.cut(text, place=place)
+        answer = self._pattern.cut(text, place=place)
         if is_missing(answer):
             raise BadRow(f"{place} says {answer!r}, which stands for a missing value. Fill it in, or drop the row.")
         return answer
@@ -99,11 +90,8 @@ class GoldRules:
     def ordered(self, answer: str) -> str:
         r"""`\ordered{3, 1, 2}` for the list `3, 1, 2` where the order of lists counts; anything else as it is."""
         inner = _INLINE.sub("", answer).strip()
-        parts = _parts(_THOUSANDS.sub(lambda number: number[0].replace(",", " "), inner)) if self.ordered_lists else []
+        parts = _parts(_THOUSANDS.sub(lambda number: number[0].replace(",", " "), inner)) if self._ordered_lists else []
         return rf"\ordered{{{inner}}}" if len(parts) > 1 and all(map(str.strip, parts)) else answer
-
-
-AS_WRITTEN = GoldRules()
 
 
 def _parts(text: str) -> list[str]:

@@ -74,7 +74,7 @@ class HubSource(ColumnSource):
             largest=pictures.largest,
             archives=[*filter(is_archive, map(os.path.basename, files_of(made)))],
         )
-        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
         """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
@@ -121,7 +121,7 @@ class TableSource(ColumnSource):
         dataset = _opened(load, what=str(pattern), absent="It must be readable.", wrong="Write the file again.")
         pictures = PictureFolder(pattern.parent, largest=self.largest_image)
         table = _table(dataset, name=str(pattern), columns=self.columns, largest=self.largest_image)
-        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
 
 def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:

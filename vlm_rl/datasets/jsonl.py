@@ -24,7 +24,7 @@ class ColumnSource:
     golds: GoldRules = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.golds = GoldRules.of(answer_pattern=self.answer_pattern, ordered_lists=self.ordered_lists)
+        self.golds = GoldRules(answer_pattern=self.answer_pattern, ordered_lists=self.ordered_lists)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,8 +51,7 @@ class JsonlSource(ColumnSource):
         if path.parent not in self._pictures:
             self._pictures[path.parent] = PictureFolder(path.parent, largest=self.largest_image, stores=stores)
         pictures = self._pictures[path.parent]
-
-        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds, lists=table.lists())
+        return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
     def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
         """The file of a split, and where the links of the download cache lead that it may be in."""

@@ -17,6 +17,7 @@ import numpy as np
 from vlm_rl.datasets.picture import LARGEST_IMAGE, Picture
 from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_file import open_rows
+from vlm_rl.datasets.shown import shown
 from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
 
 LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
@@ -48,7 +49,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise NotStrict(f"holds {_short(twice)} twice in one object, and the first would be lost. Keep one of them.")
+        raise NotStrict(f"holds {shown(twice, most=SHOWN)} twice in one object, and the first would be lost. Keep one of them.")
     return found
 
 
@@ -60,7 +61,7 @@ def _number(digits: str) -> float | str:
     """A float where it holds the whole number, and else the text as it is written: no digit is lost."""
     value = float(_bounded(digits))
     if not math.isfinite(value):
-        raise NotStrict(f"holds the number {_short(digits)}, which is too large. Write it as a text in quotes.")
+        raise NotStrict(f"holds the number {shown(digits, most=SHOWN)}, which is too large. Write it as a text in quotes.")
     try:
         return value if Decimal(digits) == Decimal(str(value)) else digits
     except InvalidOperation:  # an exponent of twenty digits
@@ -74,10 +75,6 @@ def _bounded(digits: str) -> str:
             "Write it as a text in quotes."
         )
     return digits
-
-
-def _short(text: str) -> str:
-    return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")
 
 
 class LineTable:

@@ -151,12 +151,13 @@ def _rgb(image: Image.Image) -> Image.Image:
     """Decodes. Raises ValueError where numbers have no defined white."""
     written = _layout(image)  # before decoding: then it is forgotten
     if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
-        greys = Greys(
+        convert = partial(
+            _eight_bits,
             white=4095 if written == "I;12" else 65535,
             is_negative=image.format == "TIFF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0,
             clear=image.info.get("transparency"),
         )
-        return _in_strips(image, convert=greys.eight_bits)
+        return _in_strips(image, convert=convert)
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its pixels are 32-bit numbers (mode {image.mode}), of which nobody knows which is white; use 8 or 16 bit"
@@ -192,22 +193,17 @@ def _clear(image: Image.Image, *, written: str) -> Any:
     return clear
 
 
-@dataclass(frozen=True, kw_only=True)
-class Greys:
-    """What the numbers of a grey picture with more than 8 bits mean."""
+def _eight_bits(picture: Image.Image, *, white: int, is_negative: bool, clear: Any) -> Image.Image:
+    """Greys of more than 8 bits to the nearest of 8, on paper; there are no ties, 257 is odd.
 
-    white: int
-    is_negative: bool  # white is 0
-    clear: Any  # the number of transparent pixels; what is no number is no transparency
-
-    def eight_bits(self, picture: Image.Image) -> Image.Image:
-        """To the nearest 8-bit grey, on paper; there are no ties, 257 is odd."""
-        numbers = np.asarray(picture).astype(np.uint32)
-        greys = (numbers * 255 + self.white // 2) // self.white
-        greys = 255 - greys if self.is_negative else greys
-        if isinstance(self.clear, int):
-            greys[numbers == self.clear] = PAPER[0]
-        return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
+    `white` is the number of white, or of black where `is_negative`; `clear` that of transparent pixels, if it is a number.
+    """
+    numbers = np.asarray(picture).astype(np.uint32)
+    greys = (numbers * 255 + white // 2) // white
+    greys = 255 - greys if is_negative else greys
+    if isinstance(clear, int):
+        greys[numbers == clear] = PAPER[0]
+    return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
 
 
 def _on_paper(picture: Image.Image, *, clear: Any) -> Image.Image:

@@ -21,10 +21,6 @@ class RowProblem:
     reason: str  # a few words, to count by
 
 
-class BadRows(ValueError):
-    """Rows that on_bad_row=error does not accept."""
-
-
 def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozenset[str] = frozenset()) -> Iterator[RowProblem]:
     """What the row alone shows: markers that do not match its images, no question at all, no worked solution to imitate, and
     texts that hold one of the model's special tokens: it would begin a turn or stand for an image."""
@@ -92,22 +88,31 @@ def repeated_ids(ids: Iterable[str]) -> list[RowProblem]:
 
 
 def report(problems: Sequence[RowProblem], *, num_rows: int, split: str, on_bad_row: str) -> None:
-    """Says which rows are left out; raises BadRows where none may be lost."""
-    if not problems:
-        return
-    num_bad, told = len({problem.row_id for problem in problems}), listed(problems)
-    if on_bad_row == "error":
-        raise BadRows(
-            f"{num_bad} of {num_rows} rows of split {split!r} cannot be used:\n{told}\n"
-            "Mend them, or leave them out by dataset.on_bad_row=skip."
-        )
-    print(f"{num_bad} of {num_rows} rows of split {split!r} are left out:\n{told}", flush=True)
+    """Says which rows are left out; raises ValueError where none may be lost."""
+    count = f"{len({problem.row_id for problem in problems})} of {num_rows} rows of split {split!r}"
+    leave_out(_lines(problems), count=count, fault="cannot be used", left_out="are left out", on_bad_row=on_bad_row)
+
+
+def leave_out(lines: Sequence[str], *, count: str, fault: str, left_out: str, on_bad_row: str) -> None:
+    """Says which rows are left out, a line each; raises ValueError where none may be lost."""
+    if lines and on_bad_row == "error":
+        raise ValueError(f"{count} {fault}:\n{_first(lines)}\nMend them, or leave them out by dataset.on_bad_row=skip.")
+    if lines:
+        print(f"{count} {left_out}:\n{_first(lines)}", flush=True)
 
 
 def listed(problems: Sequence[RowProblem]) -> str:
     """The first ones in full, the number of the others."""
-    lines = [f"  row {shown(problem.row_id)}: {shortened(problem.message)}" for problem in problems[:SHOWN]]
-    return "\n".join([*lines, *([f"  and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])])
+    return _first(_lines(problems))
+
+
+def _lines(problems: Sequence[RowProblem]) -> list[str]:
+    return [f"row {shown(problem.row_id)}: {problem.message}" for problem in problems]
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(f"  {shortened(line)}" for line in [*lines[:SHOWN], *more])
 
 
 def without(rows: Sequence[Row], problems: Sequence[RowProblem]) -> Sequence[Row]:

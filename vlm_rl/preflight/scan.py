@@ -175,7 +175,7 @@ def _distinct(dataset: Dataset) -> tuple[dict[str, ImageSource], set[str]]:
 
 
 def check_rows(dataset: Dataset, *, scan: RowScan, judge: Judge, prompts: Lengths, needs_solutions: bool) -> None:
-    """Raises BadRows, or leaves bad rows out and says how many; then the splits are made disjoint."""
+    """Raises ValueError, or leaves bad rows out and says how many; then the splits are made disjoint."""
     found = scan.check(dataset, prompts=prompts, judge=judge, needs_solutions=needs_solutions)
     for split in SPLITS:
         report(found.splits[split].problems, num_rows=found.splits[split].num_rows, split=split, on_bad_row=dataset.on_bad_row)

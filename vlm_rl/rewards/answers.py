@@ -6,7 +6,7 @@ nothing longer than MAX_LENGTH is read, so no text can make this slow.
 
 import html
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -27,9 +27,9 @@ class Part:
     """One element of an answer; most answers have one."""
 
     text: str  # normalised, without name and unit
-    name: str | None  # what stands before `=`: x, BC, \angle A
-    unit: str | None  # canonical name, None = none given
-    value: Fraction | None  # exact, None = not a plain number
+    name: str | None = None  # what stands before `=`: x, BC, \angle A
+    unit: str | None = None  # canonical name, None = none given
+    value: Fraction | None = None  # exact, None = not a plain number
     form: Form | None = None  # a range, a date, ...: what algebra would misread
     relation: tuple[str, ...] = ()  # members and signs in turn: a, =, b; empty where it is none
     brackets: str = ""  # of a point, an interval, a set, a matrix
@@ -48,7 +48,7 @@ class Answer:
 
     parts: tuple[Part, ...]
     is_too_long: bool
-    spelling: str = field(default="", compare=False)  # the whole of it, normalised
+    spelling: str = ""  # the whole of it, normalised
     is_ordered: bool = False  # a gold in \ordered{}: the order of its parts counts
 
     @property
@@ -85,7 +85,7 @@ def read_answer(boxed: str | None, *, glued_units: bool = False) -> Answer:
 
 def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
     if text and (match := _INTEGER.fullmatch(text)):  # most answers, in a hundredth of the time
-        number = Part(text=match["number"], name=None, unit=None, value=Fraction(int(match["number"])))
+        number = Part(text=match["number"], value=Fraction(int(match["number"])))
         return Answer(parts=(number,), is_too_long=False, spelling=match["number"], is_ordered=is_ordered)
     if len(text or "") > 10 * MAX_LENGTH:  # not even normalised
         return Answer(parts=(), is_too_long=True)
@@ -107,13 +107,12 @@ def _of_html(text: str) -> str:
 def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
     pair = named(in_radians(without_outer_brackets(text)))
     if pair.relation:
-        relation = tuple(map(without_degrees, pair.relation))
-        return Part(text=without_degrees(text), name=None, unit=None, value=None, relation=relation)
+        return Part(text=without_degrees(text), relation=tuple(map(without_degrees, pair.relation)))
     content = _of_brackets(pair, glued=glued, depth=depth) if depth < 5 else None
     if content is not None:
         return content
     if (when := moment(pair.value)) is not None:
-        return Part(text=pair.value, name=pair.name, unit=None, value=None, form=when)
+        return Part(text=pair.value, name=pair.name, form=when)
     if (both := compound(pair.value)) is not None:
         return Part(text=pair.value, name=pair.name, unit=both[1], value=both[0])
     core, unit = split_unit(pair.value, glued=glued)
@@ -128,17 +127,16 @@ def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
 
 def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
     """A point, an interval, a set or a matrix; brackets around a single thing say nothing. None where it is none."""
-    if (rows := matrix(pair.value)) is not None:
-        cells = tuple(_read_part(cell, depth=depth + 1) for row in rows.rows for cell in row)
-        shape = f"{rows.kind} {len(rows.rows)} x {max(map(len, rows.rows))}"
-        return Part(text=pair.value, name=pair.name, unit=None, value=None, brackets=shape, elements=cells)
+    if (cells := matrix(pair.value)) is not None:
+        elements = tuple(_read_part(cell, depth=depth + 1) for cell in cells.elements)
+        return Part(text=pair.value, name=pair.name, brackets=cells.brackets, elements=elements)
     core, unit = split_unit(pair.value)
     found = bracketed(core)
     if found is None:
         return None
     elements = tuple(_read_part(element, glued=glued, depth=depth + 1) for element in found.elements)
     if len(elements) > 1 or (found.brackets == "[]" and elements and not elements[0].brackets.startswith("matrix")):
-        return Part(text=core, name=pair.name, unit=unit, value=None, brackets=found.brackets, elements=elements)
+        return Part(text=core, name=pair.name, unit=unit, brackets=found.brackets, elements=elements)
     if len(elements) == 1 and not elements[0].relation:
         (inner,) = elements
         return replace(inner, name=pair.name or inner.name, unit=unit or inner.unit)

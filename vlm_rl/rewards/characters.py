@@ -1,36 +1,26 @@
 r"""Characters that are written in several ways: Unicode signs, full-width digits, commands that lost their backslash."""
 
+import html.entities
 import re
 import unicodedata
 
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n")
-_GREEK = {chr(code): name for name, code in {
-    "alpha": 0x3B1, "beta": 0x3B2, "gamma": 0x3B3, "delta": 0x3B4, "epsilon": 0x3B5, "zeta": 0x3B6, "eta": 0x3B7, "theta": 0x3B8,
-    "iota": 0x3B9, "kappa": 0x3BA, "lambda": 0x3BB, "mu": 0x3BC, "nu": 0x3BD, "xi": 0x3BE, "pi": 0x3C0, "rho": 0x3C1,
-    "sigma": 0x3C3, "tau": 0x3C4, "upsilon": 0x3C5, "phi": 0x3C6, "chi": 0x3C7, "psi": 0x3C8, "omega": 0x3C9, "Gamma": 0x393,
-    "Delta": 0x394, "Theta": 0x398, "Lambda": 0x39B, "Xi": 0x39E, "Pi": 0x3A0, "Sigma": 0x3A3, "Phi": 0x3A6, "Psi": 0x3A8,
-}.items()}  # fmt: skip
+_LETTERS = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi"
+)
+_GREEK = {html.entities.html5[f"{name};"]: name for name in _LETTERS.split()}
 GREEK = frozenset(_GREEK.values()) | {"varphi", "vartheta", "varepsilon", "varrho", "varsigma", "Omega", "Upsilon", "ell"}
-_SIGNS = {
-    "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2012": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\u00a0": " ",
-    "\u200b": "", "\ufeff": "",
-    "º": "°", "˚": "°", "∘": "°", "℃": "°C", "℉": "°F", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
-    "•": r"\cdot ", "÷": "/",
-    "∕": "/", "⁄": "/", "±": r"\pm ", "∓": r"\mp ", "∠": r"\angle ", "∡": r"\angle ", "△": r"\triangle ", "∆": r"\triangle ", "≤": r"\le ",
-    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": "=", "≃": "=", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
-    "∅": r"\emptyset ",
-    "⊥": r"\perp ", "∥": r"\parallel ", "≅": r"\cong ", "∼": r"\sim ", "→": r"\to ", "⇒": r"\to ", "∶": ":", "：": ":",
-    "′": "'", "’": "'", "‘": "'",
-    "″": "''", "“": '"', "”": '"', "，": ",", "。": ".", "；": ";", "（": "(", "）": ")", "、": ",", "⊙": r"\odot ", "∈": r"\in ",
-    "½": r" \frac{1}{2}", "¼": r" \frac{1}{4}", "¾": r" \frac{3}{4}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "⅛": r" \frac{1}{8}",
-    "⅕": r" \frac{1}{5}", "⅖": r" \frac{2}{5}", "⅗": r" \frac{3}{5}", "⅘": r" \frac{4}{5}", "⅙": r" \frac{1}{6}", "⅚": r" \frac{5}{6}",
-    "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}", "⅞": r" \frac{7}{8}", "¢": " cents", "∽": r"\sim ", "厘米": " cm", "毫米": " mm",
-    "千米": " km", "米": " m", "千克": " kg", "度": "°",
-    **{letter: rf"\{name} " for letter, name in _GREEK.items()}, "ϕ": r"\phi ", "Ω": r"\Omega ",
+_SIGNS = {  # what is written: the signs that mean it
+    "-": "\u2212\u2013\u2014\u2012\u2010\u2011\ufe63", " ": "\u00a0", "": "\u200b\ufeff", "°": "º˚∘度", "/": "÷∕⁄", ":": "∶：", "=": "≈≃",
+    "'": "′’‘", '"': "“”", ",": "，、", ".": "。", ";": "；", "(": "（", ")": "）", "°C": "℃", "°F": "℉", "''": "″", " cents": "¢",
+    r"\times ": "×✕", r"\cdot ": "·⋅•", r"\pm ": "±", r"\mp ": "∓", r"\angle ": "∠∡", r"\triangle ": "△∆", r"\le ": "≤⩽", r"\ge ": "≥⩾",
+    r"\ne ": "≠", r"\infty ": "∞", r"\cup ": "∪", r"\cap ": "∩", r"\emptyset ": "∅", r"\perp ": "⊥", r"\parallel ": "∥", r"\cong ": "≅",
+    r"\sim ": "∼∽", r"\to ": "→⇒", r"\odot ": "⊙", r"\in ": "∈", r"\phi ": "ϕ", r"\Omega ": "Ω", " m": "米",
 }  # fmt: skip
-_TABLE = str.maketrans({sign: said for sign, said in _SIGNS.items() if len(sign) == 1})
-_LONGER = [(sign, said) for sign, said in _SIGNS.items() if len(sign) > 1]
+_TABLE = str.maketrans({sign: written for written, signs in _SIGNS.items() for sign in signs})
+_TABLE |= {ord(letter): rf"\{name} " for letter, name in _GREEK.items()}
+_CHINESE_UNITS = {"厘米": " cm", "毫米": " mm", "千米": " km", "千克": " kg"}
+_FRACTION = re.compile("[¼-¾⅐-⅞]")
 _CHINESE_LIST = re.compile(r"或者?|和|及|与")
 _COUNTER = re.compile(r"(?<=\d)\s*[个只条人次本张种段]$")
 _CIRCLED = re.compile("[\u2460-\u2473]")
@@ -66,16 +56,22 @@ def plain_characters(text: str) -> str:
     text = _PREFIX.sub(lambda match: "-" if match["minus"] else "", text)
     text = re.sub(r"(?<=\d)\s*[~\uff5e]\s*(?=\d)", "-", text)
     if not text.isascii():
-        for sign, said in _LONGER:
-            text = text.replace(sign, said)
+        for name, unit in _CHINESE_UNITS.items():
+            text = text.replace(name, unit)
+        text = _FRACTION.sub(_fraction, text)
         text = _CIRCLED.sub(lambda match: f"({ord(match[0]) - 0x245F}),", _COUNTER.sub("", _CHINESE_LIST.sub(" or ", text)))
         text = _ROOT.sub(_root, text)
-        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(_SUPERSCRIPTS)}}}", text)
-        text = re.sub("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+", lambda match: f"_{{{match[0].translate(_SUBSCRIPTS)}}}", text)
+        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)  # NFKC makes usual digits of them
+        text = re.sub("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+", r"_{\g<0>}", text)
         text = unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
     elif "sqrt" in text:
         text = _ROOT.sub(_root, text)
     return _COMMANDS_AS_WORDS.sub(r"\\\1 ", text)
+
+
+def _fraction(match: re.Match[str]) -> str:
+    top, bottom = unicodedata.normalize("NFKC", match[0]).split("\N{FRACTION SLASH}")
+    return rf" \frac{{{top}}}{{{bottom}}}"
 
 
 def _root(match: re.Match[str]) -> str:

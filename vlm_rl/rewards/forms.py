@@ -19,7 +19,6 @@ class Form:
     kind: str
     says: tuple[object, ...]
     number: Fraction | None = field(default=None, compare=False)  # what an answer of this form may also write: 2 : 3 is 2/3
-
     also: "Form | None" = field(default=None, compare=False)  # how an answer may be read, too, where the gold is of that kind
 
     def equals(self, other: "Form") -> bool:
@@ -48,21 +47,8 @@ _CLOCK = re.compile(
 )
 _DATE = re.compile(r"(?P<year>\d{4})\s*(?P<sign>[-/.])\s*(?P<month>\d{1,2})\s*(?P=sign)\s*(?P<day>\d{1,2})", re.ASCII)
 _SHORT_DATE = re.compile(r"(?P<a>\d{1,2})\s*(?P<sign>[-/.])\s*(?P<b>\d{1,2})\s*(?P=sign)\s*(?P<year>\d{4}|\d{2})", re.ASCII)
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-_MONTH = "|".join(f"{month[:3]}(?:{month[3:]})?\\.?" if month[3:] else month for month in _MONTHS)
+_MONTHS = "january february march april may june july august september october november december"
+_MONTH = "|".join(f"{month[:3]}(?:{month[3:]})?\\.?" if month[3:] else month for month in _MONTHS.split())
 _NAMED_DATE = re.compile(
     rf"(?:(?P<month>{_MONTH})\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?|(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month2>{_MONTH}))"
     r"(?:\s*,?\s*(?P<year>\d{4}))?",
@@ -75,12 +61,6 @@ _BASE = re.compile(
     r"|,?\s*\(?\s*(?:in\s+)?base\s*-?\s*(?P<said>\w+)\s*\)?)",
     re.ASCII,
 )
-_BASES = {
-    word: number
-    for number, word in enumerate(
-        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 2
-    )
-} | {"sixteen": 16}
 _PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\\cdot|\*|[xX])\s*{_FACTOR})+", re.ASCII)
 _LARGEST_BASE = 36
 
@@ -101,9 +81,8 @@ def _date(text: str) -> Form | None:
     if match := _SHORT_DATE.fullmatch(text):
         return Form(kind="short date", says=(int(match["a"]), int(match["b"]), int(match["year"])))
     if match := _NAMED_DATE.fullmatch(text):
-        month = next(
-            i for i, name in enumerate(_MONTHS, 1) if name.startswith((match["month"] or match["month2"])[:3].casefold())
-        )
+        name = (match["month"] or match["month2"])[:3].casefold()
+        month = 1 + [month[:3] for month in _MONTHS.split()].index(name)
         return _day(match["year"] or "0", str(month), match["day"] or match["day2"])
     return None
 
@@ -162,7 +141,7 @@ def _base(text: str) -> Form | None:
     if not match:
         return None
     written = (match["braced"] or match["digit"] or match["said"]).casefold()
-    base = int(written) if written.isdigit() else _BASES.get(written, 0)
+    base = exact_number(written) or 0
     digits = match["digits"].casefold().replace(".", "")
     is_number = any(map(str.isdigit, digits)) or (len(digits) > 1 and match["digits"].isupper())
     if not 2 <= base <= _LARGEST_BASE or not is_number or any(int(digit, 36) >= base for digit in digits):

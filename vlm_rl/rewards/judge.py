@@ -19,9 +19,9 @@ nothing), more than 1 GiB, or kills its worker is TIMED_OUT: never right.
 
 import enum
 import importlib.metadata
-from collections import OrderedDict
 from collections.abc import Sequence
-from types import TracebackType
+from functools import partial
+from itertools import chain
 from typing import Final
 
 from vlm_rl.rewards import judge_worker
@@ -35,7 +35,7 @@ RULES_VERSION: Final = "2"  # goes up with every change of a rule above
 JUDGE_VERSION: Final = f"{RULES_VERSION}-math_verify-{importlib.metadata.version('math-verify')}"
 CACHE_SIZE: Final = 65536  # verdicts, a few hundred bytes each
 
-Key = tuple[str, str, str]  # gold, answer, judge version
+Pair = tuple[str, str]  # gold, and the content of the box
 
 
 class Verdict(enum.Enum):
@@ -58,27 +58,24 @@ class Judge:
             )
         self._pool = WorkerPool(num_workers=num_workers, cpu_s=timeout_s)
         self._timeout_s = timeout_s
-        self._cache: OrderedDict[Key, Verdict] = OrderedDict()
+        self._cache: dict[Pair, Verdict] = {}  # the oldest first
 
     def judge(self, responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         """One verdict for each response, in order. Never raises for what a text contains."""
         if len(responses) != len(golds):
             raise ValueError(f"{len(responses)} responses but {len(golds)} golds: give one gold for each response.")
-        answers = [last_boxed(response) for response in responses]
-        verdicts = [self._without_worker(gold, answer) for gold, answer in zip(golds, answers, strict=True)]
-        needed = {_key(golds[i], answers[i]): i for i, known in enumerate(verdicts) if known is None}
-        found = dict(zip(needed, self._by_worker([(golds[i], answers[i]) for i in needed.values()]), strict=True))
-        return [known or found[_key(golds[i], answers[i])] for i, known in enumerate(verdicts)]
+        pairs = [(gold, last_boxed(response) or "") for response, gold in zip(responses, golds, strict=True)]
+        known = {pair: self._without_worker(pair) for pair in dict.fromkeys(pairs)}
+        by_worker = self._by_worker([pair for pair, verdict in known.items() if verdict is None])
+        return [known[pair] or by_worker[pair] for pair in pairs]
 
     def are_parsable(self, golds: Sequence[str]) -> list[bool]:
         """Whether an answer can be compared with each gold; one that cannot be read would make every answer wrong."""
-        needed = {
-            gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in dict.fromkeys(golds)
-        }
-        tasks = [(text,) for text in dict.fromkeys(text for texts in needed.values() for text in texts)]
-        parsed = self._pool.map(judge_worker.is_parsable, tasks, cpu_s=self._timeout_s) if tasks else []
-        by_worker = {text: bool(known) for (text,), known in zip(tasks, parsed, strict=True)}
-        return [read_gold(gold).is_readable and all(by_worker[text] for text in needed[gold]) for gold in golds]
+        texts = {gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in golds}
+        tasks = [(text,) for text in dict.fromkeys(chain.from_iterable(texts.values()))]
+        found = self._pool.map(partial(judge_worker.is_parsable, cpu_s=self._timeout_s), tasks)
+        parsable = {text for (text,), is_parsable in zip(tasks, found, strict=True) if is_parsable}
+        return [read_gold(gold).is_readable and parsable.issuperset(texts[gold]) for gold in golds]
 
     def close(self) -> None:
         """Ends the worker processes. The judge stays usable: the next answer that needs one starts new ones."""
@@ -87,36 +84,28 @@ class Judge:
     def __enter__(self) -> "Judge":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _without_worker(self, gold: str, answer: str | None) -> Verdict | None:
+    def _without_worker(self, pair: Pair) -> Verdict | None:
         """From the cache or by the rules that need no algebra; None where only algebra can tell."""
-        key = _key(gold, answer)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+        if pair in self._cache:
+            return self._cache[pair]
         try:
-            return self._remember(key, Verdict(verdict(gold, answer, equal=_cannot_tell)))
+            return self._remember(pair, Verdict(verdict(*pair, equal=_cannot_tell)))
         except _NeedsWorker:
             return None
 
-    def _by_worker(self, pairs: Sequence[tuple[str, str | None]]) -> list[Verdict]:
-        if not pairs:
-            return []
-        results = self._pool.map(judge_worker.compare, list(pairs), cpu_s=self._timeout_s)
+    def _by_worker(self, pairs: list[Pair]) -> dict[Pair, Verdict]:
+        results = self._pool.map(partial(judge_worker.compare, cpu_s=self._timeout_s), pairs)
         verdicts = [Verdict.TIMED_OUT if result is None else Verdict(result) for result in results]
-        return [self._remember(_key(*pair), verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        return {pair: self._remember(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)}
 
-    def _remember(self, key: Key, verdict: Verdict) -> Verdict:
-        self._cache[key] = verdict
-        if len(self._cache) > CACHE_SIZE:
-            self._cache.popitem(last=False)
+    def _remember(self, pair: Pair, verdict: Verdict) -> Verdict:
+        if len(self._cache) >= CACHE_SIZE:
+            del self._cache[next(iter(self._cache))]
+        self._cache[pair] = verdict
         return verdict
-
-
-def _key(gold: str, answer: str | None) -> Key:
-    return gold, answer or "", JUDGE_VERSION
 
 
 class _NeedsWorker(Exception):

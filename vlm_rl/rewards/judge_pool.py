@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import spawn
@@ -47,16 +47,16 @@ class WorkerPool:
         """Whether worker processes exist."""
         return self._pool is not None
 
-    def map(self, function: Callable[..., T], tasks: list[tuple[Any, ...]], **options: Any) -> list[T | None]:
-        """`function(*task, **options)` for each task, in order; None where one went over a limit or killed its worker.
+    def map(self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T | None]:
+        """`function(*task)` for each task, in order; None where one went over a limit or killed its worker.
 
         A worker that dies between two tasks breaks pebble's pool. What was lost then runs again, one by one.
         """
-        results = self._attempt(function, dict(enumerate(tasks)), options)
+        results = self._attempt(function, dict(enumerate(tasks))) if tasks else {}
         for index, task in enumerate(tasks):
             for _ in range(EXTRA_ATTEMPTS):
                 if index not in results:
-                    results |= self._attempt(function, {index: task}, options)
+                    results |= self._attempt(function, {index: task})
         return [results.get(index) for index in range(len(tasks))]
 
     def close(self) -> None:
@@ -65,15 +65,13 @@ class WorkerPool:
             self._finalizer()
         self._pool, self._finalizer = None, None
 
-    def _attempt(
-        self, function: Callable[..., T], tasks: dict[int, tuple[Any, ...]], options: dict[str, Any]
-    ) -> dict[int, T | None]:
+    def _attempt(self, function: Callable[..., T], tasks: dict[int, tuple[Any, ...]]) -> dict[int, T | None]:
         """What this round decided; tasks that a broken pool lost are not in it."""
         pool = self._started()
         wall_s = self._cpu_s * WALL_CLOCK_FACTOR + WALL_CLOCK_MARGIN_S
         results: dict[int, T | None] = {}
         try:
-            futures = [pool.schedule(function, args=task, kwargs=options, timeout=wall_s) for task in tasks.values()]
+            futures = [pool.schedule(function, args=task, timeout=wall_s) for task in tasks.values()]
             for index, future in zip(tasks, futures, strict=True):
                 results[index] = _result(pool, future)
         except RuntimeError:  # BrokenProcessPool is one; pebble refuses new tasks of a broken pool by another

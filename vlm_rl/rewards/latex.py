@@ -6,88 +6,38 @@ all become `\frac{20}{3}`, and braces that no command, power or index needs are 
 
 import contextlib
 import re
+from collections.abc import Mapping
 
 from vlm_rl.rewards.characters import plain_characters
 
 LONGEST = 3000  # characters; a longer text stays as it is
 DEEPEST = 50  # commands and braces within others; deeper texts stay as they are
 
-_ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, **dict.fromkeys(("overline", "vec", "hat", "bar", "dot", "ddot", "widehat"), 1)}
-_ARGUMENTS |= dict.fromkeys(("overrightarrow", "overleftarrow", "overarc", "tilde", "pmod", "bmod"), 1)
-_SAME = {
-    "dfrac": "frac",
-    "tfrac": "frac",
-    "cfrac": "frac",
-    "sfrac": "frac",
-    "nicefrac": "frac",
-    "varnothing": "emptyset",
-    "backsim": "sim",
-    "lg": "log",
-    "dbinom": "binom",
-    "tbinom": "binom",
-    "arrowvert": "vert",
-}
-_SAME |= {"leq": "le", "geq": "ge", "neq": "ne", "leqslant": "le", "geqslant": "ge", "measuredangle": "angle", "degree": "circ"}
-_SAME |= {"lvert": "vert", "rvert": "vert", "rightarrow": "to", "longrightarrow": "to", "Rightarrow": "to", "ast": "times"}
-_DROPPED = (
+_ONE_ARGUMENT = "sqrt overline vec hat bar dot ddot widehat overrightarrow overleftarrow overarc tilde pmod bmod"
+_ARGUMENTS = dict.fromkeys(_ONE_ARGUMENT.split(), 1) | {"frac": 2, "binom": 2}
+
+
+def _inverted(names: Mapping[str, str]) -> dict[str, str]:
+    return {name: one for one, others in names.items() for name in others.split()}
+
+
+_SAME = _inverted({
+    "frac": "dfrac tfrac cfrac sfrac nicefrac", "binom": "dbinom tbinom", "emptyset": "varnothing", "sim": "backsim", "log": "lg",
+    "le": "leq leqslant", "ge": "geq geqslant", "ne": "neq", "angle": "measuredangle", "circ": "degree", "times": "ast",
+    "vert": "arrowvert lvert rvert", "to": "rightarrow longrightarrow Rightarrow",
+})  # fmt: skip
+_SIZES_AND_FONTS = (
     "left right displaystyle textstyle scriptstyle limits nolimits boxed fbox big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr "
     "Biggl Biggr bigm middle text textbf textit textrm textnormal textsf texttt emph mathrm mathbf mathit mathsf mathtt "
     "mathnormal underline large Large LARGE huge Huge small tiny normalsize mbox hbox "
     "operatorname bm boldsymbol rm bf it unit mathord mathbin mathop"
 )
-_SAYS_NOTHING = frozenset(_DROPPED.split())
-_BECOMES = {
-    "quad": " ",
-    "qquad": " ",
-    ",": " ",
-    ";": " ",
-    ":": " ",
-    ">": " ",
-    " ": " ",
-    "!": "",
-    "(": "",
-    ")": "",
-    "[": "",
-    "]": "",
-    "$": "",
-}
-_BECOMES |= {
-    "cdot": r"\cdot",
-    "approx": "=",
-    "simeq": "=",
-    "colon": ":",
-    "lt": "<",
-    "gt": ">",
-    "lbrace": r"\{",
-    "rbrace": r"\}",
-    "lbrack": "[",
-}
-_BECOMES |= {
-    "rbrack": "]",
-    "vert": "|",
-    "|": "|",
-    "mid": "|",
-    "div": "/",
-    "space": " ",
-    "thinspace": " ",
-    "enspace": " ",
-    "#": "#",
-    "&": "&",
-}
-_BECOMES |= {
-    "_": "_",
-    "-": "",
-    "/": "",
-    "nobreakspace": " ",
-    "lparen": "(",
-    "rparen": ")",
-    "dollar": "",
-    "textdollar": "",
-    "dots": "...",
-    "ldots": "...",
-    "cdots": "...",
-}
-
+_SAYS_NOTHING = frozenset(_SIZES_AND_FONTS.split())
+_BECOMES = _inverted({
+    " ": "quad qquad , ; : > space thinspace enspace nobreakspace", "": "! ( ) [ ] $ - / dollar textdollar", "|": "vert | mid",
+    "=": "approx simeq", r"\cdot": "cdot", ":": "colon", "<": "lt", ">": "gt", r"\{": "lbrace", r"\}": "rbrace", "[": "lbrack",
+    "]": "rbrack", "(": "lparen", ")": "rparen", "/": "div", "...": "dots ldots cdots", "#": "#", "&": "&", "_": "_",
+}) | {" ": " "}  # fmt: skip
 _SEPARATED_THOUSANDS = re.compile(r"(?<=\d)(?:\\,|\{,\}|,\\!|\\!|[\u2009\u202f])(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"\\([A-Za-z]+|.)|\\$|[^\\]", re.DOTALL)
 _NEEDLESS_SPACE = re.compile(r"\s+(?=[\^_,;:)\]!]|\\\})|(?<=[(\[])\s+|(?<=\\\{)\s+|\s+(?=\s)")

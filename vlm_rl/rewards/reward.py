@@ -11,6 +11,8 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.rewards.judge import Judge, Verdict
 from vlm_rl.types import Response
 
+ACCURACY = "accuracy"  # name of the term that is always there
+
 
 @runtime_checkable
 class RewardTerm(Protocol):
@@ -22,26 +24,6 @@ class RewardTerm(Protocol):
 
     def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[float]:
         """Scores in the order of the responses; `rows[i]` is what `responses[i]` answers."""
-
-
-class AccuracyTerm:
-    r"""The paper's: 1.0 for a correct final answer in `\boxed{}`; 0.0 for WRONG, UNPARSABLE and TIMED_OUT alike. The judge decides."""
-
-    name = "accuracy"
-
-    def __init__(self, *, judge: Judge) -> None:
-        self._judge = judge
-
-    def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[float]:
-        return self.scores(self.verdicts(responses, rows))
-
-    def verdicts(self, responses: Sequence[Response], rows: Sequence[Row]) -> list[Verdict]:
-        """The judge on each response; a truncated response is judged like any other."""
-        return self._judge.judge([response.text for response in responses], [row.answer for row in rows])
-
-    def scores(self, verdicts: Sequence[Verdict]) -> list[float]:
-        """The same term where the verdicts are known."""
-        return [float(verdict is Verdict.CORRECT) for verdict in verdicts]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +44,16 @@ class RewardScores:
 
 
 class Reward:
-    """Judges each response once and adds up accuracy and the other terms."""
+    r"""Judges each response once and adds up accuracy and the other terms.
+
+    Accuracy is the paper's: 1.0 for a correct final answer in `\boxed{}`, 0.0 for WRONG, UNPARSABLE and TIMED_OUT alike. A truncated
+    response is judged like any other.
+    """
 
     def __init__(self, *, judge: Judge, accuracy_weight: float, terms: Mapping[str, WeightedTerm]) -> None:
         self.judge = judge
-        self._accuracy = AccuracyTerm(judge=judge)
         self._terms = list(terms.values())
-        self.weights = {self._accuracy.name: accuracy_weight}
+        self.weights = {ACCURACY: accuracy_weight}
         for key, weighted in terms.items():
             if weighted.term.name in self.weights:
                 raise ValueError(
@@ -79,8 +64,8 @@ class Reward:
 
     def __call__(self, responses: Sequence[Response], rows: Sequence[Row]) -> RewardScores:
         """Scores `responses[i]` as an answer to `rows[i]`."""
-        verdicts = self._accuracy.verdicts(responses, rows)
-        scores = {self._accuracy.name: self._accuracy.scores(verdicts)}
+        verdicts = self.judge.judge([response.text for response in responses], [row.answer for row in rows])
+        scores = {ACCURACY: [float(verdict is Verdict.CORRECT) for verdict in verdicts]}
         scores |= {weighted.term.name: weighted.term(responses, rows) for weighted in self._terms}
         total = [sum(self.weights[name] * scores[name][i] for name in scores) for i in range(len(responses))]
         return RewardScores(total=total, terms=scores, verdicts=verdicts)

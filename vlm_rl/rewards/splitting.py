@@ -2,6 +2,7 @@ r"""Where a normalised answer is cut: lists, choices, points, intervals, sets, m
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 
 from vlm_rl.rewards.exact_numbers import exact_number
 from vlm_rl.rewards.forms import moment
@@ -21,18 +22,10 @@ _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 
 @dataclass(frozen=True, kw_only=True)
 class Bracketed:
-    """What stands between a pair of brackets, cut at its commas."""
+    """What stands between a pair of brackets, cut at its commas, or in a matrix."""
 
-    brackets: str  # both: (), (], \{\}
+    brackets: str  # both: (), (], \{\}; of a matrix its kind and shape
     elements: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """The cells of a matrix by rows."""
-
-    kind: str  # determinant or matrix
-    rows: tuple[tuple[str, ...], ...]
 
 
 def split_parts(text: str) -> list[str]:
@@ -80,13 +73,15 @@ def without_outer_brackets(text: str) -> str:
     return text
 
 
-def matrix(text: str) -> Matrix | None:
-    """The cells of a matrix that is all of `text`; None where it is none."""
+def matrix(text: str) -> Bracketed | None:
+    """The cells of a matrix that is all of `text`, row by row; None where it is none."""
     match = _MATRIX.fullmatch(text.strip())
     if not match or r"\begin" in match["inside"]:
         return None
-    rows = tuple(tuple(map(str.strip, row.split("&"))) for row in match["inside"].split(r"\\") if row.strip())
-    return Matrix(kind="determinant" if match["kind"][0] in "vV" else "matrix", rows=rows) if rows else None
+    rows = [[cell.strip() for cell in row.split("&")] for row in match["inside"].split(r"\\") if row.strip()]
+    kind = "determinant" if match["kind"][0] in "vV" else "matrix"
+    shape = f"{kind} {len(rows)} x {max(map(len, rows))}" if rows else ""
+    return Bracketed(brackets=shape, elements=tuple(chain.from_iterable(rows))) if rows else None
 
 
 def _encloses(text: str) -> bool:

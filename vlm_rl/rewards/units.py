@@ -6,7 +6,6 @@ length, `5m` may be algebra; in a gold of two digits and more, `34m` is a length
 
 import re
 from fractions import Fraction
-from functools import cache
 
 from vlm_rl.rewards.exact_numbers import UNSIGNED, exact_number
 
@@ -57,21 +56,14 @@ _NO_NOUN = (  # words after a number that change its value
     "over less more fewer than out of in or and to am pm by mod modulo base factorial percent point repeating recurring per is are "
     "only not about approximately greater before after past below above negative positive multiplied divided root power noon bce"
 )
+_NO_NOUNS = frozenset(_NO_NOUN.split())
 _NOUN = re.compile(rf"(?P<number>[+-]?{UNSIGNED})\s+(?P<noun>[A-Za-z]{{3,20}}(?:\s[A-Za-z]{{3,20}})?)", re.ASCII)
 _COMPOUNDS = ({"day": 86400, "h": 3600, "min": 60, "s": 1}, {"mi": 63360, "yd": 36, "ft": 12, "in": 1}, {"lb": 16, "oz": 1},
               {"km": 100000, "m": 100, "cm": 1}, {"kg": 1000, "g": 1}, {"degree": 3600, "arcmin": 60, "arcsec": 1})  # fmt: skip
 _PIECE = re.compile(
     rf"\s*(?P<number>{UNSIGNED})\s*(?P<unit>\^\\circ|°|degrees?|''|'|\"|{_NAME})(?![A-Za-z])\.?,?\s*(?:and\s+)?", re.ASCII
 )
-_OF_ANGLES = {
-    r"^\circ": "degree",
-    "°": "degree",
-    "degrees": "degree",
-    "degree": "degree",
-    "'": "arcmin",
-    "''": "arcsec",
-    '"': "arcsec",
-}
+_OF_ANGLES = dict.fromkeys((r"^\circ", "°", "degrees", "degree"), "degree") | {"'": "arcmin", "''": "arcsec", '"': "arcsec"}
 
 
 def split_unit(text: str, *, glued: bool = False) -> tuple[str, str | None]:
@@ -84,7 +76,7 @@ def split_unit(text: str, *, glued: bool = False) -> tuple[str, str | None]:
         return text[: match.start()], _canonical(match["unit"])
     if glued and (match := _GLUED.fullmatch(text)):
         return match["number"], _canonical(match["unit"])
-    if (match := _NOUN.fullmatch(text)) and not {word.rstrip("s") for word in match["noun"].casefold().split()} & _no_nouns():
+    if (match := _NOUN.fullmatch(text)) and _is_thing(match["noun"].casefold()):
         return match["number"], re.sub(r"(?<=[xh])es\b|s\b", "", match["noun"].casefold())
     return text, None
 
@@ -117,9 +109,9 @@ def compound(text: str) -> tuple[Fraction, str] | None:
     return Fraction(seconds, factors[pieces[0][1]]), pieces[0][1]
 
 
-@cache
-def _no_nouns() -> frozenset[str]:
-    return frozenset(word.rstrip("s") for word in _NO_NOUN.split())
+def _is_thing(noun: str) -> bool:
+    """Whether what stands after a number is counted, and no word changes its value: apples, not dozens."""
+    return not any({word, word.rstrip("s")} & _NO_NOUNS for word in noun.split())
 
 
 def _canonical(unit: str) -> str | None:

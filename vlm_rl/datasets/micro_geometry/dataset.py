@@ -6,7 +6,7 @@ from functools import partial
 from typing import overload
 
 from vlm_rl.datasets.micro_geometry.figures import Figure
-from vlm_rl.datasets.micro_geometry.problems import KINDS, POINT_NAMES, draw_numbers
+from vlm_rl.datasets.micro_geometry.problems import KINDS, POINT_NAMES, draw_numbers, exact_result
 from vlm_rl.datasets.micro_geometry.solutions import REFLECTIONS, SolutionStyle, worked_solution
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.randomness import stream
@@ -57,26 +57,21 @@ class MicroGeometry(Sequence[Row]):
         carry = out_of_distribution or bool(rng.random() < self.carry_share)
         first, second = draw_numbers(kind, rng, carry=carry)
         points = POINT_NAMES[rng.integers(len(POINT_NAMES))]
-        wordings = kind.wordings(test=out_of_distribution)
-        wording = wordings[rng.integers(len(wordings))]
-        question = getattr(wording, modality).format(*points, a=first, b=second)
+        wording = (0, 2 if out_of_distribution else 1)[rng.integers(2)]
+        question = getattr(kind, modality)[wording].format(*points, a=first, b=second)
         care = self.solutions.draw(rng)
         reflection = REFLECTIONS[rng.integers(len(REFLECTIONS))]
-        steps = kind.steps(first, second, points)
-        answer = 0
-        for step in steps:
-            answer = step.value(answer)
         labels = (str(first), str(second)) if modality == "vision" else ("", "")
         figure = Figure(kind=kind.name, points=points, labels=labels, bend=float(rng.random()), hue=float(rng.random()))
         return Row(
             id=f"{self.split}-{index}",
             question=IMAGE_MARKER + question,
-            answer=str(answer),
+            answer=str(kind.answer(exact_result(first, second, subtracts=kind.subtracts))),
             solution=worked_solution(kind, (first, second), points, care=care, reflection=reflection),
             images=(figure,),
             kind=kind.name,
             modality=modality,
-            fields={"carry": "yes" if carry else "no", "wording": "known" if wording in kind.wordings(test=False) else "new"},
+            fields={"carry": "yes" if carry else "no", "wording": "new" if wording == 2 else "known"},
         )
 
 

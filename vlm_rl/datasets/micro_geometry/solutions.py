@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlm_rl.datasets.micro_geometry.problems import Kind, Step
+from vlm_rl.datasets.micro_geometry.problems import Kind, careless_result, exact_result
 
 REFLECTIONS = ("Wait, check again", "Wait, re-check", "Wait, verify", "Wait, try again")
 
@@ -33,27 +33,19 @@ class SolutionStyle:
         return Care.UNCORRECTED if number < self.corrected + self.uncorrected else Care.CLEAN
 
 
-def _line(step: Step, previous: int, value: int) -> str:
-    return f"{step.lhs}={step.expression(previous)}={value}."
-
-
 def worked_solution(kind: Kind, numbers: tuple[int, int], points: str, *, care: Care, reflection: str) -> str:
     """What was read, each step, and the boxed result; `reflection` is said where a slip is corrected."""
-    steps = kind.steps(*numbers, points)
-    first = steps[0]
-    assert first.slip is not None
+    sign, value = "-" if kind.subtracts else "+", exact_result(*numbers, subtracts=kind.subtracts)
+    slip = careless_result(*numbers, subtracts=kind.subtracts)
     given = [name.format(*points) for name in kind.given]
+    first = f"{kind.first.format(*points)}={numbers[0]}{sign}{numbers[1]}="
     lines = [f"{given[0]}={numbers[0]}, {given[1]}={numbers[1]}."]
-    value = first.value(0)
     if care is not Care.CLEAN:
-        lines.append(_line(first, 0, first.slip))
-    if care is Care.CORRECTED:
-        lines.append(f"{reflection}: {_line(first, 0, value)}")
-    elif care is Care.UNCORRECTED:
-        value = first.slip
+        lines.append(f"{first}{slip}.")
+    if care is Care.UNCORRECTED:
+        value = slip
     else:
-        lines.append(_line(first, 0, value))
-    for step in steps[1:]:
-        lines.append(_line(step, value, step.value(value)))
-        value = step.value(value)
-    return " ".join(lines) + f" \\boxed{{{value}}}"
+        lines.append(f"{reflection}: " * (care is Care.CORRECTED) + f"{first}{value}.")
+    if kind.second:
+        lines.append(f"{kind.second.lhs}={kind.second.expression.format(value)}={kind.answer(value)}.")
+    return " ".join(lines) + f" \\boxed{{{kind.answer(value)}}}"
