@@ -17,14 +17,6 @@ def test_a_group_differs_unless_all_of_its_responses_have_the_same_value() -> No
     assert differs(values, group_size=2).tolist() == [False, True, False, True, True, True]
 
 
-@settings(max_examples=50, derandomize=True, deadline=None, database=None)
-@given(size=st.integers(1, 5), data=st.data())
-def test_which_groups_differ_is_what_a_set_of_their_values_says(size: int, data: st.DataObject) -> None:
-    groups = data.draw(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=size, max_size=size), max_size=8))
-    flat = torch.tensor([value for group in groups for value in group])
-    assert differs(flat, group_size=size).tolist() == [len(set(group)) > 1 for group in groups]
-
-
 @pytest.mark.parametrize("oversample", [0.99, math.nan, math.inf])
 def test_sampling_less_than_an_update_needs_is_an_error_that_names_the_key_and_a_number_that_does(oversample: float) -> None:
     key = r"algorithm\.dynamic_sampling\.oversample"

@@ -43,8 +43,12 @@ class Algorithm(ABC):
 
     def __post_init__(self) -> None:
         check_choices(self, key="algorithm")
-        fewest = self.min_group_size
-        self.check(self.group_size >= fewest, "group_size", f"{fewest} or more responses to each query", str(fewest))
+        self.check(self.group_size >= 1, "group_size", "1 or more", str(self.min_group_size))
+        if self.group_size < self.min_group_size:
+            raise ValueError(
+                f"algorithm.group_size={self.group_size}, but {type(self).__name__} compares responses to one query: "
+                f"set algorithm.group_size={self.min_group_size} or more."
+            )
         self.check(self.num_minibatches >= 1, "num_minibatches", "1 or more", "1")
         self.check(self.ppo_epochs >= 1, "ppo_epochs", "1 or more", "1")
         self.check(self.learning_rate_scale >= 0, "learning_rate_scale", "0 or more", "1.0")
