@@ -1,4 +1,4 @@
-"""What README and docs tell people to type composes, and what they link to is there. That the commands run is tested in commands/."""
+"""What people are told to type composes; what pages name and link to exists. That the commands run is tested in commands/."""
 
 import re
 import shlex
@@ -17,7 +17,15 @@ COMMANDS = TRAINING.findall(README)
 OF_ALGORITHMS = [
     command for name in ("algorithms.md", "rollout_correction.md") for command in TRAINING.findall(PAGES[ROOT / "docs" / name])
 ]
-LINKS = sorted({(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)})
+LINKS = sorted({(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^):]+)\)", text)})
+NAMING = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+SOURCES = [
+    path
+    for folder in ("vlm_rl", "conf", "tests", "benchmarks", "launchers", "examples")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".yaml", ".toml", ".sh", ".html", ".json")
+]
+NOT_OURS = {"team_kpi.py", "torch.use_deterministic_algorithms", "GLOO_SOCKET_IFNAME"}
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *OF_ALGORITHMS])
@@ -34,9 +42,29 @@ def test_the_readme_has_commands_to_test() -> None:
     assert len(OF_ALGORITHMS) >= 3
 
 
-@pytest.mark.parametrize(("page", "target"), LINKS, ids=[f"{page.name}-{target}" for page, target in LINKS])
-def test_a_link_leads_somewhere(page: Path, target: str) -> None:
-    assert (page.parent / target).exists()
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=[f"{page.name}-{link}" for page, link in LINKS])
+def test_a_link_leads_somewhere(page: Path, link: str) -> None:
+    file, _, anchor = link.partition("#")
+    target = page.parent / file if file else page
+    assert target.exists()
+    headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE) if anchor else []
+    assert not anchor or anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    """Names of files, and every word of the code, the configs and the tests."""
+    words = {word for path in SOURCES for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    return words | {name for path in SOURCES for name in (path.name, path.stem)}
+
+
+@pytest.mark.parametrize("page", NAMING, ids=lambda page: page.name)
+def test_a_file_a_function_and_a_key_that_a_page_names_exist(page: Path, known: set[str]) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    names = set(re.findall(r"`([\w./-]+\.py|(?:\w+\.)*[A-Za-z]\w*_\w+)(?:\(.*?\)|=[^`]*)?`", prose)) - NOT_OURS
+    assert {
+        name for name in names if (Path(name).name if name.endswith(".py") else name.rpartition(".")[2]) not in known
+    } == set()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make (\w+)", README, flags=re.MULTILINE))))

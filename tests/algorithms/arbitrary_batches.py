@@ -1,14 +1,11 @@
-"""Batches of numbers for hypothesis, and all that an algorithm makes of one."""
+"""Arbitrary batches of numbers, the same in every run, and all that an algorithm makes of one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 from every_algorithm import algorithm, without_kl
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from trajectories import bare, learning
 
@@ -16,14 +13,7 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.types import MiniBatch, Trajectory
 
 GROUP = 3
-SCORES = st.one_of(st.sampled_from([0.0, 1.0, 0.5, -0.25]), st.integers(-30, 30).map(lambda tenths: tenths / 10))
-Property = Callable[..., None]
-
-
-def examples(count: int) -> Callable[[Property], Property]:
-    return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+SEEDS = range(8)
 
 
 def every(*names: str) -> Any:
@@ -35,17 +25,24 @@ def numbers(shape: tuple[int, ...], *, seed: int) -> Tensor:
     return -2 * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@st.composite
-def batches(draw: st.DrawFn, *, least: int = 0, most: int = 4, terminated: bool | None = None) -> Trajectory:
-    """One to three groups of three responses of 0 to 4 tokens, cut off or not, with old and reference log-probabilities."""
-    count = GROUP * draw(st.integers(1, 3))
-    lengths = draw(st.lists(st.integers(least, most), min_size=count, max_size=count).filter(any))
-    ended = draw(st.lists(st.booleans() if terminated is None else st.just(terminated), min_size=count, max_size=count))
-    scores = draw(st.lists(SCORES, min_size=count, max_size=count))
-    first, seed = draw(st.integers(0, 5)), draw(st.integers(0, 2**20))
-    old, ref = (numbers((count, max(lengths)), seed=seed + i) for i in (0, 1))
-    indices = list(range(GROUP * first, GROUP * first + count))
-    whole = bare(lengths, scores=scores, terminated=ended, indices=indices)
+def a_batch(seed: int, *, least: int = 0, most: int = 4, terminated: bool | None = None) -> Trajectory:
+    """One to three groups of three responses of 0 to 4 tokens, cut off or not, with old and reference log-probabilities.
+
+    Even seeds have scores of which many are equal, odd ones any; the first response has the most tokens, so that there are some.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count, first = GROUP * (1 + seed % 3), GROUP * (seed % 5)
+    lengths = torch.randint(least, most + 1, (count,), generator=generator).tolist()
+    ended = (torch.rand(count, generator=generator) < 0.6).tolist() if terminated is None else [terminated] * count
+    some, any_score = torch.tensor([0.0, 1.0, 0.5, -0.25]), torch.randint(-30, 31, (count,), generator=generator) / 10
+    scores = any_score if seed % 2 else some[torch.randint(4, (count,), generator=generator)]
+    old, ref = (numbers((count, most), seed=seed + i) for i in (100, 200))
+    whole = bare(
+        [most, *lengths[1:]],
+        scores=scores.tolist(),
+        terminated=ended,
+        indices=list(range(GROUP * first, GROUP * first + count)),
+    )
     return replace(whole, old_logprobs=old * whole.response_mask, ref_logprobs=ref * whole.response_mask)
 
 

@@ -6,7 +6,6 @@ The script imports no more than the algorithms and forks: two and three ranks to
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +15,8 @@ import torch.distributed as dist
 from torch import Tensor
 from trajectories import mini_batch
 
-from vlm_rl import masking
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.types import Mask, Tokens, Trajectory, select
+from vlm_rl.types import Tokens, Trajectory, select
 
 Answers = dict[str, Tensor]
 
@@ -57,56 +55,6 @@ class Batch:
 def fill(whole: Tensor, rows: Tensor, part: Tensor) -> None:
     """Puts rows, which may be narrower, where they belong."""
     whole[rows, : part.shape[1]] = part
-
-
-@dataclass(frozen=True, kw_only=True)
-class Formula:
-    """A statistic over all ranks, each with every n-th row: what is of single tokens stays there, what is of all is said by rank 0."""
-
-    function: Callable[[Tokens, Mask], Tensor]
-    values: Tokens
-    mask: Mask
-
-    def answers(self, *, rank: int, num_ranks: int) -> Answers:
-        """The tokens of this rank, or the number."""
-        rows = torch.arange(rank, len(self.values), num_ranks)
-        result = self.function(self.values[rows], self.mask[rows])
-        if result.dim() == 0:
-            return {"number": result if rank == 0 else torch.zeros_like(result)}
-        whole = torch.zeros_like(self.values)
-        whole[rows] = result
-        return {"tokens": whole}
-
-
-def whitened(values: Tokens, mask: Mask) -> Tensor:
-    return masking.masked_whiten(values, mask)
-
-
-def mean(values: Tokens, mask: Mask) -> Tensor:
-    return torch.tensor(masking.pooled_mean(values, mask))
-
-
-def deviation(values: Tokens, mask: Mask) -> Tensor:
-    return masking.pooled_std(values[mask])
-
-
-def largest(values: Tokens, mask: Mask) -> Tensor:
-    return masking.pooled_max(torch.cat([values[mask], torch.tensor([-torch.inf])]).max())
-
-
-def of_each_response(values: Tokens, mask: Mask) -> Tensor:
-    return masking.response_mean_weights(mask)
-
-
-def of_all_tokens(values: Tokens, mask: Mask) -> Tensor:
-    return masking.token_mean_weights(mask)
-
-
-def of_a_constant_length(values: Tokens, mask: Mask) -> Tensor:
-    return masking.constant_length_weights(mask, length=7)
-
-
-FORMULAS = (whitened, mean, deviation, largest, of_each_response, of_all_tokens, of_a_constant_length)
 
 
 def rank_process(folder: Path, *, rank: int, num_ranks: int) -> None:

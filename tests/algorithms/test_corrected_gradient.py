@@ -1,10 +1,10 @@
 """The corrected gradient in expectation: sentences of two words out of three, whose second word depends on the first."""
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 
 import torch
+from every_algorithm import without_kl
 from torch import Tensor
 from trajectories import bare, mini_batch
 
@@ -24,19 +24,8 @@ class Scored(PolicyGradient):
 
 
 def scored(correction: RolloutCorrection) -> Scored:
-    return Scored(
-        group_size=2,
-        num_minibatches=1,
-        ppo_epochs=1,
-        learning_rate_scale=1.0,
-        clip_low=0.2,
-        clip_high=0.2,
-        kl_loss_coef=0.0,
-        kl_loss_estimator="k3",
-        mask_truncated=False,
-        rollout_correction=correction,
-        dynamic_sampling=None,
-    )
+    shared = [field.name for field in fields(PolicyGradient)]
+    return Scored(**{name: getattr(without_kl("grpo", rollout_correction=correction), name) for name in shared})
 
 
 NUM_WORDS = 3
@@ -62,9 +51,7 @@ def estimate(correction: RolloutCorrection, sentences: Tensor, *, shares: Tensor
     rewards = REWARDS[sentences[:, 0] * NUM_WORDS + sentences[:, 1]]
     old, engine = logprobs.detach(), sentence_logprobs(ENGINE, sentences)
     trajectory = bare([2] * len(sentences), scores=rewards.tolist(), old=old, engine=engine)
-    if correction.active:
-        weights = correction.weights(old - engine, trajectory.response_mask)
-        trajectory = replace(trajectory, rollout_weights=weights)
+    trajectory = replace(trajectory, rollout_weights=correction.weights(old - engine, trajectory.response_mask))
     algorithm = scored(correction)
     batch = mini_batch(trajectory, advantages=algorithm.advantages(trajectory), weights=shares[:, None].expand(-1, 2))
     loss = algorithm.loss(logprobs, batch).loss
@@ -102,19 +89,3 @@ def test_token_level_and_truncation_are_nearer_than_nothing_but_not_exact() -> N
     assert uncorrected > 0.5
     assert 0.01 < by_token < 0.8 * uncorrected
     assert 0.01 < truncated < 0.8 * uncorrected
-
-
-def test_estimates_from_drawn_sentences_agree_within_their_monte_carlo_error() -> None:
-    generator = torch.Generator().manual_seed(0)
-    probabilities = sentence_logprobs(ENGINE, SENTENCES).sum(1).exp()
-    drawn = SENTENCES[torch.multinomial(probabilities, 40 * 500, replacement=True, generator=generator)].view(40, 500, 2)
-    free, shares = TruncatedImportanceSampling(level="sequence", max_ratio=FREE), torch.full((500,), 1 / 500)
-
-    def largest_error(correction: RolloutCorrection) -> float:
-        """Of the mean over forty batches, in standard errors, over the twelve logits."""
-        estimates = torch.stack([estimate(correction, batch, shares=shares) for batch in drawn])
-        error = estimates.std(0) / math.sqrt(len(estimates))
-        return float(((estimates.mean(0) - exact()).abs() / error).max())
-
-    assert largest_error(free) < 3.5  # twelve normal numbers stay below with probability 0.994
-    assert largest_error(NoCorrection()) > 20

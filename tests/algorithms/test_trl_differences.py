@@ -15,7 +15,7 @@ ALL_COUNT = ["grpo", "gspo", "rloo"]  # TRL's mean over responses counts those w
 EQUAL = ["dr_grpo", "dapo", "grpo over tokens"]  # ours counts them too, or both count tokens
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", [*ALL_COUNT, *EQUAL])
 def test_empty_responses_count_in_trls_mean_over_responses_and_not_in_ours(name: str, seed: int) -> None:
     case = random_case(name, seed=seed, num_empty=2)
@@ -26,7 +26,7 @@ def test_empty_responses_count_in_trls_mean_over_responses_and_not_in_ours(name:
     assert_equal(expected, their_outcome(case))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", [*ALL_COUNT[:2], *EQUAL])
 def test_masked_truncated_responses_count_in_trls_mean_over_responses_and_not_in_ours(name: str, seed: int) -> None:
     case = random_case(name, seed=seed, mask_truncated=True, trl={"mask_truncated_completions": True})
@@ -35,7 +35,7 @@ def test_masked_truncated_responses_count_in_trls_mean_over_responses_and_not_in
     assert_equal(scaled(our_outcome(case), by=share if name in ALL_COUNT else 1.0), their_outcome(case))
 
 
-@pytest.mark.parametrize("seed", range(0, 16, 2))
+@pytest.mark.parametrize("seed", range(0, 8, 2))
 def test_rloo_learns_nothing_from_masked_truncated_responses_as_in_trl(seed: int) -> None:
     """Without KL; with it TRL's reward of a truncated response has no KL, ours has. TRL's loss also has a constant for each of them."""
     case = random_case("rloo", seed=seed, mask_truncated=True, trl={"mask_truncated_completions": True})
@@ -45,7 +45,7 @@ def test_rloo_learns_nothing_from_masked_truncated_responses_as_in_trl(seed: int
     assert_equal(replace(expected, loss=expected.loss + constant), their_outcome(case))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_dapo_of_one_of_two_mini_batches_is_over_its_own_tokens_and_in_trl_over_half_of_all(seed: int) -> None:
     """TRL divides by the mean number of tokens of the mini-batches of a generation batch, so that all its tokens count the same."""
     case = random_case("dapo", seed=seed, trl={"steps_per_generation": 2})
@@ -61,7 +61,7 @@ def test_dapo_of_one_of_two_mini_batches_is_over_its_own_tokens_and_in_trl_over_
     assert_equal(scaled(ours, by=factor), outcome(case, lambda logprobs: case.theirs.loss(logprobs[rows], cut)))
 
 
-@pytest.mark.parametrize("seed", [1, 5, 7, 11])
+@pytest.mark.parametrize("seed", [1, 5])
 def test_trls_default_multiplies_the_kl_loss_by_the_ratio_so_it_is_pinned_off(seed: int) -> None:
     case = random_case("grpo", seed=seed, trl={"use_bias_correction_kl": True})
     ours, theirs = our_outcome(case), their_outcome(case)
@@ -77,3 +77,16 @@ def test_a_log_ratio_past_twenty_nats_is_held_here_and_infinite_in_trl() -> None
     case = replace(case, trajectory=replace(case.trajectory, ref_logprobs=far), theirs=theirs)
     assert our_outcome(case).gradient.isfinite().all()
     assert not their_outcome(case).gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whitened_rloo_has_variance_one_and_trls_nearly(seed: int) -> None:
+    """TRL divides by the standard deviation with n - 1, plus 1e-4; ours by the one with n."""
+    case = random_case("rloo", seed=seed, whiten=True, kl_reward_coef=0.0)
+    plain, whitened = (
+        replace(case.theirs, settings=case.theirs.settings | {"beta": 0.0, "normalize_advantages": on}).inputs()["advantages"]
+        for on in (False, True)
+    )
+    ours = case.ours.advantages(case.trajectory)[:, 0]
+    torch.testing.assert_close(ours, whitened * (plain.std() + 1e-4) / plain.std(correction=0), rtol=1e-12, atol=1e-12)
+    assert ours.square().mean().item() == pytest.approx(1.0)

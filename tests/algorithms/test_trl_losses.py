@@ -3,14 +3,10 @@
 from dataclasses import replace
 
 import pytest
-import torch
-from torch import Tensor
-from trajectories import learning
 from trl_cases import PAIRS, SEEDS, assert_equal, our_loss, our_outcome, outcome, random_case, their_outcome
 from trl_stub import StubGrpo
 
 from vlm_rl.algorithms.rollout_correction import RatioMask, TruncatedImportanceSampling
-from vlm_rl.types import select
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -26,23 +22,6 @@ def test_loss_and_gradient_equal_those_of_trl(name: str, seed: int) -> None:
         assert clipped is not None and (clipped & (advantages > 0)).any() and (clipped & (advantages < 0)).any()
 
 
-@pytest.mark.parametrize("seed", range(9))
-@pytest.mark.parametrize("name", PAIRS)
-def test_micro_batches_in_any_order_add_up_to_the_whole_of_trl(name: str, seed: int) -> None:
-    case = random_case(name, seed=seed)
-    batch = learning(case.ours, case.trajectory)
-    parts = torch.randperm(len(case.trajectory), generator=torch.Generator().manual_seed(seed)).split(3)
-
-    def sum_of_parts(logprobs: Tensor) -> Tensor:
-        losses = []
-        for rows in parts:
-            part = select(batch, rows)
-            losses.append(case.ours.loss(logprobs[rows, : part.response_mask.shape[1]], part).loss)
-        return torch.stack(losses).sum()
-
-    assert_equal(outcome(case, sum_of_parts), their_outcome(case))
-
-
 CORRECTIONS = {
     "token_truncate": TruncatedImportanceSampling(level="token", max_ratio=1.1),
     "token_mask": RatioMask(level="token", min_ratio=0.8, max_ratio=1.3),
@@ -55,7 +34,7 @@ CORRECTED = [(name, mode) for name in ("grpo", "dapo", "dr_grpo") for mode in CO
 ]
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize(("name", "mode"), CORRECTED)
 def test_rollout_correction_weighs_the_policy_loss_as_in_trl_and_leaves_the_kl_alone(name: str, mode: str, seed: int) -> None:
     correction = CORRECTIONS[mode]
@@ -80,7 +59,7 @@ def test_rollout_correction_weighs_the_policy_loss_as_in_trl_and_leaves_the_kl_a
     assert_equal(our_outcome(case), their_outcome(case))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["grpo", "dapo", "dr_grpo"])
 def test_what_is_logged_equals_the_clip_fraction_and_the_kl_of_trl(name: str, seed: int) -> None:
     case = random_case(name, seed=seed)
@@ -94,7 +73,7 @@ def test_what_is_logged_equals_the_clip_fraction_and_the_kl_of_trl(name: str, se
         assert ours.kl[mask].mean().item() == pytest.approx(logged["kl"][0], rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(4))
 def test_rloo_with_the_ratio_of_tokens_is_the_grpo_loss_of_trl_at_its_rloo_advantages(seed: int) -> None:
     case = random_case("rloo", seed=seed, ratio_level="token")
     rloo = case.theirs

@@ -20,7 +20,7 @@ from vlm_rl.algorithms.rloo import Rloo
 from vlm_rl.algorithms.rollout_correction import NoCorrection
 from vlm_rl.types import Trajectory
 
-SEEDS = range(20)
+SEEDS = range(12)
 VOCAB, FEATURES, LENGTH = 11, 5, 9
 ROUNDING = 1e-13  # of the loss and of the gradient's norm; measured: 4e-15
 

@@ -26,7 +26,7 @@ def known(correction: RolloutCorrection) -> Trajectory:
     engine = old - torch.tensor(RATIOS).log()
     engine[1, 2], engine[2] = math.nan, 9.0
     trajectory = bare([3, 2, 0], scores=[0.0] * 3, old=old, engine=engine)
-    weights = correction.weights(old - engine, trajectory.response_mask) if correction.active else None
+    weights = correction.weights(old - engine, trajectory.response_mask) if correction.level != "none" else None
     return replace(trajectory, rollout_weights=weights)
 
 

@@ -15,6 +15,13 @@ from vlm_rl.evaluation.alert_watch import AlertRule, Watch
 WINDOW = 2
 
 
+@pytest.fixture(scope="module")
+def default_watch() -> Watch:
+    """What a run is watched by when nothing is said."""
+    watch: Watch = instantiate(composed([]).alerts)
+    return watch
+
+
 def history(metric: str, *numbers: float | None) -> list[dict[str, Any]]:
     """The lines of a run that logged one metric."""
     return [{"event": "train", "generation_steps": step, metric: number} for step, number in enumerate(numbers, start=1)]
@@ -83,18 +90,6 @@ def test_a_rule_speaks_past_its_limit_and_not_at_it(rule: AlertRule, metric: str
     assert says in alert.message
 
 
-@pytest.mark.parametrize("term", ["length", "truncation"])
-def test_an_advised_reward_term_can_be_added_as_advised(term: str) -> None:
-    """With the score at EOS a response that is cut off has none, and these terms are refused."""
-    advice = [str(rule(history(metric, *numbers))) for rule, metric, numbers, _ in SPEAKING]
-    (place,) = {word for text in advice if f"reward term `{term}`" in text for word in text.split() if "score_at=" in word}
-    added = f"+reward/term@reward.terms.{term}={term}"
-    checked_algorithm("train", composed([added, place]))
-    checked_algorithm("train", composed([added, "algorithm=grpo"]))  # which has no such key
-    with pytest.raises(ValueError, match=f"reward.terms.{term} is against long responses"):
-        checked_algorithm("train", composed([added]))
-
-
 def test_the_share_of_groups_alerts_at_its_limit_because_all_groups_may_be_the_limit() -> None:
     rule = rules.NoRewardVariance(window=1, largest_share=1.0)
     assert steps(rule, history("train/frac_reward_zero_std", 0.99, 1.0)) == [2]
@@ -121,18 +116,12 @@ def test_a_collapse_is_seen_where_rewards_are_penalties() -> None:
     assert steps(rule, history("train/reward", -0.5, -0.75, -0.76)) == [3]
 
 
-def test_rising_rewards_are_no_collapse() -> None:
-    rule = rules.RewardCollapse(window=2, largest_loss=0.0, largest_fall_in_errors=0.0)
-    assert steps(rule, history("train/reward", *[step / 10 for step in range(20)])) == []
-
-
 @pytest.mark.parametrize("missing", [None, math.nan])
-def test_what_was_not_measured_is_no_alert(missing: float | None) -> None:
-    loose = {name: rule for name, rule in default_watch().rules.items() if name != "non_finite_update"}
-    lines = [{"event": "train", "generation_steps": step, "policy/loss": 1.0} for step in range(1, 60)]
-    metrics = {metric for _, metric, *_ in SPEAKING} | {"train/reward"}
-    empty = [line | dict.fromkeys(metrics, missing) for line in lines]
-    assert Watch(rules=loose, quiet=0).alerts(lines) == Watch(rules=loose, quiet=0).alerts(empty) == []
+def test_what_was_not_measured_is_no_alert(default_watch: Watch, missing: float | None) -> None:
+    lines = [{"event": "train", "generation_steps": step} for step in range(1, 30)]
+    empty = [line | dict.fromkeys({metric for _, metric, *_ in SPEAKING} | {"train/reward"}, missing) for line in lines]
+    watch = Watch(rules={name: rule for name, rule in default_watch.rules.items() if name != "non_finite_update"}, quiet=0)
+    assert watch.alerts(lines) == watch.alerts(empty) == []
 
 
 def test_values_logged_now_and_then_are_averaged_where_they_are() -> None:
@@ -152,11 +141,11 @@ def test_a_rule_speaks_again_only_after_its_condition_has_been_gone_for_some_ste
     assert steps(truncation, lines, quiet=4) == [2]
 
 
-@pytest.mark.parametrize("quiet", [0, 2, 10])
+@pytest.mark.parametrize("quiet", [0, 10])
 def test_step_by_step_the_same_alerts_come_as_over_the_whole_history(quiet: int) -> None:
     lines = [
         {"generation_steps": step, "train/reward": math.sin(step / 7) + 1, "response_length/truncated": (step * 37 % 11) / 11}
-        for step in range(1, 120)
+        for step in range(1, 80)
     ]
     watch = Watch(
         rules={
@@ -171,27 +160,29 @@ def test_step_by_step_the_same_alerts_come_as_over_the_whole_history(quiet: int)
     assert {alert.name for alert in whole} == {"collapse", "truncation"}
 
 
-def default_watch() -> Watch:
-    """What a run is watched by when nothing is said."""
-    watch = instantiate(composed([]).alerts)
-    assert isinstance(watch, Watch)
-    return watch
-
-
-def test_the_default_watches_for_everything_and_none_for_skipped_updates_alone() -> None:
-    kinds = {type(rule) for rule in default_watch().rules.values()}
+def test_the_default_watches_for_everything_and_none_for_skipped_updates_alone(default_watch: Watch) -> None:
+    kinds = {type(rule) for rule in default_watch.rules.values()}
     assert kinds == {rules.RewardCollapse} | {type(rule) for rule, *_ in SPEAKING}
     assert list(composed(["alerts=none"]).alerts.rules) == ["non_finite_update"]
 
 
-def test_a_threshold_is_one_override() -> None:
-    config = composed(["alerts.rules.truncation.largest_share=0.5", "~alerts.rules.kl_explosion"]).alerts
-    assert config.rules.truncation.largest_share == 0.5
-    assert "kl_explosion" not in config.rules
+@pytest.mark.slow
+@pytest.mark.parametrize("term", ["length", "truncation"])
+def test_an_advised_reward_term_can_be_added_as_advised(term: str) -> None:
+    """With the score at EOS a response that is cut off has none, and these terms are refused."""
+    advice = [str(rule(history(metric, *numbers))) for rule, metric, numbers, _ in SPEAKING]
+    (place,) = {word for text in advice if f"reward term `{term}`" in text for word in text.split() if "score_at=" in word}
+    added = f"+reward/term@reward.terms.{term}={term}"
+    checked_algorithm("train", composed([added, place]))
+    checked_algorithm("train", composed([added, "algorithm=grpo"]))  # which has no such key
+    with pytest.raises(ValueError, match=f"reward.terms.{term} is against long responses"):
+        checked_algorithm("train", composed([added]))
 
 
 def test_alerts_and_tables_change_no_result_and_so_neither_arm_nor_folder() -> None:
-    overrides = ["alerts=none", "completion_tables.rows=0"]
-    assert arm_of(plain(composed(overrides))) == arm_of(plain(composed([])))
-    assert arm_of(plain(composed(["algorithm=grpo"]))) != arm_of(plain(composed([])))
+    overrides = ["alerts.rules.truncation.largest_share=0.5", "~alerts.rules.kl_explosion", "completion_tables.rows=0"]
+    changed = composed(overrides)
+    assert changed.alerts.rules.truncation.largest_share == 0.5
+    assert "kl_explosion" not in changed.alerts.rules
+    assert arm_of(plain(changed)) == arm_of(plain(composed([]))) != arm_of(plain(composed(["algorithm=grpo"])))
     assert variant(overrides) == "default"

@@ -6,7 +6,6 @@ import types
 import numpy as np
 import pytest
 from rliable import metrics
-from scipy import stats
 
 from vlm_rl.evaluation.bootstrap import (
     bootstrap_kind_matrices,
@@ -50,11 +49,10 @@ def test_the_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement(reference, reference=arm) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("runs", [1, 3, 5, 10])
-def test_aggregates_equal_those_of_rliable_and_scipy(runs: int) -> None:
+@pytest.mark.parametrize("runs", [1, 5])
+def test_aggregates_equal_those_of_rliable(runs: int) -> None:
     arm, reference = runs_by_kinds(runs=runs), runs_by_kinds(runs=4, seed=1)
     assert interquartile_mean(arm) == pytest.approx(metrics.aggregate_iqm(arm), abs=1e-12)
-    assert interquartile_mean(arm) == pytest.approx(stats.trim_mean(arm.ravel(), 0.25), abs=1e-12)
     expected = metrics.probability_of_improvement(arm, reference)
     assert probability_of_improvement(arm, reference=reference) == pytest.approx(expected, abs=1e-12)
 
@@ -78,9 +76,6 @@ def test_questions_on_one_image_come_together() -> None:
     counts = resample_images(["b", "a", "b", "c"], generator=stream(0, "bootstrap"), num_draws=500)
     np.testing.assert_array_equal(counts[:, 0], counts[:, 2])
     assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()  # three images are drawn, whatever the number of questions
-    np.testing.assert_array_equal(
-        counts, resample_images(["b", "a", "b", "c"], generator=stream(0, "bootstrap"), num_draws=500)
-    )
 
 
 def test_the_weights_of_seed_and_question_multiply_by_hand() -> None:
@@ -90,17 +85,6 @@ def test_the_weights_of_seed_and_question_multiply_by_hand() -> None:
     np.testing.assert_allclose(bootstrap_means(scores, seeds=seeds, questions=questions), [0.5, 3.5 / 6])
     curve = bootstrap_means(np.stack([scores, scores / 2]), seeds=seeds, questions=questions)
     np.testing.assert_allclose(curve, [[0.5, 3.5 / 6], [0.25, 3.5 / 12]])
-
-
-def test_the_bootstrap_mean_is_the_mean_of_the_repeated_rows_and_columns() -> None:
-    generator = stream(1, "bootstrap")
-    scores = generator.random((3, 5))
-    seeds, questions = (resample(size, generator=generator, num_draws=50) for size in scores.shape)
-    expected = [
-        np.repeat(np.repeat(scores, rows, axis=0), columns, axis=1).mean()
-        for rows, columns in zip(seeds, questions, strict=True)
-    ]
-    np.testing.assert_allclose(bootstrap_means(scores, seeds=seeds, questions=questions), expected)
 
 
 def test_the_variance_of_the_pigeonhole_bootstrap_is_owens_on_every_possible_draw() -> None:
@@ -128,34 +112,6 @@ def test_the_kind_matrix_by_hand() -> None:
     (first, second) = bootstrap_kind_matrices(scores, kinds=kinds, seeds=seeds, questions=questions)
     np.testing.assert_allclose(first, [[0.5, 0.5], [0.5, 0.5]])
     np.testing.assert_allclose(second, [[np.nan, 1.0], [np.nan, 0.0]])
-
-
-def test_percentile_intervals_equal_rliables_when_it_is_given_our_draws(
-    library: types.ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Runs and kinds drawn once each: rliable's `task_bootstrap`, but for its own draws."""
-    matrix = runs_by_kinds(runs=5)
-    kinds = [f"kind {number}" for number in range(matrix.shape[1])]
-    seeds, questions = (resample(size, generator=stream(2, "iqm", size), num_draws=400) for size in matrix.shape)
-    draws = iter(zip(seeds, questions, strict=True))
-
-    def our_draw(bootstrap: object) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns = (np.repeat(np.arange(counts.size), counts) for counts in next(draws))
-        return rows[:, None], columns[None, :]
-
-    monkeypatch.setattr(library.StratifiedBootstrap, "update_indices", our_draw)
-    point, interval = library.get_interval_estimates(
-        {"arm": matrix}, lambda scores: np.array([metrics.aggregate_iqm(scores)]), task_bootstrap=True, reps=400
-    )
-    ours = np.array(
-        [
-            interquartile_mean(np.repeat(matrix[np.repeat(np.arange(5), rows)], columns, axis=1))
-            for rows, columns in zip(seeds, questions, strict=True)
-        ]
-    )
-    found = percentile_interval(ours, estimate=float(interquartile_mean(kind_matrix(matrix, kinds=kinds))), num_seeds=5)
-    assert found.estimate == pytest.approx(point["arm"][0])
-    np.testing.assert_allclose([found.low, found.high], interval["arm"][:, 0])
 
 
 def test_intervals_over_runs_with_fixed_kinds_equal_rliables_when_it_is_given_our_draws(
@@ -186,15 +142,3 @@ def test_percentiles_are_numpys_and_undefined_draws_do_not_count() -> None:
     assert (interval.low, interval.high) == (pytest.approx(0.05), pytest.approx(0.95))
     assert np.isnan(percentile_interval(draws, estimate=0.5, num_seeds=1).low)  # one seed has no spread over seeds
     assert np.isnan(percentile_interval(np.full(3, np.nan), estimate=0.5, num_seeds=3).high)
-
-
-def test_two_way_draws_spread_more_than_draws_of_seeds_or_questions_alone() -> None:
-    generator = stream(4, "bootstrap")
-    scores = np.clip(generator.random(40) + generator.normal(0, 0.1, size=(5, 1)), 0, 1)
-    images = [str(question // 2) for question in range(40)]
-    seeds, questions = resample(5, generator=generator), resample_images(images, generator=generator)
-    both, only_seeds, only_questions = (
-        bootstrap_means(scores, seeds=rows, questions=columns).std()
-        for rows, columns in ((seeds, questions), (seeds, np.ones_like(questions)), (np.ones_like(seeds), questions))
-    )
-    assert both == pytest.approx(np.hypot(only_seeds, only_questions), rel=0.1)

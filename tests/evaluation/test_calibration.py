@@ -72,6 +72,7 @@ def test_the_vectorised_flag_is_the_projects_own(calibration: Any) -> None:
     np.testing.assert_array_equal(flagged(drawn.arm), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_simulated_world_has_the_gain_and_the_variances_that_it_states(calibration: Any, paired: bool) -> None:
     from calibration_decisions import differences
@@ -94,6 +95,7 @@ def test_the_truth_allows_for_collapse(calibration: Any) -> None:
     assert world.true_gain() < 0 < replace(world, collapse=0.0).true_gain()
 
 
+@pytest.mark.slow
 def test_the_bars_hold_in_a_few_cells_of_600_replications(calibration: Any) -> None:
     """Every bar widened by three standard errors of 600 replications; the full figures stand in docs/statistics.md."""
     chosen = [

@@ -1,6 +1,7 @@
 """Evaluation on the tiny VLM: draws that depend on nothing but their names, and metrics by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -19,36 +20,26 @@ def evaluated(experiment: Experiment, *, step: int = 0) -> pa.Table:
     return experiment.evaluator.evaluate(experiment.policy, split="val", setting=SETTING, epoch=0.0, generation_steps=step)
 
 
-def test_each_question_has_each_sample_once_in_a_fixed_order(experiment: Experiment) -> None:
+@pytest.mark.slow
+def test_each_question_has_each_sample_once_in_a_fixed_order_and_the_same_at_every_step_and_in_any_batches(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = evaluated(experiment)
     rows = sorted(row.id for row in experiment.dataset.split("val"))
     assert table["row_id"].to_pylist() == [row for row in rows for _ in range(2)]
     assert table["sample"].to_pylist() == [0, 1] * len(rows)
+    monkeypatch.setattr(experiment.evaluator, "scheme", replace(experiment.evaluator.scheme, batch_rows=3))
+    assert evaluated(experiment, step=9)["response"] == table["response"]
 
 
-def test_draws_are_the_same_at_every_step_and_differ_between_splits_settings_samples_and_from_training(
-    experiment: Experiment,
-) -> None:
-    early, late = evaluated(experiment, step=0), evaluated(experiment, step=9)
-    assert early["response"] == late["response"]
+@pytest.mark.slow  # builds a model
+def test_draws_differ_between_splits_settings_samples_and_from_training(experiment: Experiment) -> None:
     rows = experiment.dataset.split("val")
     other = GenerationSetting(k=1, temperature=1.0, top_p=1.0, num_samples=2)
     seeds = [experiment.evaluator.seeds(rows, split=split, setting=s) for split in ("val", "test") for s in (SETTING, other)]
     training = experiment.module._collection.seeds(experiment.module.data_flow.queries(0))
     drawn = [int(seed) for block in [*seeds, training] for seed in block.flatten()]
     assert len(drawn) == len(set(drawn))
-
-
-def test_responses_do_not_depend_on_how_many_questions_are_encoded_at_a_time(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    together = evaluated(experiment)
-    object.__setattr__(experiment.evaluator.scheme, "batch_rows", 3)
-    try:
-        apart = evaluated(experiment)
-    finally:
-        object.__setattr__(experiment.evaluator.scheme, "batch_rows", 200)
-    assert apart["response"] == together["response"]
 
 
 def samples(row: str, *accuracies: int) -> list[dict[str, object]]:

@@ -20,11 +20,8 @@ def keys(row: Row) -> list[str]:
 ROWS = [row(str(i), i, kind="angle" if i % 2 else "area", modality="text" if i % 3 else "vision") for i in range(24)]
 
 
-def test_intact_changes_nothing() -> None:
+def test_blank_sheets_are_white_and_of_the_same_size_and_intact_changes_nothing() -> None:
     assert Intact()(ROWS) == ROWS
-
-
-def test_blank_sheets_are_white_and_of_the_same_size() -> None:
     (shown,) = Blank()([row("a", 1)])
     assert shown.images[0].load().size == Sheet(1).load().size
     assert shown.images[0].load().getcolors() == [(84 * 56, (255, 255, 255))]
@@ -33,6 +30,7 @@ def test_blank_sheets_are_white_and_of_the_same_size() -> None:
 
 def test_shuffled_keeps_questions_and_their_order_and_takes_figures_of_the_same_kind_and_modality() -> None:
     shown = Shuffled(seed=0)(ROWS)
+    assert shown == Shuffled(seed=0)(ROWS) != Shuffled(seed=1)(ROWS)
     assert [(r.id, r.question, r.answer) for r in shown] == [(r.id, r.question, r.answer) for r in ROWS]
     owner = {keys(r)[0]: r for r in ROWS}
     for before, after in zip(ROWS, shown, strict=True):
@@ -40,11 +38,6 @@ def test_shuffled_keeps_questions_and_their_order_and_takes_figures_of_the_same_
         assert other.id != before.id
         assert (other.kind, other.modality) == (before.kind, before.modality)
     assert sorted(keys(r)[0] for r in shown) == sorted(keys(r)[0] for r in ROWS)  # each figure is used once
-
-
-def test_shuffling_depends_on_the_seed_alone() -> None:
-    once, again, other = ([keys(r) for r in Shuffled(seed=seed)(ROWS)] for seed in (0, 0, 1))
-    assert once == again != other
 
 
 def test_questions_on_one_figure_are_not_shown_that_figure() -> None:

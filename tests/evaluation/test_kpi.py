@@ -79,29 +79,21 @@ def test_a_whole_column_gives_the_answers_of_its_texts_one_by_one() -> None:
 
 
 def test_agreement_is_the_share_of_samples_with_the_most_frequent_answer() -> None:
-    found = agreement_of(
-        samples(
-            {
-                "a": ["7", "7.0", "8", "9"],  # two of four, right
-                "b": ["8", "8", "8", "7"],  # three of four, wrong
-                "c": ["7", None, None, None],  # one of four: a missing answer agrees with nothing
-                "d": [None] * 4,
-                "e": ["8", "7", "7", "8"],  # a tie goes to the answer that came first
-            }
-        )
+    table = samples(
+        {
+            "a": ["7", "7.0", "8", "9"],  # two of four, right
+            "b": ["8", "8", "8", "7"],  # three of four, wrong
+            "c": ["7", None, None, None],  # one of four: a missing answer agrees with nothing
+            "d": [None] * 4,
+            "e": ["8", "7", "7", "8"],  # a tie goes to the answer that came first
+        }
     )
-    assert found.share.tolist() == [0.5, 0.75, 0.25, 0.0, 0.5]
-    assert found.is_right.tolist() == [True, False, True, False, False]
+    for found in (agreement_of(table), agreement_of(table.take(np.random.default_rng(0).permutation(table.num_rows)))):
+        assert found.share.tolist() == [0.5, 0.75, 0.25, 0.0, 0.5]
+        assert found.is_right.tolist() == [True, False, True, False, False]
 
 
-def test_samples_may_be_stored_in_any_order() -> None:
-    table = samples({"b": ["8", "7", "7", "8"], "a": ["7", "7", "8", "9"]})
-    shuffled = table.take(np.random.default_rng(0).permutation(table.num_rows))
-    for name in ("share", "is_right"):
-        assert getattr(agreement_of(shuffled), name).tolist() == getattr(agreement_of(table), name).tolist()
-
-
-@pytest.mark.parametrize(("right", "num"), [(0, 5), (5, 5), (18, 20), (25, 25), (99, 100)])
+@pytest.mark.parametrize(("right", "num"), [(0, 5), (18, 20), (25, 25)])
 def test_the_lower_bound_is_wilsons(right: int, num: int) -> None:
     expected = stats.binomtest(right, num).proportion_ci(confidence_level=0.9, method="wilson").low  # 90 % two-sided
     assert wilson_lower(right, num=num) == pytest.approx(expected, abs=1e-12)
@@ -150,13 +142,11 @@ def test_without_a_question_nothing_is_defined_and_an_impossible_confidence_is_r
 
 
 def test_the_report_has_both_and_takes_a_list_of_others() -> None:
-    names = list(composed([], config_name="report").evaluation.kpi)
-    assert names == ["unchecked_share", "minutes_saved"]
+    assert list(composed([], config_name="report").evaluation.kpi) == ["unchecked_share", "minutes_saved"]
     cfg = composed(["evaluation/kpi=[minutes_saved]"], config_name="report").evaluation.kpi
     kpi = instantiate(cfg.minutes_saved)
     assert isinstance(kpi, Kpi)
-    assert isinstance(kpi.unchecked, UncheckedShare)
-    assert (kpi.name, kpi.higher_is_better) == ("time saved", True)
+    assert (list(cfg), kpi.name, kpi.higher_is_better) == (["minutes_saved"], "time saved", True)
 
 
 def test_the_example_of_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
-import functools
-import itertools
 import math
-import operator
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +10,11 @@ from hypothesis import strategies as st
 from vlm_rl.evaluation.reflection import (
     PAPER_REFLECTION_WORDS,
     REFLECTION_RATIOS,
+    ReflectionCounts,
     ReflectionRule,
-    SearchableRule,
     Substrings,
     WholeWords,
-    count_reflection,
-    no_reflection_counts,
+    pool_reflection,
     reflective_counts,
 )
 
@@ -51,11 +48,10 @@ def test_whole_words_and_the_authors_substrings(
     assert Substrings().count(text) == (whole_words if substrings is None else substrings)
 
 
-def test_the_paper_has_fifteen_words_and_both_rules_are_rules() -> None:
-    assert len(PAPER_REFLECTION_WORDS) == len(set(PAPER_REFLECTION_WORDS)) == 15
-    assert isinstance(WholeWords(), SearchableRule)
-    assert isinstance(Substrings(), SearchableRule)
-    assert isinstance(WholeWords(), ReflectionRule)
+def count_reflection(
+    texts: Sequence[str] | pa.ChunkedArray, *, correct: Sequence[bool], rule: ReflectionRule
+) -> ReflectionCounts:
+    return pool_reflection(reflective_counts(texts, rule=rule), correct=correct, rule=rule)
 
 
 def test_editing_the_list_never_changes_the_count_of_another_word() -> None:
@@ -78,26 +74,12 @@ def test_the_five_ratios_by_hand() -> None:
     assert counts.metrics()["reflection/reflection_ratio"] == 0.5
 
 
-@pytest.mark.parametrize("cuts", [(), (3,), (1, 2), (0, 6), (1, 2, 3, 4, 5)])
-def test_counts_of_any_sharding_pool_to_those_of_the_whole(cuts: tuple[int, ...]) -> None:
-    edges = [0, *cuts, len(TEXTS)]
-    shards = [slice(start, end) for start, end in itertools.pairwise(edges)]
-    counts = [count_reflection(TEXTS[shard], correct=CORRECT[shard], rule=WholeWords()) for shard in shards]
-    pooled = functools.reduce(operator.add, counts, no_reflection_counts(WholeWords()))
-    assert pooled == count_reflection(TEXTS, correct=CORRECT, rule=WholeWords())
-
-
 def test_an_undefined_ratio_is_missing_and_not_zero() -> None:
     ratios = count_reflection(["plain"], correct=[True], rule=WholeWords()).ratios()
     assert ratios["reflection_ratio"] == 0.0
     assert math.isnan(ratios["correct_ratio_in_reflection_texts"])
     assert math.isnan(ratios["reflection_ratio_in_incorrect_answers"])
-    assert all(map(math.isnan, no_reflection_counts(WholeWords()).ratios().values()))
-
-
-def test_counts_of_different_word_lists_are_not_pooled() -> None:
-    with pytest.raises(ValueError, match="different word lists"):
-        no_reflection_counts(WholeWords()) + no_reflection_counts(WholeWords(words=["hmm"]))
+    assert all(map(math.isnan, count_reflection([], correct=[], rule=WholeWords()).ratios().values()))
 
 
 # (text, right?, what the function that the authors published counts in it). The counts are facts, found by running their
@@ -124,14 +106,13 @@ AUTHORS_TABLE: tuple[tuple[str, bool, dict[str, int]], ...] = (
     ("WA\u0130T is no wait", False, {"wait": 1}),
     ("", False, {}),
 )
-AUTHORS_RATIOS = [14 / 20, 7 / 12, 7 / 8, 7 / 14, 5 / 6]
 
 
 def test_the_substring_rule_counts_what_the_authors_function_counts() -> None:
     texts, correct, expected = zip(*AUTHORS_TABLE, strict=True)
     assert [Substrings().count(text) for text in texts] == list(expected)
     counts = count_reflection(texts, correct=correct, rule=Substrings())
-    assert list(counts.ratios().values()) == pytest.approx(AUTHORS_RATIOS)
+    assert list(counts.ratios().values()) == pytest.approx([14 / 20, 7 / 12, 7 / 8, 7 / 14, 5 / 6])
     assert counts.word_counts["wait"] == 8
     assert sum(counts.word_counts.values()) == 35
 
@@ -159,7 +140,7 @@ WORD_LISTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)  # the first pattern needs a table of all characters, 0.2 s
+@settings(max_examples=80, deadline=None)
 @given(texts=st.lists(TEXT, max_size=5), words=WORD_LISTS)
 @example(texts=["\u0130x", "\u039b\u038c\u0393\u039f\u03a3"], words=("i\u0307x", "\u03bb\u03cc\u03b3\u03bf\u03c2"))
 @example(texts=["", "CHEC\u212a\x85aGain", "re\u2011re-check", "re\u2011check"], words=PAPER_REFLECTION_WORDS)
@@ -186,8 +167,3 @@ def test_only_the_texts_with_a_candidate_reach_the_rule() -> None:
 
     column = pa.chunked_array([["plain text"] * 100 + ["Wait!", "the waiter"]])
     assert reflective_counts(column, rule=Counting()) == {100: {"wait": 1}}
-
-
-def test_as_many_verdicts_as_responses_are_asked_for() -> None:
-    with pytest.raises(ValueError, match="2 responses but 1 verdicts"):
-        count_reflection(["a", "b"], correct=[True], rule=WholeWords())

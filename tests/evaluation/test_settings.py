@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from vlm_rl.evaluation.settings import GenerationSetting, k_of, metric_name, title_of
+from vlm_rl.evaluation.endpoint import Endpoint, for_pick
+from vlm_rl.evaluation.settings import GenerationSetting, k_of, title_of
 
 
 @pytest.mark.parametrize(
@@ -11,11 +12,6 @@ from vlm_rl.evaluation.settings import GenerationSetting, k_of, metric_name, tit
 )
 def test_a_setting_has_the_name_that_metrics_and_files_carry(k: int, temperature: float, name: str) -> None:
     assert GenerationSetting(k=k, temperature=temperature, top_p=1.0, num_samples=8).name == name
-
-
-def test_a_metric_is_named_by_split_setting_and_quantity() -> None:
-    assert metric_name("val", setting="pass@8_t1.0") == "val/pass@8_t1.0/accuracy"
-    assert metric_name("test", setting="pass@1_t0.6", quantity="boxed") == "test/pass@1_t0.6/boxed"
 
 
 def test_a_name_gives_back_its_k_and_reads_well() -> None:
@@ -35,3 +31,18 @@ def test_what_cannot_be_sampled_is_refused(wrong: dict[str, float]) -> None:
     setting = GenerationSetting(k=1, temperature=0.6, top_p=1.0, num_samples=1)
     with pytest.raises(ValueError, match="evaluation setting"):
         dataclasses.replace(setting, **wrong)
+
+
+def test_an_endpoint_names_what_picks_and_what_is_judged_and_refuses_a_split_that_picks_its_own_epoch() -> None:
+    endpoint = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
+    assert (endpoint.pick, endpoint.name) == ("val/pass@1_t0.6/accuracy", "test/pass@1_t0.6/accuracy")
+    with pytest.raises(
+        ValueError, match=r"split=test is judged at the epoch that test picks.* Let picked_by name another split"
+    ):
+        dataclasses.replace(endpoint, picked_by="test")
+
+
+def test_the_same_total_summed_in_another_order_is_equal_for_a_pick() -> None:
+    assert 0.1 + 0.2 + 0.3 != 0.3 + 0.2 + 0.1
+    assert for_pick(0.1 + 0.2 + 0.3) == for_pick(0.3 + 0.2 + 0.1)
+    assert for_pick(0.5) < for_pick(0.5 + 1e-9)  # one answer of a thousand million

@@ -40,7 +40,7 @@ class PolicyGradient(Algorithm):
                 f"algorithm/dynamic_sampling keeps groups whose responses differ, but algorithm.group_size={self.group_size} "
                 "makes no groups. Set algorithm.group_size=8, or switch it off by algorithm.dynamic_sampling=null."
             )
-        if self.ratio_is_of_responses and self.rollout_correction.active and self.rollout_correction.level == "token":
+        if self.ratio_is_of_responses and self.rollout_correction.level == "token":
             raise ValueError(
                 f"algorithm.rollout_correction.level=token corrects single tokens, but {type(self).__name__} has one ratio for the whole "
                 "response. Set algorithm.rollout_correction.level=sequence."
@@ -62,7 +62,7 @@ class PolicyGradient(Algorithm):
 
     @property
     def needs_old_logprobs(self) -> bool:
-        return super().needs_old_logprobs or self.rollout_correction.active or self.has_kl_in_reward
+        return super().needs_old_logprobs or self.rollout_correction.level != "none" or self.has_kl_in_reward
 
     def groups(self, trajectory: Trajectory) -> Groups:
         """Which query each response answers."""

@@ -3,10 +3,10 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from vlm_rl.types import Mask, Tokens, Trajectory
+
+ScorePlace = Literal["eos", "last_token"]
 
 
 def last_token(mask: Mask) -> Mask:
@@ -15,23 +15,13 @@ def last_token(mask: Mask) -> Mask:
     return mask & (remaining == 1)
 
 
-def score_at_eos(scores: Float[Tensor, " batch"], mask: Mask, *, terminated: Bool[Tensor, " batch"]) -> Tokens:
-    """Eq. 1: the score is the reward of the EOS token; a response that was cut off before EOS gets none."""
-    return last_token(mask) * (scores * terminated)[:, None]
-
-
-def score_at_last_token(scores: Float[Tensor, " batch"], mask: Mask, *, terminated: Bool[Tensor, " batch"]) -> Tokens:
-    """The authors' code: the score at the last token, whether it ended the response or not."""
-    return last_token(mask) * scores[:, None]
-
-
-ScorePlace = Literal["eos", "last_token"]
-
-
 def token_rewards(trajectory: Trajectory, *, score_at: ScorePlace) -> Tokens:
-    """The score of each response as a reward of one of its tokens."""
-    place = score_at_eos if score_at == "eos" else score_at_last_token
-    return place(trajectory.scores, trajectory.response_mask, terminated=trajectory.terminated)
+    """The score of each response as the reward of its last token.
+
+    "eos" (Eq. 1) rewards the EOS token, so a response that was cut off gets nothing; "last_token" (the authors' code) does not ask.
+    """
+    scores = trajectory.scores * trajectory.terminated if score_at == "eos" else trajectory.scores
+    return last_token(trajectory.response_mask) * scores[:, None]
 
 
 def discounted_returns(rewards: Tokens, *, gamma: float) -> Tokens:

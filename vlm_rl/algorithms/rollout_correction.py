@@ -6,7 +6,7 @@ trainer(response) / engine(response) has the gradient under the trainer's own di
 of it. docs/rollout_correction.md has the formulas.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -23,13 +23,8 @@ class RolloutCorrection(Protocol):
     """How the ratios of trainer to engine become weights of the policy loss."""
 
     @property
-    def active(self) -> bool:
-        """Whether there are weights at all; then old log-probabilities are always computed."""
-        ...
-
-    @property
     def level(self) -> Level | Literal["none"]:
-        """What a weight belongs to: a token, a sequence, or none where nothing is corrected."""
+        """What a weight belongs to: a token, a sequence, or none where nothing is corrected and `weights` is not called."""
         ...
 
     def weights(self, log_ratio: Tokens, mask: Mask) -> Tokens:
@@ -51,13 +46,7 @@ def importance_ratio(log_ratio: Tokens, mask: Mask, *, level: Level) -> Tokens:
 class NoCorrection:
     """The engine is taken at its word; the difference is only measured."""
 
-    @property
-    def active(self) -> bool:
-        return False
-
-    @property
-    def level(self) -> Literal["none"]:
-        return "none"
+    level: Literal["none"] = field(default="none", init=False)
 
     def weights(self, log_ratio: Tokens, mask: Mask) -> Tokens:
         """1 for every token that the policy wrote."""
@@ -78,10 +67,6 @@ class TruncatedImportanceSampling:
                 f"algorithm.rollout_correction.max_ratio is {self.max_ratio}, but where engine and trainer agree the ratio is 1: "
                 "set it to 1 or more (2 is usual)."
             )
-
-    @property
-    def active(self) -> bool:
-        return True
 
     def weights(self, log_ratio: Tokens, mask: Mask) -> Tokens:
         """The ratio, cut off above."""
@@ -106,10 +91,6 @@ class RatioMask:
                 f"algorithm.rollout_correction.min_ratio is {self.min_ratio} and .max_ratio is {self.max_ratio}, but where engine "
                 "and trainer agree the ratio is 1: set 0 <= min_ratio <= 1 <= max_ratio (0.5 and 2 are usual)."
             )
-
-    @property
-    def active(self) -> bool:
-        return True
 
     def weights(self, log_ratio: Tokens, mask: Mask) -> Tokens:
         """The ratio where it lies within the bounds, both included."""

@@ -183,7 +183,7 @@ def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Descri
         num_questions=scores.size,
         num_clusters=len(set(clusters)),
         pass_at=tuple(pass_at_1_to_k(num_correct, num_samples=num_samples, k=int(num_samples.min())).mean(axis=0).tolist()),
-        response_length=counts.response_lengths.metrics(),
+        response_length=counts.length_metrics,
         reflection=counts.reflection.ratios(),
         verdicts={verdict: verdicts.count(verdict) for verdict in VERDICTS},
     )

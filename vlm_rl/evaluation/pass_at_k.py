@@ -12,13 +12,11 @@ Counts = int | Sequence[int] | NDArray[np.int64]  # of one question, or of many 
 FloatArray = NDArray[np.float64]
 
 
-def pass_at_k(*, num_samples: int, num_correct: int, k: int) -> float:
-    """1 - C(n - c, k) / C(n, k): the share of the k-subsets of one question's samples that hold a right answer."""
-    return float(pass_at_k_by_question(num_correct, num_samples=num_samples, k=k))
-
-
 def pass_at_k_by_question(num_correct: Counts, *, num_samples: Counts, k: int) -> FloatArray:
-    """The estimate for each question, in the shape of `num_correct`; questions may differ in how many samples they have."""
+    """1 - C(n - c, k) / C(n, k) for each question: the share of the k-subsets of its n samples that hold a right answer.
+
+    In the shape of `num_correct`; questions may differ in how many samples they have.
+    """
     return np.asarray(pass_at_1_to_k(num_correct, num_samples=num_samples, k=k)[..., -1])
 
 

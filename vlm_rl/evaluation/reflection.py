@@ -2,10 +2,9 @@
 
 import math
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +27,7 @@ REFLECTION_RATIOS: tuple[str, ...] = (
     "correct_ratio_in_reflection_texts",
     "correct_ratio_in_no_reflection_texts",
 )
+WHITE_SPACE = r"[\t-\r\x1c-\x1f\x{85}\p{Z}]+"  # RE2 for what `str.split` splits at
 HYPHENS = "-\u2010\u2011"  # hyphen-minus, hyphen and non-breaking hyphen, as models write them
 
 
@@ -41,15 +41,6 @@ class ReflectionRule(Protocol):
 
     def count(self, text: str) -> dict[str, int]:
         """How often each word occurs in one response; words that do not occur are left out."""
-
-
-@runtime_checkable
-class SearchableRule(ReflectionRule, Protocol):
-    """A rule that can tell by one regular expression which responses of a long column are worth counting in."""
-
-    @property
-    def candidate_pattern(self) -> str:
-        """An RE2 pattern that matches every text in which `count` finds a word, and perhaps others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +64,6 @@ class WholeWords:
         return {word: count for word, count in counts.items() if count}
 
     @cached_property
-    def candidate_pattern(self) -> str:
-        """RE2 pattern of the texts worth counting in."""
-        return candidate_pattern(self.words)
-
-    @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:
         return {
             word: re.compile(rf"{literal}(?<!\w{literal})(?<!\w-{literal})(?!\w)(?!-\w)")  # literal first: found fast
@@ -97,29 +83,16 @@ class Substrings:
         counts = {word: lowered.count(word) for word in map(str.lower, self.words)}
         return {word: count for word, count in counts.items() if count}
 
-    @cached_property
-    def candidate_pattern(self) -> str:
-        """RE2 pattern of the texts worth counting in; it lets a little more through than this rule needs."""
-        return candidate_pattern(self.words)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReflectionCounts:
-    """The four counts of Table 2 and the count of each word; they add up over batches, ranks, steps and seeds."""
+    """The four counts of Table 2 and the count of each word."""
 
     num_responses: int  # N
     num_reflective: int  # N_ref: at least one reflection word
     num_correct: int  # N+
     num_reflective_correct: int  # N_ref+
     word_counts: Mapping[str, int]  # word -> occurrences, every word of the rule present
-
-    def __add__(self, other: "ReflectionCounts") -> "ReflectionCounts":
-        """Pool two sets of responses that were counted with the same words."""
-        if list(self.word_counts) != list(other.word_counts):
-            raise ValueError("reflection counts made with different word lists cannot be pooled: count the responses again.")
-        words = {word: count + other.word_counts[word] for word, count in self.word_counts.items()}
-        counts = {name: count + vars(other)[name] for name, count in vars(self).items() if name != "word_counts"}
-        return ReflectionCounts(**counts, word_counts=words)
 
     def ratios(self) -> dict[str, float]:
         """The five ratios under the paper's names; NaN where nothing is there to divide by, or no word was looked for."""
@@ -140,38 +113,18 @@ class ReflectionCounts:
         return {f"reflection/{name}": value for name, value in self.ratios().items()} | words
 
 
-def no_reflection_counts(rule: ReflectionRule) -> ReflectionCounts:
-    """The counts of no response at all: where a sum starts."""
-    return ReflectionCounts(
-        num_responses=0,
-        num_reflective=0,
-        num_correct=0,
-        num_reflective_correct=0,
-        word_counts={word.lower(): 0 for word in rule.words},
-    )
-
-
-def count_reflection(
-    responses: Sequence[str] | pa.ChunkedArray, *, correct: Sequence[bool] | NDArray[np.bool_], rule: ReflectionRule
-) -> ReflectionCounts:
-    """Count the reflection words of responses, of which `correct` says whether the answer was right."""
-    if len(responses) != len(correct):
-        raise ValueError(f"{len(responses)} responses but {len(correct)} verdicts: give one verdict for each response.")
-    return pool_reflection(reflective_counts(responses, rule=rule), correct=correct, rule=rule)
-
-
 def reflective_counts(responses: Sequence[str] | pa.ChunkedArray, *, rule: ReflectionRule) -> dict[int, dict[str, int]]:
     """The responses that reflect: place among `responses` -> word -> occurrences, exactly as `rule.count` finds them.
 
-    Of an Arrow column, only what one pass of RE2 lets through is decoded and counted.
+    Of an Arrow column, our own rules decode and count only what one pass of RE2 lets through.
     """
     if not isinstance(responses, pa.ChunkedArray):
-        found = dict(enumerate(responses))
-    elif isinstance(rule, SearchableRule):
-        found = candidates(responses, pattern=rule.candidate_pattern)
+        texts = dict(enumerate(responses))
     else:
-        found = candidates(responses, pattern="")
-    counts = {place: rule.count(text) for place, text in found.items()}
+        texts = candidates(
+            responses, pattern=candidate_pattern(rule.words) if isinstance(rule, WholeWords | Substrings) else ""
+        )
+    counts = {place: rule.count(text) for place, text in texts.items()}
     return {place: words for place, words in counts.items() if words}
 
 
@@ -179,7 +132,7 @@ def pool_reflection(
     reflective: Mapping[int, Mapping[str, int]], *, correct: Sequence[bool] | NDArray[np.bool_], rule: ReflectionRule
 ) -> ReflectionCounts:
     """Sum up what `reflective_counts` found among responses, of which `correct` says whether the answer was right."""
-    word_counts = dict(no_reflection_counts(rule).word_counts)
+    word_counts = {word.lower(): 0 for word in rule.words}
     for words in reflective.values():
         for word, count in words.items():
             word_counts[word] += count
@@ -193,8 +146,11 @@ def pool_reflection(
 
 
 def candidate_pattern(words: Iterable[str]) -> str:
-    """An RE2 pattern that matches every text whose `lower()`, with one kind of white space and of hyphen, holds a word."""
-    return "|".join("".join(map(_any_spelling, word.lower())) for word in words)
+    """An RE2 pattern that matches every text whose `lower()`, with one kind of white space and of hyphen, holds a word.
+
+    RE2 ignores case one character at a time. U+0130 alone becomes two characters by `lower()`; a text that has it matches.
+    """
+    return "(?i)" + "|".join(["\u0130", *("".join(map(_any_spelling, word.lower())) for word in words)])
 
 
 def candidates(texts: pa.ChunkedArray, *, pattern: str) -> dict[int, str]:
@@ -206,33 +162,7 @@ def candidates(texts: pa.ChunkedArray, *, pattern: str) -> dict[int, str]:
 
 
 def _any_spelling(character: str) -> str:
-    """A character class of all that can stand for one character of a lower-cased word."""
+    """RE2 for all that can stand for one character of a lower-cased word."""
     if character.isspace():
-        return _class(_white_space()) + "+"
-    if character in HYPHENS:
-        return _class(HYPHENS)
-    capitals, is_part = _capitals().get(character, ("", False))
-    return _class(character + capitals) + "?" * is_part
-
-
-def _class(characters: Sequence[str]) -> str:
-    return "[" + "".join(f"\\x{{{ord(character):x}}}" for character in characters) + "]"
-
-
-@cache
-def _white_space() -> str:
-    return "".join(character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace())
-
-
-@cache
-def _capitals() -> dict[str, tuple[str, bool]]:
-    """Lower-case character -> what becomes it by `lower()`, and whether it may come as part of another, as the dot of U+0130."""
-    found: dict[str, tuple[str, bool]] = {}
-    for capital in map(chr, range(sys.maxunicode + 1)):
-        lowered = capital.lower()
-        if lowered == capital:
-            continue
-        for place, character in enumerate(lowered):
-            capitals, is_part = found.get(character, ("", False))
-            found[character] = (capitals + capital, is_part or place > 0)
-    return found | {"\u03c2": ("\u03a3", False)}  # the final sigma, which depends on what follows
+        return WHITE_SPACE
+    return f"[{re.escape(HYPHENS)}]" if character in HYPHENS else re.escape(character)

@@ -1,62 +1,30 @@
-"""Counts of responses that add up, divided at the end: lengths in tokens, EOS included, what was cut off, format and reasoning."""
+"""Lengths of responses in tokens, EOS included, and the split of a gain in accuracy into format and reasoning."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResponseLengths:
-    """Lengths of a set of responses; sets add up over batches and ranks."""
+def length_metrics(lengths: NDArray[np.int64], *, truncated: NDArray[np.bool_]) -> dict[str, float]:
+    """Statistics of response lengths (tokens) under the names of metrics.jsonl; NaN where there is no response to speak of.
 
-    num_terminated: int  # ended by a stop token
-    num_truncated: int  # cut off at the limit of new tokens
-    tokens_terminated: int
-    tokens_truncated: int
-    shortest: int | None  # tokens; None for no response
-    longest: int | None
-
-    def __add__(self, other: "ResponseLengths") -> "ResponseLengths":
-        """Pool two sets of responses."""
-        return ResponseLengths(
-            num_terminated=self.num_terminated + other.num_terminated,
-            num_truncated=self.num_truncated + other.num_truncated,
-            tokens_terminated=self.tokens_terminated + other.tokens_terminated,
-            tokens_truncated=self.tokens_truncated + other.tokens_truncated,
-            shortest=min((n for n in (self.shortest, other.shortest) if n is not None), default=None),
-            longest=max((n for n in (self.longest, other.longest) if n is not None), default=None),
-        )
-
-    def metrics(self) -> dict[str, float]:
-        """Under the names of metrics.jsonl; NaN where there is no response to speak of."""
-        num_responses = self.num_terminated + self.num_truncated
-        return {
-            "response_length/mean": ratio(self.tokens_terminated + self.tokens_truncated, total=num_responses),
-            "response_length/min": math.nan if self.shortest is None else float(self.shortest),
-            "response_length/max": math.nan if self.longest is None else float(self.longest),
-            "response_length/truncated": ratio(self.num_truncated, total=num_responses),
-            "response_length/mean_terminated": ratio(self.tokens_terminated, total=self.num_terminated),
-            "response_length/mean_truncated": ratio(self.tokens_truncated, total=self.num_truncated),
-        }
+    `truncated` is True for a response that was cut off before EOS.
+    """
+    return {
+        "response_length/mean": _mean(lengths),
+        "response_length/min": float(lengths.min()) if lengths.size else math.nan,
+        "response_length/max": float(lengths.max()) if lengths.size else math.nan,
+        "response_length/truncated": _mean(truncated),
+        "response_length/mean_terminated": _mean(lengths[~truncated]),
+        "response_length/mean_truncated": _mean(lengths[truncated]),
+    }
 
 
-def count_response_lengths(
-    lengths: Sequence[int] | NDArray[np.int64], *, truncated: Sequence[bool] | NDArray[np.bool_]
-) -> ResponseLengths:
-    """Sum up response lengths (tokens), of which `truncated` says whether the response was cut off before EOS."""
-    tokens, cut = np.asarray(lengths, dtype=np.int64), np.asarray(truncated, dtype=bool)
-    num_truncated, tokens_truncated = int(cut.sum()), int(tokens[cut].sum())
-    return ResponseLengths(
-        num_terminated=tokens.size - num_truncated,
-        num_truncated=num_truncated,
-        tokens_terminated=int(tokens.sum()) - tokens_truncated,
-        tokens_truncated=tokens_truncated,
-        shortest=int(tokens.min()) if tokens.size else None,
-        longest=int(tokens.max()) if tokens.size else None,
-    )
+def _mean(values: NDArray[Any]) -> float:
+    return ratio(int(values.sum()), total=values.size)
 
 
 def ratio(count: int, *, total: int) -> float:

@@ -3,6 +3,7 @@
 The tables are those of records.py; those of training have scores too. Nothing here knows who asks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 
 from vlm_rl.evaluation.reflection import ReflectionCounts, ReflectionRule, pool_reflection, reflective_counts
-from vlm_rl.evaluation.response_length import ResponseLengths, count_response_lengths
+from vlm_rl.evaluation.response_length import length_metrics
 from vlm_rl.rewards.foreign_letters import mean_foreign_share
 from vlm_rl.rewards.judge import Verdict
 
@@ -26,7 +27,7 @@ class ResponseCounts:
     reflective: Bool[np.ndarray, " responses"]  # has a reflection word
     lengths: Int[np.ndarray, " responses"]  # tokens, EOS included
     reflection: ReflectionCounts
-    response_lengths: ResponseLengths
+    length_metrics: Mapping[str, float]
     foreign_share: float  # letters outside Latin and Greek, mean over responses
 
     @property
@@ -48,7 +49,7 @@ def count_responses(table: pa.Table, *, rule: ReflectionRule) -> ResponseCounts:
         reflective=reflective,
         lengths=lengths,
         reflection=pool_reflection(found, correct=correct, rule=rule),
-        response_lengths=count_response_lengths(lengths, truncated=truncated),
+        length_metrics=length_metrics(lengths, truncated=truncated),
         foreign_share=mean_foreign_share(table["response"]),
     )
 
@@ -68,7 +69,7 @@ def training_metrics(table: pa.Table, *, counts: ResponseCounts) -> dict[str, fl
         "train/accuracy": counts.accuracy,
         **{key: pc.mean(table[name]).as_py() for key, name in scores.items() if name in table.column_names},
         **{f"judge/{verdict}": float(np.mean(pc.equal(table["verdict"], verdict))) for verdict in VERDICTS},
-        **counts.response_lengths.metrics(),
+        **counts.length_metrics,
         **(counts.reflection.metrics() if counts.reflection.word_counts else {}),
         "language/foreign_share": counts.foreign_share,
     }

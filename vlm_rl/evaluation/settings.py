@@ -36,9 +36,9 @@ class GenerationSetting:
         return f"pass@{self.k}_t{float(self.temperature)}"
 
 
-def metric_name(split: str, *, setting: str, quantity: str = "accuracy") -> str:
+def metric_name(split: str, *, setting: str) -> str:
     """`val/pass@8_t1.0/accuracy`."""
-    return f"{split}/{setting}/{quantity}"
+    return f"{split}/{setting}/accuracy"
 
 
 def k_of(setting_name: str) -> int:

@@ -78,7 +78,7 @@ class TrajectoryGeneration:
             old = response_logprobs(policy, samples)
             if is_compared:
                 self._parity.check(old, samples)
-            if algorithm.rollout_correction.active:
+            if algorithm.rollout_correction.level != "none":
                 weights = algorithm.rollout_correction.weights(old - samples.engine_logprobs, samples.response_mask)
         if algorithm.needs_reference:
             with policy.as_reference():

@@ -67,7 +67,7 @@ def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict
     except UnreadableRows:
         return {}
     counts = count_responses(samples, rule=rule)
-    lengths = counts.response_lengths.metrics()
+    lengths = counts.length_metrics
     return counts.reflection.ratios() | {
         "length": lengths["response_length/mean"],
         "truncated": lengths["response_length/truncated"],
