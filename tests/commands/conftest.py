@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from forking import Forking
-from tiny_commands import TINY, train
+from tiny_commands import BRIEF, TINY, content, only_run, train
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,14 @@ def whole(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("whole")
     train(forking, cwd, *TINY, "study=whole")
     return cwd
+
+
+@pytest.fixture(scope="session")
+def seed_2(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What seed 2 alone leaves behind."""
+    cwd = tmp_path_factory.mktemp("alone")
+    train(forking, cwd, *BRIEF, "study=alone", "seed=2")
+    return content(only_run(cwd, study="alone", seed=2))
 
 
 @pytest.fixture

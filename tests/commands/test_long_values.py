@@ -4,11 +4,16 @@ import base64
 import csv
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forking import Finished, Forking
+from forking import Forking
+from refusing import refusal
+
+from vlm_rl.commands.build import build
+from vlm_rl.datasets.shown import lines_shortened
 
 LONG = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300_000))
 LETTERS = base64.b64encode(random.Random(0).randbytes(300_000)).decode()
@@ -30,14 +35,21 @@ def row(**fields: Any) -> dict[str, Any]:
     return {"id": "bad", "question": "What is 2 + 2?", "answer": "4"} | fields
 
 
-def printed(forking: Forking, cwd: Path, *overrides: str) -> str:
-    """All that the command says; it must end at once, with exit code 2."""
-    finished: Finished = forking.run("train.py", [*overrides, "study=s"], cwd=cwd)
-    said = finished.out + finished.err
-    assert finished.code == 2, said[:5000]
-    assert len(said) < 10_000
-    assert max(map(len, said.splitlines())) < 1200  # words of our own included, and the command's
-    return said
+Said = Callable[..., str]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """All that train.py says before it ends."""
+
+    def say(*overrides: str) -> str:
+        message = refusal(overrides, monkeypatch, begin=lambda cfg: build(cfg, command="train"))
+        text = capsys.readouterr().out + lines_shortened(message)
+        assert len(text) < 10_000
+        assert max(map(len, text.splitlines())) < 1200  # words of our own included, and the command's
+        return text
+
+    return say
 
 
 ROWS = {
@@ -56,43 +68,43 @@ ROWS = {
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_a_row_with_a_long_value_is_told_in_a_few_words(forking: Forking, tmp_path: Path, kind: str) -> None:
-    bad, told = ROWS[kind]
-    assert told in printed(forking, tmp_path, *lines(tmp_path, bad))
+def test_a_row_with_a_long_value_is_told_in_a_few_words(said: Said, tmp_path: Path, kind: str) -> None:
+    bad, message = ROWS[kind]
+    assert message in said(*lines(tmp_path, bad))
 
 
-def test_a_long_number_is_told_in_a_few_words(forking: Forking, tmp_path: Path) -> None:
+def test_a_long_number_is_told_in_a_few_words(said: Said, tmp_path: Path) -> None:
     overrides = lines(tmp_path)
     with open(tmp_path / "train.jsonl", "a") as file:
         file.write('{"id": "n", "question": "Q", "answer": ' + "1" * 300_000 + "}\n")
-    assert "a number that is too long" in printed(forking, tmp_path, *overrides)
+    assert "a number that is too long" in said(*overrides)
 
 
-def test_a_table_with_long_texts_is_told_in_a_few_words(forking: Forking, tmp_path: Path) -> None:
+def test_a_table_with_long_texts_is_told_in_a_few_words(said: Said, tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         with open(tmp_path / f"{split}.tsv", "w", newline="") as file:
             writer = csv.writer(file, delimiter="\t")
             writer.writerow(["image", "question", "answer"])
             writer.writerows([LETTERS, f"Which colour? {split} {i}", "A"] for i in range(20))
-    said = printed(
-        forking, tmp_path, "dataset=parquet", f"dataset.source.folder={tmp_path}", *SIZES,
+    message = said(
+        "dataset=parquet", f"dataset.source.folder={tmp_path}", *SIZES,
         "dataset.source.files={train: train.tsv, val: val.tsv, test: test.tsv}",
     )  # fmt: skip
-    assert "20 of 20 rows of split 'train' cannot be read" in said
-    assert "and 10 more" in said
-    assert "dataset.on_bad_row=skip" in said
+    assert "20 of 20 rows of split 'train' cannot be read" in message
+    assert "and 10 more" in message
+    assert "dataset.on_bad_row=skip" in message
 
 
-def test_a_table_of_many_long_columns_is_told_in_a_few_words(forking: Forking, tmp_path: Path) -> None:
+def test_a_table_of_many_long_columns_is_told_in_a_few_words(said: Said, tmp_path: Path) -> None:
     header = ["text", "answer", *(f"{i} " + LONG[:9_000] for i in range(40))]
     for split in ("train", "val", "test"):
         (tmp_path / f"{split}.csv").write_text(",".join(header) + "\n" + ",".join("1" for _ in header) + "\n")
-    said = printed(
-        forking, tmp_path, "dataset=parquet", f"dataset.source.folder={tmp_path}", *SIZES, "dataset.source.columns.images=null",
+    message = said(
+        "dataset=parquet", f"dataset.source.folder={tmp_path}", *SIZES, "dataset.source.columns.images=null",
         "dataset.source.files={train: train.csv, val: val.csv, test: test.csv}",
     )  # fmt: skip
-    assert "has no column 'question'" in said
-    assert "Set dataset.source.columns.question." in said
+    assert "has no column 'question'" in message
+    assert "Set dataset.source.columns.question." in message
 
 
 OVERRIDES = {
@@ -104,11 +116,17 @@ OVERRIDES = {
     "key": (f"dataset.{'k' * 200}=1", "There is no config key"),
     "choice": (f"reward={'r' * 200}", "Could not find"),
     "what is done with bad rows": (f"dataset.on_bad_row={'b' * 90_000}", "it is either error or skip"),
-    "folder": (f"dataset.source.folder={'d' * 90_000}", "dataset.source.folder"),
+    "folder": (f"dataset.source.folder={'d' * 90_000}", "File name too long"),
 }
 
 
 @pytest.mark.parametrize("kind", OVERRIDES)
-def test_a_long_word_of_the_command_line_is_told_in_a_few_words(forking: Forking, tmp_path: Path, kind: str) -> None:
-    override, told = OVERRIDES[kind]
-    assert told in printed(forking, tmp_path, *lines(tmp_path), override)
+def test_a_long_word_of_the_command_line_is_told_in_a_few_words(said: Said, tmp_path: Path, kind: str) -> None:
+    override, message = OVERRIDES[kind]
+    assert message in said(*lines(tmp_path), override)
+
+
+def test_the_command_prints_no_more_than_that(forking: Forking, tmp_path: Path) -> None:
+    finished = forking.run("train.py", [*lines(tmp_path), OVERRIDES["prompt"][0], "study=s"], cwd=tmp_path)
+    assert (finished.code, len(finished.out + finished.err) < 10_000) == (2, True)
+    assert OVERRIDES["prompt"][1] in finished.err

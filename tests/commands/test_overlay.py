@@ -4,11 +4,12 @@ import json
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from forking import ROOT, Finished, Forking
+from hydra.utils import instantiate
+from refusing import refusal
 from tiny_commands import only_run
 
 from vlm_rl.commands.resolvers import variant
@@ -83,28 +84,15 @@ def closeness(response: str, answer: str) -> float:
     return max(0.0, 1 - abs(float(box) - float(answer)) / 100) if box.lstrip("-").replace(".", "", 1).isdigit() else 0.0
 
 
-def test_the_same_command_finds_the_run_finished(forking: Forking, team: Path) -> None:
-    assert "is finished; nothing to do." in went_well(typed(forking, team, "train.py", OURS, *SMALL)).out
-
-
-def test_an_evaluation_finds_the_configs_again_from_another_folder_and_is_told_whose_code_is_trusted(
-    forking: Forking, team: Path, run: RunFolder, tmp_path: Path
-) -> None:
-    words = (f"checkpoint={run.path}", "reward=gauges", "dataset.evaluation_rows=2", "evaluation.scheme.splits=[val]")
-    refused = forking.run(str(team / "evaluate.py"), words, cwd=tmp_path)
-    assert refused.code == 2
-    assert TRUST in refused.err
-    assert "Traceback" not in refused.err
-    finished = went_well(forking.run(str(team / "evaluate.py"), (*words, TRUST), cwd=tmp_path))
-    assert "val/pass@1_t0.6" in finished.out
-
-
+@pytest.mark.slow
 def test_a_team_that_moves_takes_its_configs_with_it_and_is_asked_where_they_are_if_not(
     forking: Forking, team: Path, run: RunFolder, tmp_path: Path
 ) -> None:
     new = tmp_path / "new"
     shutil.copytree(team, new)
     words = (f"checkpoint={run.path.relative_to(team)}", TRUST, "evaluation.scheme.splits=[val]", "dataset.evaluation_rows=1")
+    refused = typed(forking, new, "evaluate.py", *(word for word in words if word != TRUST))
+    assert (refused.code, TRUST in refused.err, "Traceback" in refused.err) == (2, True, False)
     went_well(typed(forking, new, "evaluate.py", *words))
     (new / "team_overlay" / "conf").rename(tmp_path / "conf")
     lost = typed(forking, new, "evaluate.py", *words)
@@ -114,19 +102,13 @@ def test_a_team_that_moves_takes_its_configs_with_it_and_is_asked_where_they_are
     went_well(typed(forking, new, "evaluate.py", *words, f"hydra.searchpath=[file://{tmp_path}/conf]"))  # finds all answered
 
 
-@pytest.fixture(scope="module")
-def report(forking: Forking, team: Path, run: RunFolder) -> dict[str, Any]:
-    """The report on that run, with the team's key figure."""
-    assert run.path.is_relative_to(team / "outputs" / "gauges")
+@pytest.mark.slow
+def test_a_report_shows_the_teams_key_figure_and_the_command_that_makes_it_again(
+    forking: Forking, team: Path, run: RunFolder
+) -> None:
     kpi = ("evaluation/kpi=[within_tolerance]", "evaluation.kpi.within_tolerance.tolerance=40")
     went_well(typed(forking, team, "report.py", "studies=[outputs/gauges]", OURS, *kpi))
-    numbers: dict[str, Any] = json.loads((team / "outputs" / "gauges" / "report.json").read_text())
-    return numbers
-
-
-def test_a_report_shows_the_teams_key_figure_and_the_command_that_makes_it_again(
-    report: dict[str, Any], team: Path, run: RunFolder
-) -> None:
+    report = json.loads((team / "outputs" / "gauges" / "report.json").read_text())
     assert f"file://{team}/team_overlay/conf" in report["command"]
     (row,) = (row for row in report["tables"]["kpi"] if "within tolerance" in row["kpi"])
     samples = pq.read_table(run.path / "evaluations" / "epoch-0001" / "test_pass@1_t0.6.parquet").to_pylist()
@@ -145,30 +127,11 @@ def test_the_documents_name_the_folder_that_their_own_training_makes(page: Path)
     assert set(named) == {f"outputs/{study}/{variant(trained)}/seed-0"}
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ((OURS, "reward=gauges", "reward.terms.closeness.wieght=2"), "Did you mean reward.terms.closeness.weight"),
-        (("hydra.searchpath=[file://team_conf]", "reward=gauges"), "there is no folder"),
-        (
-            (OURS, "dataset=gauges", "dataset.source._target_=team_overlay.data.Gauges"),
-            "team_overlay.data.Gauges', the _target_ of",
-        ),
-    ],
-)
-def test_a_mistake_with_an_overlay_is_named(forking: Forking, team: Path, words: tuple[str, ...], told: str) -> None:
-    finished = typed(forking, team, "train.py", *words)
-    assert finished.code == 2
-    assert told in finished.err[finished.err.rindex("\nError: ") :]
-    assert "Traceback" not in finished.err
-
-
-def test_what_was_trained_is_exported_with_the_words_of_the_report(
-    forking: Forking, team: Path, run: RunFolder, report: dict[str, Any]
-) -> None:
-    (verdict,) = report["decision"]["verdicts"]
-    assert verdict["outcome"] == "not_judged"
-    finished = went_well(typed(forking, team, "export.py", f"checkpoint={run.path.relative_to(team)}", "folder=mine", TRUST))
-    assert verdict["said"] in finished.out
-    card = (team / "mine" / "README.md").read_text()
-    assert all(sentence in card for sentence in (verdict["said"], *verdict["more"], "No claim is made that training helped."))
+def test_a_mistake_with_an_overlay_is_named(team: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(team)
+    monkeypatch.syspath_prepend(team)
+    for words, message in (
+        (("reward=gauges", "reward.terms.closeness.wieght=2"), "Did you mean reward.terms.closeness.weight"),
+        (("dataset=gauges", "dataset.source._target_=team_overlay.data.Gauges"), "team_overlay.data.Gauges', the _target_ of"),
+    ):
+        assert message in refusal([OURS, *words], monkeypatch, begin=lambda cfg: instantiate(cfg.dataset))

@@ -46,26 +46,3 @@ def test_a_value_out_of_range_is_named_with_one_that_is_in_range(name: str, key:
     example = str(caught.value).rpartition(f"For example algorithm.{key}=")[2].rstrip(".")
     in_range = OverridesParser.create().parse_override(f"algorithm.{key}={example}").value()
     assert getattr(replace(algorithm, **{key: in_range}), key) == in_range  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("reinforce_pp", "score_at"),
-        ("reinforce_pp", "kl_reward_estimator"),
-        ("reinforce_pp", "loss_average"),
-        ("reinforce_pp_baseline", "loss_average"),
-        ("reinforce_pp_baseline", "whiten_over"),
-        ("grpo", "kl_loss_estimator"),
-        ("grpo", "scale_by"),
-        ("grpo", "loss_average"),
-        ("rloo", "ratio_level"),
-    ],
-)
-def test_a_word_that_is_no_choice_is_named_with_all_that_are(name: str, key: str) -> None:
-    """As typed; tests/algorithms/test_choices.py has the same of objects that Python makes."""
-    with pytest.raises(ValueError, match=f"algorithm.{key}=nothing, but it takes ") as caught:
-        checked(composed([f"algorithm={name}", f"algorithm.{key}=nothing"]))
-    choices = str(caught.value).partition("but it takes ")[2].partition(".")[0].split(" or ")
-    assert len(choices) >= 2
-    assert all(getattr(replace(shipped(name), **{key: choice}), key) == choice for choice in choices)  # type: ignore[arg-type]

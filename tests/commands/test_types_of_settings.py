@@ -8,10 +8,9 @@ import pytest
 from forking import ROOT, Forking
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from test_configs import GROUPS, options, override
 from tiny_commands import TINY
 
-from vlm_rl.commands.build import build, composed
+from vlm_rl.commands.build import composed
 from vlm_rl.commands.checks import refuse
 from vlm_rl.commands.export import Request
 from vlm_rl.commands.setting_types import check_arguments, check_types
@@ -24,7 +23,6 @@ INTEGER, NUMBER, BOOL, TEXT, LIST, MAPPING = (
     "a list",
     r"a mapping \(\{name: value\}\)",
 )
-EVERY = (*GROUPS, "alerts", "algorithm/dynamic_sampling", "algorithm/rollout_correction", "evaluation/image")
 JSONL = ("dataset=jsonl", "dataset.source.folder=x")
 OVERLAY = [f"file://{ROOT}/examples/team_overlay/team_overlay/conf"]
 
@@ -39,56 +37,30 @@ def refusal(*words: str) -> str:
 
 WRONG = [  # a word to type, the key that is named and what it takes
     ("dataset.epochs=1.5", INTEGER),
-    ("dataset.epochs=4.0", INTEGER),
     ("dataset.epochs=true", INTEGER),
     ("dataset.epochs='3'", INTEGER),
     ("dataset.epochs=null", INTEGER),
-    ("dataset.epochs=[3]", INTEGER),
-    ("dataset.evaluation_rows=4.0", f"{INTEGER} or null"),
     ("dataset.max_pixels=big", f"{INTEGER} or null"),
-    ("dataset.name=123", TEXT),
     ("dataset.prompt=[a]", TEXT),
     ("dataset.subset=5", rf"{MAPPING} or null"),
-    ("dataset.source.train_rows=16.0", INTEGER),
     ("dataset.source.carry_share=half", NUMBER),
     ("dataset.source.solutions.corrected=true", NUMBER),
     ("model.untrained=no", BOOL),
-    ("model.untrained=0", BOOL),
     ("model.autocast=null", BOOL),
-    ("model.name=7", TEXT),
     ("model.freeze=vision", LIST),
-    ("model.vision_cache=2.5e8", INTEGER),
-    ("model.processor=3", MAPPING),
     ("model.lora.rank='16'", INTEGER),
     ("model.optimization.learning_rate='1e-3'", NUMBER),
-    ("model.optimization.weight_decay=null", NUMBER),
     ("model.optimization.betas=0.9", LIST),
-    ("reward.accuracy_weight=one", NUMBER),
-    ("reward.judge.num_workers=2.0", INTEGER),
     ("reward.judge.timeout_s=long", NUMBER),
     ("reward.terms.language.weight=false", NUMBER),
-    ("rollout.engine.forward_batch_size=all", INTEGER),
-    ("rollout.temperature=hot", NUMBER),
     ("evaluation.pass_at_1_samples=2.0", INTEGER),
-    ("evaluation.scheme.splits=val", LIST),
-    ("evaluation.scheme.every_epochs=0.5", INTEGER),
     ("evaluation.scheme.endpoint.split=null", TEXT),
-    ("algorithm.group_size=2.0", INTEGER),
-    ("alerts.quiet=1.5", INTEGER),
     ("alerts.rules.truncation.largest_share=most", NUMBER),
-    ("trainer.max_epochs=many", f"{INTEGER} or null"),
     ("trainer.deterministic=maybe", f"{BOOL} or warn or null"),
     ("num_threads=1.0", f"{INTEGER} or null"),
-    ("tf32=yes", BOOL),
-    ("dry_run=rollout", "rollouts or null"),
     ("dry_run=true", "rollouts or null"),
-    ("max_skipped_updates=none", INTEGER),
     ("parity.tolerance=null", NUMBER),
-    ("checkpoint.every=0.5", INTEGER),
-    ("checkpoint.keep_every=true", f"{INTEGER} or null"),
     ("pictures.max_side=384.0", f"{INTEGER} or null"),
-    ("completion_tables.rows=some", INTEGER),
-    ("preflight.cache=1", f"{TEXT} or null"),
 ]  # fmt: skip
 
 
@@ -108,20 +80,14 @@ def test_a_value_of_another_type_is_named_with_its_key_and_something_that_is_tak
     ("words", "said"),
     [
         (["model.optimization.betas=[0.9,much]"], r"model\.optimization\.betas\[1\]=much, .* a number\..*whole list"),
-        (["model.freeze=[vision,3]"], r"model\.freeze\[1\]=3, .* a word"),
-        (["model.lora.targets.vision=3"], r"model\.lora\.targets\.vision=3, .* a word or null"),
         (["dataset.subset={train:5.5}"], r"dataset\.subset\.train=5\.5, .* an integer or null"),
         (["evaluation.scheme.settings.0.k=1.0"], r"evaluation\.scheme\.settings\[0\]\.k=1\.0, .* an integer"),
         (["evaluation.scheme.settings=[{k:1}]"], r"settings\[0\]=.*k.*, but it takes an object of GenerationSetting"),
         (["reward.judge=fast"], r"reward\.judge=fast, but it takes an object of Judge.*reward\.judge\.NAME=VALUE"),
         (["model.optimization=null"], r"model\.optimization=null, but it takes an object of Optimization"),
         (["+reward/term@reward.terms.length=length", "reward.terms.length.term.max_length=9.5"], r"reward\.terms\.length\.term\.max_len"),
-        (["evaluation/image=shuffled", "evaluation.image.seed=x"], r"evaluation\.image\.seed=x, .* an integer"),
-        (["algorithm=dapo", "algorithm.dynamic_sampling.oversample=much"], r"algorithm\.dynamic_sampling\.oversample=much, .* a number"),
         ([*JSONL, "dataset.source.columns.marker=[IMG]"], r"columns\.marker=\[\"IMG\"\], .* a word\..*Brackets need quotes"),
-        (["dataset=jsonl", "dataset.source.folder=2024"], r"dataset\.source\.folder=2024, .*\"dataset\.source\.folder='2024'\""),
         ([*JSONL, "dataset.source.columns.images=[1]"], r"columns\.images\[0\]=1, .* a word"),
-        (["logger=csv", "logger.name=[a]"], r"logger\.name=\[\"a\"\], .* a word"),
     ],
 )  # fmt: skip
 def test_so_is_one_inside_of_a_list_a_mapping_or_another_object(words: list[str], said: str) -> None:
@@ -131,40 +97,23 @@ def test_so_is_one_inside_of_a_list_a_mapping_or_another_object(words: list[str]
 @pytest.mark.parametrize(
     "word",
     [
-        "dataset.epochs=3",
         "model.optimization.learning_rate=1",
         "model.optimization.learning_rate=1e-5",
         "model.optimization.betas=[0,1]",
-        "model.lora=null",
         "model.lora.targets.vision=qkv",
         "+model.processor.size={longest_edge:42}",
         "model.optimization.part_learning_rates.language=1e-4",
-        "trainer.devices=2",
-        "trainer.devices=[0,1]",
         "trainer.devices=auto",
         "trainer.max_time=00:11:30:00",
-        "trainer.precision=bf16-true",
         "trainer.deterministic=warn",
-        "+trainer.gradient_clip_val=1",
         "dataset.filter={train:{level:[1,2],has_image:true}}",
-        "dataset.subset={train:500}",
         "dataset.name='123'",
         "study=2024",
-        "dry_run=rollouts",
         "preflight.device_memory=80GiB",
-        "preflight.device_memory=85899345920",
-        "parity.tolerance=1",
-        "algorithm.dynamic_sampling=null",
-        "evaluation.scheme.endpoint.reference=sft",
     ],
 )
 def test_a_value_of_the_right_type_is_taken(word: str) -> None:
     refuse("train", "settings", composed([word]))
-
-
-@pytest.mark.parametrize(("group", "option"), options(*EVERY))
-def test_nothing_is_said_of_what_is_shipped(group: str, option: str) -> None:
-    refuse("train", "settings", composed([*override(group, option), "study=s"]))
 
 
 def test_a_learning_rate_in_a_file_may_be_written_without_a_point(tmp_path: Path) -> None:
@@ -250,11 +199,6 @@ def test_an_overlay_is_checked_by_its_own_annotations(monkeypatch: pytest.Monkey
             refuse("train", "settings", composed([*words, word], searchpath=OVERLAY))
 
 
-def test_python_users_are_told_too() -> None:
-    with pytest.raises(ValueError, match=r"model\.untrained=no, but it takes true or false"):
-        build(composed(["experiment=smoke", "model.untrained=no"]))
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -273,14 +217,10 @@ def test_the_keys_of_an_export_are_checked(settings: dict[str, object], said: st
     ("script", "words", "said"),
     [
         ("train.py", [*TINY, "study=s", "dataset.epochs=1.5"], "dataset.epochs=1.5, but it takes an integer."),
-        ("train.py", [*TINY, "dataset.epochs=1.5", "preflight=true"], "dataset.epochs=1.5, but it takes an integer."),
-        ("train.py", [*TINY, "model.untrained=no", "dry_run=rollouts"], "model.untrained=no, but it takes true or false."),
-        ("train.py", [*TINY, "study=s", "num_threads=one"], "num_threads=one, but it takes an integer or null."),
         ("train.py", [*TINY, "study=s", "seed=0,1", "tf32=no", "-m"], "tf32=no, but it takes true or false."),
         ("evaluate.py", ["checkpoint=tiny", "dataset.epochs=4.0"], "dataset.epochs=4.0, but it takes an integer."),
         ("export.py", ["checkpoint=nothing", "folder=x", "merge=yes"], "merge=yes, but it takes true or false."),
         ("report.py", ["studies=[s]", "report.reader.longest=long"], "report.reader.longest=long, but it takes an integer."),
-        ("report.py", ["studies=[s]", "report.breakdown=kind"], "report.breakdown=kind, but it takes a list."),
         ("report.py", ["studies=[s]", "evaluation.kpi.minutes_saved.by_hand=x"], "evaluation.kpi.minutes_saved.by_hand=x, but it takes a "),
         ("report.py", ["studies=[s]", "report.smallest_effect=true"], "report.smallest_effect=True is not a number."),
     ],
