@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
+from vlm_rl.datasets.row import Row
 
 TYPED = ("jsonl", "parquet")  # kinds of file with lists, objects and numbers; cells of the others are texts
 KINDS = (*TYPED, "csv", "tsv")
@@ -40,3 +41,8 @@ def write_cells(path: Path, items: Sequence[Mapping[str, Any]], *, separator: st
         writer = csv.DictWriter(file, header, delimiter=separator)
         writer.writeheader()
         writer.writerows(items)
+
+
+def shades(row: Row) -> list[int]:
+    """The red of the top left pixel of each picture."""
+    return [image.load().getpixel((0, 0))[0] for image in row.images]  # type: ignore[index]

@@ -6,13 +6,12 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile_data import SECRET, told
-from own_files import png, png_of_size
+from own_files import png, png_of_size, write_pictures
 from PIL import Image, PngImagePlugin
 
 from vlm_rl.datasets.dataset import Source
@@ -72,37 +71,45 @@ ROWS: dict[str, tuple[str | bytes, str, str]] = {  # what is said, and the way o
     "half an object": ('{"id": 1,', "is no JSON: ", "column"),
     "raw control": (b'{"id": 1, "question": "a\x00b", "answer": "1"}', "is no JSON: Invalid control character", "column"),
     "half a sign": (raw('"\\ud800"'), "half a sign", "Save it again as UTF-8"),
+    "no answer": (row(answer=None), "has no 'answer'", "A row needs question, answer, id"),
+    "no question": (row(question=None), "has no 'question'", "A row needs question, answer, id"),
+    "list as answer": (row(answer=["1"]), "'answer' is a list", "neither text nor a number"),
+    "object as question": (row(question={"text": "Q"}), "'question' is a dict", "neither text nor a number"),
+    "list as solution": (row(solution=["x"]), "'solution' is a list", "neither text nor a number"),
+    "number as image": (row(image=7), "holds a int", "neither a file name nor a picture"),
+    "nothing as image": (row(image=[None]), "holds a NoneType", "neither a file name nor a picture"),
     "object as answer": (raw('{"__class__": "os.system"}'), "'answer' is a dict", "neither text nor a number"),
     "marker of code": (row(image={"_target_": "os.system"}), "holds a dict", "neither a file name nor a picture"),
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_hostile_row_is_told_by_file_and_line(data: Path, name: str) -> None:
-    hostile, message, way_out = ROWS[name]
-    (said,) = told(lines(data, GOOD, hostile, row(id=3)), data=data)
-    assert said.startswith(f"{data}/train.jsonl, line 2")
-    assert message in said
-    assert way_out in said
-    assert len(said) < 600
+def test_a_hostile_row_is_told_by_file_and_line(data: Path) -> None:
+    problems = told(lines(data, GOOD, *(hostile for hostile, _, _ in ROWS.values()), row(id=3)), data=data)
+    for number, (problem, (_, message, way_out)) in enumerate(zip(problems, ROWS.values(), strict=True), start=2):
+        assert problem.startswith(f"{data}/train.jsonl, line {number}")
+        assert message in problem
+        assert way_out in problem
+        assert len(problem) < 600
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "tab\tand\nline\r\nend",
-        "zero\u200dwidth\u200cjoiners",
-        "\u202bשלום\u202c \u200fمرحبا\u200e",
-        "👩\u200d👩\u200d👧 🏳️\u200d🌈",
-        "soft\u00adhyphen \ufeff \u2028 \u2029 \x85",
-        r"\frac{1}{2} \beta \alpha \x00",
-        "=1+1",
-        "../../etc/passwd",
-        "${oc.env:HOME} {{7*7}} $(touch canary) !!python/object:os.system",
-    ],
-)
-def test_a_text_that_only_looks_odd_is_a_text(data: Path, text: str) -> None:
-    assert told(lines(data, row(question="<image>" + text, answer=text, solution=text, id=text)), data=data) == []
+ODD = [
+    "tab\tand\nline\r\nend",
+    "zero\u200dwidth\u200cjoiners",
+    "\u202bשלום\u202c \u200fمرحبا\u200e",
+    "👩\u200d👩\u200d👧 🏳️\u200d🌈",
+    "soft\u00adhyphen \ufeff \u2028 \u2029 \x85",
+    r"\frac{1}{2} \beta \alpha \x00",
+    "=1+1",
+    "../../etc/passwd",
+    "${oc.env:HOME} {{7*7}} $(touch canary) !!python/object:os.system",
+]
+
+
+def test_a_text_that_only_looks_odd_is_a_text(data: Path) -> None:
+    assert (
+        told(lines(data, *(row(question="<image>" + text, answer=text, solution=text, id=text) for text in ODD)), data=data)
+        == []
+    )
 
 
 def chunked(*chunks: tuple[bytes, bytes], size: tuple[int, int] = (8, 8)) -> bytes:
@@ -151,85 +158,61 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CONTENTS)
-def test_a_hostile_picture_is_told_by_its_file(data: Path, name: str) -> None:
-    (data / "bad.png").write_bytes(CONTENTS[name][0])
-    (said,) = told(lines(data, GOOD, row(id=2, image="bad.png")), data=data)
-    assert said.startswith(f"its image {data}/bad.png cannot be read: ")
-    assert CONTENTS[name][1] in said
-    assert said.endswith("Save it again or drop the row.")
-    assert len(said) < 600
+def test_a_hostile_picture_is_told_by_its_file(data: Path) -> None:
+    write_pictures(data, {f"{name}.png": content for name, (content, _) in CONTENTS.items()})
+    problems = told(lines(data, GOOD, *(row(id=name, image=f"{name}.png") for name in CONTENTS)), data=data)
+    for problem, (name, (_, message)) in zip(problems, CONTENTS.items(), strict=True):
+        assert problem.startswith(f"its image {data}/{name}.png cannot be read: ")
+        assert message in problem
+        assert problem.endswith("Save it again or drop the row.")
+        assert len(problem) < 600
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"])
-def test_a_picture_of_any_usual_format_passes(data: Path, kind: str) -> None:
-    more = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(9)]} if kind == "GIF" else {}
-    (data / "one.img").write_bytes(saved(kind, **more))
-    assert told(lines(data, row(image="one.img")), data=data) == []
-
-
-def test_a_picture_with_a_little_text_in_it_passes(data: Path) -> None:
+def test_pictures_of_all_usual_formats_pass_even_with_a_little_text_in_them(data: Path) -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Comment", "=cmd|' /C calc'!A0 <script>")
-    (data / "one.png").write_bytes(saved("PNG", pnginfo=notes))
-    assert told(lines(data, row(image="one.png")), data=data) == []
-
-
-def linked(data: Path, target: str | Path) -> str:
-    """A link among the pictures."""
-    (data / "link.png").symlink_to(target)
-    return "link.png"
-
-
-def folder_linked(data: Path) -> str:
-    """A picture behind a folder that is a link."""
-    (data / "there").symlink_to(data.parent)
-    return "there/secret.png"
-
-
-def piped(data: Path) -> str:
-    """A named pipe, which nobody writes to."""
-    os.mkfifo(data / "pipe.png")
-    return "pipe.png"
-
-
-def folder_named(data: Path) -> str:
-    """A folder with the name of a picture."""
-    (data / "folder.png").mkdir()
-    return "folder.png"
+    frames = [Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(9)]
+    usual = {kind: saved(kind) for kind in ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")}
+    usual |= {"GIF": saved("GIF", save_all=True, append_images=frames), "notes": saved("PNG", pnginfo=notes)}
+    write_pictures(data, usual)
+    assert told(lines(data, *(row(id=name, image=name) for name in usual)), data=data) == []
 
 
 OUT, GONE = "leaves the folder of the file; keep images beside or below it", "Restore the file or drop the row"
-NAMES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "up": (lambda data: "../secret.png", OUT),
-    "far up": (lambda data: "../" * 30 + "etc/passwd", OUT),
-    "up and down": (lambda data: "x/../../secret.png", OUT),
-    "absolute": (lambda data: "/etc/passwd", OUT),
-    "home": (lambda data: "~/.ssh/id_rsa", GONE),
-    "environment": (lambda data: "$HOME/secret.png", GONE),
-    "file url": (lambda data: "file:///etc/passwd", GONE),
-    "http url": (lambda data: "http://127.0.0.1:9/a.png", GONE),
-    "data url": (lambda data: "data:image/png;base64,AAAA", GONE),
-    "inside an archive": (lambda data: "zip://a.png::good.zip", GONE),
-    "command": (lambda data: "|touch canary", GONE),
-    "NUL": (lambda data: "good.png\0.txt", OUT),
-    "too long": (lambda data: "x" * 5000, ""),
-    "link out": (lambda data: linked(data, data.parent / "secret.png"), OUT),
-    "link to a device": (lambda data: linked(data, "/dev/zero"), OUT),
-    "link to itself": (lambda data: linked(data, "link.png"), ""),
-    "link to a process": (lambda data: linked(data, "/proc/self/environ"), OUT),
-    "folder that is a link": (folder_linked, OUT),
-    "pipe": (piped, "it is no regular file"),
-    "folder": (folder_named, "folder.png cannot be read"),
-    "the folder itself": (lambda data: ".", "cannot be read"),
-    "one of a list": (lambda data: ["../secret.png"], OUT),
+NAMES = {  # what is said of a name
+    "../secret.png": OUT,
+    "../" * 30 + "etc/passwd": OUT,
+    "x/../../secret.png": OUT,
+    "/etc/passwd": OUT,
+    "~/.ssh/id_rsa": GONE,
+    "$HOME/secret.png": GONE,
+    "file:///etc/passwd": GONE,
+    "http://127.0.0.1:9/a.png": GONE,
+    "data:image/png;base64,AAAA": GONE,
+    "zip://a.png::good.zip": GONE,
+    "|touch canary": GONE,
+    "good.png\0.txt": OUT,
+    "x" * 5000: "is too long for the name of a file",
+    "secret-link.png": OUT,
+    "device-link.png": OUT,
+    "loop.png": "",
+    "process-link.png": OUT,
+    "there/secret.png": OUT,  # the folder is a link
+    "pipe.png": "it is no regular file",
+    "folder.png": "folder.png cannot be read",
+    ".": "cannot be read",
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_is_no_picture_of_the_folder_is_told(data: Path, name: str) -> None:
-    image, message = NAMES[name][0](data), NAMES[name][1]
-    (said,) = told(lines(data, GOOD, row(id=2, image=image)), data=data)
-    assert str(data) in said
-    assert message in said
-    assert SECRET not in said
+def test_a_name_that_is_no_picture_of_the_folder_is_told(data: Path) -> None:
+    links = {"secret-link.png": data.parent / "secret.png", "device-link.png": "/dev/zero", "loop.png": "loop.png",
+             "process-link.png": "/proc/self/environ", "there": data.parent}  # fmt: skip
+    for name, target in links.items():
+        (data / name).symlink_to(target)
+    os.mkfifo(data / "pipe.png")
+    (data / "folder.png").mkdir()
+    for image, message in [*NAMES.items(), (["../secret.png"], OUT)]:
+        (problem,) = told(lines(data, GOOD, row(id=2, image=image)), data=data)
+        assert str(data) in problem
+        assert message in problem
+        assert SECRET not in problem

@@ -1,6 +1,5 @@
 """A column may be a field inside of another one, named with a dot."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from own_files import embedded, png, write_pictures
-from row_files import TYPED, source_of
+from row_files import TYPED, shades, source_of
 
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.hub import HubSource, TableSource
-from vlm_rl.datasets.jsonl import JsonlSource
 from vlm_rl.datasets.row_text import cell, path_of
 
 VERL = Columns(
@@ -42,11 +40,11 @@ def test_a_column_whose_own_name_has_a_dot_wins(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", TYPED)
-@pytest.mark.parametrize("hole", [{"reward_model": None}, {"reward_model": {"ground_truth": None, "style": "rule"}}])
-def test_a_field_that_is_missing_in_a_row_costs_the_row(tmp_path: Path, kind: str, hole: dict[str, Any]) -> None:
-    survey = source_of(tmp_path, kind, [ITEM, {**ITEM, **hole}], columns=VERL).rows("train").survey()
+def test_a_field_that_is_missing_in_a_row_costs_the_row(tmp_path: Path, kind: str) -> None:
+    holes: list[dict[str, Any]] = [{"reward_model": None}, {"reward_model": {"ground_truth": None, "style": "rule"}}]
+    survey = source_of(tmp_path, kind, [ITEM, *({**ITEM, **hole} for hole in holes)], columns=VERL).rows("train").survey()
     assert [row.answer for row in survey.rows] == ["5"]
-    assert ["has no 'reward_model.ground_truth'" in told for told in survey.problems] == [True]
+    assert ["has no 'reward_model.ground_truth'" in told for told in survey.problems] == [True, True]
 
 
 def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
@@ -63,10 +61,10 @@ def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -
         source_of(tmp_path, "parquet", [ITEM], columns=columns).rows("train")
 
 
-@pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a..b", "a.b.c", "b", "a.b.", "..a.b"])
-def test_a_name_that_leads_nowhere_has_no_cell(name: str) -> None:
-    assert path_of({"a": {"b": 1}}, name) is None
-    assert cell({"a": {"b": 1}}, name) is None
+def test_a_name_that_leads_nowhere_has_no_cell() -> None:
+    for name in ("", ".", "a.", ".a", "a..b", "a.b.c", "b", "a.b.", "..a.b"):
+        assert path_of({"a": {"b": 1}}, name) is None
+        assert cell({"a": {"b": 1}}, name) is None
 
 
 @pytest.mark.parametrize("kind", TYPED)
@@ -83,15 +81,8 @@ def test_pictures_and_options_may_be_inside_too(tmp_path: Path, kind: str) -> No
     none = {"question": "R?", "data": None, "choices": {"text": ["3", "5"], "key": 1}}
     one, two = source_of(tmp_path, kind, [item, none], columns=columns).rows("train")
     assert (one.question, one.answer) == ("<image><image>Q?\nA. 3\nB. 5", "B. 5")
-    assert [image.load().getpixel((0, 0)) for image in one.images] == [(1, 0, 0), (2, 0, 0)]
+    assert shades(one) == [1, 2]
     assert (two.question, two.answer, two.images) == ("R?\nA. 3\nB. 5", "A. 3", ())
-
-
-def test_options_may_be_a_field_each(tmp_path: Path) -> None:
-    columns = Columns(question="q", answer="a", images=None, options=["o.A", "o.B", "o.C"])
-    items = [{"q": "Q?", "a": "B", "o": {"A": "3", "B": "5"}}]
-    (row,) = source_of(tmp_path, "jsonl", items, columns=columns).rows("train")
-    assert (row.question, row.answer) == ("Q?\nA. 3\nB. 5", "B. 5")
 
 
 def test_pictures_in_a_struct_are_embedded_bytes_and_numbers_are_as_written(tmp_path: Path) -> None:
@@ -102,7 +93,7 @@ def test_pictures_in_a_struct_are_embedded_bytes_and_numbers_are_as_written(tmp_
     columns = Columns(question="q", answer="data.answer", images=["data.image", "data.list"])
     rows = TableSource(folder=str(tmp_path), files={"train": "train.parquet"}, columns=columns).rows("train")
     assert [row.answer for row in rows] == ["0.1"] * 3
-    assert [[image.load().getpixel((0, 0))[0] for image in row.images] for row in rows] == [[1, 6], [2, 7], [3, 8]]
+    assert [shades(row) for row in rows] == [[1, 6], [2, 7], [3, 8]]
 
 
 def test_a_part_of_a_set_of_the_hub_keeps_fields_and_rows_together(tmp_path: Path) -> None:
@@ -116,11 +107,3 @@ def test_a_part_of_a_set_of_the_hub_keeps_fields_and_rows_together(tmp_path: Pat
     survey = rows.survey()
     assert [(row.question, row.answer, row.kind) for row in survey.rows] == [("Q1", "1", "obtuse"), ("Q3", "3", "obtuse")]
     assert len(survey.problems) == 1
-
-
-def test_an_object_in_a_text_is_no_column(tmp_path: Path) -> None:
-    item = {"id": 1, "question": "Q", "extra": json.dumps({"answer": "5"})}
-    (tmp_path / "train.jsonl").write_text(json.dumps(item))
-    columns = Columns(question="question", answer="extra.answer", images=None)
-    (told,) = JsonlSource(folder=str(tmp_path), files={"train": "train.jsonl"}, columns=columns).rows("train").survey().problems
-    assert "has no 'extra.answer'; 'extra' has no fields" in told

@@ -1,7 +1,6 @@
 """A number of a file becomes the text that somebody wrote, and where there is none the row or the field is missing."""
 
 import datetime
-import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from row_files import KINDS, OWN, TYPED, source_of
+from row_files import OWN, TYPED, source_of
 
 from vlm_rl.datasets.arrow_table import ArrowTable
 from vlm_rl.datasets.columns import Columns
@@ -68,36 +67,27 @@ def test_float32_answers_are_judged_by_what_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])
-def test_an_answer_that_is_no_number_is_a_bad_row(tmp_path: Path, kind: pa.DataType, value: float | None) -> None:
-    holes = pa.array(
-        [None if value is None else kind.to_pandas_dtype()(value), kind.to_pandas_dtype()(1)], kind, from_pandas=False
-    )
-    survey = table(tmp_path, holes).survey()
+def test_an_answer_that_is_no_number_is_a_bad_row(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = [float("nan"), float("inf"), float("-inf"), None, 1]
+    made = [None if number is None else kind.to_pandas_dtype()(number) for number in numbers]
+    survey = table(tmp_path, pa.array(made, kind, from_pandas=False)).survey()
     assert [row.answer for row in survey.rows] == ["1.0"]
-    (told,) = survey.problems
-    assert "row 0" in told
-    assert "'answer'" in told
+    assert [f"row {i}" in told and "'answer'" in told for i, told in enumerate(survey.problems)] == [True] * 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", ["nan", "NaN", " nan ", "<NA>", "NaT"])
-def test_a_text_that_a_program_writes_for_nothing_is_no_answer(tmp_path: Path, kind: str, text: str) -> None:
-    items = [{"question": "Q", "answer": text}, {"question": "R", "answer": "1"}]
-    survey = source_of(tmp_path, kind, items).rows("train").survey()
-    assert [row.answer for row in survey.rows] == ["1"]
-    (told,) = survey.problems
-    assert f"'answer' is the text {text.strip()!r}, which stands for a missing value. Fill it in, or drop the row." in told
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_text_that_a_program_writes_for_nothing_is_no_answer(tmp_path: Path, kind: str) -> None:
+    missing = ["nan", "NaN", " nan ", "<NA>", "NaT"]
+    words = ["None", "none of these", "null", "N/A", "Nan", "nano", "x = nan", "inf"]  # which may be an answer
+    survey = (
+        source_of(tmp_path, kind, [{"question": "Q", "answer": text} for text in [*missing, *words]]).rows("train").survey()
+    )
+    assert [row.answer for row in survey.rows] == words
+    for text, told in zip(missing, survey.problems, strict=True):
+        assert f"'answer' is the text {text.strip()!r}, which stands for a missing value. Fill it in, or drop the row." in told
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_words_that_may_be_an_answer_stay_one(tmp_path: Path, kind: str) -> None:
-    answers = ["None", "none of these", "null", "N/A", "Nan", "nano", "x = nan", "inf"]
-    rows = source_of(tmp_path, kind, [{"question": "Q", "answer": answer} for answer in answers]).rows("train")
-    assert [row.answer for row in rows] == answers
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_a_missing_question_or_id_costs_the_row_and_a_missing_kind_does_not(tmp_path: Path, kind: str) -> None:
     columns = Columns(
         question="question", answer="answer", images=None, id="id", kind="kind", modality="modality", solution="why"
@@ -107,10 +97,9 @@ def test_a_missing_question_or_id_costs_the_row_and_a_missing_kind_does_not(tmp_
     survey = source_of(tmp_path, kind, items, columns=columns).rows("train").survey()
     (row,) = survey.rows
     assert (row.id, row.kind, row.modality, row.solution, row.fields) == ("a", "", "", None, {})
-    assert ["'id' is the text 'nan'" in survey.problems[0], "'question' is the text 'NaN'" in survey.problems[1]] == [
-        True,
-        True,
-    ]
+    no_id, no_question = survey.problems
+    assert "'id' is the text 'nan'" in no_id
+    assert "'question' is the text 'NaN'" in no_question
 
 
 def test_a_float32_field_is_filtered_as_it_is_written_and_nan_is_no_field(tmp_path: Path) -> None:
@@ -150,15 +139,6 @@ def test_a_filter_by_a_text_or_by_another_number_does_not(tmp_path: Path, wanted
         select(rows, split="train", wanted={"level": wanted}, size=None, seed=0)
 
 
-def test_ids_of_float32_are_those_of_the_file(tmp_path: Path) -> None:
-    columns = Columns(question="question", answer="answer", images=None, id="key", solution="why")
-    numbers = pa.array([0.1, 1.1], pa.float32())
-    assert [(row.id, row.solution) for row in table(tmp_path, numbers, columns=columns, key=numbers, why=numbers)] == [
-        ("0.1", "0.1"),
-        ("1.1", "1.1"),
-    ]
-
-
 @pytest.mark.parametrize(
     "value", [datetime.date(2024, 5, 1), datetime.datetime(2024, 5, 1), datetime.timedelta(1), True, [1], b"1"], ids=repr
 )
@@ -170,34 +150,23 @@ def test_what_is_neither_text_nor_number_is_no_answer_and_a_date_no_field(tmp_pa
     assert row.fields == {}
 
 
-@pytest.mark.parametrize(
-    ("written", "text"),
-    [
-        ("1", "1"), ("20.0", "20.0"), ("1.50", "1.5"), ("0.1", "0.1"), ("1e3", "1000.0"), ("1e-05", "1e-05"),
-        ("0.1234567890123456789", "0.1234567890123456789"), ("12345678901234567.5", "12345678901234567.5"), ("1e-400", "1e-400"),
-    ],
-)  # fmt: skip
-def test_a_number_of_json_loses_no_digit(tmp_path: Path, written: str, text: str) -> None:
-    (tmp_path / "train.jsonl").write_text(f'{{"id": {written}, "question": "Q", "answer": {written}, "level": {written}}}\n')
-    (row,) = JsonlSource(folder=str(tmp_path), files={"train": "train.jsonl"}).rows("train")
-    assert (row.id, row.answer, row.fields) == (text, text, {"level": text})
+NUMBERS = {  # as they are written, and as a text
+    "1": "1", "20.0": "20.0", "1.50": "1.5", "0.1": "0.1", "1e3": "1000.0", "1e-05": "1e-05", "1e-400": "1e-400",
+    "0.1234567890123456789": "0.1234567890123456789", "12345678901234567.5": "12345678901234567.5",
+}  # fmt: skip
+
+
+def test_a_number_of_json_loses_no_digit(tmp_path: Path) -> None:
+    lines = [f'{{"id": {written}, "question": "Q", "answer": {written}, "level": {written}}}\n' for written in NUMBERS]
+    (tmp_path / "train.jsonl").write_text("".join(lines))
+    rows = JsonlSource(folder=str(tmp_path), files={"train": "train.jsonl"}).rows("train")
+    assert [(row.id, row.answer, row.fields) for row in rows] == [(text, text, {"level": text}) for text in NUMBERS.values()]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30))
 def test_what_is_read_of_a_number_of_json_is_that_number(value: Decimal) -> None:
     assert Decimal(str(read_strictly(str(value).encode()))) == value
-
-
-@pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity", "1e400"])
-@pytest.mark.parametrize("key", ["answer", "level"])
-def test_json_that_holds_no_number_costs_its_row(tmp_path: Path, written: str, key: str) -> None:
-    good = {"id": 1, "question": "Q", "answer": 1, "level": 2}
-    text = json.dumps(good) + "\n" + json.dumps({**good, "id": 2, key: "HERE"}).replace('"HERE"', written) + "\n"
-    (tmp_path / "train.jsonl").write_text(text)
-    survey = JsonlSource(folder=str(tmp_path), files={"train": "train.jsonl"}).rows("train").survey()
-    assert [row.id for row in survey.rows] == ["1"]
-    assert ["line 2" in told and "in quotes" in told for told in survey.problems] == [True]
 
 
 @pytest.mark.parametrize("kind", TYPED)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import KINDS, OWN, TYPED, source_of
+from row_files import OWN, TYPED, source_of
 
 from vlm_rl.datasets.columns import Columns
 from vlm_rl.datasets.dataset import Dataset, Source
@@ -40,28 +40,14 @@ def test_several_are_named_together(tmp_path: Path, kind: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("kind", TYPED)
-@pytest.mark.parametrize(
-    ("columns", "item"),
-    [
-        (Columns(question="question", answer="answer", images=None, options="choices"), ITEM),
-        (
-            Columns(question="question", answer="answer", images="pictures"),
-            {"question": "Q", "answer": "1", "pictures": ["a.png"]},
-        ),
-        (Columns(question="question", answer="x.a", images=None), {"question": "Q", "x": {"a": "1", "b": ["in an object"]}}),
-        (OWN, {"question": "Q", "answer": "1"}),
-    ],
-    ids=["options", "images", "object", "none"],
-)
-def test_what_is_used_or_no_list_is_not_named(
-    tmp_path: Path, kind: str, columns: Columns, item: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert said(tmp_path, kind, capsys, item, columns=columns) == ""
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_text_in_brackets_is_a_text(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(tmp_path, kind, capsys, {**ITEM, "choices": "['3', '5']"}) == ""
+def test_what_is_used_or_no_list_is_not_named(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = Columns(question="question", answer="answer", images=None, options="choices")
+    pictures = Columns(question="question", answer="answer", images="pictures")
+    field = Columns(question="question", answer="x.a", images=None)
+    assert said(tmp_path, kind, capsys, ITEM, columns=options) == ""
+    assert said(tmp_path, kind, capsys, {"question": "Q", "answer": "1", "pictures": ["a.png"]}, columns=pictures) == ""
+    assert said(tmp_path, kind, capsys, {"question": "Q", "x": {"a": "1", "b": ["in an object"]}}, columns=field) == ""
+    assert said(tmp_path, kind, capsys, {**ITEM, "choices": "['3', '5']"}) == ""  # a text in brackets is a text
 
 
 def test_a_list_in_a_later_row_is_seen_and_a_bad_line_is_left_to_the_check(

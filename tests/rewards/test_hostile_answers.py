@@ -45,7 +45,7 @@ def test_two_thousand_random_texts_take_seconds(judge: Judge) -> None:
     assert time.monotonic() - start < 60  # 1 s on one core
     assert [text for text, verdict in zip(texts, verdicts, strict=True) if verdict is Verdict.TIMED_OUT] == []
     right = [(gold, text) for gold, text, verdict in zip(golds, texts, verdicts, strict=True) if verdict is Verdict.CORRECT]
-    assert len(right) <= 1, right  # three pieces and more are hardly ever one of ten golds
+    assert right == []  # three pieces and more are hardly ever one of ten golds
 
 
 @pytest.mark.slow
