@@ -23,8 +23,8 @@ KindMatrices = Float[np.ndarray, "*draws runs kinds"]
 
 def resample(size: int, *, generator: np.random.Generator, num_draws: int = NUM_DRAWS) -> Int[np.ndarray, "draws size"]:
     """How often each of `size` things comes when as many are drawn with replacement; one row for each draw."""
-    picks = generator.integers(size, size=(num_draws, size)) + size * np.arange(num_draws)[:, None]
-    return np.bincount(picks.ravel(), minlength=num_draws * size).reshape(num_draws, size)
+    drawn = generator.integers(size, size=(num_draws, size)) + size * np.arange(num_draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=num_draws * size).reshape(num_draws, size)
 
 
 def resample_images(images: Sequence[str], *, generator: np.random.Generator, num_draws: int = NUM_DRAWS) -> QuestionCounts:

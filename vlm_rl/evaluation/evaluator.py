@@ -39,7 +39,7 @@ class Scheme:
     every_epochs: int
     image: ImageControl
     batch_rows: int  # questions answered together, by one rank: the same ones whatever the number of ranks
-    endpoint: Endpoint  # what the study is judged by, and what picks a checkpoint
+    endpoint: Endpoint  # what the study is judged by, and what selects a checkpoint
 
     @property
     def cells(self) -> list[tuple[str, GenerationSetting]]:
@@ -50,11 +50,11 @@ class Scheme:
         """Refuse to train for an endpoint that is not evaluated. Validation alone is allowed: a selection never opens its test."""
         settings = [setting.name for setting in self.settings]
         judged = [] if list(self.splits) == [self.endpoint.picked_by] else [("split", self.endpoint.split, self.splits)]
-        picking = [("picked_by", self.endpoint.picked_by, self.splits), ("setting", self.endpoint.setting, settings)]
-        for key, named, evaluated in (*picking, *judged):
+        selecting = [("picked_by", self.endpoint.picked_by, self.splits), ("setting", self.endpoint.setting, settings)]
+        for key, named, evaluated in (*selecting, *judged):
             if named not in evaluated:
                 raise ValueError(
-                    f"evaluation.scheme.endpoint.{key}={named} is not evaluated: no epoch could be picked, or none judged. "
+                    f"evaluation.scheme.endpoint.{key}={named} is not evaluated: no epoch could be selected, or none judged. "
                     f"Name one of {', '.join(evaluated)}, or add it to evaluation.scheme."
                 )
 
