@@ -17,7 +17,7 @@ class Endpoint:
     reference: str | None = None  # label or variant of the arm that others are compared with; None = each arm's vanilla model
 
     def __post_init__(self) -> None:
-        """Refuse a split that selects its own best epoch."""
+        """Raise ValueError if the judged split selects its own epoch."""
         if self.split == self.picked_by:
             raise ValueError(
                 f"evaluation.scheme.endpoint: split={self.split} is judged at the epoch that {self.picked_by} selects, which is "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def length_metrics(lengths: NDArray[np.int64], *, truncated: NDArray[np.bool_]) -> dict[str, float]:
-    """Statistics of response lengths (tokens) under the names of metrics.jsonl; NaN where there is no response to speak of.
+    """Statistics of response lengths (tokens) under the names of metrics.jsonl; NaN without a response.
 
     `truncated` is True for a response that was cut off before EOS.
     """
