@@ -2,22 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from every_algorithm import algorithm
 from torch import Tensor
 from trajectories import bare, learning
 from trl_stub import StubGrpo, StubRloo, StubTrainer
 
 from vlm_rl.algorithms.algorithm import AlgorithmLoss
-from vlm_rl.algorithms.dapo import Dapo
-from vlm_rl.algorithms.dr_grpo import DrGrpo
-from vlm_rl.algorithms.grpo import GroupRelativePolicyOptimization
-from vlm_rl.algorithms.gspo import Gspo
 from vlm_rl.algorithms.policy_gradient import PolicyGradient
-from vlm_rl.algorithms.rloo import Rloo
-from vlm_rl.algorithms.rollout_correction import NoCorrection
 from vlm_rl.types import Trajectory
 
 SEEDS = range(12)
@@ -27,62 +22,35 @@ ROUNDING = 1e-13  # of the loss and of the gradient's norm; measured: 4e-15
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An algorithm of ours, and the settings that make TRL's the same."""
+    """A shipped algorithm, and the settings that make TRL's the same."""
 
-    ours: Callable[..., PolicyGradient]
+    algorithm: str
     settings: dict[str, Any]  # ours
-    stub: type[StubTrainer]
     trl: dict[str, Any]
-    widest_clip: float  # the ratio of a response strays less than that of a token
+    stub: type[StubTrainer] = StubGrpo
+    widest_clip: float = 0.4  # the ratio of a response strays less than that of a token
 
 
 SHARED = {
     "num_minibatches": 1,
-    "learning_rate_scale": 1.0,
     "kl_loss_coef": 0.0,
     "kl_loss_estimator": "k3",
     "mask_truncated": False,
-    "rollout_correction": NoCorrection(),
     "dynamic_sampling": None,
 }
 EPSILON = {"std_epsilon": 1e-4}
+OVER_TOKENS = {"scale_by": "batch", "loss_average": "token"}
+SEQUENCE_RATIO = {"loss_type": "grpo", "importance_sampling_level": "sequence"}
+UNSCALED = {"loss_type": "dr_grpo", "scale_rewards": "none", "max_completion_length": 13}
 PAIRS = {
-    "grpo": Pair(
-        ours=GroupRelativePolicyOptimization,
-        settings=EPSILON | {"scale_by": "group", "loss_average": "response"},
-        stub=StubGrpo,
-        trl={"loss_type": "grpo"},
-        widest_clip=0.4,
-    ),
+    "grpo": Pair(algorithm="grpo", settings=EPSILON, trl={"loss_type": "grpo"}),
     "grpo over tokens": Pair(
-        ours=GroupRelativePolicyOptimization,
-        settings=EPSILON | {"scale_by": "batch", "loss_average": "token"},
-        stub=StubGrpo,
-        trl={"loss_type": "bnpo", "scale_rewards": "batch"},
-        widest_clip=0.4,
+        algorithm="grpo", settings=EPSILON | OVER_TOKENS, trl={"loss_type": "bnpo", "scale_rewards": "batch"}
     ),
-    "dapo": Pair(ours=Dapo, settings=EPSILON, stub=StubGrpo, trl={"loss_type": "dapo"}, widest_clip=0.4),
-    "dr_grpo": Pair(
-        ours=DrGrpo,
-        settings={"loss_length": 13},
-        stub=StubGrpo,
-        trl={"loss_type": "dr_grpo", "scale_rewards": "none", "max_completion_length": 13},
-        widest_clip=0.4,
-    ),
-    "gspo": Pair(
-        ours=Gspo,
-        settings=EPSILON,
-        stub=StubGrpo,
-        trl={"loss_type": "grpo", "importance_sampling_level": "sequence"},
-        widest_clip=0.1,
-    ),
-    "rloo": Pair(
-        ours=Rloo,
-        settings={"ratio_level": "sequence", "whiten": False, "kl_reward_estimator": "k1"},
-        stub=StubRloo,
-        trl={},
-        widest_clip=0.3,
-    ),
+    "dapo": Pair(algorithm="dapo", settings=EPSILON, trl={"loss_type": "dapo"}),
+    "dr_grpo": Pair(algorithm="dr_grpo", settings={"loss_length": 13}, trl=UNSCALED),
+    "gspo": Pair(algorithm="gspo", settings=EPSILON, trl=SEQUENCE_RATIO, widest_clip=0.1),
+    "rloo": Pair(algorithm="rloo", settings={}, trl={}, stub=StubRloo, widest_clip=0.3),
 }
 
 
@@ -125,7 +93,8 @@ def random_case(name: str, *, seed: int, num_empty: int = 0, trl: dict[str, Any]
     low, high = (number(0.02, pair.widest_clip, generator=generator) for _ in range(2))
     group_size, num_groups = 2 + seed % 5, int(number(8, 11, generator=generator))
     bounds = {"clip_low": low, "clip_high": high, "kl_reward_coef" if name == "rloo" else "kl_loss_coef": beta}
-    ours = pair.ours(**SHARED | pair.settings | bounds | {"ppo_epochs": updates, "group_size": group_size} | changes)
+    sizes = {"ppo_epochs": updates, "group_size": group_size}
+    ours = cast(PolicyGradient, algorithm(pair.algorithm, **SHARED | pair.settings | bounds | sizes | changes))
     model = random_model(group_size * num_groups, generator=generator)
     batch = random_batch(model, drift=0.25 if updates > 1 else 0.0, num_empty=num_empty, generator=generator)
     if seed % 4 == 1:

@@ -56,7 +56,7 @@ def test_accuracy_is_the_mean_over_questions_of_pass_at_k() -> None:
 
 
 def scheme(*splits: str, settings: Sequence[GenerationSetting] = (SETTING,)) -> Scheme:
-    """Judged on test under T = 0.6 at the epoch that val picks."""
+    """Judged on test under T = 0.6 at the epoch that val selects."""
     endpoint = Endpoint(split="test", setting=SETTING.name, picked_by="val")
     return Scheme(splits=splits, settings=settings, every_epochs=1, image=Intact(), batch_rows=8, endpoint=endpoint)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_rl.evaluation.response_length import FormatCounts, length_metrics, split_gain
+from vlm_rl.evaluation.response_length import FormatCounts, gain_parts, length_metrics
 
 
 def lengths(*numbers: int, truncated: list[bool]) -> dict[str, float]:
@@ -48,7 +48,7 @@ def counts(num_responses: int, well_formed: int, correct: int, well_formed_corre
 
 def test_the_split_by_hand() -> None:
     before, after = counts(100, 50, 22, 20), counts(100, 90, 54, 54)  # q = 0.4, r = 0.02; q = 0.6, r = 0
-    parts = split_gain(after, before=before)
+    parts = gain_parts(after, before=before)
     assert parts.gain == pytest.approx(0.32)
     assert parts.format == pytest.approx(0.40 * 0.5)  # 40 points more well-formed, right at the mean of 0.4 and 0.6
     assert parts.reasoning == pytest.approx(0.2 * 0.7)  # 0.2 more of these right, in the mean of 0.5 and 0.9 responses
@@ -60,10 +60,10 @@ def test_the_split_by_hand() -> None:
 @settings(max_examples=50)
 @given(before=format_counts(), after=format_counts())
 def test_the_parts_always_add_up_to_the_gain(before: FormatCounts, after: FormatCounts) -> None:
-    parts = split_gain(after, before=before)
+    parts = gain_parts(after, before=before)
     assert parts.format + parts.reasoning + parts.outside == pytest.approx(parts.gain, abs=1e-12)
 
 
 def test_learning_the_format_alone_is_all_format() -> None:
-    parts = split_gain(counts(10, 10, 6, 6), before=counts(10, 0, 0, 0))
+    parts = gain_parts(counts(10, 10, 6, 6), before=counts(10, 0, 0, 0))
     assert (parts.gain, parts.format, parts.reasoning, parts.outside) == (0.6, 0.6, 0.0, 0.0)

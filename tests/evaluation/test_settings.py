@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from vlm_rl.evaluation.endpoint import Endpoint, for_pick
+from vlm_rl.evaluation.endpoint import Endpoint, for_selection
 from vlm_rl.evaluation.settings import GenerationSetting, k_of, title_of
 
 
@@ -33,16 +33,16 @@ def test_what_cannot_be_sampled_is_refused(wrong: dict[str, float]) -> None:
         dataclasses.replace(setting, **wrong)
 
 
-def test_an_endpoint_names_what_picks_and_what_is_judged_and_refuses_a_split_that_picks_its_own_epoch() -> None:
+def test_an_endpoint_names_what_selects_and_what_is_judged_and_refuses_a_split_that_selects_its_own_epoch() -> None:
     endpoint = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")
-    assert (endpoint.pick, endpoint.name) == ("val/pass@1_t0.6/accuracy", "test/pass@1_t0.6/accuracy")
+    assert (endpoint.selection_metric, endpoint.name) == ("val/pass@1_t0.6/accuracy", "test/pass@1_t0.6/accuracy")
     with pytest.raises(
-        ValueError, match=r"split=test is judged at the epoch that test picks.* Let picked_by name another split"
+        ValueError, match=r"split=test is judged at the epoch that test selects.* Let picked_by name another split"
     ):
         dataclasses.replace(endpoint, picked_by="test")
 
 
-def test_the_same_total_summed_in_another_order_is_equal_for_a_pick() -> None:
+def test_the_same_total_summed_in_another_order_selects_the_same_epoch() -> None:
     assert 0.1 + 0.2 + 0.3 != 0.3 + 0.2 + 0.1
-    assert for_pick(0.1 + 0.2 + 0.3) == for_pick(0.3 + 0.2 + 0.1)
-    assert for_pick(0.5) < for_pick(0.5 + 1e-9)  # one answer of a thousand million
+    assert for_selection(0.1 + 0.2 + 0.3) == for_selection(0.3 + 0.2 + 0.1)
+    assert for_selection(0.5) < for_selection(0.5 + 1e-9)  # one answer of a thousand million

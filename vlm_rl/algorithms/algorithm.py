@@ -53,9 +53,9 @@ class Algorithm(ABC):
         self.check(self.ppo_epochs >= 1, "ppo_epochs", "1 or more", "1")
         self.check(self.learning_rate_scale >= 0, "learning_rate_scale", "0 or more", "1.0")
 
-    def check(self, fine: bool, key: str, wanted: str, example: str) -> None:
-        """Raises ValueError naming the config key, what it takes and an example, unless the setting is fine."""
-        if not fine:
+    def check(self, is_valid: bool, key: str, wanted: str, example: str) -> None:
+        """Raise ValueError naming the config key, what it takes and an example, unless the value is valid."""
+        if not is_valid:
             raise ValueError(f"algorithm.{key}={getattr(self, key)}; it is {wanted}. For example algorithm.{key}={example}.")
 
     @property
@@ -74,12 +74,12 @@ class Algorithm(ABC):
 
     @property
     def role(self) -> Literal["policy", "teacher"]:
-        """What a report takes its runs for."""
+        """The role of its runs in a report."""
         return "policy" if self.learns_from_own_responses else "teacher"
 
     @property
     def rewards_only_ended_responses(self) -> bool:
-        """True where a response that was cut off is worth nothing: a penalty for being cut off would have no place to stand."""
+        """True where a response that was cut off has no score, so that a penalty for being cut off has no effect."""
         return False
 
     @property
@@ -90,7 +90,7 @@ class Algorithm(ABC):
     @property
     @abstractmethod
     def needs_reference(self) -> bool:
-        """Whether a KL term asks for the reference's log-probabilities."""
+        """Whether a KL term needs the reference's log-probabilities."""
 
     @abstractmethod
     def advantages(self, trajectory: Trajectory) -> Tokens:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 
 def check_choices(settings: object, *, key: str) -> None:
-    """Raises ValueError naming the key and its choices where a field annotated as a Literal holds another word."""
+    """Raise ValueError naming the key and its choices where a field annotated as a Literal holds another word."""
     hints: dict[str, Any] = {}
     for kind in reversed(inspect.getmro(type(settings))):
         hints |= _own_hints(kind)

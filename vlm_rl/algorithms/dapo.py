@@ -2,10 +2,10 @@
 
     A = (r - mean of the group) / (std of the group + std_epsilon);   loss = mean over all tokens of the mini-batch
 
-1. clip-higher: `clip_high` above `clip_low`, so that unlikely tokens can still grow; 2. dynamic sampling: groups whose responses are all as
-good as one another give way to others (dynamic_sampling.py); 3. every token counts the same, however long its response; 4. a soft
+1. clip-higher: `clip_high` above `clip_low`, so that unlikely tokens can still grow; 2. dynamic sampling: groups of
+equally good responses are replaced (dynamic_sampling.py); 3. every token counts the same, however long its response; 4. a soft
 penalty for overlong responses, which is a reward term (rewards/length.py). No KL term. Only the third is code here: the first, second
-and fourth are settings in conf/algorithm/dapo.yaml, and open to any other algorithm.
+and fourth are set in conf/algorithm/dapo.yaml, and any other algorithm may use them.
 """
 
 from dataclasses import dataclass

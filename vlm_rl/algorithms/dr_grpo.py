@@ -3,8 +3,8 @@
     A = r - mean of the group;   loss = sum over tokens / (responses x loss_length)
 
 Dividing by the length of a response makes long wrong ones cheap; dividing by the group's std favours questions that are nearly
-always or nearly never solved. The constant `loss_length` keeps the gradient unbiased; codes take the most tokens a response may have. All
-responses of a mini-batch are counted, also those that are empty or masked: otherwise the constant would be none.
+always or nearly never solved. The constant `loss_length` keeps the gradient unbiased; implementations take the largest length of a
+response. All responses of a mini-batch are counted, also those that are empty or masked: otherwise it would not be constant.
 """
 
 from dataclasses import dataclass

@@ -54,7 +54,7 @@ class SelectionCounts:
     """What became of the groups of one generation step, over all ranks."""
 
     differing: int  # groups whose responses differ
-    missing: int  # groups without differences that had to fill the batch up
+    missing: int  # groups without differences that fill the batch up
     thrown_away: int  # groups that nothing is learned from
     thrown_away_tokens: int  # of their responses
 
@@ -78,7 +78,7 @@ class GroupSelection:
     def select(self, samples: Samples, terms: Mapping[str, Sequence[float]]) -> SelectedGroups:
         """From all samples of a generation step on this rank; `terms`: their unweighted scores by reward term.
 
-        Every rank must come here: which groups differ is pooled over ranks.
+        Every rank must call this: which groups differ is pooled over ranks.
         """
         size, device = self.group_size, samples.scores.device
         values = samples.scores

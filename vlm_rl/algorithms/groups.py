@@ -13,7 +13,7 @@ Scores = Float[Tensor, " batch"]
 Groups = Int[Tensor, " batch"]
 
 Scale = Literal["group", "batch", "none"]
-NO_SPREAD = 1e-6  # a standard deviation below it is rounding: equal scores have no better and no worse
+NO_SPREAD = 1e-6  # a standard deviation below it is a rounding error: the scores are equal
 
 
 def group_mean(scores: Scores, groups: Groups) -> Scores:

@@ -22,7 +22,7 @@ from vlm_rl.types import Mask, MiniBatch, Tokens, Trajectory
 class PolicyGradient(Algorithm):
     """An algorithm that learns from the policy's own responses. Subclasses add `advantages` and the choices of their papers."""
 
-    clip_low: float  # how far below 1 a ratio may fall and still push
+    clip_low: float  # how far below 1 a ratio may be and still have a gradient
     clip_high: float  # how far above 1; clip-higher (DAPO): larger than clip_low
     kl_loss_coef: float
     kl_loss_estimator: Literal["k2", "k3"]  # the mean gradient of k1 is zero: it belongs in a reward
@@ -72,11 +72,11 @@ class PolicyGradient(Algorithm):
     def advantages(self, trajectory: Trajectory) -> Tokens: ...
 
     def ratio(self, logprobs: Tokens, old_logprobs: Tokens, mask: Mask) -> Tokens:
-        """New over old probability of each token, unless an algorithm says of what else."""
+        """New over old probability of each token, unless an algorithm overrides it."""
         return token_ratio(logprobs, old_logprobs, mask)
 
     def policy_loss(self, ratio: Tokens, logprobs: Tokens, advantages: Tokens) -> ClippedTokens:
-        """The loss of each token before correction, averages and KL: PPO's, unless an algorithm says what else."""
+        """The loss of each token before correction, averages and KL: PPO's, unless an algorithm overrides it."""
         return clipped_policy_loss(ratio, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
 
     def loss_mask(self, trajectory: Trajectory) -> Mask:
@@ -85,7 +85,7 @@ class PolicyGradient(Algorithm):
         return mask & trajectory.terminated[:, None] if self.mask_truncated else mask
 
     def loss(self, logprobs: Tokens, batch: MiniBatch) -> AlgorithmLoss:
-        """The formula at the top of this file; what stands off the mask does not count."""
+        """The formula at the top of this file; values outside the mask do not count."""
         mask, weights = batch.response_mask, batch.token_weights
         old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
         ratio = self.ratio(logprobs, old, mask)

@@ -1,4 +1,4 @@
-"""REINFORCE++ with a baseline (Hu et al., 2025, arXiv 2501.03262, its group variant): the group centres, the batch scales.
+"""REINFORCE++ with a baseline (Hu et al., 2025, arXiv 2501.03262, its form with groups): the group centres, the batch scales.
 
     A = (r - mean of the group) / std of all centred scores of the batch
 

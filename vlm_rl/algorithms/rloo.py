@@ -3,7 +3,7 @@
     A = R - mean of the other responses' R,   R = r - kl_reward_coef sum over t of KL_t
 
 The baseline does not depend on the response itself, so the gradient is unbiased. The whole response is one action: its probability
-is a product over tokens, and so is the ratio. What the paper does in one update is clipped here where a batch takes several.
+is a product over tokens, and so is the ratio. The paper makes one update of a batch; where a batch has several, the ratio is clipped here.
 """
 
 from dataclasses import dataclass

@@ -2,8 +2,8 @@
 
 An engine rounds otherwise, quantises, or holds older weights. Its responses then are off-policy without anybody having asked for
 it: Yao et al., 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training". The policy loss times
-trainer(response) / engine(response) has the gradient under the trainer's own distribution; a token's own ratio is the calmer, biased part
-of it. docs/rollout_correction.md has the formulas.
+trainer(response) / engine(response) has the gradient under the trainer's own distribution; a token's own ratio has less variance and a
+bias. docs/rollout_correction.md has the formulas.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ def importance_ratio(log_ratio: Tokens, mask: Mask, *, level: Level) -> Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class NoCorrection:
-    """The engine is taken at its word; the difference is only measured."""
+    """Nothing is corrected; the difference between engine and trainer is only measured."""
 
     level: Literal["none"] = field(default="none", init=False)
 
@@ -75,9 +75,9 @@ class TruncatedImportanceSampling:
 
 @dataclass(frozen=True, kw_only=True)
 class RatioMask:
-    """The ratio itself between the bounds, 0 outside: what engine and trainer disagree on teaches nothing.
+    """The ratio itself between the bounds, 0 outside: tokens on which engine and trainer disagree are not learned from.
 
-    The averages of the loss still count the masked tokens, so masking takes their pull away and gives it to no other token.
+    The averages of the loss still count the masked tokens, so their gradient is lost and no other token gains weight.
     """
 
     level: Level

@@ -14,8 +14,8 @@ from vlm_rl.types import Mask, MiniBatch, Tokens, Trajectory
 class SupervisedFineTuning(Algorithm):
     """Mean negative log-likelihood of the solution's tokens, EOS included, over all tokens of a mini-batch."""
 
-    rollout_correction: NoCorrection = field(default=NoCorrection(), init=False)  # a teacher samples from nothing
-    dynamic_sampling: None = field(default=None, init=False)  # a solution has nothing to differ from
+    rollout_correction: NoCorrection = field(default=NoCorrection(), init=False)  # a teacher does not sample
+    dynamic_sampling: None = field(default=None, init=False)  # one solution is no group
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from vlm_rl import ranks
 from vlm_rl.callbacks.recorder import log
 from vlm_rl.device import peak_bytes
-from vlm_rl.evaluation.endpoint import for_pick
+from vlm_rl.evaluation.endpoint import for_selection
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
 from vlm_rl.evaluation.settings import GenerationSetting
 from vlm_rl.module import VLMReinforcement, reinforcement
@@ -35,7 +35,7 @@ class EvaluationSchedule(lightning.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
-        self.best_step, self._best_value = state_dict["best_step"], for_pick(state_dict["best_value"])
+        self.best_step, self._best_value = state_dict["best_step"], for_selection(state_dict["best_value"])
 
     def is_due(self, module: VLMReinforcement) -> bool:
         """Whether an evaluated epoch has just ended."""
@@ -59,9 +59,9 @@ class EvaluationSchedule(lightning.Callback):
 
     def consider(self, line: Mapping[str, Any]) -> None:
         """Picks the step of an evaluation if it is better than all before, by the report's rule; none without what picks."""
-        value = line.get(self._evaluator.scheme.endpoint.pick)
-        if value is not None and for_pick(value) > self._best_value:
-            self._best_value, self.best_step = for_pick(value), line["generation_steps"]
+        value = line.get(self._evaluator.scheme.endpoint.selection_metric)
+        if value is not None and for_selection(value) > self._best_value:
+            self._best_value, self.best_step = for_selection(value), line["generation_steps"]
 
     def _evaluate(self, trainer: lightning.Trainer, module: VLMReinforcement, folder: RunFolder) -> dict[str, Any]:
         progress, scheme = module.progress, self._evaluator.scheme

@@ -1,4 +1,4 @@
-"""What a healthy run never shows, as functions of what training logs: means over `window` steps, so that one odd batch is none."""
+"""Alert rules: functions of what training logs. They compare means over `window` steps, so that one odd batch raises no alert."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,9 @@ class RewardCollapse:
 
     window: int
     largest_loss: float  # share of the best level
-    largest_fall_in_errors: float  # standard errors of the difference; the best of many windows is lucky, so well over 2
+    largest_fall_in_errors: (
+        float  # standard errors of the difference; the best of many windows is high by chance, so well over 2
+    )
 
     def __call__(self, history: History) -> str | None:
         rewards = values(history, "train/reward")
@@ -49,7 +51,7 @@ class RewardCollapse:
 
 @dataclass(frozen=True, kw_only=True)
 class NoRewardVariance:
-    """Almost every group of answers got equal rewards, so there is next to nothing to learn from."""
+    """Almost every group of answers got equal rewards, so there is almost nothing to learn from."""
 
     window: int
     largest_share: float  # of groups; a batch is one group where each question is answered once
@@ -60,7 +62,7 @@ class NoRewardVariance:
             return None
         return (
             f"{share:.0%} of the groups of the last {self.window} steps had equal rewards (limit {self.largest_share:.0%}). "
-            "The questions are too easy or too hard for this model, or the reward is constant: look at `dry_run=rollouts`."
+            "The questions are too easy or too hard for this model, or the reward is constant: see `dry_run=rollouts`."
         )
 
 
@@ -118,7 +120,7 @@ class KlExplosion:
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyCollapse:
-    """The policy has all but stopped to try anything else than its first choice."""
+    """The policy almost always samples its most likely token."""
 
     window: int
     smallest_share: float  # of the entropy in the first steps
@@ -135,7 +137,7 @@ class EntropyCollapse:
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyExplosion:
-    """The policy is falling apart into noise."""
+    """The policy samples almost at random."""
 
     window: int
     largest_rise: float  # nats for each token, over the first steps
@@ -146,13 +148,13 @@ class EntropyExplosion:
             return None
         return (
             f"Entropy over the last {self.window} steps is {entropy:.3g} nats a token, after {start:.3g} in the first ones (limit "
-            f"+{self.largest_rise:g}). The policy is dissolving into noise: lower the learning rate or raise algorithm.kl_loss_coef."
+            f"+{self.largest_rise:g}). The policy becomes random: lower the learning rate or raise algorithm.kl_loss_coef."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeFailures:
-    """The judge ran out of time: those answers count as wrong although nobody knows."""
+    """The judge ran out of time: those answers count as wrong, though some may be right."""
 
     window: int
     largest_share: float
@@ -163,7 +165,7 @@ class JudgeFailures:
             return None
         return (
             f"The judge timed out on {share:.1%} of the responses of the last {self.window} steps (limit {self.largest_share:.1%}). "
-            "Look at those answers; raise reward.judge.timeout_s if they are honest ones."
+            "Look at those answers; raise reward.judge.timeout_s if they are real answers."
         )
 
 

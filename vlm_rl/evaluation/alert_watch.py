@@ -1,4 +1,4 @@
-"""Who is told what, and when: a rule speaks once of what is wrong, not at every step. Pure: the same history, the same alerts."""
+"""When an alert is raised: once for a condition, not at every step. A pure function: the same history gives the same alerts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class AlertRule(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Rules by name. A rule speaks once, and again only after its condition has been gone for `quiet` steps on end."""
+    """Rules by name. A rule raises its alert once, and again only after its condition was absent for `quiet` steps in a row."""
 
     rules: Mapping[str, AlertRule]
     quiet: int
 
     def alerts(self, history: History, *, first: int = 0) -> list[Alert]:
-        """The alerts at the lines from number `first` on; those before are looked at only to see what was told already."""
+        """The alerts at the lines from number `first` on; earlier lines only show which alerts were raised already."""
         found = [alert for name in self.rules for alert in self._alerts(history, name=name, first=first)]
         return sorted(found, key=lambda alert: alert.generation_steps)
 

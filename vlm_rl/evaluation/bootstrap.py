@@ -1,7 +1,7 @@
 """The pigeonhole bootstrap (Owen 2007, https://arxiv.org/abs/0712.1111) and rliable's aggregates of runs x problem kinds.
 
-Seeds and images are resampled once each, and the weight of a score is the product: whole rows and whole columns come or stay
-away. For pictures and for the interquartile mean only; with few seeds it is too narrow to decide by (statistics.py decides).
+Seeds and images are resampled once each, and the weight of a score is the product: whole rows and whole columns are drawn or
+left out. For figures and for the interquartile mean only; with few seeds it is too narrow to decide by (statistics.py decides).
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ KindMatrices = Float[np.ndarray, "*draws runs kinds"]
 
 
 def resample(size: int, *, generator: np.random.Generator, num_draws: int = NUM_DRAWS) -> Int[np.ndarray, "draws size"]:
-    """How often each of `size` things comes when as many are drawn with replacement; one row for each draw."""
-    picks = generator.integers(size, size=(num_draws, size)) + size * np.arange(num_draws)[:, None]
-    return np.bincount(picks.ravel(), minlength=num_draws * size).reshape(num_draws, size)
+    """How often each of `size` things is drawn when as many are drawn with replacement; one row for each draw."""
+    drawn = generator.integers(size, size=(num_draws, size)) + size * np.arange(num_draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=num_draws * size).reshape(num_draws, size)
 
 
 def resample_images(images: Sequence[str], *, generator: np.random.Generator, num_draws: int = NUM_DRAWS) -> QuestionCounts:
-    """How often each question comes when images are drawn: as often as its image."""
+    """How often each question is drawn when images are drawn: as often as its image."""
     names, image_of_question = np.unique(np.asarray(images), return_inverse=True)
     return resample(names.size, generator=generator, num_draws=num_draws)[:, image_of_question]
 

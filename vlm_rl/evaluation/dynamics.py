@@ -1,7 +1,6 @@
 """What training did to the model, from plain arrays: start and end, bottleneck, seed sensitivity, correlation, length held fixed.
 
-Steps of one run follow from one another, so nothing here takes them for independent: a number is made for each seed, and the
-seeds speak.
+The steps of one run are not independent. So a number is computed for each seed, and intervals are over seeds.
 """
 
 import math
@@ -36,7 +35,7 @@ class Fifths:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedCorrelation:
-    """A correlation within each seed, and what the seeds say together."""
+    """A correlation within each seed, and its interval over seeds."""
 
     by_seed: tuple[float, ...]  # Spearman's rho of each seed; NaN where it is not defined
     interval: Interval  # of the typical seed; a t-interval over the defined seeds in Fisher's z, turned back
@@ -191,8 +190,8 @@ def far_from_other_seeds(scores: Matrix) -> Bool[np.ndarray, " seeds"]:
     """Runs further from the median of the arm than seeds that spread by 5 points, and single answers, explain: 15 points or more.
 
     The median, so that one collapsed run does not hide another. The spread is set and not estimated: among three runs the
-    spread of the other two is one number, which a t-test would have to exceed 38-fold. docs/statistics.md holds how often the
-    rule cries wolf and how often it finds a collapse. False throughout for fewer than three runs.
+    spread of the other two is one number, which a t-test would have to exceed 38-fold. docs/statistics.md says how often the
+    rule flags an ordinary run and how often it finds a collapse. False throughout for fewer than three runs.
     """
     num_seeds, num_questions = scores.shape
     if num_seeds < 3:

@@ -1,4 +1,4 @@
-"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks; and what one evaluation says by itself."""
+"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks; and the figures of one evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -39,7 +39,7 @@ class Scheme:
     every_epochs: int
     image: ImageControl
     batch_rows: int  # questions answered together, by one rank: the same ones whatever the number of ranks
-    endpoint: Endpoint  # what the study is judged by, and what picks a checkpoint
+    endpoint: Endpoint  # what the study is judged by, and what selects a checkpoint
 
     @property
     def cells(self) -> list[tuple[str, GenerationSetting]]:
@@ -47,19 +47,19 @@ class Scheme:
         return list(product(self.splits, self.settings))
 
     def check_endpoint(self) -> None:
-        """Refuse to train for an endpoint that is not evaluated. Validation alone is allowed: a selection never opens its test."""
+        """Raise ValueError if the endpoint is not evaluated. Validation alone is allowed: a selection does not use the test split."""
         settings = [setting.name for setting in self.settings]
         judged = [] if list(self.splits) == [self.endpoint.picked_by] else [("split", self.endpoint.split, self.splits)]
-        picking = [("picked_by", self.endpoint.picked_by, self.splits), ("setting", self.endpoint.setting, settings)]
-        for key, named, evaluated in (*picking, *judged):
+        selecting = [("picked_by", self.endpoint.picked_by, self.splits), ("setting", self.endpoint.setting, settings)]
+        for key, named, evaluated in (*selecting, *judged):
             if named not in evaluated:
                 raise ValueError(
-                    f"evaluation.scheme.endpoint.{key}={named} is not evaluated: no epoch could be picked, or none judged. "
+                    f"evaluation.scheme.endpoint.{key}={named} is not evaluated: no epoch could be selected, or none judged. "
                     f"Name one of {', '.join(evaluated)}, or add it to evaluation.scheme."
                 )
 
     def check_epochs(self, epochs: int) -> None:
-        """Refuse a run whose trained model would never be evaluated."""
+        """Raise ValueError if the trained model would never be evaluated."""
         if not 1 <= self.every_epochs <= epochs:
             raise ValueError(
                 f"evaluation.scheme.every_epochs={self.every_epochs} with dataset.epochs={epochs}: the trained model would never be "
@@ -157,7 +157,7 @@ class Description:
     pass_at: tuple[float, ...]  # pass@1, ..., pass@n, unbiased; n is the smallest number of samples of a question
     response_length: Mapping[str, float]  # tokens, and the share cut off, under the names of metrics.jsonl
     reflection: Mapping[str, float]  # the five ratios of Table 2
-    verdicts: Mapping[str, int]  # samples by what the judge said
+    verdicts: Mapping[str, int]  # samples by the decision of the judge
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

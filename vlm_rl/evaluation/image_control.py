@@ -1,4 +1,4 @@
-"""Blind controls: on a vision-dominant set accuracy must fall to chance without the right figure, or it was not read."""
+"""Blind controls: without the right figure, accuracy on a vision-dominant set must fall to chance if the model reads figures."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class Shuffled:
         shown = []
         for i, row in enumerate(rows):
             group = alike[row.kind, row.modality, len(row.images)]
-            following = group[place[i] + 1 :] + group[: place[i]]  # round the circle, so that each figure is used alike
+            following = group[place[i] + 1 :] + group[: place[i]]  # in a circle, so that each figure is used once
             shown.append(replace(row, images=_other_images(row, [*following, *as_many[len(row.images)], blank[i]])))
         return shown
 

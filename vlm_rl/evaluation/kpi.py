@@ -131,12 +131,12 @@ class UncheckedShare:
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be reached."""
+        """Raise ValueError unless the confidence lies between 0 and 1."""
         if not 0 < self.confidence < 1:
             raise ValueError(f"evaluation.kpi: confidence={self.confidence} must lie between 0 and 1, as 0.9.")
 
     def accepted(self, agreement: Agreement) -> NDArray[np.bool_]:
-        """By question: taken unseen?"""
+        """By question: whether its answer is taken without a check."""
         found = self.threshold
         return agreement.accepted(
             threshold=agreement_threshold(agreement, confidence=self.confidence) if found is None else found

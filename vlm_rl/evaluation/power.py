@@ -1,7 +1,7 @@
-"""What a design could have seen, and what it would take to see more: power of the verdict's test, from its variances.
+"""Which gain a design can find, and how many seeds or questions a plan needs: power of the verdict's test, from its variances.
 
 The test compares |g| with sqrt(t_df^2 a + t_(Q-1)^2 b). Its power averages over what a and b will be estimated as, which with
-three seeds matters more than anything else. How far the formula may be trusted stands in docs/statistics.md, by simulation.
+three seeds matters more than anything else. docs/statistics.md shows by simulation how exact the formula is.
 """
 
 import bisect
@@ -17,7 +17,7 @@ from vlm_rl.evaluation.statistics import Difference
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL
 
 POWER = 0.8
-MOST_SEEDS, MOST_QUESTIONS = 1_000, 100_000  # beyond them a plan is no plan
+MOST_SEEDS, MOST_QUESTIONS = 1_000, 100_000  # no plan is larger
 SEED_NODES, QUESTION_NODES = 40, 9  # equally likely values of each estimated variance
 
 

@@ -1,4 +1,4 @@
-"""Lengths of responses in tokens, EOS included, and the split of a gain in accuracy into format and reasoning."""
+"""Lengths of responses in tokens, EOS included, and the parts of a gain in accuracy: format and reasoning."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def length_metrics(lengths: NDArray[np.int64], *, truncated: NDArray[np.bool_]) -> dict[str, float]:
-    """Statistics of response lengths (tokens) under the names of metrics.jsonl; NaN where there is no response to speak of.
+    """Statistics of response lengths (tokens) under the names of metrics.jsonl; NaN without a response.
 
     `truncated` is True for a response that was cut off before EOS.
     """
@@ -67,7 +67,7 @@ class FormatCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GainSplit:
+class GainParts:
     """A gain in accuracy = format + reasoning + outside, exactly."""
 
     gain: float
@@ -76,7 +76,7 @@ class GainSplit:
     outside: float  # change in answers that are right without being well-formed
 
 
-def split_gain(after: FormatCounts, *, before: FormatCounts) -> GainSplit:
+def gain_parts(after: FormatCounts, *, before: FormatCounts) -> GainParts:
     """Accuracy = F q + r, so gain = (F1 - F0) (q0 + q1) / 2 + (q1 - q0) (F0 + F1) / 2 + (r1 - r0).
 
     The mean of both orders of change (Shapley), so that neither format nor reasoning is favoured. Where nothing is
@@ -84,7 +84,7 @@ def split_gain(after: FormatCounts, *, before: FormatCounts) -> GainSplit:
     """
     q_before, q_after = before.accuracy_if_well_formed, after.accuracy_if_well_formed
     q_before, q_after = _known(q_before, otherwise=q_after), _known(q_after, otherwise=q_before)
-    return GainSplit(
+    return GainParts(
         gain=after.accuracy - before.accuracy,
         format=(after.well_formed - before.well_formed) * (q_before + q_after) / 2,
         reasoning=(q_after - q_before) * (before.well_formed + after.well_formed) / 2,

@@ -1,6 +1,6 @@
-"""What a table of responses says, each quantity computed in one place: while training, after an evaluation and for a report.
+"""Counts and metrics of a table of responses, computed in one place: while training, after an evaluation and for a report.
 
-The tables are those of records.py; those of training have scores too. Nothing here knows who asks.
+The tables are those of records.py; those of training have scores too.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def is_correct(table: pa.Table) -> Bool[np.ndarray, " responses"]:
 def training_metrics(table: pa.Table, *, counts: ResponseCounts) -> dict[str, float]:
     """What the responses of a generation step say, under the names of metrics.jsonl. `table` has scores too.
 
-    A rule without words leaves the reflection out: nothing was looked for.
+    With a rule without words there are no reflection metrics.
     """
     scores = {"train/reward": "score"} | {f"train/{name}": name for name in table.column_names if name.startswith("reward_")}
     return {

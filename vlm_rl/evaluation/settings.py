@@ -16,7 +16,7 @@ class GenerationSetting:
     num_samples: int  # more than k makes the unbiased estimate of pass@k less noisy
 
     def __post_init__(self) -> None:
-        """Refuse what pass@k cannot be estimated from."""
+        """Raise ValueError where pass@k cannot be estimated."""
         if self.k < 1:
             raise ValueError(f"evaluation setting: k={self.k}, but pass@k needs k >= 1.")
         if self.num_samples < self.k:
@@ -42,7 +42,7 @@ def metric_name(split: str, *, setting: str) -> str:
 
 
 def k_of(setting_name: str) -> int:
-    """The k that a setting's name speaks of: what is on disk is enough to score it again."""
+    """The k in the name of a generation setting."""
     return int(_parts(setting_name)["k"])
 
 

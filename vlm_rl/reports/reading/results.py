@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vlm_rl.evaluation.endpoint import Endpoint, for_pick
+from vlm_rl.evaluation.endpoint import Endpoint, for_selection
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
@@ -79,7 +79,9 @@ def results_of(
 def selected_epoch(run: RunRecords, *, endpoint: Endpoint) -> int | None:
     """The epoch after training began at which the picking split scored highest, the first of equals."""
     tried = run.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)
-    best = max(tried, key=lambda evaluation: for_pick(evaluation.accuracy()), default=None)  # max keeps the first of equals
+    best = max(
+        tried, key=lambda evaluation: for_selection(evaluation.accuracy()), default=None
+    )  # max keeps the first of equals
     return None if best is None else best.epoch
 
 

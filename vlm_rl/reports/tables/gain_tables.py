@@ -21,7 +21,7 @@ from vlm_rl.evaluation.bootstrap import (
     resample_images,
 )
 from vlm_rl.evaluation.endpoint import Endpoint
-from vlm_rl.evaluation.response_length import split_gain
+from vlm_rl.evaluation.response_length import gain_parts
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
 from vlm_rl.reports.phrase import Phrase, say
@@ -87,7 +87,7 @@ def _split_row(results: Results, *, pairs: Pairs) -> Row:
         "arm": results.arm.label,
         "split": results.split,
         "seeds": len(pairs),
-        **over_seeds([vars(split_gain(trained, before=vanilla)) for vanilla, trained in counts]),
+        **over_seeds([vars(gain_parts(trained, before=vanilla)) for vanilla, trained in counts]),
         "well_formed_vanilla": before.well_formed,
         "well_formed_picked": after.well_formed,
         "accuracy_if_well_formed_vanilla": before.accuracy_if_well_formed,
