@@ -14,7 +14,7 @@ from hand_training import records_of, run_of
 from vlm_rl.evaluation.dynamics import bin_by_length
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.tables import behaviour_tables as tables
-from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table, mean_if_enough
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table, mean_if_enough
 from vlm_rl.reports.tables.table import cells
 
 
@@ -156,12 +156,11 @@ def test_models_answer_vanilla_picked_and_last(tmp_path: Path) -> None:
                 texts = [row | where | {"correct": place < rights} for place, row in enumerate(FOUR)]
                 rows = [sample_row(**row, sample=sample) for row in texts for sample in range(5)]
                 write_rows(folder / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{SETTING}.parquet", rows=rows)
-    measured = evaluation_behaviour(read(tmp_path / "s"), endpoint=ENDPOINT)
-    rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
+    rows = evaluation_behaviour_table(read(tmp_path / "s"), endpoint=ENDPOINT).rows
     stages = [(split, stage) for split in ("val", "test") for stage in ("vanilla", "picked by validation", "last")]
     assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [(*stage, 2, 20) for stage in stages]
     keys = ("reflection_ratio", "length", "truncated", "foreign_share", "correct_ratio_in_reflection_texts")
     assert estimates(rows[0], *keys) == pytest.approx([0.5, 30.0, 0.25, (2 / 6) / 4, 0.5])  # right: the first of two
     assert estimate(rows[1]["correct_ratio_in_no_reflection_texts"]) == 0.5  # three right: the second, not the fourth
     write_manifest(tmp_path / "empty" / "v" / "seed-0", algorithm="grpo", seed=0, arm="a", vanilla=None)
-    assert evaluation_behaviour(read(tmp_path / "empty"), endpoint=ENDPOINT) == {}
+    assert evaluation_behaviour_table(read(tmp_path / "empty"), endpoint=ENDPOINT).rows == ()

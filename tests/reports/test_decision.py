@@ -19,6 +19,7 @@ from vlm_rl.reports.first_page.next_stage import amount
 from vlm_rl.reports.first_page.risks import control_risks
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm
+from vlm_rl.reports.reading.training import Training
 from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
@@ -45,8 +46,9 @@ def timed(one: Arm, *seconds: float) -> Arm:
 
 def page_of(*arms: Arm, **changes: Any) -> DecisionPage:
     settings, study = usual_settings(**changes), records(*arms)
-    verdicts = verdicts_of(study, endpoint=None, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    return decision_page(study, verdicts=verdicts, choice=choose_endpoint(study), controls=NO_CONTROLS, settings=settings)
+    choice = choose_endpoint(study)
+    verdicts = verdicts_of(study, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    return decision_page(study, verdicts=verdicts, choice=choice, controls=NO_CONTROLS, settings=settings)
 
 
 def best_on_val_at(*epochs: int) -> Arm:
@@ -206,7 +208,10 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
         (gained("grpo", 0.1, finished=False), "grpo: no run is finished yet (seed 0); what is said here may change."),
         (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
         (changed(GRPO, cut_off), "grpo: 10 % of the responses on test were cut off at the length limit (Vanilla: 1 %)."),
-        (changed(GRPO, lambda _: {"training": DRIFT}), "letters of other scripts went from 0.0 % to 30.0 % of what it wrote"),
+        (
+            changed(GRPO, lambda _: {"training": Training(records=DRIFT)}),
+            "letters of other scripts went from 0.0 % to 30.0 % of what it wrote",
+        ),
     ],
 )
 def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> None:
@@ -216,7 +221,9 @@ def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> N
 
 def test_a_language_that_drifts_back_is_no_risk() -> None:
     back = tuple({"generation_steps": step, "language/foreign_share": 0.3 - 0.02 * step} for step in range(10))
-    assert not [risk for risk in page_of(changed(GRPO, lambda _: {"training": back})).risks if "other scripts" in risk]
+    assert not [
+        risk for risk in page_of(changed(GRPO, lambda _: {"training": Training(records=back)})).risks if "other scripts" in risk
+    ]
 
 
 def test_a_late_reference_is_a_risk() -> None:

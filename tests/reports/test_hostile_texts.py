@@ -11,11 +11,12 @@ import pytest
 from case_files import cases
 from fake_runs import sample_row, write_manifest
 from hand_runs import ENDPOINT, SETTING, records_of
+from usual import usual_settings
 
 from vlm_rl.reports import export
 from vlm_rl.reports.reading.completions import completions_for_reader
 from vlm_rl.reports.reading.files import UnreadableRows, number, read_json_lines, read_rows
-from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table
 from vlm_rl.reports.tables.run_tables import run_table
 from vlm_rl.reports.tables.table import Table, no_formula
 
@@ -54,12 +55,17 @@ def test_no_text_breaks_reading_or_tables(tmp_path: Path, column: str) -> None:
     (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 1.0}\n')
     records = records_of(tmp_path / "s")
     (read,) = records.arms[0].runs
-    behaviour = evaluation_behaviour_table(evaluation_behaviour(records, endpoint=ENDPOINT), endpoint=ENDPOINT)
-    found = (read.evaluations[1, "val", SETTING].num_samples.sum(), read.training[0]["train/accuracy"], len(behaviour.rows))
+    behaviour = evaluation_behaviour_table(records, endpoint=ENDPOINT)
+    found = (
+        read.evaluations[1, "val", SETTING].num_samples.sum(),
+        read.training.records[0]["train/accuracy"],
+        len(behaviour.rows),
+    )
     assert found == (len(TEXTS), 5 / 9, 4)
     for table in (behaviour, run_table(records)):
         table.write_csv(tmp_path / f"{table.name}.csv")
-    texts = completions_for_reader(records, endpoint=ENDPOINT, cases_per_group=9, aha_cases=3, longest=100)
+    size = usual_settings(reader={"cases_per_group": 9, "longest": 100}).reader
+    texts = completions_for_reader(records, endpoint=ENDPOINT, size=size)
     assert all(len(case.response) <= 100 for case in texts)
     "".join(str(case) for case in texts).encode()  # nothing is left that no file could hold
 

@@ -1,5 +1,6 @@
 """The command: what it takes, and what it refuses before it reads anything."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from fake_runs import write_study
 from omegaconf import OmegaConf
 
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.report import kpis_of, settings_of
+from vlm_rl.commands.report import kpis_of, run, settings_of
 
 REPOSITORY = Path(__file__).parents[2]
 UNCHECKED = {"_target_": "vlm_rl.evaluation.kpi.UncheckedShare", "confidence": 0.9, "threshold": None}
@@ -67,13 +68,21 @@ def run_command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
     write_study(tmp_path / "outputs" / "a", seeds=(0,), epochs=1, questions=4)
-    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", cwd=tmp_path)
+    done = run_command("studies=[outputs/a]", "evaluation.reflection.words=[hmm]", "report.judge=current", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "report: outputs/a/report.html\n"), done.stderr
     assert [path.name for folder in (tmp_path, tmp_path / "outputs") for path in folder.iterdir()] == ["outputs", "a"]
     page = (tmp_path / "outputs" / "a" / "report.html").read_text()
     assert "python report.py &#39;studies=[outputs/a]&#39; &#39;evaluation.reflection.words=[hmm]&#39;" in page
+    assert json.loads((tmp_path / "outputs" / "a" / "report.json").read_text())["tables"]["judged_again"]
+
+
+@pytest.mark.slow
+def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path) -> None:
+    done = run_command("studies=[outputs/a]", "report.outt=b", cwd=tmp_path)
+    assert (done.returncode, "no config key 'report.outt'" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +90,13 @@ def test_the_command_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
     [
         (["studies=[outputs/b]"], "Nearest in outputs: a."),
         ([], "studies is missing"),
-        (["studies=[outputs/a]", "report.outt=b"], "no config key 'report.outt'"),
         (["studies=[outputs/a]", "report.judge=mine"], "report.judge=mine: pass stored or current."),
     ],
 )
-def test_a_mistake_is_answered_in_words_with_exit_code_2(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_a_mistake_is_named_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
+) -> None:
     (tmp_path / "outputs" / "a").mkdir(parents=True)
-    done = run_command(*overrides, cwd=tmp_path)
-    assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run(composed(overrides, config_name="report"), command="")

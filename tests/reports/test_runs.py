@@ -10,15 +10,11 @@ import pytest
 from case_files import cases
 from fake_runs import write_evaluation, write_manifest, write_study
 from hand_runs import BY_HAND, SETTING, VANILLA, records_of, write_by_hand
-from hand_training import run_of
 
 from vlm_rl.reports.reading.records import read_records, select_runs
-from vlm_rl.reports.reading.roles import ROLES, role_of
+from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.reports.reading.runs import ReportError, find_runs, vanilla_folder
 from vlm_rl.reports.tables.table_3 import table3_table
-
-LATER = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
-NO_ROLES = (None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000)
 
 
 def write_run(folder: Path, *, seed: int = 0, arm: str = "a" * 16, algorithm: str = "grpo", **changes: Any) -> Path:
@@ -64,34 +60,17 @@ def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -
     assert found == ("grpo", 7, False, None, "", {}, {})
 
 
-def test_a_role_that_is_named_counts_and_else_the_name_of_the_algorithm() -> None:
-    names = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}
-    assert {name: role_of({"algorithm": name}) for name in names} == names
-    assert {role_of({"algorithm": name}) for name in LATER} == {"policy"}
-    both = [(role, role_of({"algorithm": name, "role": role})) for role in ROLES for name in (*names, "grpo", "distill")]
-    assert [role for role, found in both if role != found] == []
-    assert run_of(seed=0, algorithm="vanilla").run.role == "policy"  # made by hand
-
-
-@pytest.mark.parametrize("role", NO_ROLES)
+@pytest.mark.parametrize("role", [None, "", "Teacher", 3, ["policy"], {"policy": 1}, "x" * 100_000])
 def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
     with pytest.raises(ValueError, match="which is none of policy, teacher, vanilla, evaluated") as error:
         role_of({"algorithm": "grpo", "role": role})
     assert len(str(error.value)) < 150
 
 
-def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
-    """An SFT arm, an RL arm and their vanilla model, as they were written before there were roles, now, and renamed."""
+def test_the_role_and_not_the_name_of_the_algorithm_says_what_an_arm_is(tmp_path: Path) -> None:
+    """An SFT arm, an RL arm and their vanilla model, renamed."""
     study = write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=4)
-    roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "vanilla"}
     names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
-    then = records_of(study)
-    change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
-    before, now = (
-        [table3_table(records).rows, records.problems, *((arm.label, [run.run for run in arm.runs]) for arm in records.arms)]
-        for records in (then, records_of(study))
-    )
-    assert before == now
     change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
     renamed = records_of(study)
     shown = [(arm.label, arm.is_vanilla, arm in renamed.trained) for arm in renamed.arms]

@@ -136,4 +136,4 @@ def test_other_reflection_words_are_counted_in_the_completions(tmp_path: Path) -
     run = write_study(tmp_path / "s", seeds=(0,), epochs=1, questions=2) / "default" / "seed-0"
     write_completions(run, step=1, rows=[{"number": 0, "correct": True, "response": "Hmm, hmm. So 3."}])
     records = read_records(find_runs([run]), reflection=WholeWords(words=["hmm"]))
-    assert records.arms[0].runs[0].training[0]["reflection/word/hmm"] == 2  # all else: test_training.py
+    assert records.arms[0].runs[0].training.records[0]["reflection/word/hmm"] == 2  # all else: test_training.py

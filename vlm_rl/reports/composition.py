@@ -82,11 +82,10 @@ def content_of(records: Records, *, settings: ReportSettings) -> Content:
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
     endpoint, price = choice.endpoint, settings.price_per_device_hour
-    verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    verdicts = verdicts_of(records, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
     controls = control_tables.control_table(records, endpoint=endpoint)
-    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection)
+    kpis, correlations = kpi_tables.kpi_tables(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection)
     costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency)
-    correlations = kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)
     tables = {
         "accuracy": [*_levels(records, endpoint=endpoint, breakdown=settings.breakdown), controls],
         "statistics": _statistics(records, endpoint=endpoint, verdicts=verdicts),
@@ -182,9 +181,8 @@ def _statistics(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judg
 
 
 def _behaviour(records: Records, *, endpoint: Endpoint) -> list[Table]:
-    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint)
     return [
-        evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
+        evaluation_behaviour.evaluation_behaviour_table(records, endpoint=endpoint),
         behaviour_tables.start_and_end_table(records, name="response_length"),
         behaviour_tables.start_and_end_table(records, name="reflection"),
         behaviour_tables.word_table(records),

@@ -48,7 +48,8 @@ class Results:
     @property
     def last_epoch(self) -> int | None:
         """The last epoch at which every used run was evaluated; None where there is none."""
-        return self.arm.last_epoch(split=self.split, setting=self.setting)
+        epochs = [set(run.epochs(split=self.split, setting=self.setting)) for run in self.arm.used]
+        return max(set.intersection(*epochs), default=None) if epochs else None
 
     @property
     def last(self) -> BySeed:

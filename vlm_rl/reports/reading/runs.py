@@ -16,7 +16,7 @@ RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a
 LARGEST_MANIFEST = 2**24  # characters
 CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
     **{name: {} for name in ("dataset", "model", "alerts", "trainer", "algorithm")},
-    "evaluation": {"scheme": {"image": {}}, "image": {}, "reflection": {}},
+    "evaluation": {"scheme": {}, "image": {}, "reflection": {}},
 }
 INTACT = "intact"  # the figures as they are
 IN_ORDER = attrgetter("study", "variant", "seed")
@@ -57,9 +57,9 @@ class Run:
 
     @property
     def image_control(self) -> str:
-        """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank`."""
-        scheme = (self.config.get("evaluation") or {}).get("scheme") or {}
-        return str((scheme.get("image") or {}).get("_target_", "")).rpartition(".")[2].lower() or INTACT
+        """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank` (evaluation/image=blank)."""
+        image = (self.config.get("evaluation") or {}).get("image") or {}
+        return str(image.get("_target_", "")).rpartition(".")[2].lower() or INTACT
 
     @property
     def is_vanilla(self) -> bool:

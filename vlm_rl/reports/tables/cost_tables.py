@@ -126,7 +126,7 @@ def fairness_table(records: Records) -> Table:
 
 def _fairness_row(arm: Arm) -> Row:
     def last(key: str) -> list[float]:
-        return [max((number(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
+        return [max((number(line, key=key) for line in run.training.records), default=math.nan) for run in arm.used]
 
     config = arm.used[0].run.config
     batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
