@@ -46,18 +46,6 @@ def test_words_that_never_occur_share_one_sentence() -> None:
     assert "Never in any run: “check again”, “yet”." in figure.caption
 
 
-def test_panels_of_length_and_policy_are_those_that_have_values() -> None:
-    lengths = {"response_length__mean": [1.0], "response_length__truncated": [0.5]}
-    records = of_runs(run_of(seed=0, policy__kl=[0.1], language__foreign_share=[0], **lengths))
-    panels = (*curves.step_figure(records, "response_length").panels, *curves.policy_figure(records).panels)
-    assert [panel.title for panel in panels] == [
-        "All responses",
-        "Share cut off",
-        "KL to the vanilla model",
-        "Language drift",
-    ]
-
-
 def test_a_point_is_the_mean_of_the_whole_window_around_it() -> None:
     def means(*values: float | None, window: int) -> dict[float, float]:
         lines = curves.step_lines(of_runs(run_of(seed=0, x=values)), key="x", window=window)
@@ -172,16 +160,12 @@ def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
     np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
 
 
-def test_validation_shows_every_arm_from_the_same_vanilla_model(tmp_path: Path) -> None:
-    counts = {(VANILLA, 0): 2, ("grpo", 1): 4, ("grpo", 2): 6, ("rloo", 1): 3, ("rloo", 2): 3, ("sft", 1): 2, ("sft", 2): 1}
-    right = {(arm, seed, epoch): count for (arm, epoch), count in counts.items() for seed in range(2)}
-    study = write_by_hand(tmp_path / "s", right=right)
-    write_by_hand(study, right=dict.fromkeys(right, 0), split="test")
-    figure = accuracy_curves.validation_one_by_one(records_of(study), endpoint=ENDPOINT)
-    found = {panel.title: (panel.lines[0].mean().tolist(), panel.baseline) for panel in figure.panels}
-    means = {"grpo": [0.2, 0.4, 0.6], "rloo": [0.2, 0.3, 0.3], "sft": [0.2, 0.2, 0.1]}
-    assert found == {arm: (of_epochs, pytest.approx(0.2)) for arm, of_epochs in means.items()}
-    assert all(np.isfinite(panel.lines[0].band()).all() for panel in figure.panels) and "on val" in figure.title
+def test_validation_has_a_panel_for_every_arm_from_the_same_vanilla_model(tmp_path: Path) -> None:
+    right = {(VANILLA, 0, 0): 2} | {(arm, 0, 1): count for arm, count in (("grpo", 4), ("rloo", 3), ("sft", 2))}
+    records = records_of(write_by_hand(tmp_path / "s", right=right))
+    panels = accuracy_curves.validation_one_by_one(records, endpoint=ENDPOINT).panels
+    found = {panel.title: (panel.lines[0].mean().tolist(), panel.baseline) for panel in panels}
+    assert found == {arm: ([0.2, after], 0.2) for arm, after in (("grpo", 0.4), ("rloo", 0.3), ("sft", 0.2))}
 
 
 def test_fig_5_begins_at_the_vanilla_model(tmp_path: Path) -> None:
