@@ -127,7 +127,7 @@ class VanillaModel:
 
 def trial_of(run: Run) -> Trial:
     """Data and model, by the names of their configs; empty where the manifest has none."""
-    dataset, model = (str((run.config.get(group) or {}).get("name") or "") for group in ("dataset", "model"))
+    dataset, model = (str(run.config.get(group, {}).get("name") or "") for group in ("dataset", "model"))
     return dataset, model
 
 

@@ -15,7 +15,8 @@ SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
 LARGEST_MANIFEST = 2**24  # characters
 CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
-    **{name: {} for name in ("dataset", "model", "alerts", "trainer", "algorithm")},
+    **{name: {} for name in ("dataset", "alerts", "trainer", "algorithm")},
+    "model": {"optimization": {"part_learning_rates": {}}},
     "evaluation": {"scheme": {}, "image": {}, "reflection": {}},
 }
 INTACT = "intact"  # the figures as they are
@@ -58,7 +59,7 @@ class Run:
     @property
     def image_control(self) -> str:
         """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank` (evaluation/image=blank)."""
-        image = (self.config.get("evaluation") or {}).get("image") or {}
+        image = self.config.get("evaluation", {}).get("image", {})
         return str(image.get("_target_", "")).rpartition(".")[2].lower() or INTACT
 
     @property

@@ -67,7 +67,7 @@ def step_file(run_folder: Path, *, step: int) -> Path:
 
 def declared_rule(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """The class and the words that a run declares at `evaluation.reflection`; `WholeWords` and the paper's words where it declares none."""
-    declared = (config.get("evaluation") or {}).get("reflection") or {}
+    declared = config.get("evaluation", {}).get("reflection", {})
     words = declared.get("words")
     return str(declared.get("_target_", WHOLE_WORDS)), PAPER_REFLECTION_WORDS if words is None else tuple(map(str, words))
 

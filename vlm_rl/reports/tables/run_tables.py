@@ -57,7 +57,7 @@ def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
 
 def is_watched(run: RunRecords) -> bool:
     """Whether the config has any rule beside the one that no run can do without; a config without rules says nothing."""
-    rules = (run.run.config.get("alerts") or {}).get("rules")
+    rules = run.run.config.get("alerts", {}).get("rules")
     return rules is None or bool(set(rules) - {ALWAYS_WATCHED})
 
 
