@@ -7,6 +7,7 @@ from fake_runs import write_study
 from hand_runs import records_of
 from usual import usual_settings
 
+from vlm_rl.evaluation.kpi import MinutesSaved, UncheckedShare
 from vlm_rl.reports.composition import Content, content_of
 from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.reading.arms import Records
@@ -25,7 +26,9 @@ def fake_records(fake_study: Path) -> Records:
 
 @pytest.fixture(scope="session")
 def fake_content(fake_records: Records) -> Content:
-    return content_of(fake_records, settings=usual_settings(price_per_device_hour=2.0))
+    unchecked = UncheckedShare(confidence=0.9, threshold=0.75)
+    kpis = (unchecked, MinutesSaved(unchecked=unchecked, by_hand=5.0, to_check=1.0, for_a_slip=30.0))
+    return content_of(fake_records, settings=usual_settings(price_per_device_hour=2.0, kpis=kpis))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def test_a_panel_speaks_the_language_that_it_is_given_without_a_warning() -> Non
     assert all(text in svg for text in japanese.values()) and "generation steps" not in svg
 
 
+@pytest.mark.slow
 def test_a_dollar_in_a_word_or_a_label_is_a_dollar(tmp_path: Path) -> None:
     panel = panel_of(r"$\frac$", title=r"“$\frac$”")
     assert r"$\frac$" in panel_svg(panel)

@@ -11,11 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import write_rows
 from hand_runs import BY_HAND, ENDPOINT, cells_of, ends, estimate, estimates, records_of, write_by_hand
-from usual import usual_settings
 
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.composition import content_of
+from vlm_rl.reports.composition import Content
 from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.runs import ReportError
@@ -85,15 +84,13 @@ def test_too_many_samples_for_correlations_are_left_unread_and_said(records: Rec
         assert str(list(correlations.rows)) == str([] if is_left_out else [{key: table.rows[0][key] for key in keys}])
 
 
-def test_the_examples_run_over_whole_studies_and_their_correlations_stand_in_the_appendix(fake_records: Records) -> None:
-    unchecked = UncheckedShare(confidence=0.9, threshold=0.75)
-    kpis: list[Kpi] = [unchecked, MinutesSaved(unchecked=unchecked, by_hand=5.0, to_check=1.0, for_a_slip=30.0)]
-    *_, runs, appendix = content_of(fake_records, settings=usual_settings(kpis=kpis)).sections
-    assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
+def test_the_examples_run_over_whole_studies_and_their_correlations_stand_in_the_appendix(fake_content: Content) -> None:
+    key_figures, *_, appendix = fake_content.sections[3:]
     expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations", "kpi_correlations"]
-    assert [table.name for table in appendix.tables] == expected
-    rows = rows_of(fake_records, *kpis)
-    assert [(row["kpi"], row["arm"]) for row in rows] == [(kpi.name, arm) for kpi in kpis for arm in ("reinforce_pp", "sft")]
+    assert (appendix.title, [table.name for table in appendix.tables]) == ("Appendix", expected)
+    rows = key_figures.tables[0].rows
+    names = ("answers that need no check", "time saved")
+    assert [(row["kpi"], row["arm"]) for row in rows] == [(name, arm) for name in names for arm in ("reinforce_pp", "sft")]
     assert all(isinstance(row[key], Phrase) for row in rows for key in ("kpi", "unit"))  # a page says them in its language
     assert all(0 <= estimate(row["picked"]) <= 1 for row in rows[:2])
     assert all(math.isfinite(estimate(row["difference"])) for row in rows)

@@ -155,6 +155,7 @@ def test_a_phrase_is_english_and_is_translated_part_by_part(text: str, english: 
     assert (text, in_language(text, catalogue=JAPANESE)) == (english, japanese)
 
 
+@pytest.mark.slow
 def test_the_whole_page_is_japanese_but_for_names_numbers_and_what_models_wrote(fake_content: Content) -> None:
     content, catalogue = fake_content, catalogue_of("ja")
     page, first = render_html(content, language="ja"), fake_content.decision
