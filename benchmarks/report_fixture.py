@@ -225,6 +225,7 @@ def _write_manifest(run: Path, *, algorithm: str, seed: int, vanilla: str | None
         "seed": seed,
         "arm": algorithm.encode().hex(),
         "algorithm": algorithm,
+        "role": "vanilla" if vanilla is None else "policy",
         "config": {"seed": seed, "evaluation": {"scheme": {"endpoint": endpoint}}},
         "data": {"train": "a", "val": "b", "test": "c"},
         "status": "finished",

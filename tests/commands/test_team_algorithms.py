@@ -162,10 +162,10 @@ def test_table_3_has_the_teacher_in_the_place_of_sft(records: Records) -> None:
 def test_only_who_writes_responses_has_an_accuracy_in_training(study: Path, records: Records) -> None:
     for algorithm, role in ROLES.items():
         (run,) = named(records, algorithm).runs
-        assert len(run.training) == 2
-        assert {"train/accuracy" in line for line in run.training} == {role == "policy"}
-        assert run.stored_steps == ((1, 2) if role == "policy" else ())
-        assert (run.length_bins is None) == (role == "teacher")
+        assert len(run.training.records) == 2
+        assert {"train/accuracy" in line for line in run.training.records} == {role == "policy"}
+        assert run.training.stored_steps == ((1, 2) if role == "policy" else ())
+        assert (run.training.length_bins is None) == (role == "teacher")
     steps = list(map(json.loads, (runs_of(study)["distill"] / "metrics.jsonl").read_text().splitlines()))
     assert not any(key.startswith(("rollout/", "train/", "response_length/")) for line in steps for key in line)
     assert (runs_of(study)["distill"] / "alerts.jsonl").read_text() == ""  # no engine differs from what a teacher wrote

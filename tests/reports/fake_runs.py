@@ -21,6 +21,7 @@ FOUR = [  # responses of a step: two reflect, one of them right; a waiter is no 
 ]
 SECONDS = {"time/step1_data_flow": 1.0, "time/step2_response_collection": 1.0}
 SECONDS |= {"time/step3_trajectory_generation": 2.0, "time/step4_policy_update": 3.0}
+ROLES = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}  # by algorithm; all others are policies
 WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
 
 Row = dict[str, Any]
@@ -94,7 +95,7 @@ def write_manifest(run: Path, *, algorithm: str, seed: int, arm: str, vanilla: s
     config = {"seed": seed, "evaluation": {"scheme": {"endpoint": ENDPOINT}}}
     origin = {"command": f"python train.py seed={seed}", "git": {"commit": "0123456789abcdef", "diff": None}, "versions": {}}
     rest = {"machine": "two cores", "threads": {}, "data": {"train": "a", "val": "b", "test": "c"}, "wandb_id": None}
-    judged = {"status": "finished", "judge_version": "judge-1", "vanilla": vanilla}
+    judged = {"status": "finished", "judge_version": "judge-1", "vanilla": vanilla, "role": ROLES.get(algorithm, "policy")}
     manifest = {"format": 1, **names, "config": config, **origin, **rest, **judged}
     (run / "manifest.json").write_text(json.dumps(manifest | changes))
 

@@ -60,8 +60,8 @@ def write_by_hand(
         algorithm, arm = ("vanilla", "0" * 16) if is_vanilla else (variant, variant.encode().hex().ljust(16, "f"))
         if not (run / "manifest.json").exists():
             write_manifest(run, algorithm=algorithm, seed=seed, arm=arm, vanilla=None if is_vanilla else vanilla, **manifest)
-        asked = {"epoch": epoch, "split": split, "setting": SETTING, "questions": 10, "samples": 1}
-        write_evaluation(run, outcome=lambda q, s, count=count: q < count, **asked, **(row or {}))
+        asked = {"epoch": epoch, "split": split, "setting": SETTING, "questions": 10, "samples": 1} | (row or {})
+        write_evaluation(run, outcome=lambda q, s, count=count: q < count, **asked)
     return study
 
 

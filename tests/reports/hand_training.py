@@ -7,6 +7,7 @@ from typing import Any
 from vlm_rl.evaluation.dynamics import LengthBins
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.runs import Run
+from vlm_rl.reports.reading.training import Training
 
 Values = Sequence[float | None]
 
@@ -23,7 +24,8 @@ def run_of(
     names = {"study": "s", "variant": algorithm, "seed": seed, "arm": algorithm, "algorithm": algorithm, "finished": finished}
     rest = {"judge_version": "judge-1", "commit": "0123", "data": {}, "vanilla": None}
     run = Run(path=Path(f"s/{algorithm}/seed-{seed}"), **names, **rest)
-    return RunRecords(run=run, evaluations={}, training=tuple(lines), cost=(), alerts=(), length_bins=bins)
+    training = Training(records=tuple(lines), length_bins=bins)
+    return RunRecords(run=run, evaluations={}, training=training, cost=(), alerts=())
 
 
 def records_of(*runs: RunRecords, label: str = "grpo") -> Records:

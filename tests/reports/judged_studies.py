@@ -12,7 +12,9 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation, Questions
 from vlm_rl.reports.reading.runs import Run
+from vlm_rl.reports.reading.training import Training
 from vlm_rl.reports.tables.table import Table, cells
+from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import Judged, verdicts_of
 
 SETTING = "pass@1_t0.6"
@@ -37,7 +39,7 @@ def evaluation(
     correct = np.rint(np.asarray(scores) * SAMPLES).astype(np.int64)
     samples, nothing = np.full(correct.size, SAMPLES), ("",) * correct.size
     rows = tuple(f"{prefix}-{number:04d}" for number in range(correct.size))
-    asked = Questions(row_id=rows, image_id=tuple(images or nothing), kind=nothing, modality=nothing)
+    asked = Questions(row_id=rows, image_id=tuple(images or nothing), kind=nothing, modality=nothing, fields=nothing)
     where: dict[str, Any] = {"path": Path("nowhere"), "epoch": epoch, "split": split, "setting": SETTING, "questions": asked}
     right = {"num_samples": samples, "num_correct": correct, "num_well_formed": samples, "num_well_formed_correct": correct}
     verdicts = dict.fromkeys(VERDICTS, 0)
@@ -57,7 +59,7 @@ def run_records(
     run |= {"arm": label, "algorithm": label, "finished": True, "judge_version": "judge-1", "commit": "", "vanilla": "vanilla"}
     run |= {"data": {"train": "a", "val": "b", "test": "c"}, "config": DECLARED} | changes
     evaluations = {(one.epoch, one.split, one.setting): one for one in found}
-    return RunRecords(run=Run(**run), evaluations=evaluations, training=(), cost=(), alerts=())
+    return RunRecords(run=Run(**run), evaluations=evaluations, training=Training(records=()), cost=(), alerts=())
 
 
 def arm(label: str, *, before: Sequence[Scores | None], after: Sequence[Scores], **changes: Any) -> Arm:
@@ -95,7 +97,8 @@ def gained(label: str, *gains: float, spread: float = 0.1, questions: int = 40, 
 
 def judged(study: Records, *, endpoint: Endpoint | None = None, reference: str | None = None) -> tuple[Judged, ...]:
     """The verdicts where 2 points are the smallest effect that matters."""
-    return verdicts_of(study, endpoint=endpoint, reference=reference, smallest_effect=0.02)
+    choice = choose_endpoint(study, override=endpoint)
+    return verdicts_of(study, choice=choice, reference=reference, smallest_effect=0.02)
 
 
 def shown(table: Table) -> list[dict[str, str]]:

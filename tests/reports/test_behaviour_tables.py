@@ -14,7 +14,7 @@ from hand_training import records_of, run_of
 from vlm_rl.evaluation.dynamics import bin_by_length
 from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.tables import behaviour_tables as tables
-from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table, mean_if_enough
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table, mean_if_enough
 from vlm_rl.reports.tables.table import cells
 
 
@@ -102,21 +102,15 @@ def test_length_held_fixed_by_hand() -> None:
     [((10, 10, 0), False), ((9, 9, 1), False), ((9, 10, 1), True), ((10, 10), True), ((20,), True), ((19,), False)],
 )
 def test_few_reflective_responses_or_few_seeds_that_have_one_make_no_share(counts: tuple[int, ...], is_shown: bool) -> None:
-    """All forty responses of a step are of one length, which is the middle of the ranks: the third fifth."""
     assert math.isnan(mean_if_enough([0.5] * len(counts), counts=counts).estimate) is not is_shown
-    assert [math.isnan(share) for share in of_third_fifth(*counts)] == [False, not is_shown, False, not is_shown]
-
-
-def of_third_fifth(*counts: int) -> list[float]:
-    """Of forty responses of one length, so many reflective ones for each seed, every second one right."""
-    half = np.arange(40) % 2 == 0
-    bins = [bin_by_length(np.ones(40), reflective=np.arange(40) < count, correct=half) for count in counts]
-    third = tables.length_held_fixed_table(records_of(*(run_of(seed=seed, bins=one) for seed, one in enumerate(bins)))).rows[2]
-    return estimates(third, "reflection_ratio", "correct_if_reflective", "correct_if_plain", "difference")
 
 
 def test_where_nearly_all_reflect_the_others_make_no_share_either() -> None:
-    found = of_third_fifth(35, 35, 35)  # the others: 15 of three seeds
+    """Three seeds of forty responses of one length, which is the third fifth; 35 of each reflect, every second one is right."""
+    half = np.arange(40) % 2 == 0
+    bins = bin_by_length(np.ones(40), reflective=np.arange(40) < 35, correct=half)
+    third = tables.length_held_fixed_table(records_of(*(run_of(seed=seed, bins=bins) for seed in range(3)))).rows[2]
+    found = estimates(third, "reflection_ratio", "correct_if_reflective", "correct_if_plain", "difference")
     assert found == pytest.approx([35 / 40, 18 / 35, math.nan, math.nan], nan_ok=True)
 
 
@@ -156,12 +150,11 @@ def test_models_answer_vanilla_picked_and_last(tmp_path: Path) -> None:
                 texts = [row | where | {"correct": place < rights} for place, row in enumerate(FOUR)]
                 rows = [sample_row(**row, sample=sample) for row in texts for sample in range(5)]
                 write_rows(folder / "evaluations" / f"epoch-{epoch:04d}" / f"{split}_{SETTING}.parquet", rows=rows)
-    measured = evaluation_behaviour(read(tmp_path / "s"), endpoint=ENDPOINT)
-    rows = evaluation_behaviour_table(measured, endpoint=ENDPOINT).rows
+    rows = evaluation_behaviour_table(read(tmp_path / "s"), endpoint=ENDPOINT).rows
     stages = [(split, stage) for split in ("val", "test") for stage in ("vanilla", "picked by validation", "last")]
     assert [cells_of(row, "split", "stage", "seeds", "reflective") for row in rows] == [(*stage, 2, 20) for stage in stages]
     keys = ("reflection_ratio", "length", "truncated", "foreign_share", "correct_ratio_in_reflection_texts")
     assert estimates(rows[0], *keys) == pytest.approx([0.5, 30.0, 0.25, (2 / 6) / 4, 0.5])  # right: the first of two
     assert estimate(rows[1]["correct_ratio_in_no_reflection_texts"]) == 0.5  # three right: the second, not the fourth
     write_manifest(tmp_path / "empty" / "v" / "seed-0", algorithm="grpo", seed=0, arm="a", vanilla=None)
-    assert evaluation_behaviour(read(tmp_path / "empty"), endpoint=ENDPOINT) == {}
+    assert evaluation_behaviour_table(read(tmp_path / "empty"), endpoint=ENDPOINT).rows == ()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fake_runs import sample_row, write_completions, write_evaluation, write_manifest, write_rows, write_study
 from hand_runs import ENDPOINT, SETTING, records_of
+from usual import usual_settings
 
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.completions import Completion, completions_for_reader, find_images
@@ -26,15 +27,15 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
 
 
 def chosen(records: Records, **changes: Any) -> tuple[Completion, ...]:
-    usual = {"endpoint": ENDPOINT, "cases_per_group": 4, "aha_cases": 3, "longest": 2000}
-    return completions_for_reader(records, **usual | changes)
+    size = usual_settings(reader={"cases_per_group": changes.pop("cases_per_group", 4)}).reader
+    return completions_for_reader(records, endpoint=ENDPOINT, size=size, **changes)
 
 
 def test_every_group_has_its_cases_and_no_more(records: Records) -> None:
     cases = chosen(records)
     assert cases == chosen(records)
-    groups = Counter((case.arm, case.run, case.phase, case.split, case.verdict) for case in cases if not case.is_aha)
-    vanilla = Counter((case.seed, case.split, case.row_id, case.sample) for case in cases if case.epoch == 0.0)
+    groups = Counter((case.arm, case.run.run.name, case.phase, case.split, case.verdict) for case in cases if not case.is_aha)
+    vanilla = Counter((case.run.run.seed, case.split, case.row_id, case.sample) for case in cases if case.epoch == 0.0)
     assert (max(groups.values()), set(vanilla.values())) == (4, {1})  # the model that both arms share is read once
     assert {case.phase for case in cases if case.arm == "sft"} == {"evaluation"}  # a teacher's texts are not shown as its own
     epochs = [{case.epoch for case in cases if case.arm == arm} for arm in ("sft", "vanilla")]
@@ -43,18 +44,18 @@ def test_every_group_has_its_cases_and_no_more(records: Records) -> None:
 
 
 def test_training_is_looked_into_from_the_first_step_to_the_last(records: Records) -> None:
-    cases = [case for case in chosen(records) if case.phase == "training" and case.seed == 0]
+    cases = [case for case in chosen(records) if case.phase == "training" and case.run.run.seed == 0]
     aha = [case for case in cases if case.is_aha]
     assert [case.generation_steps for case in aha] == [1, 1, 1]
     assert {case.generation_steps for case in cases if case.verdict == "wrong"} == {1, 4, 7, 10}
     rewards = {"accuracy": 1.0, "language": 0.0}
     assert (aha[0].answer, aha[0].response, aha[0].score, aha[0].rewards) == ("5", AHA["response"], 1.0, rewards)
-    assert (aha[0].run, aha[0].epoch, aha[0].sample, aha[0].image_ids) == ("s/default/seed-0", 0.2, 5, ("image-0000",))
+    assert (aha[0].run.run.name, aha[0].epoch, aha[0].sample, aha[0].image_ids) == ("s/default/seed-0", 0.2, 5, ("image-0000",))
 
 
 def test_there_are_bounds_for_a_run_and_for_all(records: Records) -> None:
-    assert max(Counter(case.run for case in chosen(records, cases_per_group=50)).values()) <= 60
-    assert max(Counter(case.run for case in chosen(records, most_of_a_run=10)).values()) == 10
+    assert max(Counter(case.run.run.name for case in chosen(records, cases_per_group=50)).values()) <= 60
+    assert max(Counter(case.run.run.name for case in chosen(records, most_of_a_run=10)).values()) == 10
     assert len(chosen(records, most_in_all=40)) <= 40
 
 
@@ -94,12 +95,11 @@ def test_pictures_are_the_nearest_ones_of_the_study(tmp_path: Path, run: str, va
     write_manifest(study / run, algorithm="evaluated", seed=0, arm="a" * 16, vanilla=None, study="s", variant=variant)
     asked = {"questions": 1, "image_id": "one+../secret+none+two/..+"}
     write_evaluation(study / run, epoch=0, split="val", setting=SETTING, outcome=lambda q, s: True, **asked)
-    records = records_of(study / run)
-    (case, *_) = chosen(records)
+    (case, *_) = chosen(records_of(study / run))
     outside = [study.parent / "images" / "one.png", tmp_path / "images" / "one.png", study / "secret.png"]
     inside = [(study / where / "images" / "one.png").resolve() for where in found_in]
     for pictures, found in ((outside, ()), (inside[:1], (inside[0],)), (inside[1:], (inside[1],))):
         for picture in pictures:
             picture.parent.mkdir(parents=True, exist_ok=True)
             picture.touch()
-        assert find_images(case, records=records) == found
+        assert find_images(case) == found

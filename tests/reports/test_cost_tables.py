@@ -2,14 +2,24 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hand_runs import ENDPOINT, VANILLA, cells_of, estimate, estimates, records_of, write_by_hand
+from hand_training import run_of
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.tables.cost_tables import STEPS, cost_table, differences, fairness_table, learning_rate, selections
+from vlm_rl.reports.tables.cost_tables import (
+    STEPS,
+    cost_table,
+    device_hours,
+    differences,
+    fairness_table,
+    learning_rate,
+    selections,
+)
 from vlm_rl.reports.tables.table import Row, Table, cells
 
 CONFIG = {
@@ -21,12 +31,12 @@ CONFIG = {
 TIMED = {0: 600.0, 1: 1200.0}  # seconds of a seed
 
 
-def write_priced(study: Path, *, seconds: dict[int, float] = TIMED, **config: Any) -> Path:
+def write_priced(study: Path, **config: Any) -> Path:
     """One step of that many seconds and 500,000 tokens for each seed, after the evaluation of the vanilla model."""
     for split in ("val", "test"):
         right = {(VANILLA, 0, 0): 2, (VANILLA, 1, 0): 2, ("grpo", 0, 1): 4, ("grpo", 1, 1): 6}
         write_by_hand(study, right=right, split=split, config=CONFIG | config)
-    for seed, time in seconds.items():
+    for seed, time in TIMED.items():
         run = study / "grpo" / f"seed-{seed}"
         cost = [
             {"event": "evaluation", "generation_steps": 0, "time/evaluation": 1000.0, "memory/peak_bytes": 2**30 + seed},
@@ -80,11 +90,11 @@ def test_tokens_that_dynamic_sampling_threw_away_are_shown_and_were_not_trained_
 
 
 @pytest.mark.parametrize(("devices", "hours"), [("auto", None), (-1, None), ([0, 1, 2], 0.5), ("2", 1 / 3), (None, None)])
-def test_a_number_of_devices_that_is_left_open_is_not_guessed(tmp_path: Path, devices: object, hours: float | None) -> None:
-    trainer = {"devices": devices, "num_nodes": 1}
-    records = records_of(write_priced(tmp_path / "s", seconds={0: 600.0, 1: 600.0}, trainer=trainer))
-    (row,) = cost_table(records, endpoint=ENDPOINT).rows
-    assert estimate(row["device_hours"]) == pytest.approx(math.nan if hours is None else hours, nan_ok=True)
+def test_a_number_of_devices_that_is_left_open_is_not_guessed(devices: object, hours: float | None) -> None:
+    run = run_of(seed=0)
+    run = replace(run, run=replace(run.run, config={"trainer": {"devices": devices}}))
+    found = device_hours(replace(run, cost=({"generation_steps": 1, STEPS[3]: 600.0},)))
+    assert found == pytest.approx(math.nan if hours is None else hours, nan_ok=True)
 
 
 def test_the_fairness_table_says_what_each_arm_was_given(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vlm_rl.reports.first_page.next_stage import amount
 from vlm_rl.reports.first_page.risks import control_risks
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.arms import Arm
+from vlm_rl.reports.reading.training import Training
 from vlm_rl.reports.tables.cost_tables import cost_table
 from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
@@ -45,8 +46,9 @@ def timed(one: Arm, *seconds: float) -> Arm:
 
 def page_of(*arms: Arm, **changes: Any) -> DecisionPage:
     settings, study = usual_settings(**changes), records(*arms)
-    verdicts = verdicts_of(study, endpoint=None, reference=settings.reference, smallest_effect=settings.smallest_effect)
-    return decision_page(study, verdicts=verdicts, choice=choose_endpoint(study), controls=NO_CONTROLS, settings=settings)
+    choice = choose_endpoint(study)
+    verdicts = verdicts_of(study, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    return decision_page(study, verdicts=verdicts, choice=choice, controls=NO_CONTROLS, settings=settings)
 
 
 def best_on_val_at(*epochs: int) -> Arm:
@@ -101,15 +103,14 @@ def test_the_cost_of_an_arm_is_that_of_a_run_of_all_runs_and_of_a_point() -> Non
     )
 
 
-@pytest.mark.parametrize("reference", [None, "sft"])
-def test_points_for_a_device_hour_are_those_of_the_cost_table_whatever_the_reference(reference: str | None) -> None:
+def test_points_for_a_device_hour_are_those_of_the_cost_table_whatever_the_reference() -> None:
     """Gains of 20, 25, 15, 20, 20 points; four runs of an hour, one of four: (20 + 25 + 15 + 20 + 5) / 5 = 17 in an hour, not 20 / 1.6."""
-    config = declaring(reference=reference)
+    config = declaring(reference="sft")
     grpo = timed(gained("grpo", *FIVE, config=config), 3600, 3600, 3600, 3600, 4 * 3600)
     arms = (grpo, gained("sft", 0.01, -0.01, 0.02, 0.0, -0.02, config=config))
     (row, *_) = cost_table(records(*arms), endpoint=choose_endpoint(records(*arms)).endpoint).rows
     assert estimate(row["points_per_device_hour"]) == pytest.approx(17)
-    said = page_of(*arms, reference=reference).cost
+    said = page_of(*arms).cost
     assert said[0].endswith("About 3.53 device minutes of a run for each point gained over the vanilla model.")
 
 
@@ -124,6 +125,8 @@ def test_what_all_verdicts_share_stands_once_above_them() -> None:
     question = f"{JUDGED_BY} as the runs declared before they started."
     assert page.question == f"{question} The reference, sft, was declared by the runs before they started."
     assert page_of(GRPO, RLOO).question == question
+    late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
+    assert [late in each.risks for each in (page, page_of(GRPO, SFT, reference="sft"))] == [False, True]
     once = ("What this study could not have seen:", "Not covered is rare collapse")
     assert [[sum(text.startswith(said) for text in card.more) for said in once] for card in page.verdicts] == [[1, 1], [1, 1]]
     assert not any(text in page.question for card in page.verdicts for text in card.more)
@@ -206,7 +209,10 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
         (gained("grpo", 0.1, finished=False), "grpo: no run is finished yet (seed 0); what is said here may change."),
         (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
         (changed(GRPO, cut_off), "grpo: 10 % of the responses on test were cut off at the length limit (Vanilla: 1 %)."),
-        (changed(GRPO, lambda _: {"training": DRIFT}), "letters of other scripts went from 0.0 % to 30.0 % of what it wrote"),
+        (
+            changed(GRPO, lambda _: {"training": Training(records=DRIFT)}),
+            "letters of other scripts went from 0.0 % to 30.0 % of what it wrote",
+        ),
     ],
 )
 def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> None:
@@ -216,12 +222,9 @@ def test_what_is_odd_is_among_the_risks_and_only_there(one: Arm, said: str) -> N
 
 def test_a_language_that_drifts_back_is_no_risk() -> None:
     back = tuple({"generation_steps": step, "language/foreign_share": 0.3 - 0.02 * step} for step in range(10))
-    assert not [risk for risk in page_of(changed(GRPO, lambda _: {"training": back})).risks if "other scripts" in risk]
-
-
-def test_a_late_reference_is_a_risk() -> None:
-    late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
-    assert [late in page_of(GRPO, SFT, reference=reference).risks for reference in ("sft", None)] == [True, False]
+    assert not [
+        risk for risk in page_of(changed(GRPO, lambda _: {"training": Training(records=back)})).risks if "other scripts" in risk
+    ]
 
 
 LEVELS = {"blank": mean_interval([0.12, 0.14]), "shuffled": mean_interval([math.nan])}

@@ -32,13 +32,6 @@ def test_the_decision_table_holds_a_row_for_each_arm() -> None:
     assert "this_run_only" not in shown(decision_table(ONE_ARM))[0]  # the column is there only where there are single runs
 
 
-def test_a_late_reference_is_said_in_the_note() -> None:
-    study = records(gained("grpo", *FIVE), gained("sft", 0.0, 0.05, -0.05, finished=False))
-    late = decision_table(judged(study, reference="sft"))
-    assert "The reference, sft, was chosen after the runs" in late.note
-    assert (late.rows[0]["seeds"], late.rows[0]["reference"]) == ("5", "sft")  # refused, but the seeds are there
-
-
 def test_the_power_table_begins_with_the_study_as_it_is_and_more_seeds_find_less() -> None:
     rows = power_table(ONE_ARM).rows
     five, three, ten, twenty = (row["found_share"] for row in rows)

@@ -22,7 +22,7 @@ from vlm_rl.reports.verdicts.endpoint_scores import (
 FLAT = [0.5, 0.5]
 CONFIGS = {"usual": DECLARED, "nothing": {}, "best": declaring(picked_by="test"), "greedy": declaring(setting="pass@1_t0.01")}
 CONFIGS |= {name: declaring(reference=name) for name in ("sft", "variant-sft", "dapo")}
-CONFIGS |= {"of eight": declaring(setting="pass@8_t1.0"), "evaluation of nothing": {"evaluation": None}}
+CONFIGS |= {"of eight": declaring(setting="pass@8_t1.0"), "evaluation of nothing": {"evaluation": {}}}
 CONFIGS |= {"half": {"evaluation": {"scheme": {"endpoint": {"split": "test"}}}}}
 
 

@@ -69,20 +69,11 @@ def test_a_file_that_is_no_whole_evaluation_is_named_and_left_out(tmp_path: Path
     assert [why for why, problem in found if why not in problem or "It is left out." not in problem] == []
 
 
-def test_evaluations_of_the_same_questions_share_them(tmp_path: Path) -> None:
-    for epoch in (1, 2):
-        write(tmp_path, epoch=epoch)
-    first, second = EvaluationReader().read_folder(tmp_path)
-    assert first.questions is second.questions
-
-
-def test_any_field_of_a_row_can_be_asked_for_but_files_of_old_have_none(tmp_path: Path) -> None:
-    path = write(tmp_path, questions=5)
+def test_any_field_of_a_row_can_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, questions=5)
     asked = only(tmp_path).questions
     values = {"level": ["0", "1", "2", "0", "1"], "modality": ["text"] * 4 + ["vision"], "nothing": [""] * 5}
     assert {name: asked.values(name) for name in values} == values
-    pq.write_table(pq.read_table(path).drop_columns(["fields"]), path)
-    assert only(tmp_path).questions.values("level") == [""] * 5
 
 
 def test_a_row_lacks_what_only_other_rows_have_and_other_figures_are_another_thing_asked() -> None:

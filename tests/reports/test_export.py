@@ -30,27 +30,24 @@ def test_nothing_in_a_markdown_cell_is_markup(written: str, escaped: str) -> Non
     assert escape_markdown(written) == escaped
 
 
-def test_a_latex_table_has_a_line_for_each_row_and_a_cell_for_each_column() -> None:
+def test_a_table_keeps_its_rows_and_columns_in_latex_and_in_the_language_of_the_page_in_markdown() -> None:
     lines = latex(TABLE).splitlines()
-    first, second = lines[lines.index(r"    \midrule") + 1 : lines.index(r"    \bottomrule")]
-    assert first == f"    {escape_latex(HOSTILE)} & 50.0 {{[}}40.0, 60.0] \\\\"
-    assert second == r"    -- & -- \\"
-    assert r"\begin{tabular}{lr}" in lines[4]
-    assert r"  \caption{Accuracy (\%). A \& B}" in lines
-
-
-def test_a_markdown_table_keeps_its_columns_and_speaks_the_language_of_the_page() -> None:
-    lines = markdown(TABLE, catalogue={"Accuracy (%)": "正解率（%）", "Kind": "種類", "Share": "割合"}).splitlines()
-    assert [lines[0], *lines[2:4]] == ["### 正解率（%）", "| 種類 | 割合 |", "| --- | ---: |"]
-    assert lines[4:6] == [rf"| {escape_markdown(HOSTILE)} | 50.0 \[40.0, 60.0\] |", "| – | – |"]
+    assert lines[lines.index(r"    \midrule") + 1 : lines.index(r"    \bottomrule")] == [
+        f"    {escape_latex(HOSTILE)} & 50.0 {{[}}40.0, 60.0] \\\\",
+        r"    -- & -- \\",
+    ]
+    assert r"\begin{tabular}{lr}" in lines[4] and r"  \caption{Accuracy (\%). A \& B}" in lines
+    japanese = {"Accuracy (%)": "正解率（%）", "Kind": "種類", "Share": "割合"}
+    title, _, *lines = markdown(TABLE, catalogue=japanese).splitlines()
+    assert [title, *lines[:2]] == ["### 正解率（%）", "| 種類 | 割合 |", "| --- | ---: |"]
+    assert lines[2:4] == [rf"| {escape_markdown(HOSTILE)} | 50.0 \[40.0, 60.0\] |", "| – | – |"]
 
 
 def test_what_stands_beside_a_value_is_translated_too_and_a_cell_is_no_place_for_a_response() -> None:
     share = Interval(estimate=0.6, low=0.6, high=0.6, num_seeds=3)
     table = replace(TABLE, rows=({"kind": "x" * 201, "share": share},))
-    assert f"| {'x' * 200}… | 60.0 （全シードで同じ） |" in markdown(
-        table, catalogue={"(same for all seeds)": "（全シードで同じ）"}
-    )
+    same = {"(same for all seeds)": "（全シードで同じ）"}
+    assert f"| {'x' * 200}… | 60.0 （全シードで同じ） |" in markdown(table, catalogue=same)
     assert rf" {'x' * 200}\ldots{{}} & 60.0 (same for all seeds) \\" in latex(table)
 
 
@@ -71,11 +68,6 @@ def test_an_interval_stands_beside_its_estimate(how: str, numbers: list[float], 
     written = shown(Interval(estimate=estimate, low=low, high=high, num_seeds=int(seeds)), how=how)
     assert [written.text, written.detail] == expected
     assert isinstance(written.detail, Phrase) == (written.detail == "(same for all seeds)")
-
-
-def test_only_columns_of_words_are_aligned_left() -> None:
-    kinds = ("text", "setting", "p", "number {:.2f}", "percent")
-    assert [Column(key="x", title="", how=how).is_text for how in kinds] == [True, True, False, False, False]
 
 
 def test_columns_and_rows_that_code_adds_or_leaves_out_stand_where_they_should() -> None:

@@ -13,6 +13,7 @@ import pytest
 from case_files import cases
 from fake_runs import write_manifest, write_study
 from hand_runs import ENDPOINT, records_of
+from usual import usual_settings
 from watched import watched
 
 from vlm_rl.reports.reading.completions import completions_for_reader, find_images
@@ -101,11 +102,11 @@ def deep(levels: int) -> dict[str, Any]:
     return {"scheme": deep(levels - 1)} if levels else {}
 
 
-@pytest.mark.parametrize("part", ["evaluation", "model", "dataset", "alerts", "trainer"])
 @pytest.mark.parametrize("value", [[], "text", 7, {"scheme": [], "image": 3, "reflection": "x"}, deep(600)])
-def test_a_config_of_other_shapes_is_no_config(study: Path, part: str, value: Any) -> None:
+def test_a_config_of_other_shapes_is_no_config(study: Path, value: Any) -> None:
     path = study / RUN / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": {part: value}}))
+    config = dict.fromkeys(["evaluation", "model", "dataset", "alerts", "trainer", "algorithm"], value)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": config}))
     told(study)
 
 
@@ -121,9 +122,9 @@ def test_a_picture_that_is_a_link_out_is_not_shown(study: Path, tmp_path: Path) 
     (study / "images" / "key.png").symlink_to(tmp_path / "outside" / RUN / "manifest.json")
     (study / "images" / "own.png").write_bytes(b"x")
     records = records_of(study)
-    case = completions_for_reader(records, endpoint=ENDPOINT, cases_per_group=1, aha_cases=0, longest=9)[0]
-    asked = replace(case, run="s/default/seed-0", image_ids=("key", "own", "../images/own", "a\0b"))
-    assert [path.name for path in find_images(asked, records=records)] == ["own.png"]
+    case = completions_for_reader(records, endpoint=ENDPOINT, size=usual_settings().reader)[0]
+    asked = replace(case, image_ids=("key", "own", "../images/own", "a\0b"))
+    assert [path.name for path in find_images(asked)] == ["own.png"]
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json", "report.html.tmp", "report.json.tmp"])

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from case_files import cases
 from fake_runs import sample_row, write_manifest
 from hand_runs import ENDPOINT, SETTING, records_of
+from usual import usual_settings
 
 from vlm_rl.reports import export
 from vlm_rl.reports.reading.completions import completions_for_reader
 from vlm_rl.reports.reading.files import UnreadableRows, number, read_json_lines, read_rows
-from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour, evaluation_behaviour_table
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table
 from vlm_rl.reports.tables.run_tables import run_table
 from vlm_rl.reports.tables.table import Table, no_formula
 
@@ -30,42 +32,55 @@ TEXTS = (
     b"",
     None,
 )
-TEXTS_OF_A_ROW = ("question", "answer", "response", "verdict", "finish_reason")
+COLUMNS = (
+    ("row_id",),
+    ("image_id", "kind", "modality", "fields"),
+    ("question", "answer"),
+    ("response",),
+    ("verdict", "finish_reason"),
+)
 
 
-def poisoned(path: Path, *, column: str, split: str) -> Path:
-    """A file in which one text column holds all these bytes, though it says that it is UTF-8."""
+def poisoned(path: Path, *, columns: Sequence[str], split: str) -> Path:
+    """A file in which some text columns hold all these bytes, though it says that they are UTF-8."""
     rows = [sample_row(n, sample=n, correct=n % 2 == 0, split=split, setting=SETTING, epoch=1) for n in range(len(TEXTS))]
     table = pa.Table.from_pylist(rows)
     raw = pa.array(TEXTS, pa.binary())
     as_text = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.set_column(table.column_names.index(column), column, as_text), path)
+    for column in columns:
+        table = table.set_column(table.column_names.index(column), column, as_text)
+    pq.write_table(table, path)
     return path
 
 
-@pytest.mark.parametrize("column", ["row_id", "image_id", "kind", "modality", "fields", *TEXTS_OF_A_ROW])
-def test_no_text_breaks_reading_or_tables(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize("columns", COLUMNS, ids=str)
+def test_no_text_breaks_reading_or_tables(tmp_path: Path, columns: tuple[str, ...]) -> None:
     run = tmp_path / "s" / "grpo" / "seed-0"
     write_manifest(run, algorithm="grpo", seed=0, arm="a" * 16, vanilla=None)
     for split in ("val", "test"):
-        poisoned(run / "evaluations" / "epoch-0001" / f"{split}_{SETTING}.parquet", column=column, split=split)
-    poisoned(run / "completions" / "step-000001.parquet", column=column, split="train")
+        poisoned(run / "evaluations" / "epoch-0001" / f"{split}_{SETTING}.parquet", columns=columns, split=split)
+    poisoned(run / "completions" / "step-000001.parquet", columns=columns, split="train")
     (run / "metrics.jsonl").write_text('{"event": "train", "generation_steps": 1, "epoch": 1.0}\n')
     records = records_of(tmp_path / "s")
     (read,) = records.arms[0].runs
-    behaviour = evaluation_behaviour_table(evaluation_behaviour(records, endpoint=ENDPOINT), endpoint=ENDPOINT)
-    found = (read.evaluations[1, "val", SETTING].num_samples.sum(), read.training[0]["train/accuracy"], len(behaviour.rows))
+    behaviour = evaluation_behaviour_table(records, endpoint=ENDPOINT)
+    found = (
+        read.evaluations[1, "val", SETTING].num_samples.sum(),
+        read.training.records[0]["train/accuracy"],
+        len(behaviour.rows),
+    )
     assert found == (len(TEXTS), 5 / 9, 4)
     for table in (behaviour, run_table(records)):
         table.write_csv(tmp_path / f"{table.name}.csv")
-    texts = completions_for_reader(records, endpoint=ENDPOINT, cases_per_group=9, aha_cases=3, longest=100)
+    size = usual_settings(reader={"cases_per_group": 9, "longest": 100}).reader
+    texts = completions_for_reader(records, endpoint=ENDPOINT, size=size)
     assert all(len(case.response) <= 100 for case in texts)
     "".join(str(case) for case in texts).encode()  # nothing is left that no file could hold
 
 
 def test_broken_utf_8_is_read_as_what_can_be_seen_and_counted(tmp_path: Path) -> None:
-    path = poisoned(tmp_path / "val_pass@1_t0.6.parquet", column="response", split="val")
+    path = poisoned(tmp_path / "val_pass@1_t0.6.parquet", columns=["response"], split="val")
     responses = read_rows(path, columns=("response",))["response"].to_pylist()
     assert responses[1:4:2] == ["broken \ufffd\ufffd utf-8 \ufffd wait \ufffd", "nul \x00 and bell \x07, yet"]
     assert (len(responses[6]), responses[7:]) == (2**20, ["", ""])

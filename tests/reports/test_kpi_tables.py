@@ -9,17 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from fake_runs import write_rows, write_study
+from fake_runs import write_rows
 from hand_runs import BY_HAND, ENDPOINT, cells_of, ends, estimate, estimates, records_of, write_by_hand
-from usual import usual_settings
 
 from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.composition import content_of
+from vlm_rl.reports.composition import Content
 from vlm_rl.reports.phrase import Phrase
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.tables.kpi_tables import kpi_correlation_table, kpi_table
+from vlm_rl.reports.tables.kpi_tables import kpi_tables
 from vlm_rl.reports.tables.table import Row
 
 
@@ -48,7 +47,7 @@ def records(tmp_path: Path) -> Records:
 
 
 def rows_of(records: Records, *kpis: Kpi, **options: Any) -> tuple[Row, ...]:
-    return kpi_table(records, kpis=kpis, endpoint=ENDPOINT, **options).rows
+    return kpi_tables(records, kpis=kpis, endpoint=ENDPOINT, **options)[0].rows
 
 
 def test_vanilla_selected_epoch_and_paired_difference_by_hand(records: Records) -> None:
@@ -77,17 +76,21 @@ def test_a_response_that_was_not_judged_is_not_right(records: Records) -> None:
 
 def test_too_many_samples_for_correlations_are_left_unread_and_said(records: Records) -> None:
     for most, is_left_out in ((89, True), (90, False)):  # 3 seeds x 3 epochs x 10
-        table = kpi_table(records, kpis=[RightAnswers()], endpoint=ENDPOINT, most_samples=most)
+        table, correlations = kpi_tables(records, kpis=[RightAnswers()], endpoint=ENDPOINT, most_samples=most)
         assert ("left out: 90 stored samples on val are too many" in table.note) is is_left_out
         found = estimates(table.rows[0], "picked", "with_accuracy")
         assert found == pytest.approx([25 / 3, math.nan if is_left_out else 0.75], nan_ok=True)
+        keys = [column.key for column in correlations.columns]
+        assert str(list(correlations.rows)) == str([] if is_left_out else [{key: table.rows[0][key] for key in keys}])
 
 
-def test_the_examples_run_over_whole_studies(tmp_path: Path) -> None:
-    unchecked = UncheckedShare(confidence=0.9, threshold=0.75)
-    kpis: list[Kpi] = [unchecked, MinutesSaved(unchecked=unchecked, by_hand=5.0, to_check=1.0, for_a_slip=30.0)]
-    rows = rows_of(records_of(write_study(tmp_path / "s", epochs=3)), *kpis)
-    assert [(row["kpi"], row["arm"]) for row in rows] == [(kpi.name, arm) for kpi in kpis for arm in ("reinforce_pp", "sft")]
+def test_the_examples_run_over_whole_studies_and_their_correlations_stand_in_the_appendix(fake_content: Content) -> None:
+    key_figures, *_, appendix = fake_content.sections[3:]
+    expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations", "kpi_correlations"]
+    assert (appendix.title, [table.name for table in appendix.tables]) == ("Appendix", expected)
+    rows = key_figures.tables[0].rows
+    names = ("answers that need no check", "time saved")
+    assert [(row["kpi"], row["arm"]) for row in rows] == [(name, arm) for name in names for arm in ("reinforce_pp", "sft")]
     assert all(isinstance(row[key], Phrase) for row in rows for key in ("kpi", "unit"))  # a page says them in its language
     assert all(0 <= estimate(row["picked"]) <= 1 for row in rows[:2])
     assert all(math.isfinite(estimate(row["difference"])) for row in rows)
@@ -97,7 +100,7 @@ def test_the_note_says_what_is_made_up_and_what_is_optimistic_only_of_the_exampl
     found, fixed = (UncheckedShare(confidence=0.9, threshold=threshold) for threshold in (None, 0.75))
     saved = MinutesSaved(unchecked=found, by_hand=5.0, to_check=1.0, for_a_slip=30.0)
     kpis = (RightAnswers(), fixed, found, replace(saved, unchecked=fixed), saved)
-    notes = [kpi_table(records, kpis=[kpi], endpoint=ENDPOINT).note for kpi in kpis]
+    notes = [kpi_tables(records, kpis=[kpi], endpoint=ENDPOINT)[0].note for kpi in kpis]
     assert ["invented" in note for note in notes] == [False, False, False, True, True]
     assert ["optimistic" in note for note in notes] == [False, False, True, False, True]
 
@@ -110,20 +113,3 @@ def test_a_key_figure_that_fails_says_which_and_where(records: Records) -> None:
 def test_without_key_figures_or_a_vanilla_model_there_is_no_row(tmp_path: Path) -> None:
     records = records_of(write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 5}, split="test", vanilla=None))
     assert rows_of(records, RightAnswers()) == rows_of(records) == ()
-
-
-def test_what_is_seldom_read_stands_in_the_appendix_with_the_correlations_of_key_figures(tmp_path: Path) -> None:
-    records = records_of(write_study(tmp_path / "s", questions=6))
-    kpis = [UncheckedShare(confidence=0.9, threshold=0.5)]
-    *_, runs, appendix = content_of(records, settings=usual_settings(kpis=kpis)).sections
-    assert (runs.name, appendix.name, appendix.title) == ("runs", "appendix", "Appendix")
-    expected = ["seed_sensitivity_of_length", "aggregates", "bottleneck", "behaviour_correlations"]
-    assert [table.name for table in appendix.tables] == [*expected, "kpi_correlations"]
-    keys = ["kpi", "arm", "seeds", "with_accuracy", "with_length", "with_reflection"]
-    assert [column.key for column in appendix.tables[-1].columns] == keys
-    table = kpi_table(records, kpis=kpis, endpoint=ENDPOINT)
-    assert len(table.rows) == 2 and not [column.key for column in table.columns if column.key.startswith("with_")]
-    for most, is_left_out in ((575, True), (576, False)):  # 2 arms x 3 seeds x 4 epochs x 6 questions x 4 samples
-        shown = kpi_correlation_table(table, records=records, endpoint=ENDPOINT, most_samples=most)
-        assert "Correlations: Spearman over the epochs of each seed on val" in shown.note
-        assert str(list(shown.rows)) == str([] if is_left_out else [{key: row[key] for key in keys} for row in table.rows])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import write_evaluation, write_manifest, write_metrics, write_study
+from fake_runs import write_evaluation, write_manifest, write_metrics
 from hand_runs import records_of
 from usual import usual_settings
 
@@ -46,17 +46,10 @@ def test_every_column_is_filled_from_the_rows_of_its_table(content: Content) -> 
     assert len(columns) > 150 and columns <= filled
 
 
+@pytest.mark.slow
 def test_the_picture_of_all_effects_comes_before_the_verdicts_which_open_on_demand(page: str) -> None:
     assert page.index('class="forest"') < page.index("card verdict")
     assert page.count("<details><summary>What it rests on</summary>") == 4
-
-
-def test_two_arms_keep_their_verdicts_first_and_open_and_have_neither_panels_of_their_own_nor_pairs(tmp_path: Path) -> None:
-    content = content_of(records_of(write_study(tmp_path / "s", epochs=1, questions=4)), settings=usual_settings())
-    page = render_html(content, language="en")
-    assert page.index('class="forest"') > page.index("card verdict") and "What it rests on" not in page
-    names = [one.name for one in (*content.tables, *content.figures)]
-    assert [name for name in names if name == "pairs" or name.startswith("arms_one_by_one")] == []
 
 
 def test_four_arms_have_small_multiples_and_pairs(content: Content) -> None:
@@ -66,6 +59,7 @@ def test_four_arms_have_small_multiples_and_pairs(content: Content) -> None:
     assert [panel["title"] for panel in (*trained, *validated)] == ["dapo", "grpo", "rloo", "dapo", "grpo", "rloo", "sft"]
 
 
+@pytest.mark.slow
 def test_an_arm_has_one_colour_in_the_legend_the_forest_and_its_own_panel(page: str) -> None:
     assert re.search(r'<span class="arm-2" data-glyph="▲——">rloo, n\s=\s3 seeds', page)
     assert re.search(r'<div class="row arm-2">\s*<span class="name"><bdi>rloo', page)

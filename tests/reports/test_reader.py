@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fake_runs import write_study
 from hand_runs import ENDPOINT, records_of
+from hand_training import run_of
 from usual import usual_settings
 
 from vlm_rl.evaluation.reflection import ReflectionRule, Substrings, WholeWords
@@ -18,7 +19,7 @@ HOSTILE = "</script><script>alert(1)</script> <!-- & \u2028\u2029\u202e\u0000 \u
 
 def completion(**changes: Any) -> Completion:
     values: dict[str, Any] = dict.fromkeys([field.name for field in fields(Completion)], "")  # of what no test looks at
-    values |= {"arm": "grpo", "seed": 1, "phase": "training", "split": "train", "epoch": 0.1, "generation_steps": 7}
+    values |= {"arm": "grpo", "run": run_of(seed=1), "phase": "training", "split": "train", "epoch": 0.1, "generation_steps": 7}
     values |= {"image_ids": ("a", "b"), "question": "How long is $AC$?", "answer": "5", "response": "Wait, 5."}
     values |= {"num_characters_left_out": 0, "sample": 0, "verdict": "correct", "score": None, "rewards": {"accuracy": 1.0}}
     return Completion(**values | {"finish_reason": "stop", "response_length": 3, "is_aha": True} | changes)
@@ -26,7 +27,7 @@ def completion(**changes: Any) -> Completion:
 
 def shown(*completions: Completion, language: str = "en") -> dict[str, Any]:
     """What the script on the page reads."""
-    cases = tuple(case_of(one, rule=WholeWords()) for one in completions)
+    cases = tuple(map(case_of, completions))
     reader = Reader(note=say("note"), cases=cases, images={"a": b"\x89PNG"})
     data: dict[str, Any] = json.loads(script_json(page_data(reader, catalogue=catalogue_of(language))))
     return data
@@ -85,7 +86,7 @@ def test_a_case_says_in_the_language_of_the_page_where_it_comes_from_and_carries
 
 def test_reward_terms_of_ours_are_translated_and_those_of_others_keep_their_names() -> None:
     rewards = {"accuracy": 1.0, "language": -0.0, "brevity": 0.5}
-    scores = case_of(completion(rewards=rewards), rule=WholeWords())["scores"]
+    scores = case_of(completion(rewards=rewards))["scores"]
     japanese = in_language(scores, catalogue=catalogue_of("ja"))
     assert (scores, japanese) == ("accuracy 1, language 0, brevity 0.5", "正解 1、言語 0、brevity 0.5")
 

@@ -1,6 +1,5 @@
 """Other verdicts and another k from what is stored: no new run."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import pytest
 from fake_runs import sample_row, write_completions, write_evaluation, write_manifest, write_rows
 from usual import usual_settings
 
+from vlm_rl.reports.composition import content_of
 from vlm_rl.reports.reading.arms import Records, with_setting
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import CHANGED_KEPT, LONGEST_SHOWN, Judging, VerdictChanges, changes
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.reports.report import make_report
 from vlm_rl.reports.tables.run_tables import changed_verdicts_table, judged_again_problems, judged_again_table
 from vlm_rl.rewards.judge import Judge, Verdict
 
@@ -60,7 +59,7 @@ def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run
     found = records.evaluations[1, "val", SETTING]
     assert (found.num_correct.tolist(), found.num_well_formed.tolist()) == ([2, 0, 0, 2, 0, 0, 0], [0, 2, 2, 2, 2, 2, 2])
     assert found.verdicts == {"correct": 4, "wrong": 0, "unparsable": 0, "timed_out": 10}
-    (record,) = records.training
+    (record,) = records.training.records
     assert [record[key] for key in ("train/accuracy", "judge/timed_out", "train/reward")] == [0.5, 0.5, 1.0]
     assert "judged again" in records.run.judge_version
     assert len(judge.shown) == len(set(judge.shown)) == 7  # 14 samples of 7 questions, and two of these again in training
@@ -71,7 +70,7 @@ def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
         again, stored = (read(run, judge=each).arms[0].runs[0] for each in (judge.judge, None))
         assert not judge._pool.is_started
     np.testing.assert_array_equal(*(one.evaluations[1, "val", SETTING].num_correct for one in (again, stored)))
-    assert again.training == stored.training
+    assert again.training.records == stored.training.records
 
 
 def test_judging_again_makes_runs_of_different_judges_comparable(run: Path) -> None:
@@ -150,9 +149,9 @@ def test_examples_are_few_each_once_and_those_that_change_an_accuracy_first() ->
 
 
 def test_a_report_says_what_changed(run: Path) -> None:
-    page = make_report([run.parents[1]], out=None, settings=usual_settings(), judge=Strict())
-    numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
-    assert [len(numbers["tables"][name]) for name in ("judged_again", "changed_verdicts")] == [2, 7]
-    assert ["judged again, 9 of 16" in text for text in ("".join(numbers["problems"]), page.read_text(encoding="utf-8"))] == [
-        True
-    ] * 2
+    content = content_of(read(run.parents[1], judge=Strict()), settings=usual_settings())
+    assert {table.name: len(table.rows) for table in content.tables if "changed" in table.name or "judged" in table.name} == {
+        "judged_again": 2,
+        "changed_verdicts": 7,
+    }
+    assert "judged again, 9 of 16" in "".join(content.problems)

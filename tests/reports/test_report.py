@@ -1,6 +1,5 @@
 import base64
 import hashlib
-import html
 import html.parser
 import json
 import re
@@ -11,10 +10,14 @@ from typing import Any
 
 import pytest
 from fake_runs import write_completions, write_evaluation, write_manifest, write_study
+from hand_runs import records_of
 from usual import usual_settings
 
+from vlm_rl.reports.composition import Content, content_of, overridden
+from vlm_rl.reports.figures.drawing import legend_label, legend_lines
+from vlm_rl.reports.page.html import render_html
+from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.runs import ReportError
-from vlm_rl.reports.report import make_report
 
 SETTING = "pass@1_t0.6"
 OWN = 'document.title = "owned"'
@@ -25,7 +28,6 @@ HOSTILE = (
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason=f"no browser found: none of {', '.join(BROWSERS)}")
-KINDS = (".csv", ".md", ".tex", ".png", ".pdf")
 
 
 class Elements(html.parser.HTMLParser):
@@ -49,46 +51,37 @@ class Elements(html.parser.HTMLParser):
             self.scripts[-1] = data
 
 
-def report_on(*studies: Path, out: Path | None = None, **changes: Any) -> Path:
-    return make_report(studies, out=out, settings=usual_settings(**changes))
+def page_of(study: Path, **changes: Any) -> str:
+    return render_html(content_of(records_of(study), settings=usual_settings(**changes)), language="en")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report where an earlier one stood."""
-    study = write_study(tmp_path_factory.mktemp("made") / "study", epochs=1, questions=6)
-    (study / "report_files").mkdir()
-    for name in ("mine.txt", *(f"old{kind}" for kind in KINDS)):
-        (study / "report_files" / name).write_text("of another report")
-    assert report_on(study) == study / "report.html"
-    return study
+def test_the_same_records_make_the_same_report(fake_records: Records, fake_content: Content) -> None:
+    again = content_of(fake_records, settings=usual_settings())
+    assert {name: str(rows) for name, rows in again.as_json()["tables"].items() if name != "cost"}.items() <= {
+        name: str(rows) for name, rows in fake_content.as_json()["tables"].items()
+    }.items()
+    assert again.as_json()["figures"] == fake_content.as_json()["figures"]
 
 
-def test_a_study_becomes_one_page_numbers_and_files_and_none_of_an_earlier_report_stays(made: Path, tmp_path: Path) -> None:
-    page, numbers = (made / "report.html").read_text(), json.loads((made / "report.json").read_text())
-    assert list(numbers["tables"])[:2] == ["accuracy", "table_3"] and len(numbers["figures"]["figure_5_accuracy"]) == 6
-    assert numbers["decision"]["headline"] in page.replace("\u00a0", " ")  # 38.5 % is never torn apart
-    assert "python report.py &#39;studies=[&lt;here&gt;]&#39;" in page
-    names = {file.name for file in (made / "report_files").iterdir()}
-    pictures = {f"{name}{kind}" for name in ("figure_5_accuracy", "verdicts_forest") for kind in KINDS[3:]}
-    assert {"mine.txt", *(f"accuracy{kind}" for kind in KINDS[:3]), *pictures} <= names
-    assert {Path(name).suffix for name in names - {"mine.txt"}} == set(KINDS)
-    assert not any(name.startswith("old") for name in names)
-    assert (
-        report_on(made, out=tmp_path).read_bytes() == (made / "report.html").read_bytes()
-    )  # the same records, the same report
+def test_the_page_says_the_headline_and_the_command_and_has_two_arms_verdicts_open_before_their_picture(
+    fake_content: Content, fake_page: str
+) -> None:
+    assert fake_content.decision.headline in fake_page.replace("\u00a0", " ")  # 38.5 % is never torn apart
+    assert "python report.py &#39;studies=[&lt;here&gt;]&#39;" in fake_page
+    assert fake_page.index('class="forest"') > fake_page.index("card verdict") and "What it rests on" not in fake_page
+    names = [one.name for one in (*fake_content.tables, *fake_content.figures)]
+    assert [name for name in names if name == "pairs" or name.startswith("arms_one_by_one")] == []  # those are for more arms
 
 
-def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(made: Path) -> None:
-    page = (made / "report.html").read_text()
-    assert re.search(r'<div class="table many">\s*<h3 id="accuracy">', page)  # 12 columns
-    assert re.search(r'<div class="table">\s*<h3 id="gain">', page)
+def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(fake_page: str) -> None:
+    assert re.search(r'<div class="table many">\s*<h3 id="accuracy">', fake_page)  # 12 columns
+    assert re.search(r'<div class="table">\s*<h3 id="gain">', fake_page)
     styles = ("@page wide { size: A4 landscape; }", ".many { page: wide; }", "td:first-child { position: sticky;")
-    assert [style for style in styles if style not in page] == []
+    assert [style for style in styles if style not in fake_page] == []
 
 
-def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(made: Path) -> None:
-    page = Elements((made / "report.html").read_text())
+def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(fake_page: str) -> None:
+    page = Elements(fake_page)
     assert page.tags & {"link", "iframe", "img", "object", "embed", "form", "base"} == set(page.loaded) == set()
     assert [found.get("type") for tag, found in page.found if tag == "script"] == ["application/json", None]
     data, own = page.scripts
@@ -101,7 +94,7 @@ def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(made: Path)
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page on a model that writes markup, and a megabyte of it once in training and once in an evaluation."""
     study = write_study(tmp_path_factory.mktemp("hostile") / "study", seeds=(0,), epochs=1, questions=4)
     run = study / "default" / "seed-0"
@@ -111,16 +104,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_evaluation(run, outcome=lambda q, s: q > 1, **asked, **changes)
     rows = [{"number": q, "correct": q > 0, **row} for q in range(3)]
     write_completions(run, step=1, rows=[*rows, {"number": 3, "correct": True, "response": "x" * 2**20}])
-    return report_on(study)
+    return page_of(study)
 
 
-def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut_on_the_page_only(hostile: Path) -> None:
-    text = hostile.read_text()
-    page = Elements(text)
+@pytest.mark.slow
+def test_what_a_model_writes_is_never_markup_and_a_megabyte_of_it_is_cut(hostile: str) -> None:
+    text, page = hostile, Elements(hostile)
     assert (page.tags & {"img", "b"}, page.loaded, len(page.scripts)) == (set(), [], 2)
-    assert not any("<b>" in file.read_text() for file in (hostile.parent / "report_files").glob("*.tex"))
     held = ("&lt;script&gt;document.title =", "{{ 7 * 7 }}", "x" * 2000, "… and 1046576 more characters.")
     assert [part for part in held if part not in text.replace("\\u2026", "…")] == []
+    assert "not judged" in text  # a single seed
     assert "\u0000" not in text and "x" * 2001 not in text and len(text) < 2**20
 
 
@@ -133,9 +126,10 @@ def dom_of(page: str, *, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180, errors="replace").stdout
 
 
+@pytest.mark.slow
 @in_a_browser
-def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: Path, tmp_path: Path) -> None:
-    dom = dom_of(hostile.read_text(), folder=tmp_path)
+def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: str, tmp_path: Path) -> None:
+    dom = dom_of(hostile, folder=tmp_path)
     assert "<title>study · vlm-rl</title>" in dom
     cards = re.findall(r'<article class="case card">.*?</article>', dom, re.DOTALL)
     assert (len(cards), dom.count("<script")) == (10, 2)
@@ -144,25 +138,28 @@ def test_no_script_of_a_response_runs_and_the_reader_shows_it_as_text(hostile: P
     assert not re.search(r"<img[^>]+onerror|<svg[^>]+onload", dom)
 
 
+@pytest.mark.slow
 @in_a_browser
 @pytest.mark.parametrize(("has_policy", "title"), [(True, "study · vlm-rl"), (False, "owned")])
-def test_even_markup_that_slipped_through_would_not_run(hostile: Path, tmp_path: Path, has_policy: bool, title: str) -> None:
+def test_even_markup_that_slipped_through_would_not_run(hostile: str, tmp_path: Path, has_policy: bool, title: str) -> None:
     """The policy alone; and without it the same page is taken over, so that the browser would have told."""
-    slipped = hostile.read_text().replace("<nav ", f"<script>{OWN}</script><img src=x onerror='{OWN}'><nav ", 1)
+    slipped = hostile.replace("<nav ", f"<script>{OWN}</script><img src=x onerror='{OWN}'><nav ", 1)
     page = slipped if has_policy else re.sub(r"<meta http-equiv=[^>]*>", "", slipped)
     assert f"<title>{title}</title>" in dom_of(page, folder=tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{"seeds": (0,)}, {"with_vanilla": False}, {"epochs": 0}])
-def test_one_seed_no_vanilla_or_no_epoch_yet_still_make_a_report(tmp_path: Path, changes: dict[str, Any]) -> None:
-    page = report_on(write_study(tmp_path / "study", **({"epochs": 1, "questions": 6} | changes))).read_text()
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"with_vanilla": False}, {"epochs": 0}])
+def test_one_seed_without_a_vanilla_model_or_an_epoch_still_makes_a_report(tmp_path: Path, changes: dict[str, Any]) -> None:
+    page = page_of(write_study(tmp_path / "study", **({"seeds": (0,), "epochs": 1, "questions": 4} | changes)))
     visible, *_ = page.split('<script type="application/json"')
     assert not re.search(r"(?<![\w-])nan(?![\w-])|improved accuracy", visible)
     assert "not judged" in visible
 
 
-def test_the_vanilla_model_alone_makes_a_report(made: Path, tmp_path: Path) -> None:
-    page = report_on(made / "vanilla-1a2b3c4d", out=tmp_path / "elsewhere").read_text()
+@pytest.mark.slow
+def test_the_vanilla_model_alone_makes_a_report(fake_study: Path) -> None:
+    page = page_of(fake_study / "vanilla-1a2b3c4d")
     assert "No verdict: no trained run was evaluated beside its vanilla model." in page and "Nothing was trained here." in page
 
 
@@ -174,12 +171,14 @@ def test_the_vanilla_model_alone_makes_a_report(made: Path, tmp_path: Path) -> N
         ({"split": "val"}, r"report.split=val also picks the epochs, .*Pass another split"),
     ],
 )
-def test_what_no_run_can_be_judged_by_is_refused_with_what_can(made: Path, changes: dict[str, Any], message: str) -> None:
+def test_what_no_run_can_be_judged_by_is_refused_with_what_can(
+    fake_records: Records, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ReportError, match=message):
-        report_on(made, **changes)
+        overridden(fake_records, settings=usual_settings(**changes))
 
 
-def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_the_page_says_so(tmp_path: Path) -> None:
+def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_the_report_says_so(tmp_path: Path) -> None:
     """One arm judged by another judge and with an unfinished run, one broken manifest, one evaluation that is no Parquet file."""
     study = write_study(tmp_path / "study", epochs=1, questions=6)
     for seed in range(3):
@@ -191,9 +190,13 @@ def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_
         metrics.write('{"event": "train", "generation_st')
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
-    page = html.unescape(report_on(study).read_text()).replace("\u00a0", " ")
+    content = content_of(records_of(study), settings=usual_settings())
     said = ["reinforce_pp: not judged.", "the answers were judged by different versions of the judge (judge-1, judge-2)"]
-    said += ["unfinished runs are left out of every mean and verdict: seed 2.", "reinforce_pp, n = 2 seeds"]
+    said += ["unfinished runs are left out of every mean and verdict: seed 2."]
     said += ["algorithm-sft/seed-2/manifest.json could not be read and its run is left out"]
     said += [f"val_{SETTING}.parquet cannot be read", "things were missing or odd; they are listed under"]
-    assert [sentence for sentence in said if sentence not in page] == []
+    assert [sentence for sentence in said if sentence not in json.dumps(content.as_json())] == []
+    assert [legend_label(line) for line in legend_lines(content.figures[0])] == [
+        "reinforce_pp, n = 2 seeds",
+        "sft, n = 2 seeds",
+    ]

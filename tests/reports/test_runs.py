@@ -8,17 +8,13 @@ from typing import Any
 
 import pytest
 from case_files import cases
-from fake_runs import write_evaluation, write_manifest, write_study
+from fake_runs import write_manifest, write_study
 from hand_runs import BY_HAND, SETTING, VANILLA, records_of, write_by_hand
-from hand_training import run_of
 
 from vlm_rl.reports.reading.records import read_records, select_runs
-from vlm_rl.reports.reading.roles import ROLES, role_of
+from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.reports.reading.runs import ReportError, find_runs, vanilla_folder
 from vlm_rl.reports.tables.table_3 import table3_table
-
-LATER = ("grpo", "reinforce_pp", "distill", "SFT", "vanilla2", "", None, ["sft"], {"sft": 1}, 7)
-NO_ROLES = (None, "", "Teacher", "student", 3, True, ["policy"], {"policy": 1}, "x" * 100_000)
 
 
 def write_run(folder: Path, *, seed: int = 0, arm: str = "a" * 16, algorithm: str = "grpo", **changes: Any) -> Path:
@@ -57,41 +53,35 @@ def test_a_folder_without_runs_is_answered_with_what_lies_nearby(tmp_path: Path,
         find_runs([tmp_path / passed])
 
 
+def test_a_study_of_nothing_but_broken_manifests_is_refused_with_their_names(tmp_path: Path) -> None:
+    write_run(tmp_path / "s" / "v", role="student")
+    with pytest.raises(
+        ReportError, match=r"No run could be read\.\n.*seed-0/manifest\.json could not be read .*role is 'student'"
+    ):
+        find_runs([tmp_path / "s"])
+
+
 def test_a_manifest_reads_back_without_parts_of_the_wrong_kind(tmp_path: Path) -> None:
     write_run(tmp_path / "s" / "v", seed=7, status="running", git=None, data=["a"], config="none")
     (run,) = find_runs([tmp_path / "s"]).runs
     found = (run.algorithm, run.seed, run.finished, run.vanilla, run.commit, run.data, run.config)
     assert found == ("grpo", 7, False, None, "", {}, {})
+    records = records_of(tmp_path / "s")
+    assert "s/v/seed-7 has no evaluation that could be read." in records.problems
+    assert records.splits() == records.settings() == []
 
 
-def test_a_role_that_is_named_counts_and_else_the_name_of_the_algorithm() -> None:
-    names = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}
-    assert {name: role_of({"algorithm": name}) for name in names} == names
-    assert {role_of({"algorithm": name}) for name in LATER} == {"policy"}
-    both = [(role, role_of({"algorithm": name, "role": role})) for role in ROLES for name in (*names, "grpo", "distill")]
-    assert [role for role, found in both if role != found] == []
-    assert run_of(seed=0, algorithm="vanilla").run.role == "policy"  # made by hand
-
-
-@pytest.mark.parametrize("role", NO_ROLES)
+@pytest.mark.parametrize("role", [None, "", "Teacher", 3, ["policy"], {"policy": 1}, "x" * 100_000])
 def test_what_is_no_role_is_refused_in_a_few_words(role: Any) -> None:
     with pytest.raises(ValueError, match="which is none of policy, teacher, vanilla, evaluated") as error:
         role_of({"algorithm": "grpo", "role": role})
     assert len(str(error.value)) < 150
 
 
-def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path: Path) -> None:
-    """An SFT arm, an RL arm and their vanilla model, as they were written before there were roles, now, and renamed."""
+def test_the_role_and_not_the_name_of_the_algorithm_says_what_an_arm_is(tmp_path: Path) -> None:
+    """An SFT arm, an RL arm and their vanilla model, renamed."""
     study = write_study(tmp_path / "s", seeds=(0, 1), epochs=1, questions=4)
-    roles = {"reinforce_pp": "policy", "sft": "teacher", "vanilla": "vanilla"}
     names = {"reinforce_pp": "sft", "sft": "a_teacher", "vanilla": "grpo"}
-    then = records_of(study)
-    change(study, lambda manifest: {"role": roles[manifest["algorithm"]]})
-    before, now = (
-        [table3_table(records).rows, records.problems, *((arm.label, [run.run for run in arm.runs]) for arm in records.arms)]
-        for records in (then, records_of(study))
-    )
-    assert before == now
     change(study, lambda manifest: {"algorithm": names[manifest["algorithm"]]})
     renamed = records_of(study)
     shown = [(arm.label, arm.is_vanilla, arm in renamed.trained) for arm in renamed.arms]
@@ -99,11 +89,8 @@ def test_by_its_role_each_arm_stays_in_its_place_whatever_it_is_called(tmp_path:
     means = [column.key for column in table3_table(renamed).columns if column.key.endswith("_mean")]
     assert means == ["a_teacher_mean", "sft_mean"]
     assert [run.vanilla for run in renamed.arms[0].runs] == [run.run for run in renamed.arms[2].runs]
-
-
-def test_an_arm_called_vanilla_is_not_taken_for_the_vanilla_model_that_is_not_there(tmp_path: Path) -> None:
-    (arm,) = records_of(write_run(tmp_path / "s" / "algorithm-vanilla", algorithm="vanilla", role="policy")).arms
-    assert (arm.label, arm.is_vanilla) == ("vanilla (algorithm-vanilla)", False)
+    (arm,) = records_of(write_run(tmp_path / "t" / "algorithm-vanilla", algorithm="vanilla", role="policy")).arms
+    assert (arm.label, arm.is_vanilla) == ("vanilla (algorithm-vanilla)", False)  # the vanilla model's name stays its own
 
 
 def test_of_runs_of_the_same_arm_and_seed_the_finished_one_counts_and_else_the_first(tmp_path: Path) -> None:
@@ -156,15 +143,6 @@ def test_what_is_missing_or_odd_is_said_with_those_whose_it_is(tmp_path: Path, c
     assert "unsaid" not in case or not re.search(case["unsaid"], problems)
 
 
-def test_subsets_of_questions_are_said_with_the_arms_that_were_asked_them(tmp_path: Path) -> None:
-    study = write_by_hand(tmp_path / "s", right={("grpo", 0, 1): 4, ("rloo", 0, 1): 5})
-    few = {"outcome": lambda q, s: True, "questions": 6, "samples": 1}
-    write_evaluation(study / "rloo" / "seed-0", epoch=1, split="val", setting=SETTING, **few)
-    (problem,) = [problem for problem in records_of(study).problems if "questions" in problem]
-    assert "On val (pass@1_t0.6) not everyone was asked the same questions, seed 0" in problem
-    assert "set 1 of 10 questions: grpo; set 2 of 6 questions: rloo" in problem
-
-
 def test_a_whole_study_lacks_only_the_training_that_was_not_written_and_then_what_is_taken_away(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right=BY_HAND)
     unwritten = [f"s/grpo/seed-{n} has no generation step in metrics.jsonl or completions." for n in range(3)]
@@ -177,13 +155,6 @@ def test_a_whole_study_lacks_only_the_training_that_was_not_written_and_then_wha
     assert commit.startswith("The commit of 2 of 6 runs is not known")
 
 
-def test_a_run_that_left_nothing_but_a_manifest_says_so(tmp_path: Path) -> None:
-    write_manifest(tmp_path / "s" / "v" / "seed-7", algorithm="grpo", seed=7, arm="ab" * 8, vanilla=None)
-    records = records_of(tmp_path / "s")
-    assert "s/v/seed-7 has no evaluation that could be read." in records.problems
-    assert records.splits() == records.settings() == []
-
-
 def test_what_evaluate_py_measured_is_an_arm_without_training(tmp_path: Path) -> None:
     study = write_by_hand(tmp_path / "s", right={(VANILLA, 0, 0): 4, ("grpo", 0, 1): 6})
     write_by_hand(tmp_path / "evaluate", right={("hub-model-1a2b", 0, 0): 7}, vanilla=None, role="evaluated")
@@ -191,12 +162,3 @@ def test_what_evaluate_py_measured_is_an_arm_without_training(tmp_path: Path) ->
     assert [[arm.label for arm in arms] for arms in (records.shown, records.trained)] == [["grpo", "hub-model-1a2b"], ["grpo"]]
     assert records.shown[1].runs[0].evaluations[0, "val", SETTING].accuracy() == 0.7
     assert not any("hub-model" in problem for problem in records.problems)
-
-
-def test_a_study_of_nothing_but_broken_manifests_is_refused_in_words(tmp_path: Path) -> None:
-    write_run(tmp_path / "s" / "v", role="student")
-    left_out = (
-        "could not be read and its run is left out.*role is 'student', which is none of policy, teacher, vanilla, evaluated"
-    )
-    with pytest.raises(ReportError, match=rf"No run could be read\.\n.*seed-0/manifest\.json {left_out}"):
-        find_runs([tmp_path / "s"])

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import FOUR, write_completions, write_study
+from fake_runs import FOUR, write_completions
 
 from vlm_rl.evaluation.reflection import Substrings, WholeWords
-from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import Rejudge
-from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.reading.training import Training, count_training, rule_of, step_file
 from vlm_rl.rewards.judge import Verdict
 
@@ -130,10 +128,3 @@ def test_a_line_without_its_step_is_no_step_and_a_file_is_named_by_its_step(tmp_
     train = {"event": "train"}
     assert count(tmp_path, train, train | {"generation_steps": None}, train | {"generation_steps": "x"}).records == ()
     assert step_file(tmp_path, step=12) == tmp_path / "completions" / "step-000012.parquet"
-
-
-def test_other_reflection_words_are_counted_in_the_completions(tmp_path: Path) -> None:
-    run = write_study(tmp_path / "s", seeds=(0,), epochs=1, questions=2) / "default" / "seed-0"
-    write_completions(run, step=1, rows=[{"number": 0, "correct": True, "response": "Hmm, hmm. So 3."}])
-    records = read_records(find_runs([run]), reflection=WholeWords(words=["hmm"]))
-    assert records.arms[0].runs[0].training[0]["reflection/word/hmm"] == 2  # all else: test_training.py

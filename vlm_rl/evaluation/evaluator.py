@@ -15,9 +15,9 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
-from vlm_rl.evaluation.records import SCHEMA, records
+from vlm_rl.evaluation.records import SCHEMA, by_question, records
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses
+from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses, is_correct
 from vlm_rl.evaluation.settings import GenerationSetting, metric_name
 from vlm_rl.evaluation.statistics import Interval, share_interval
 from vlm_rl.models.encoding import PromptEncoder
@@ -134,11 +134,8 @@ class Evaluator:
 
 def accuracy(table: pa.Table, *, k: int) -> float:
     """Mean over questions of the unbiased pass@k."""
-    pooled = table.group_by("row_id").aggregate([("accuracy", "sum"), ("accuracy", "count")])
-    by_question = pass_at_k_by_question(
-        pooled["accuracy_sum"].to_numpy().astype(int), num_samples=pooled["accuracy_count"].to_numpy(), k=k
-    )
-    return float(np.mean(by_question))
+    _, counts = by_question(table, keys=["row_id"], counted={"correct": is_correct(table)})
+    return float(pass_at_k_by_question(counts["num_correct"], num_samples=counts["num_samples"], k=k).mean())
 
 
 def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[GenerationSetting]) -> dict[str, float]:
@@ -167,16 +164,10 @@ class Description:
 def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Description:
     """From the sample records of one evaluation, texts included."""
     counts = count_responses(samples, rule=reflection)
-    by_question = (
-        pa.table({"row_id": samples["row_id"], "image_id": samples["image_id"], "right": counts.correct.astype(np.int64)})
-        .group_by(["row_id", "image_id"])
-        .aggregate([("right", "sum"), ("right", "count")])
-    )
-    num_correct, num_samples = (by_question[name].to_numpy().astype(np.int64) for name in ("right_sum", "right_count"))
-    scores = pass_at_1_to_k(num_correct, num_samples=num_samples, k=k)[..., -1]
-    clusters = [
-        image or row for row, image in zip(*(by_question[name].to_pylist() for name in ("row_id", "image_id")), strict=True)
-    ]
+    asked, answered = by_question(samples, keys=("row_id", "image_id"), counted={"correct": counts.correct})
+    num_correct, num_samples = answered["num_correct"], answered["num_samples"]
+    scores = pass_at_k_by_question(num_correct, num_samples=num_samples, k=k)
+    clusters = [question["image_id"] or question["row_id"] for question in asked.to_pylist()]
     verdicts = samples["verdict"].to_pylist()
     return Description(
         accuracy=share_interval(scores[None], images=clusters),

@@ -1,9 +1,11 @@
 """One row for each sample, in training and in evaluation: what every metric is computed from, now or later."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool
 
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.rewards.boxed import has_box
@@ -57,3 +59,16 @@ def records(
         "judge_version": [JUDGE_VERSION] * count,
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+def by_question(
+    samples: pa.Table, *, keys: Sequence[str], counted: Mapping[str, Bool[np.ndarray, " samples"]]
+) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """The `keys` of each question in order of row id; and by question `num_samples`, and `num_<name>` of them that are `counted`."""
+    columns = {key: samples[key] for key in keys} | {name: flags.astype(np.int64) for name, flags in counted.items()}
+    sums = [(name, kind) for name in counted for kind in ("sum", "count")]
+    found = pa.table(columns).group_by(list(keys), use_threads=False).aggregate(sums).sort_by("row_id")
+    num_samples = found[f"{next(iter(counted))}_count"].to_numpy()
+    return found.select(list(keys)), {"num_samples": num_samples} | {
+        f"num_{name}": found[f"{name}_sum"].to_numpy() for name in counted
+    }

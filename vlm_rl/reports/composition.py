@@ -19,12 +19,12 @@ from vlm_rl.reports.tables import (
     behaviour_tables,
     control_tables,
     cost_tables,
-    evaluation_behaviour,
     gain_tables,
     kpi_tables,
     run_tables,
     table_3,
 )
+from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table
 from vlm_rl.reports.tables.table import Table, flatten
 from vlm_rl.reports.verdicts import decision_tables
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
@@ -81,21 +81,11 @@ def content_of(records: Records, *, settings: ReportSettings) -> Content:
     """Everything the records say."""
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
-    endpoint, price = choice.endpoint, settings.price_per_device_hour
-    verdicts = verdicts_of(records, endpoint=override, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    endpoint = choice.endpoint
+    verdicts = verdicts_of(records, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
     controls = control_tables.control_table(records, endpoint=endpoint)
-    kpis = kpi_tables.kpi_table(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection)
-    costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=settings.currency)
-    correlations = kpi_tables.kpi_correlation_table(kpis, records=records, endpoint=endpoint)
-    tables = {
-        "accuracy": [*_levels(records, endpoint=endpoint, breakdown=settings.breakdown), controls],
-        "statistics": _statistics(records, endpoint=endpoint, verdicts=verdicts),
-        "behaviour": _behaviour(records, endpoint=endpoint),
-        "key_figures": [kpis],
-        "cost": [costs, cost_tables.fairness_table(records)],
-        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
-        "appendix": [*_seldom_read(records, endpoint=endpoint, bottleneck_gain=settings.bottleneck_gain), correlations],
-    }
+    tables = _tables(records, endpoint=endpoint, verdicts=verdicts, settings=settings)
+    tables["accuracy"].append(controls)
     return Content(
         title=", ".join(dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)),
         command=settings.command,
@@ -159,40 +149,45 @@ def _figures(records: Records, *, endpoint: Endpoint) -> Mapping[str, Sequence[F
     }
 
 
-def _levels(records: Records, *, endpoint: Endpoint, breakdown: Sequence[str]) -> list[Table]:
-    return [
-        accuracy_tables.accuracy_table(records, endpoint=endpoint),
-        table_3.table3_table(records),
-        accuracy_tables.pass_at_table(records, endpoint=endpoint),
-        accuracy_tables.breakdown_table(records, endpoint=endpoint, fields=breakdown),
-        accuracy_tables.verdict_table(records, endpoint=endpoint),
-        run_tables.judged_again_table(records),
-        run_tables.changed_verdicts_table(records),
-    ]
+def _tables(
+    records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judged], settings: ReportSettings
+) -> dict[str, list[Table]]:
+    """Which tables answer which question, in reading order."""
+    kpis, correlations = kpi_tables.kpi_tables(records, kpis=settings.kpis, endpoint=endpoint, rule=settings.reflection)
+    price, currency = settings.price_per_device_hour, settings.currency
+    costs = cost_tables.cost_table(records, endpoint=endpoint, price_per_device_hour=price, currency=currency)
+    parts = {
+        name: behaviour_tables.start_and_end_table(records, name=name) for name in ("response_length", "reflection", "policy")
+    }
+    return {
+        "accuracy": [
+            accuracy_tables.accuracy_table(records, endpoint=endpoint),
+            table_3.table3_table(records),
+            accuracy_tables.pass_at_table(records, endpoint=endpoint),
+            accuracy_tables.breakdown_table(records, endpoint=endpoint, fields=settings.breakdown),
+            accuracy_tables.verdict_table(records, endpoint=endpoint),
+            run_tables.judged_again_table(records),
+            run_tables.changed_verdicts_table(records),
+        ],
+        "statistics": [
+            decision_tables.decision_table(verdicts),
+            decision_tables.pair_table(records, verdicts=verdicts),
+            decision_tables.power_table(verdicts),
+            gain_tables.gain_table(records, endpoint=endpoint),
+            gain_tables.gain_split_table(records, endpoint=endpoint),
+        ],
+        "behaviour": [
+            evaluation_behaviour_table(records, endpoint=endpoint),
+            *(parts["response_length"], parts["reflection"], behaviour_tables.word_table(records), parts["policy"]),
+        ],
+        "key_figures": [kpis],
+        "cost": [costs, cost_tables.fairness_table(records)],
+        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
+        "appendix": [*_appendix(records, endpoint=endpoint, bottleneck_gain=settings.bottleneck_gain), correlations],
+    }
 
 
-def _statistics(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judged]) -> list[Table]:
-    return [
-        decision_tables.decision_table(verdicts),
-        decision_tables.pair_table(records, verdicts=verdicts),
-        decision_tables.power_table(verdicts),
-        gain_tables.gain_table(records, endpoint=endpoint),
-        gain_tables.gain_split_table(records, endpoint=endpoint),
-    ]
-
-
-def _behaviour(records: Records, *, endpoint: Endpoint) -> list[Table]:
-    measured = evaluation_behaviour.evaluation_behaviour(records, endpoint=endpoint)
-    return [
-        evaluation_behaviour.evaluation_behaviour_table(measured, endpoint=endpoint),
-        behaviour_tables.start_and_end_table(records, name="response_length"),
-        behaviour_tables.start_and_end_table(records, name="reflection"),
-        behaviour_tables.word_table(records),
-        behaviour_tables.start_and_end_table(records, name="policy"),
-    ]
-
-
-def _seldom_read(records: Records, *, endpoint: Endpoint, bottleneck_gain: float) -> list[Table]:
+def _appendix(records: Records, *, endpoint: Endpoint, bottleneck_gain: float) -> list[Table]:
     return [
         behaviour_tables.seed_sensitivity_table(records),
         behaviour_tables.length_held_fixed_table(records),

@@ -42,9 +42,10 @@ def accuracy_panel(records: Records, *, split: str, setting: str) -> Panel:
         return {float(epoch): e.accuracy() for (epoch, *rest), e in found if rest == [split, setting]}
 
     def with_band(line: Line) -> Line:
-        arm = records.trained[line.color]
-        found = [arm.evaluated(epoch=int(epoch), split=split, setting=setting) for epoch in line.x]
-        return replace(line, interval=two_way_band(found, num_seeds=len(arm.used)))
+        runs = records.trained[line.color].used
+        places = [(int(epoch), split, setting) for epoch in line.x]
+        found = [[run.evaluations[place] for run in runs if place in run.evaluations] for place in places]
+        return replace(line, interval=two_way_band(found, num_seeds=len(runs)))
 
     models = vanilla_models(records)
     vanilla = [e.accuracy() for model in models for e in model.by_seed(split=split, setting=setting).values()]
@@ -135,7 +136,7 @@ MARGIN = 0.03  # of the height of the curves
 
 def training_one_by_one(records: Records) -> Figure:
     """Training accuracy over generation steps; arms without responses of their own (SFT) are named, not drawn."""
-    longest = max((len(run.training) for arm in records.trained for run in arm.runs), default=0)
+    longest = max((len(run.training.records) for arm in records.trained for run in arm.runs), default=0)
     window = 2 * (longest // WINDOW_SHARE // 2) + 1  # an odd number of steps
     (panel,) = step_panels(records, "arms_one_by_one", window=window)
     drawn = {line.color for line in panel.lines}

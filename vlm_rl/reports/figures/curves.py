@@ -22,7 +22,7 @@ AXIS_MARGIN = 0.1  # of the height of the usual values
 
 def by_step(run: RunRecords, *, key: str) -> FloatArray:
     """A quantity at each generation step of a run, NaN where it has none."""
-    return np.array([number(line, key=key) for line in run.training])
+    return np.array([number(line, key=key) for line in run.training.records])
 
 
 def training_accuracy(run: RunRecords) -> Points:
@@ -34,7 +34,7 @@ def training_accuracy(run: RunRecords) -> Points:
 
 def word_keys(records: Records) -> list[str]:
     """The key of every reflection word that was counted in any run, in the order of the word list."""
-    lines = (line for arm in records.trained for run in arm.used for line in run.training)
+    lines = (line for arm in records.trained for run in arm.used for line in run.training.records)
     return list(dict.fromkeys(key for line in lines for key in line if key.startswith(WORD_PREFIX)))
 
 

@@ -129,7 +129,7 @@ def _scope(records: Records, *, verdicts: Sequence[Judged]) -> Phrase:
 
 def _names(records: Records, *, group: str) -> list[str]:
     """What the runs' configs call it, each once."""
-    configs = (run.run.config.get(group) or {} for arm in records.trained for run in arm.used)
+    configs = (run.run.config.get(group, {}) for arm in records.trained for run in arm.used)
     return list(dict.fromkeys(str(config["name"]) for config in configs if config.get("name")))
 
 

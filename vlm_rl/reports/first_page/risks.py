@@ -4,15 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
-from vlm_rl.reports.reading.files import number
 from vlm_rl.reports.reading.results import BySeed, Results
+from vlm_rl.reports.tables.behaviour_tables import mean_fifths
 from vlm_rl.reports.tables.gain_tables import gain_difference, gain_over_seeds
 from vlm_rl.reports.tables.run_tables import alert_title, silence
 from vlm_rl.reports.tables.table import Table
@@ -79,14 +77,9 @@ def _share_cut_off(evaluations: BySeed) -> float:
 
 
 def _language(arm: Arm) -> Iterator[Phrase]:
-    """Means over the first and the last fifth of the steps of each run, then over runs."""
-    ends = []
-    for run in arm.used:
-        shares = [share for record in run.training if not math.isnan(share := number(record, key="language/foreign_share"))]
-        fifth = max(1, len(shares) // 5)
-        if shares:
-            ends.append((np.mean(shares[:fifth]), np.mean(shares[-fifth:])))
-    first, last = np.mean(ends, axis=0) if ends else (math.nan, math.nan)
+    """The means over the first and the last fifth of training, as the table of the policy has them."""
+    fifths = mean_fifths(arm, "language/foreign_share")
+    first, last = fifths["first"].estimate, fifths["last"].estimate
     if last > LANGUAGE_DRIFT and last > first:
         yield say_named("risks.language_drift", arm=arm.label, first=100 * first, last=100 * last)
 

@@ -44,31 +44,24 @@ class Reader:
 
 def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize) -> Reader:
     """Cases of every run, and their pictures as long as they fit."""
-    chosen = completions_for_reader(
-        records,
-        endpoint=endpoint,
-        cases_per_group=size.cases_per_group,
-        aha_cases=size.aha_cases,
-        longest=size.longest,
-    )
+    chosen = completions_for_reader(records, endpoint=endpoint, size=size)
     insights_first = sorted(chosen, key=lambda one: (not one.is_aha, one.epoch == VANILLA_EPOCH))  # stable: else as chosen
     found: dict[str, Path] = {}
     for completion in insights_first:
-        for path in find_images(completion, records=records):
+        for path in find_images(completion):
             found.setdefault(path.stem, path)
     sizes = accumulate(path.stat().st_size for path in found.values())
     images = {key: found[key].read_bytes() for key, total in zip(found, sizes, strict=True) if total <= size.image_bytes}
-    rules = {run.run.name: run.rule for arm in records.arms for run in arm.runs}
     note = paragraph(
         say_named("reader.chosen", count=size.cases_per_group, setting=title_of(endpoint.setting)),
         say_named("reader.first"),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=len(found) - len(images)) if len(images) < len(found) else "",
     )
-    return Reader(note=note, cases=tuple(case_of(one, rule=rules[one.run]) for one in insights_first), images=images)
+    return Reader(note=note, cases=tuple(map(case_of, insights_first)), images=images)
 
 
-def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
+def case_of(completion: Completion) -> Case:
     """One completion as report.json has it."""
     length = say("{tokens} tokens, cut off at the limit", tokens=completion.response_length)
     if completion.finish_reason == "stop":
@@ -79,7 +72,7 @@ def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
     left_out = completion.num_characters_left_out
     return {
         "arm": completion.arm,
-        "seed": completion.seed,
+        "seed": completion.run.run.seed,
         "phase": phase,
         "at": at,
         "split": completion.split,
@@ -89,7 +82,7 @@ def case_of(completion: Completion, *, rule: ReflectionRule) -> Case:
         "images": completion.image_ids,
         "question": completion.question,
         "answer": completion.answer,
-        "parts": marked_parts(completion.response, rule=rule),
+        "parts": marked_parts(completion.response, rule=completion.run.training.rule),
         "left_out": say("… and {count} more characters.", count=left_out) if left_out else "",
         "scores": _scores(completion),
         "length": length,

@@ -1,18 +1,16 @@
 """Arms, the sets of runs that are equal but for the seed, with all that they measured. Reading and statistics lie elsewhere."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlm_rl.evaluation.dynamics import LengthBins
-from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.files import Record
-from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges
+from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import Run
-from vlm_rl.reports.reading.training import Place
+from vlm_rl.reports.reading.training import Training
 
 VANILLA_EPOCH = 0
 MANY_ARMS = 3
@@ -24,15 +22,10 @@ class RunRecords:
 
     run: Run
     evaluations: dict[tuple[int, str, str], Evaluation]  # (epoch, split, setting)
-    training: tuple[Record, ...]  # one for each generation step: what metrics.jsonl has, and what it lacks from stored texts
+    training: Training
     cost: tuple[Record, ...]
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
-    length_bins: LengthBins | None = None  # of all training steps together; None without stored responses of its own
-    aha: tuple[Place, ...] = ()  # first right training responses with a reflection word
-    stored_steps: tuple[int, ...] = ()  # generation steps whose completions could be read
-    rule: ReflectionRule = field(default_factory=WholeWords)  # what its reflection words were counted by
     vanilla: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is vanilla
-    training_judged_again: VerdictChanges | None = None
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the vanilla one."""
@@ -49,9 +42,7 @@ class Arm:
 
     label: str
     runs: tuple[RunRecords, ...]
-    absent: tuple[
-        Phrase, ...
-    ] = ()  # runs of this arm that are not among `runs`: repeated seeds, and seeds that were not passed
+    absent: tuple[Phrase, ...] = ()  # its runs that are not among `runs`: repeated seeds, and seeds that were not passed
 
     @property
     def used(self) -> tuple[RunRecords, ...]:
@@ -72,16 +63,6 @@ class Arm:
     def is_evaluated_only(self) -> bool:
         """Whether this is what evaluate.py measured: no training of ours, and so no gain and no verdict."""
         return all(records.run.is_evaluated_only for records in self.runs)
-
-    def last_epoch(self, *, split: str, setting: str) -> int | None:
-        """The last epoch at which every used run was evaluated; None where there is none."""
-        epochs = [set(records.epochs(split=split, setting=setting)) for records in self.used]
-        return max(set.intersection(*epochs), default=None) if epochs else None
-
-    def evaluated(self, *, epoch: int, split: str, setting: str) -> list[Evaluation]:
-        """The evaluations of the used runs at one epoch, in order of seeds; runs without one are missing."""
-        found = (records.evaluations.get((epoch, split, setting)) for records in self.used)
-        return [evaluation for evaluation in found if evaluation is not None]
 
     def curves(self, *, split: str, setting: str) -> list[list[float]]:
         """Accuracy by epoch of each used run that was evaluated after training began."""
@@ -146,7 +127,7 @@ class VanillaModel:
 
 def trial_of(run: Run) -> Trial:
     """Data and model, by the names of their configs; empty where the manifest has none."""
-    dataset, model = (str((run.config.get(group) or {}).get("name") or "") for group in ("dataset", "model"))
+    dataset, model = (str(run.config.get(group, {}).get("name") or "") for group in ("dataset", "model"))
     return dataset, model
 
 
@@ -199,9 +180,8 @@ def with_setting(records: Records, *, setting: str) -> Records:
 
 def _with_setting(run: RunRecords, *, setting: str) -> RunRecords:
     derived: dict[tuple[int, str, str], Evaluation] = {}
-    for (epoch, split, name), found in sorted(
-        run.evaluations.items(), key=lambda item: -item[1].num_samples.sum()
-    ):  # most first
+    most_first = sorted(run.evaluations.items(), key=lambda item: -item[1].num_samples.sum())
+    for (epoch, split, name), found in most_first:
         if _temperature(name) == _temperature(setting) and (found.num_samples >= k_of(setting)).all():
             derived.setdefault((epoch, split, setting), found.under(setting))
     return replace(run, evaluations=derived | run.evaluations)  # what was evaluated under this setting stays

@@ -21,11 +21,11 @@ from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over
 from vlm_rl.reports.reading.gaps import VANILLA_LABEL, labels_by_folder
 from vlm_rl.reports.reading.rejudge import Rejudge, read_judged
 from vlm_rl.reports.reading.results import selected_epoch
-from vlm_rl.reports.reading.runs import Run
 from vlm_rl.reports.reading.training import step_file
+from vlm_rl.reports.settings import ReaderSize
 
 AS_STORED = (
-    *("row_id", "kind", "modality", "split", "setting", "epoch", "generation_steps", "sample"),
+    *("row_id", "split", "setting", "epoch", "generation_steps", "sample"),
     *("verdict", "finish_reason", "response_length"),
 )
 TEXTS = ("question", "answer", "response")  # cut if they are very long
@@ -42,8 +42,7 @@ class Completion:
     """One response, shortened if it is very long, with all that is known of it."""
 
     arm: str
-    run: str  # study/variant/seed-0
-    seed: int
+    run: RunRecords
     phase: Phase
     split: str
     setting: str
@@ -52,8 +51,6 @@ class Completion:
     row_id: str
     sample: int
     image_ids: tuple[str, ...]  # keys of its pictures
-    kind: str
-    modality: str
     question: str
     answer: str  # the gold
     response: str
@@ -72,7 +69,7 @@ class _Source:
 
     path: Path
     arm: str
-    run: Run
+    run: RunRecords
     phase: Phase
     aha: tuple[int, ...] = ()  # rows to take in any case
 
@@ -81,38 +78,35 @@ def completions_for_reader(
     records: Records,
     *,
     endpoint: Endpoint,
-    cases_per_group: int,
-    aha_cases: int,
-    longest: int,
+    size: ReaderSize,
     most_of_a_run: int = MOST_OF_A_RUN,
     most_in_all: int = MOST_IN_ALL,
 ) -> tuple[Completion, ...]:
-    """Up to `cases_per_group` of each (run, phase, split, verdict), spread over steps or epochs, and the first aha cases.
+    """Up to `size.cases_per_group` of each (run, phase, split, verdict), spread over steps or epochs, and the first aha cases.
 
     Training: the first step, the last and some between. Evaluation under the endpoint's setting: vanilla, at the epoch that
-    validation picked, and last; the same questions come first everywhere, so that epochs can be compared. `longest` is in characters.
+    validation selected, and last; the same questions come first everywhere, so that epochs can be compared.
     """
     runs = [(arm.label, run) for arm in records.shown for run in arm.runs]
     most = min(most_of_a_run, most_in_all // max(1, len(runs)))
     labels = labels_by_folder(records.arms)
     seen: set[Path] = set()  # evaluations of a vanilla model, which several arms share
-    read = partial(_of_file, cases_per_group=cases_per_group, longest=longest, rejudge=records.rejudge)
+    read = partial(_of_file, size=size, rejudge=records.rejudge)
     chosen: list[Completion] = []
     for arm, run in runs:
-        of_training = _of_training(run, arm=arm, aha_cases=aha_cases)
+        of_training = _of_training(run, arm=arm, aha_cases=size.aha_cases)
         of_evaluation = _of_evaluation(run, endpoint=endpoint, labels=labels, seen=seen)
-        chosen += _spread(over_files(read, (*of_training, *of_evaluation)), cases_per_group=cases_per_group, most=most)
+        files = over_files(read, (*of_training, *of_evaluation))
+        chosen += _spread(files, cases_per_group=size.cases_per_group, most=most)
     return tuple(chosen)
 
 
-def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]:
+def find_images(completion: Completion) -> tuple[Path, ...]:
     """The stored pictures of a completion, in order: `images/<key>.png` in its study's folder or deeper, the nearest of each.
 
     Missing ones are left out, and so are links to something outside of the study: a picture is shown as it is.
     """
-    run = next((run.run for arm in records.arms for run in arm.runs if run.run.name == completion.run), None)
-    if run is None:
-        return ()
+    run = completion.run.run
     folders = [folder / "images" for folder in run.path.resolve().parents if folder.is_relative_to(run.study_folder)]
     found: list[Path] = []
     for key in filter(IMAGE_KEY.fullmatch, completion.image_ids):
@@ -124,12 +118,14 @@ def find_images(completion: Completion, *, records: Records) -> tuple[Path, ...]
 
 def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Source]:
     """Steps from the first to the last, and those of the first aha cases."""
-    by_step = groupby(run.aha[:aha_cases], key=itemgetter(0))
+    training = run.training
+    by_step = groupby(training.aha[:aha_cases], key=itemgetter(0))
     aha = {step: tuple(row for _, row in places) for step, places in by_step}
-    evenly = np.linspace(0, len(run.stored_steps) - 1, num=min(TRAINING_POINTS, len(run.stored_steps))).round().astype(int)
-    for step in sorted({*(run.stored_steps[place] for place in evenly), *aha}):
+    num_steps = len(training.stored_steps)
+    evenly = np.linspace(0, num_steps - 1, num=min(TRAINING_POINTS, num_steps)).round().astype(int)
+    for step in sorted({*(training.stored_steps[place] for place in evenly), *aha}):
         path = step_file(run.run.path, step=step)
-        yield _Source(path=path, arm=arm, run=run.run, phase="training", aha=aha.get(step, ()))
+        yield _Source(path=path, arm=arm, run=run, phase="training", aha=aha.get(step, ()))
 
 
 def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path, str], seen: set[Path]) -> Iterator[_Source]:
@@ -141,10 +137,10 @@ def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path,
             if evaluation is not None and (path := evaluation.path.resolve()) not in seen:
                 seen.add(path)
                 label = labels.get(evaluation.run_folder, VANILLA_LABEL)
-                yield _Source(path=path, arm=label, run=run.run, phase="evaluation")
+                yield _Source(path=path, arm=label, run=run, phase="evaluation")
 
 
-def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Rejudge | None) -> list[Completion]:
+def _of_file(source: _Source, *, size: ReaderSize, rejudge: Rejudge | None) -> list[Completion]:
     """The first rows of each verdict by row id and sample, after the aha cases; none of a file that has gone bad since."""
     try:
         samples, _ = read_judged(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
@@ -152,20 +148,18 @@ def _of_file(source: _Source, *, cases_per_group: int, longest: int, rejudge: Re
         return []
     order = pc.sort_indices(samples, sort_keys=[("row_id", "ascending"), ("sample", "ascending")])
     verdicts = samples["verdict"].take(order)
-    in_order = (order.filter(pc.equal(verdicts, verdict))[:cases_per_group].to_pylist() for verdict in VERDICTS)
+    in_order = (order.filter(pc.equal(verdicts, verdict))[: size.cases_per_group].to_pylist() for verdict in VERDICTS)
     places = [*source.aha, *(place for of_verdict in in_order for place in of_verdict if place not in source.aha)]
     rows = samples.take(pa.array(places, pa.int64())).to_pylist()
-    return [
-        _completion(row, source=source, is_aha=number < len(source.aha), longest=longest) for number, row in enumerate(rows)
-    ]
+    first = len(source.aha)
+    return [_completion(row, source=source, is_aha=place < first, longest=size.longest) for place, row in enumerate(rows)]
 
 
 def _completion(row: Mapping[str, Any], *, source: _Source, is_aha: bool, longest: int) -> Completion:
     rewards = {name.removeprefix("reward_"): value for name, value in row.items() if name.startswith("reward_")}
     return Completion(
         arm=source.arm,
-        run=source.run.name,
-        seed=source.run.seed,
+        run=source.run,
         phase=source.phase,
         image_ids=tuple(filter(None, row["image_id"].split("+"))),
         num_characters_left_out=max(0, len(row["response"]) - longest),

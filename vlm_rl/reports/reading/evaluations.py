@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
+from vlm_rl.evaluation.records import by_question
 from vlm_rl.evaluation.response_length import FormatCounts
-from vlm_rl.evaluation.response_metrics import VERDICTS
+from vlm_rl.evaluation.response_metrics import VERDICTS, is_correct
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import say
 from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object
@@ -32,7 +33,7 @@ class Questions:
     image_id: tuple[str, ...]  # "" without a figure
     kind: tuple[str, ...]
     modality: tuple[str, ...]
-    fields: tuple[str, ...] = ()  # JSON object of what else is known of a row; none at all in older files
+    fields: tuple[str, ...]  # JSON object of what else is known of a row
 
     @property
     def asked(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -47,7 +48,7 @@ class Questions:
         """A field of each question, "" where it has none: `modality`, `kind` or any key of `fields`."""
         if name in NAMED:
             return list(getattr(self, name))
-        return [fields.get(name, "") for fields in self._fields] or [""] * len(self.row_id)
+        return [fields.get(name, "") for fields in self._fields]
 
     @cached_property
     def _fields(self) -> list[Mapping[str, str]]:
@@ -65,7 +66,6 @@ def fields_of(text: str) -> dict[str, str]:
 
 COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
 EVALUATION_FILE = re.compile(rf"(?P<split>.+?)_(?P<setting>{SETTING_NAME.pattern})\.parquet")
-FLAGS = ("correct", "well_formed", "well_formed_correct")  # of a sample; they are summed up by question
 
 Counts = NDArray[np.int64]
 
@@ -156,8 +156,8 @@ class EvaluationReader:
             samples, changed = read_judged(path, columns=COLUMNS, rejudge=self.rejudge)
         except UnreadableRows as error:
             return error.reason
-        by_question = _by_question(samples)
-        if (fewest := pc.min(by_question["correct_count"]).as_py()) < k_of(named["setting"]):
+        asked, counts = by_question(samples, keys=QUESTION_COLUMNS, counted=_counted(samples))
+        if (fewest := int(counts["num_samples"].min())) < k_of(named["setting"]):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
         verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
         return Evaluation(
@@ -165,9 +165,8 @@ class EvaluationReader:
             epoch=int(epoch),
             split=named["split"],
             setting=named["setting"],
-            questions=Questions(**{name: tuple(by_question[name].to_pylist()) for name in QUESTION_COLUMNS}),
-            num_samples=by_question["correct_count"].to_numpy(),
-            **{f"num_{name}": by_question[f"{name}_sum"].to_numpy() for name in FLAGS},
+            questions=Questions(**{name: tuple(values) for name, values in asked.to_pydict().items()}),
+            **counts,
             verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
             num_truncated=pc.sum(pc.equal(samples["finish_reason"], "length")).as_py(),
             num_unboxed=samples.num_rows - pc.sum(samples["boxed"], min_count=0).as_py(),
@@ -176,12 +175,8 @@ class EvaluationReader:
         )
 
 
-def _by_question(samples: pa.Table) -> pa.Table:
-    """A row for each question: its number of samples, and of those that are right or well-formed."""
-    correct = pc.fill_null(pc.greater(samples["accuracy"], 0.5), False)
-    well_formed = pc.and_(pc.fill_null(samples["boxed"], False), pc.equal(samples["finish_reason"], "stop"))
-    flags = (correct, well_formed, pc.and_(correct, well_formed))
-    columns = {name: samples[name] for name in QUESTION_COLUMNS}
-    columns |= {name: pc.cast(flag, pa.int64()) for name, flag in zip(FLAGS, flags, strict=True)}
-    sums = [("correct", "count"), *((name, "sum") for name in FLAGS)]
-    return pa.table(columns).group_by(list(QUESTION_COLUMNS), use_threads=False).aggregate(sums).sort_by("row_id")
+def _counted(samples: pa.Table) -> dict[str, NDArray[np.bool_]]:
+    """Which samples are right, which are well-formed (a box, and an end of their own), and which are both."""
+    correct, boxed = is_correct(samples), np.asarray(pc.fill_null(samples["boxed"], False))
+    well_formed = boxed & np.asarray(pc.equal(samples["finish_reason"], "stop"))
+    return {"correct": correct, "well_formed": well_formed, "well_formed_correct": correct & well_formed}

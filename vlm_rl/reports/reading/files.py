@@ -39,7 +39,6 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {  # any other column is a text, or a 
     "boxed": pa.bool_(),
 }
 SCORES = "scores"  # stands for the columns that only training has: the score and each reward term
-NO_FIELDS = "{}"  # what a file without the column `fields` says of each row
 NUM_THREADS = min(4, os.cpu_count() or 1)  # Arrow lets go of the interpreter while it reads and searches; more gain nothing
 
 
@@ -52,10 +51,7 @@ class UnreadableRows(ValueError):
 
 
 def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a file, in this order; texts are valid UTF-8 and never null.
-
-    The column `fields` may be missing; SCORES stands for whatever scores the file has.
-    """
+    """Some columns of a file, in this order; texts are valid UTF-8 and never null. SCORES stands for whatever scores the file has."""
     if (why := leads_out(path, folder=_run_folder(path))) is not None:
         raise UnreadableRows(why)
     try:
@@ -63,11 +59,9 @@ def read_rows(path: Path, *, columns: Sequence[str]) -> pa.Table:
             present = file.schema_arrow.names
             scores = [name for name in present if name == "score" or name.startswith("reward_")]
             wanted = [name for column in columns for name in (scores if column == SCORES else [column])]
-            if missing := [name for name in wanted if name not in present and name != "fields"]:
+            if missing := [name for name in wanted if name not in present]:
                 raise UnreadableRows(say("{path} has no column {columns}.", path=path, columns=", ".join(missing)))
-            table = file.read(columns=[name for name in wanted if name in present], use_threads=False)
-        if "fields" not in present:
-            table = table.append_column("fields", pa.repeat(NO_FIELDS, table.num_rows))
+            table = file.read(columns=wanted, use_threads=False)
         return pa.table({name: _clean(table[name], name=name) for name in wanted})
     except (pa.ArrowException, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -38,7 +38,7 @@ def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterat
         yield say_named("gaps.lacks_evaluations", run=run.name, count=len(missing), names=names, more=more)
     if is_trained and len(own) == len(records.evaluations):
         yield say("{run} has no evaluation of its vanilla model, so no gain of its own can be given.", run=run.name)
-    if is_trained and not records.training:
+    if is_trained and not records.training.records:
         yield say("{run} has no generation step in metrics.jsonl or completions.", run=run.name)
 
 

@@ -61,15 +61,10 @@ def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule 
     return RunRecords(
         run=replace(run, judge_version=reader.rejudge.version if reader.rejudge else judged_by or run.judge_version),
         evaluations={(one.epoch, one.split, one.setting): one for one in (*before, *own)},
-        training=training.records,
+        training=training,
         cost=cost,
         alerts=alerts if (run.path / "alerts.jsonl").is_file() else None,
-        length_bins=training.length_bins,
-        aha=training.aha,
-        stored_steps=training.stored_steps,
-        rule=training.rule,
         vanilla=vanilla,
-        training_judged_again=training.judged_again,
     )
 
 

@@ -14,7 +14,7 @@ Pairs = Sequence[tuple[Evaluation, Evaluation]]  # (vanilla, trained) of each se
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The evaluations of the used runs of an arm, in the order of its runs; a run that has none is missing."""
+    """The evaluations of the used runs of an arm; a run that has none is missing."""
 
     arm: Arm
     split: str
@@ -22,13 +22,13 @@ class Results:
     endpoint: Endpoint  # its split and setting choose the epoch of each seed
 
     def at(self, epochs: Mapping[int, int | None]) -> BySeed:
-        """Each seed at an epoch of its own."""
-        found = {
-            run.run.seed: run.evaluations.get((epochs[run.run.seed] or VANILLA_EPOCH, self.split, self.setting))
-            for run in self.arm.used
-            if epochs[run.run.seed] is not None
-        }
-        return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
+        """Each seed at an epoch of its own, in order of seeds; None: nowhere."""
+        found: BySeed = {}
+        for run in sorted(self.arm.used, key=lambda run: run.run.seed):
+            epoch = epochs[run.run.seed]
+            if epoch is not None and (cell := (epoch, self.split, self.setting)) in run.evaluations:
+                found[run.run.seed] = run.evaluations[cell]
+        return found
 
     @property
     def vanilla(self) -> BySeed:
@@ -48,7 +48,8 @@ class Results:
     @property
     def last_epoch(self) -> int | None:
         """The last epoch at which every used run was evaluated; None where there is none."""
-        return self.arm.last_epoch(split=self.split, setting=self.setting)
+        epochs = [set(run.epochs(split=self.split, setting=self.setting)) for run in self.arm.used]
+        return max(set.intersection(*epochs), default=None) if epochs else None
 
     @property
     def last(self) -> BySeed:

@@ -9,15 +9,11 @@ Role = Literal[
     "vanilla",  # the model before any training, evaluated once for all arms of its seed
     "evaluated",  # was only evaluated here, by evaluate.py
 ]
-ROLES: tuple[Role, ...] = get_args(Role)
-BEFORE_ROLES: dict[str, Role] = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}  # all others: policy
 
 
 def role_of(manifest: Mapping[str, Any]) -> Role:
-    """The role that a manifest names, or, from before there were roles, that of its algorithm. ValueError where it is none."""
-    if "role" not in manifest:
-        return BEFORE_ROLES.get(str(manifest.get("algorithm")), "policy")
-    role: Role = manifest["role"]
-    if role not in ROLES:
-        raise ValueError(f"role is {str(role)[:40]!r}, which is none of {', '.join(ROLES)}")
+    """The role that a manifest names, `policy` where it names none. Raises ValueError for any other word."""
+    role: Role = manifest.get("role", "policy")
+    if role not in get_args(Role):
+        raise ValueError(f"role is {str(role)[:40]!r}, which is none of {', '.join(get_args(Role))}")
     return role

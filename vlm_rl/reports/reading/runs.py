@@ -15,8 +15,9 @@ SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
 LARGEST_MANIFEST = 2**24  # characters
 CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
-    **{name: {} for name in ("dataset", "model", "alerts", "trainer", "algorithm")},
-    "evaluation": {"scheme": {"image": {}}, "image": {}, "reflection": {}},
+    **{name: {} for name in ("dataset", "alerts", "trainer", "algorithm")},
+    "model": {"optimization": {"part_learning_rates": {}}},
+    "evaluation": {"scheme": {}, "image": {}, "reflection": {}},
 }
 INTACT = "intact"  # the figures as they are
 IN_ORDER = attrgetter("study", "variant", "seed")
@@ -57,9 +58,9 @@ class Run:
 
     @property
     def image_control(self) -> str:
-        """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank`."""
-        scheme = (self.config.get("evaluation") or {}).get("scheme") or {}
-        return str((scheme.get("image") or {}).get("_target_", "")).rpartition(".")[2].lower() or INTACT
+        """What its evaluations were shown: `intact` figures, or what stood for them, such as `blank` (evaluation/image=blank)."""
+        image = self.config.get("evaluation", {}).get("image", {})
+        return str(image.get("_target_", "")).rpartition(".")[2].lower() or INTACT
 
     @property
     def is_vanilla(self) -> bool:

@@ -6,7 +6,7 @@ that an older run did not log, another list of reflection words, another judge. 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,7 @@ from typing import Any
 import numpy as np
 
 from vlm_rl.evaluation.dynamics import LengthBins, bin_by_length, no_length_bins
-from vlm_rl.evaluation.reflection import (
-    PAPER_REFLECTION_WORDS,
-    ReflectionRule,
-    Substrings,
-    WholeWords,
-)
+from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, Substrings, WholeWords
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files
@@ -56,11 +51,11 @@ class StepCounts:
 class Training:
     """All generation steps of a run."""
 
-    records: tuple[Record, ...]
-    rule: ReflectionRule  # what its words were counted by
+    records: tuple[Record, ...]  # one for each: what metrics.jsonl has, and what it lacks from stored texts
+    rule: ReflectionRule = field(default_factory=WholeWords)  # what its words were counted by
     length_bins: LengthBins | None = None  # all steps together; None without stored responses of its own or by an unknown rule
-    aha: tuple[Place, ...] = ()
-    stored_steps: tuple[int, ...] = ()
+    aha: tuple[Place, ...] = ()  # first right responses with a reflection word
+    stored_steps: tuple[int, ...] = ()  # those whose completions could be read
     judged_again: VerdictChanges | None = None  # all stored steps together
     problems: tuple[str, ...] = ()
 
@@ -72,7 +67,7 @@ def step_file(run_folder: Path, *, step: int) -> Path:
 
 def declared_rule(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """The class and the words that a run declares at `evaluation.reflection`; `WholeWords` and the paper's words where it declares none."""
-    declared = (config.get("evaluation") or {}).get("reflection") or {}
+    declared = config.get("evaluation", {}).get("reflection", {})
     words = declared.get("words")
     return str(declared.get("_target_", WHOLE_WORDS)), PAPER_REFLECTION_WORDS if words is None else tuple(map(str, words))
 

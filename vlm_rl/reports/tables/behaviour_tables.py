@@ -57,7 +57,7 @@ def length_held_fixed_table(records: Records) -> Table:
 
 
 def _quintile_rows(arm: Arm) -> Iterator[Row]:
-    bins = [run.length_bins for run in arm.used if run.length_bins is not None]
+    bins = [run.training.length_bins for run in arm.used if run.training.length_bins is not None]
     if not bins:
         return
     responses, reflective = (np.stack([vars(of_run)[name] for of_run in bins]) for name in ("num_responses", "num_reflective"))
@@ -142,7 +142,7 @@ def start_and_end_table(records: Records, *, name: str) -> Table:
 
 
 def _stages(arm: Arm, *, columns: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    means = {column: _fifths(arm, *source) for column, source in columns.items()}
+    means = {column: mean_fifths(arm, *source) for column, source in columns.items()}
     for stage, when in STAGES.items():
         of_stage = {column: found[stage] for column, found in means.items()}
         yield {"arm": arm.label, "seeds": len(arm.used), "when": when, **of_stage}
@@ -157,10 +157,10 @@ def word_table(records: Records) -> Table:
 
 
 def _word_row(arm: Arm, *, key: str) -> Row:
-    return {"arm": arm.label, "seeds": len(arm.used), "word": word_of(key), **_fifths(arm, key)}
+    return {"arm": arm.label, "seeds": len(arm.used), "word": word_of(key), **mean_fifths(arm, key)}
 
 
-def _fifths(arm: Arm, key: str, share: str = "") -> dict[str, Interval]:
+def mean_fifths(arm: Arm, key: str, share: str = "") -> dict[str, Interval]:
     """The first fifth, the last and the change of a quantity, each averaged over seeds."""
     found = []
     for run in arm.used:

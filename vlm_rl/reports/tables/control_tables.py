@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
@@ -61,7 +60,7 @@ def _models(records: Records, *, reader: EvaluationReader, endpoint: Endpoint, s
         typed = first and min(first, Path(os.path.relpath(first)), key=lambda path: len(str(path)))
         yield Model(label=model.label, seeds=tuple(seeds.values()), folder=typed)
     for arm in records.shown:
-        if not arm.is_vanilla and control_of(arm.used[0].run.config) not in CONTROLS:
+        if not arm.is_vanilla and arm.used[0].run.image_control not in CONTROLS:
             cells = [(selected_epoch(run, endpoint=endpoint) or VANILLA_EPOCH, split, endpoint.setting) for run in arm.used]
             seen = tuple(
                 ({"intact": run.evaluations[cell]} if cell in run.evaluations else {})
@@ -116,14 +115,8 @@ def found_controls(folder: Path, *, reader: EvaluationReader, cell: tuple[int, s
     found: Seen = {}
     for manifest in sorted(folder.glob("evaluate/*/seed-*/manifest.json"), key=lambda path: path.stat().st_mtime):
         run = read_or_say(manifest.parent, problems=[], within=folder)
-        control = "" if run is None else control_of(run.config)
-        for evaluation in reader.read_folder(manifest.parent) if control in CONTROLS else ():
-            if (evaluation.epoch, evaluation.split, evaluation.setting) == cell:
-                found[control] = evaluation
+        if run is not None and run.image_control in CONTROLS:
+            for evaluation in reader.read_folder(manifest.parent):
+                if (evaluation.epoch, evaluation.split, evaluation.setting) == cell:
+                    found[run.image_control] = evaluation
     return found
-
-
-def control_of(config: dict[str, Any]) -> str:
-    """`blank`, `shuffled` or `intact`, as the config of an evaluation has it."""
-    target: str = ((config.get("evaluation") or {}).get("image") or {}).get("_target_", "")
-    return target.rpartition(".")[2].lower()

@@ -91,7 +91,7 @@ def seconds(run: RunRecords) -> float:
 
 def device_hours(run: RunRecords) -> float:
     """seconds x devices x machines / 3600; NaN where the config says `auto`."""
-    trainer = run.run.config.get("trainer") or {}
+    trainer = run.run.config.get("trainer", {})
     asked = trainer.get("devices")
     devices = str(len(asked) if isinstance(asked, list) else asked)
     known = float(devices) if devices.isdigit() else math.nan  # auto and -1: as many as there were
@@ -126,10 +126,10 @@ def fairness_table(records: Records) -> Table:
 
 def _fairness_row(arm: Arm) -> Row:
     def last(key: str) -> list[float]:
-        return [max((number(line, key=key) for line in run.training), default=math.nan) for run in arm.used]
+        return [max((number(line, key=key) for line in run.training.records), default=math.nan) for run in arm.used]
 
     config = arm.used[0].run.config
-    batch_size = float((config.get("dataset") or {}).get("batch_size") or math.nan)
+    batch_size = float(config.get("dataset", {}).get("batch_size") or math.nan)
     used_in_epoch = [steps * batch_size / epochs for steps, epochs in zip(last("generation_steps"), last("epoch"), strict=True)]
     hashes = list(dict.fromkeys(run.run.data.get("train", "") for run in arm.used))
     thrown_away = [total(run, name=THROWN_AWAY) for run in arm.used]
@@ -140,7 +140,7 @@ def _fairness_row(arm: Arm) -> Row:
     return {
         "arm": arm.label,
         "seeds": len(arm.used),
-        "model": str((config.get("model") or {}).get("name") or ""),
+        "model": str(config.get("model", {}).get("name") or ""),
         "data": hashes[0][:8] if len(hashes) == 1 else say("differs by seed"),
         "rows": mean_or_the_same(used_in_epoch),
         "epochs": mean_or_the_same(last("epoch")),
@@ -154,12 +154,10 @@ def _fairness_row(arm: Arm) -> Row:
 
 def learning_rate(config: Mapping[str, Any]) -> float:
     """model.optimization.learning_rate, or the language part's own, x algorithm.learning_rate_scale; NaN without a config."""
-    model, algorithm = config.get("model"), config.get("algorithm")
-    optimization = model.get("optimization") if isinstance(model, dict) else None
-    if not isinstance(optimization, dict) or not isinstance(algorithm, dict):
-        return math.nan
-    own = (optimization.get("part_learning_rates") or {}).get("language")
-    return float(optimization["learning_rate"] if own is None else own) * float(algorithm.get("learning_rate_scale", 1.0))
+    optimization, algorithm = config.get("model", {}).get("optimization", {}), config.get("algorithm")
+    own = optimization.get("part_learning_rates", {}).get("language")
+    rate = optimization.get("learning_rate") if own is None else own
+    return math.nan if rate is None or algorithm is None else float(rate) * float(algorithm.get("learning_rate_scale", 1.0))
 
 
 def differences(rows: Sequence[Row]) -> Iterator[Phrase]:

@@ -34,12 +34,12 @@ AMONG = {"correct_ratio_in_reflection_texts": "reflective", "correct_ratio_in_no
 Texts = Mapping[str, float]  # of one evaluation: MEANS, the ratios AMONG and how many responses these are of
 
 
-def evaluation_behaviour(records: Records, *, endpoint: Endpoint) -> dict[tuple[str, str, str], list[Texts]]:
-    """(arm, split, stage) -> each seed, under the endpoint's setting; files that arms share are read once."""
+def evaluation_behaviour_table(records: Records, *, endpoint: Endpoint) -> Table:
+    """Means over the seeds of each arm, split and stage, under the endpoint's setting; files that arms share are read once."""
     wanted = [
         ((results.arm.label, results.split, stage), (evaluation.path.resolve(), repr(rules[seed])), rules[seed])
         for results in results_of(records, endpoint=endpoint, setting=endpoint.setting)
-        for rules in [{run.run.seed: run.rule for run in results.arm.used}]
+        for rules in [{run.run.seed: run.training.rule for run in results.arm.used}]
         for stage, found in _stages(results).items()
         for seed, evaluation in found.items()
     ]
@@ -50,7 +50,8 @@ def evaluation_behaviour(records: Records, *, endpoint: Endpoint) -> dict[tuple[
     for key, file, _ in wanted:
         if texts[file]:
             groups.setdefault(key, []).append(texts[file])
-    return groups
+    rows = (_row(*key, texts=of_seeds) for key, of_seeds in groups.items())
+    return table_of("evaluation_behaviour", rows, setting=title_of(endpoint.setting), too_few=TOO_FEW)
 
 
 def _stages(results: Results) -> dict[str, BySeed]:
@@ -75,12 +76,6 @@ def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict
         "reflective": counts.reflection.num_reflective,
         "plain": counts.reflection.num_responses - counts.reflection.num_reflective,
     }
-
-
-def evaluation_behaviour_table(measured: Mapping[tuple[str, str, str], Sequence[Texts]], *, endpoint: Endpoint) -> Table:
-    """Means over the seeds of each arm, split and stage."""
-    rows = (_row(*key, texts=texts) for key, texts in measured.items())
-    return table_of("evaluation_behaviour", rows, setting=title_of(endpoint.setting), too_few=TOO_FEW)
 
 
 def _row(arm: str, split: str, stage: str, *, texts: Sequence[Texts]) -> Row:

@@ -34,16 +34,21 @@ MOST_SAMPLES = 200_000  # of all epochs and seeds together, whose texts are read
 Measured = tuple[float, ...]  # of one evaluation: the key figures in their order, for names are for people, then BEHAVIOUR
 
 
-def kpi_table(
+def kpi_tables(
     records: Records,
     *,
     kpis: Sequence[Kpi],
     endpoint: Endpoint,
     rule: ReflectionRule | None = None,
     most_samples: int = MOST_SAMPLES,
-) -> Table:
-    """Each key figure under the endpoint's split and setting: Vanilla, arm at the picked epochs, difference, correlations."""
-    num_samples = _num_tried(records, endpoint=endpoint)
+) -> tuple[Table, Table]:
+    """Each key figure under the endpoint's split and setting: Vanilla, arm at the selected epochs, difference; and correlations.
+
+    The second table says what rises and falls with each key figure over the epochs; it is empty where that is too much to read.
+    """
+    num_samples = sum(
+        int(evaluation.num_samples.sum()) for arm in records.trained for run in arm.used for evaluation in _tried(run, endpoint)
+    )
     with_correlations = num_samples <= most_samples
     measured = functools.cache(partial(measure, kpis=kpis, rule=rule or WholeWords(), rejudge=records.rejudge))
     found = [Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint) for arm in records.trained]
@@ -53,32 +58,15 @@ def kpi_table(
         for results in found
         if (pairs := results.gained(results.picked))
     ]
-    left_out = say_named("kpi.correlations_left_out", num=num_samples, split=endpoint.picked_by)
-    return table_of(
-        "kpi",
-        rows,
-        of_examples=paragraph(*_example_notes(kpis)),
-        left_out="" if with_correlations else left_out,
-        **values_of(endpoint),
-    )
-
-
-def kpi_correlation_table(kpis: Table, *, records: Records, endpoint: Endpoint, most_samples: int = MOST_SAMPLES) -> Table:
-    """What rises and falls with each key figure over the epochs, from the rows of `kpi_table`; none where it was left out."""
     known = ("kpi", "arm", "seeds", *(f"with_{name}" for name in BEHAVIOUR))
-    with_correlations = _num_tried(records, endpoint=endpoint) <= most_samples
-    return table_of(
-        "kpi_correlations",
-        [{key: row[key] for key in known} for row in kpis.rows if with_correlations],
-        of_correlations=say_named("kpi.correlations_shown", split=endpoint.picked_by),
-        **values_of(endpoint),
-    )
-
-
-def _num_tried(records: Records, *, endpoint: Endpoint) -> int:
-    """Stored samples whose texts would be read for correlations."""
-    tried = [one for arm in records.trained for run in arm.used for one in _tried(run, endpoint)]
-    return sum(int(evaluation.num_samples.sum()) for evaluation in tried)
+    correlations = [{key: row[key] for key in known} for row in rows if with_correlations]
+    left_out = say_named("kpi.correlations_left_out", num=num_samples, split=endpoint.picked_by)
+    words = values_of(endpoint) | {
+        "of_examples": paragraph(*_example_notes(kpis)),
+        "left_out": "" if with_correlations else left_out,
+        "of_correlations": say_named("kpi.correlations_shown", split=endpoint.picked_by),
+    }
+    return table_of("kpi", rows, **words), table_of("kpi_correlations", correlations, **words)
 
 
 def _row(

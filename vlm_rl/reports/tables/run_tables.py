@@ -22,7 +22,7 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "arm": arm.label,
         "run": run.name,
         "status": status,
-        "generation_steps": len(records.training),
+        "generation_steps": len(records.training.records),
         "epochs": len({epoch for epoch, _, _ in records.evaluations if epoch > VANILLA_EPOCH}),
         "vanilla": say("yes") if any(epoch == VANILLA_EPOCH for epoch, _, _ in records.evaluations) else say("no"),
         "alerts": None if records.alerts is None else len(records.alerts),
@@ -57,7 +57,7 @@ def silence(runs: Sequence[RunRecords]) -> Iterator[Phrase]:
 
 def is_watched(run: RunRecords) -> bool:
     """Whether the config has any rule beside the one that no run can do without; a config without rules says nothing."""
-    rules = (run.run.config.get("alerts") or {}).get("rules")
+    rules = run.run.config.get("alerts", {}).get("rules")
     return rules is None or bool(set(rules) - {ALWAYS_WATCHED})
 
 
@@ -116,7 +116,7 @@ def judged_again_problems(records: Records) -> Iterator[Phrase]:
 
 def _changes(arm: Arm) -> Iterator[tuple[Phrase, VerdictChanges]]:
     evaluations = all_changes(evaluation.judged_again for run in arm.runs for evaluation in run.evaluations.values())
-    training = all_changes(run.training_judged_again for run in arm.runs)
+    training = all_changes(run.training.judged_again for run in arm.runs)
     sources = ((say("evaluations"), evaluations), (say("training"), training))
     yield from ((source, found) for source, found in sources if found is not None)
 

@@ -3,7 +3,7 @@
 import functools
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from vlm_rl.evaluation.statistics import mean_interval
 from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, VanillaModel, model_before, trial_of, vanilla_models
 from vlm_rl.reports.reading.results import mean_accuracy
+from vlm_rl.reports.reading.runs import INTACT, Run
 from vlm_rl.reports.tables.table import Cell, Column, Row, Table, columns_of, table_of
 
 CITATION = "Ma et al. 2025, arXiv 2504.02587v2, Table 3"
 SETTINGS = ("pass@8_t1.0", "pass@1_t0.6", "pass@1_t0.01")
 COLUMNS = ("vanilla", "sft_mean", "rl_mean", "sft_max", "rl_max")  # of paper_table_3.toml
-INTACT = "vlm_rl.evaluation.image_control.Intact"
 
 
 def table3_table(records: Records) -> Table:
@@ -57,19 +57,18 @@ def _rows(arms: Sequence[Arm], *, model: VanillaModel | None, split: str, settin
     for label, found in curves.items():
         row[f"{label}_mean"] = mean_interval([float(np.mean(curve)) for curve in found])
         row[f"{label}_max"] = mean_interval([max(curve) for curve in found])
-    yield row | {f"paper_{key}": share for key, share in paper_row(first.config, split=split, setting=setting).items()}
+    yield row | {f"paper_{key}": share for key, share in paper_row(first, split=split, setting=setting).items()}
 
 
-def paper_row(config: Mapping[str, Any], *, split: str, setting: str) -> dict[str, float]:
-    """What the paper measured under a run's config, by COLUMNS: shares, averages of three runs, NaN where the paper has none.
+def paper_row(run: Run, *, split: str, setting: str) -> dict[str, float]:
+    """What the paper measured of a run's data and model, by COLUMNS: shares, averages of three runs, NaN where the paper has none.
 
     Empty unless data, model, split, setting and intact figures are the paper's.
     """
-    dataset, model = ((config.get(group) or {}).get("name") for group in ("dataset", "model"))
-    image = ((config.get("evaluation") or {}).get("image") or {}).get("_target_", INTACT)
-    name = str(model).rstrip("/").rpartition("/")[2].removesuffix("-Instruct")
-    line = _table_3().get(str(dataset), {}).get(name, {}).get(split)
-    if line is None or setting not in SETTINGS or image != INTACT:
+    dataset, model = trial_of(run)
+    name = model.rstrip("/").rpartition("/")[2].removesuffix("-Instruct")
+    line = _table_3().get(dataset, {}).get(name, {}).get(split)
+    if line is None or setting not in SETTINGS or run.image_control != INTACT:
         return {}
     cells = (cell.strip() for cell in line.split("|"))
     shares = (math.nan if cell == "-" else float(cell.split("/")[SETTINGS.index(setting)]) / 100 for cell in cells)

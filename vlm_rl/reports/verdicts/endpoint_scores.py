@@ -10,7 +10,7 @@ from jaxtyping import Float
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
-from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.results import Results, selected_epoch
 from vlm_rl.reports.reading.runs import ReportError
@@ -64,7 +64,7 @@ def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> En
 
 def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
     """`evaluation.scheme.endpoint` of a run's config; None where an older run has none, or one whose judged split picks."""
-    declared = ((config.get("evaluation") or {}).get("scheme") or {}).get("endpoint")
+    declared = config.get("evaluation", {}).get("scheme", {}).get("endpoint")
     keys = {"split", "setting", "picked_by"}
     if not isinstance(declared, Mapping) or not keys <= declared.keys() or declared["split"] == declared["picked_by"]:
         return None
@@ -108,7 +108,7 @@ def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
     unfinished = [say("seed {seed} did not finish", seed=run.run.seed) for run in arm.left_out]
     lacking = sorted((run for run in arm.used if run.run.seed not in found), key=lambda run: run.run.seed)
     dropped = (*unfinished, *(_what_it_lacks(run, endpoint=endpoint) for run in lacking))
-    return EndpointScores(evaluations=dict(sorted(found.items())), dropped=dropped)
+    return EndpointScores(evaluations=found, dropped=dropped)
 
 
 def _what_it_lacks(run: RunRecords, *, endpoint: Endpoint) -> Phrase:
@@ -121,10 +121,10 @@ def _what_it_lacks(run: RunRecords, *, endpoint: Endpoint) -> Phrase:
 
 def vanilla_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
     """The vanilla model under each seed of an arm."""
-    key = (VANILLA_EPOCH, endpoint.split, endpoint.setting)
-    found = {run.run.seed: run.evaluations[key] for run in arm.used if key in run.evaluations}
+    found = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint).vanilla
     lacking = sorted({run.run.seed for run in arm.used} - found.keys())
     dropped = (
-        say("seed {seed} has no evaluation of its vanilla model on {split}", seed=seed, split=key[1]) for seed in lacking
+        say("seed {seed} has no evaluation of its vanilla model on {split}", seed=seed, split=endpoint.split)
+        for seed in lacking
     )
-    return EndpointScores(evaluations=dict(sorted(found.items())), dropped=tuple(dropped))
+    return EndpointScores(evaluations=found, dropped=tuple(dropped))

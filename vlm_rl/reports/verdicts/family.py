@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, lacks_seed_spread, p_value
 from vlm_rl.reports.phrase import Phrase, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
-from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint, choose_reference
+from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, choose_reference
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
 
@@ -58,14 +57,13 @@ class Judged:
 
 
 def verdicts_of(
-    records: Records, *, endpoint: Endpoint | None, reference: str | None, smallest_effect: float
+    records: Records, *, choice: EndpointChoice, reference: str | None, smallest_effect: float
 ) -> tuple[Judged, ...]:
     """One verdict for each trained arm but the reference: the declared family, not all pairs.
 
-    `endpoint` and `reference` None: as the runs declared, else each arm's own vanilla model; anything else counts as chosen
-    after the runs, but for "vanilla". Else `reference` is the label or variant of a trained arm. `smallest_effect`: delta, a share.
+    `reference` is the label or variant of a trained arm, which counts as chosen after the runs unless they declared it, or
+    "vanilla"; None: as the runs declared, else each arm's own vanilla model. `smallest_effect`: delta, a share.
     """
-    choice = choose_endpoint(records, override=endpoint)
     chosen = choose_reference(records, choice=choice, asked=reference)
     comparisons = [compare(arm, reference=chosen, choice=choice) for arm in records.trained if arm is not chosen]
     return tuple(map(_checked, judged_all(comparisons, smallest_effect=smallest_effect)))
