@@ -2,8 +2,10 @@
 
 import inspect
 import os
+import sys
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from forking import Forking
@@ -13,6 +15,8 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.policy import Policy
 from vlm_rl.types import Trajectory
+
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,8 +47,8 @@ def no_picture_is_opened_by_a_check_of_types(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="session")
 def forking() -> Iterator[Forking]:
-    """Starts commands without importing everything again."""
-    server = Forking()
+    """Starts commands and scripts of the tests without importing everything again."""
+    server = Forking(PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]))
     yield server
     server.close()
 

@@ -95,7 +95,7 @@ def test_trl_takes_the_same_prompts_and_trains_as_many_weights(found: Callable[[
 def test_synchronisations_are_counted_by_line_of_the_package(found: Callable[[str], dict[str, Any]]) -> None:
     numbers = check_whole(found("synchronisations"))
     assert numbers["sampling"]["per_token_and_layer"] == 0
-    assert numbers["sampling"]["per_token"]["total"] == sum(numbers["sampling"]["per_token"]["lines"].values())
+    assert numbers["sampling"]["per_token"]["total"] == sum(numbers["sampling"]["per_token"]["lines"].values()) == 2
     assert any(line.startswith("vlm_rl/rollout/huggingface_engine.py:") for line in numbers["sampling"]["per_token"]["lines"])
     assert numbers["update"]["per_micro_batch"]["total"] > 0
 
@@ -116,15 +116,6 @@ def test_what_cuda_warns_of_is_counted_and_other_warnings_are_not(
     assert "test_gpu_benchmark.py:" in next(iter(lines))  # this caller is not inside vlm_rl, which the line says
 
 
-@pytest.mark.slow
-def test_the_commands_end_as_they_should_and_a_resumed_run_has_the_bits_of_a_whole_one(
-    found: Callable[[str], dict[str, Any]],
-) -> None:
-    numbers = check_whole(found("commands"))
-    assert [line["exit_code"] for line in numbers.values()] == [0, 130, 0, 0]
-    assert numbers["resumed run"]["adapter"]["same_bits"]
-
-
 def test_the_page_has_a_row_for_everything(bench: SimpleNamespace, found: Callable[[str], dict[str, Any]]) -> None:
     names = ["synchronisations", "step-toy-B", "trl-toy-B"]
     report = {"machine": MACHINE, "sizes": "toy", "device": "cpu", "seconds": 9.0, "models": ["toy-A", "toy-B"]}
@@ -136,11 +127,6 @@ def test_the_page_has_a_row_for_everything(bench: SimpleNamespace, found: Callab
     assert rows["repeated: gradients"].split("|")[2:4] == [" - ", " same bits "]  # toy-A did not run
     widths = [len(line.split("|")) for table in page.split("\n\n") for line in table.splitlines() if line.startswith("|")]
     assert min(widths) > 3
-
-
-def part_that(bench: SimpleNamespace, name: str, *, budget: float, stages: tuple[str, ...] = ("one", "two")) -> Any:
-    """A part whose process is scripted."""
-    return bench.notes.Part(name=name, measure=lambda setting, notes: None, stages=stages, budget=budget)
 
 
 SCRIPT = """
@@ -164,7 +150,8 @@ def test_a_part_that_fails_or_runs_out_of_its_time_is_named_and_the_others_run(
         return [sys.executable, "-c", SCRIPT, part.name, str(file)]
 
     runner = bench.runner.Runner(command=command, work=tmp_path, log=tmp_path / "gpu.log", environment={})
-    parts = [part_that(bench, name, budget=budget) for name, budget in (("slow", 1.5), ("broken", 20), ("good", 20))]
+    budgets = {"slow": 1.5, "broken": 20, "good": 20}
+    parts = [bench.notes.Part(name=name, measure=None, stages=("one", "two"), budget=n) for name, n in budgets.items()]
     seen: list[int] = []
     outcomes = runner.run(parts, told=lambda known: seen.append(len(known)))
     assert {name: outcome["state"] for name, outcome in outcomes.items()} == {
@@ -180,31 +167,6 @@ def test_a_part_that_fails_or_runs_out_of_its_time_is_named_and_the_others_run(
     assert "not reached: two" in said
 
 
-def test_what_a_part_raises_is_noted(bench: SimpleNamespace, tmp_path: Path) -> None:
-    def measure(setting: object, notes: Any) -> None:
-        notes.add("one", {"x": 1.0})
-        raise RuntimeError("CUDA out of memory")
-
-    part = bench.notes.Part(name="bad", measure=measure, stages=("one", "two"), budget=1.0)
-    setting = bench.sizes.Setting(sizes="toy", device=bench.device.Host(), work=tmp_path)
-    with pytest.raises(RuntimeError):
-        bench.notes.carry_out(part, setting, tmp_path / "bad.json")
-    told = json.loads((tmp_path / "bad.json").read_text())
-    assert (told["state"], told["reason"]) == ("failed", "RuntimeError: CUDA out of memory")
-    assert told["stages"] == {"one": {"x": 1.0}}
-
-
-def test_without_trl_its_part_is_skipped_by_name(
-    bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "trl", None)  # as if it were not installed
-    part = next(part for part in bench.main.parts_of("toy") if part.name == "trl-toy-A")
-    setting = bench.sizes.Setting(sizes="toy", device=bench.device.Host(), work=tmp_path)
-    told = bench.notes.carry_out(part, setting, tmp_path / "trl.json")
-    assert told["state"] == "skipped"
-    assert told["reason"].startswith("TRL cannot be imported")
-
-
 def test_without_a_gpu_one_sentence_and_exit_code_2(
     bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,11 +178,14 @@ def test_without_a_gpu_one_sentence_and_exit_code_2(
 
 @pytest.mark.slow
 def test_the_script_starts_its_parts_and_leaves_its_files(bench: SimpleNamespace, tmp_path: Path) -> None:
-    """With the part that says how much memory each measured phase should take."""
-    words = ["--device", "cpu", "--sizes", "toy", "--out", str(tmp_path), "--only", "estimate-toy-A"]
+    """With the commands, and the part that says how much memory each measured phase should take."""
+    words = ["--device", "cpu", "--sizes", "toy", "--out", str(tmp_path), "--only", "estimate-toy-A", "commands"]
     assert bench.main.main(words) == 0
-    report = json.loads((tmp_path / "gpu.json").read_text())
-    assert set(check_whole(report["parts"]["estimate-toy-A"])["estimate"]["bytes"]) == {"look", "sample", "score", "learn"}
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert set(check_whole(parts["estimate-toy-A"])["estimate"]["bytes"]) == {"look", "sample", "score", "learn"}
+    commands = check_whole(parts["commands"])
+    assert [line["exit_code"] for line in commands.values()] == [0, 130, 0, 0]
+    assert commands["resumed run"]["adapter"]["same_bits"]
     assert "| estimate-toy-A | done |" in (tmp_path / "gpu.md").read_text()
     assert "==== estimate-toy-A" in (tmp_path / "gpu.log").read_text()
 

@@ -1,4 +1,4 @@
-"""What is asked of the device that computes: to have finished, and how much memory it took."""
+"""Synchronising with the device that computes, and the peak of its memory."""
 
 import resource
 import sys
@@ -7,13 +7,13 @@ import torch
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until a GPU has done what it was told; the CPU always has."""
+    """Wait until a GPU has finished its work; the CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def forget_peak(device: torch.device) -> None:
-    """A GPU counts its largest memory anew: a sweep runs several jobs in one process. The CPU cannot."""
+    """Reset the peak of a GPU's memory: a sweep runs several jobs in one process. On the CPU there is no reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 

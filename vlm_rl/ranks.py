@@ -1,4 +1,4 @@
-"""What the ranks of a run tell each other besides gradients: objects, by the processor's own group (gloo), whatever trains."""
+"""What ranks exchange besides gradients: objects, over the CPU's process group (gloo), on whatever device they train."""
 
 import contextlib
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def num_ranks() -> int:
 
 
 def from_first(value: T) -> T:
-    """What the first rank says, on every rank; the others' own value does not count. Every rank must come here."""
+    """Return the first rank's value on every rank; the others' own value does not count. Every rank must call this."""
     assert not _is_alone, "the other ranks wait for their turn, and would take this for the end of ours"
     if not is_distributed():
         return value
@@ -42,7 +42,7 @@ def from_first(value: T) -> T:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all ranks, rank by rank, on every rank."""
+    """Return the values of all ranks, in their order, on every rank."""
     assert not _is_alone, "the other ranks wait for their turn, and would take this for the end of ours"
     if not is_distributed():
         return [value]
@@ -65,8 +65,8 @@ def gather_table(table: pa.Table) -> pa.Table:
 def in_turn(*, place: int, num_places: int) -> Iterator[None]:
     """One process of a machine after the other, so that only one of them fills the host's memory at a time.
 
-    `place`: this process among the `num_places` of its machine. Every rank must come here. Inside, ranks tell each other nothing:
-    the others are in another place of the program.
+    `place`: this process among the `num_places` of its machine. Every rank must call this. Inside, ranks exchange nothing: the
+    others are in another place of the program.
     """
     global _is_alone
     for turn in range(num_places):
@@ -81,8 +81,8 @@ def in_turn(*, place: int, num_places: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """The first rank holds a file lock for all of them. Until it has it the others hear of it every minute, so that no
-    collective waits as long as the holder may work."""
+    """The first rank holds a file lock for all of them. While it waits for the lock, it sends the others a message every minute, so
+    that no collective waits as long as the holder may work."""
     lock = FileLock(path)
     while not from_first(is_first() and _is_taken(lock)):
         pass

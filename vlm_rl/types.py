@@ -104,7 +104,7 @@ class ResponseBatch:
     num_samples: int  # responses for each query
     response_ids: Int[Tensor, "batch response"]
     response_mask: Mask
-    engine_logprobs: Tokens  # what the engine says it sampled from; 0 off the mask
+    engine_logprobs: Tokens  # as the engine gave them; 0 off the mask
     responses: tuple[Response, ...]
 
 
@@ -121,7 +121,7 @@ class Samples:
     response_mask: Mask  # over the last columns of the sequence
     terminated: Bool[Tensor, " batch"]  # True = the policy ended the response itself
     scores: Float[Tensor, " batch"]
-    engine_logprobs: Tokens  # what the engine says it sampled from; 0 off the mask
+    engine_logprobs: Tokens  # as the engine gave them; 0 off the mask
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -140,10 +140,10 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory(Samples):
-    """Step III ends: with the log-probabilities that the algorithm asks for. Advantages are made of it."""
+    """Step III ends: with the log-probabilities that the algorithm needs. Advantages are computed from it."""
 
-    old_logprobs: Tokens | None  # under the policy that sampled; None: not asked for, the new ones detached are the old ones
-    ref_logprobs: Tokens | None  # under the reference; None: no KL term asks for them
+    old_logprobs: Tokens | None  # under the policy that sampled; None: not needed, the new ones detached are the old ones
+    ref_logprobs: Tokens | None  # under the reference; None: no KL term needs them
     rollout_weights: Tokens | None  # of the policy loss, 0 off the mask; None: no rollout correction is active
 
 
@@ -161,7 +161,7 @@ class UpdateStats:
     were not skipped, the others means over tokens."""
 
     loss: float
-    kl: float  # k3 against the reference; NaN where no reference was asked for
+    kl: float  # k3 against the reference; NaN without a reference
     entropy: float  # of the full distribution over the allowed ids, nats
     ratio: float
     clip_fraction: float

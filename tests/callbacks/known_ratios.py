@@ -1,13 +1,11 @@
-"""Responses whose ratios of trainer to engine are round numbers; run as a script, one of two ranks that share them."""
+"""Responses whose ratios of trainer to engine are round numbers, and what two ranks report that share them."""
 
-import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+from forked import run_case
 from trajectories import bare
 
 from vlm_rl.algorithms.rollout_correction import NoCorrection, RatioMask, RolloutCorrection, TruncatedImportanceSampling
@@ -30,14 +28,11 @@ def known(correction: RolloutCorrection) -> Trajectory:
     return replace(trajectory, rollout_weights=weights)
 
 
-def main(folder: Path, rank: int) -> None:
-    """The first rank holds one response, the second the two others; each leaves what it would report."""
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+def reported(folder: Path, rank: int) -> list[dict[str, float]]:
+    """The first rank holds one response, the second the two others."""
     rows = torch.tensor([[0], [1, 2]][rank])
-    metrics = [engine_metrics(select(known(correction), rows), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
-    (folder / f"rank-{rank}.json").write_text(json.dumps(metrics))
-    dist.destroy_process_group()
+    return [engine_metrics(select(known(correction), rows), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    run_case(reported)

@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.utilities.types import LRSchedulerConfig
-from tiny_runs import Build, Hand
 
-from vlm_rl.callbacks.checkpoint import STATE_FILE, Checkpoint, SavedStep, save_whole, saved_steps
+from vlm_rl.callbacks.checkpoint import TRAINER_STATE, Checkpoint, save_whole, saved_steps
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.models.policy import Policy
 from vlm_rl.run_folder import RunFolder
@@ -55,28 +52,8 @@ def test_a_save_that_fails_leaves_the_old_checkpoints_and_no_half_one(tmp_path: 
     save(folder, 1)
     with pytest.raises(OSError, match="No space left"):
         save(folder, 2, FakePolicy(fails=True))
+    assert (tmp_path / "checkpoints" / "step-000002.tmp").is_dir()
     assert [saved.generation_steps for saved in saved_steps(folder)] == [1]
-    assert torch.load(saved_steps(folder)[0].path / STATE_FILE) == {"generation_steps": 1}
+    assert torch.load(saved_steps(folder)[0].path / TRAINER_STATE) == {"generation_steps": 1}
     save(folder, 2)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000001", "step-000002"]
-
-
-def test_a_half_checkpoint_is_not_seen(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints" / "step-000007.tmp").mkdir(parents=True)
-    assert saved_steps(RunFolder(path=tmp_path)) == []
-
-
-@pytest.mark.parametrize("older", [{"waiting_since": 3}, {}])
-def test_a_checkpoint_of_a_version_in_which_groups_could_wait_is_resumed(
-    built: Build, tmp_path: Path, older: dict[str, int]
-) -> None:
-    experiment = built()
-    module, stepper = experiment.module, Hand(experiment).stepper
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.optimizers, trainer.strategy.lr_scheduler_configs = [stepper.optimizer], [LRSchedulerConfig(stepper.schedule)]
-    states = {"optimizer": stepper.optimizer.state_dict(), "schedule": stepper.schedule.state_dict(), "callbacks": {}}
-    torch.save({"generation_steps": 5, "gradient_steps": 20, **states, **older}, tmp_path / STATE_FILE)
-    checkpoint = Checkpoint(folder=RunFolder(path=tmp_path), schedule=FakeSchedule(), every=1, keep_every=None)
-    checkpoint.resumed = SavedStep(generation_steps=5, path=tmp_path)
-    checkpoint.on_fit_start(trainer, module)
-    assert (module.progress.generation_steps, module.progress.gradient_steps) == (5, 20)

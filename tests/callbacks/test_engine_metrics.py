@@ -1,17 +1,14 @@
 """Diagnostics of engine against trainer, worked out by hand, and the same over two ranks."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import known_ratios
 import pytest
 import torch
-import trajectories
+from forked import on_ranks
+from forking import Forking
 from known_ratios import NONE, SEQUENCE, TOKEN, known
 from trajectories import bare
 
@@ -80,14 +77,10 @@ def test_a_batch_without_tokens_has_no_figures() -> None:
     assert all(map(math.isnan, engine_metrics(empty, correction=TOKEN).values()))
 
 
-def test_two_ranks_report_what_one_would(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(trajectories.__file__).parent)}
-    command = [sys.executable, known_ratios.__file__, str(tmp_path)]
-    ranks = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(2)]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+@pytest.mark.slow
+def test_two_ranks_report_what_one_would(forking: Forking, tmp_path: Path) -> None:
     alone = [engine_metrics(known(correction), correction=correction) for correction in (NONE, TOKEN, SEQUENCE)]
-    for rank in range(2):
-        told = json.loads((tmp_path / f"rank-{rank}.json").read_text())
-        assert [metrics.keys() for metrics in told] == [metrics.keys() for metrics in alone]
-        for metrics, expected in zip(told, alone, strict=True):
+    for reported in on_ranks(forking, known_ratios.__file__, "reported", tmp_path):
+        assert [metrics.keys() for metrics in reported] == [metrics.keys() for metrics in alone]
+        for metrics, expected in zip(reported, alone, strict=True):
             assert metrics == pytest.approx(expected, rel=1e-6)

@@ -8,20 +8,12 @@ from tiny_runs import Sheet
 from vlm_rl.callbacks.completion_tables import keep_picture
 
 
-def test_a_large_figure_is_kept_small_and_in_shape(tmp_path: Path) -> None:
-    path = keep_picture(Sheet(1, width=800, height=400), folder=tmp_path, max_side=384)
-    assert path == tmp_path / "sheet-1-800-400.png"
-    assert Image.open(path).size == (384, 192)
-
-
-def test_a_small_figure_is_kept_as_it_is(tmp_path: Path) -> None:
-    sheet = Sheet(1)
-    kept = Image.open(keep_picture(sheet, folder=tmp_path, max_side=384)).convert("RGB")
-    assert kept.tobytes() == sheet.load().tobytes()
-
-
-def test_a_figure_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    path = keep_picture(Sheet(1), folder=tmp_path, max_side=384)
-    path.write_bytes(b"of another run")
+def test_a_large_figure_is_kept_small_and_in_shape_a_small_one_as_it_is_and_none_is_written_again(tmp_path: Path) -> None:
+    large = keep_picture(Sheet(1, width=800, height=400), folder=tmp_path, max_side=384)
+    assert large == tmp_path / "sheet-1-800-400.png"
+    assert Image.open(large).size == (384, 192)
+    small = keep_picture(Sheet(1), folder=tmp_path, max_side=384)
+    assert Image.open(small).convert("RGB").tobytes() == Sheet(1).load().tobytes()
+    small.write_bytes(b"of another run")
     assert keep_picture(Sheet(1), folder=tmp_path, max_side=384).read_bytes() == b"of another run"
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert sorted(tmp_path.iterdir()) == sorted([large, small])

@@ -9,5 +9,5 @@ from shared_runs import Seen, seen_once, shared_folder
 
 @pytest.fixture(scope="session")
 def seen(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """What the logical GPU sees of a scenario by name; of the package without one place where that is named too."""
+    """What the logical GPU sees of a scenario by name; with a control, of a package in which a move is missing."""
     return partial(seen_once, forking, shared_folder(tmp_path_factory))

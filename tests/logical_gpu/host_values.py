@@ -34,7 +34,7 @@ IN_LIBRARIES = {
     "lightning/pytorch/utilities/data.py": "whether all ranks have as many batches, once",
     "peft/tuners/lora/layer.py": "export.py merges: each layer is looked at for numbers that are none",
     "safetensors/torch.py": "a checkpoint is written",
-    "transformers/": "vision towers read grids, masks are looked at; waits.py counts what a token and a micro-batch take",
+    "transformers/": "vision towers read grids and masks; gpu_synchronisations.py counts them for a token and a micro-batch",
 }
 
 

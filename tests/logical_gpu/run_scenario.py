@@ -1,6 +1,6 @@
-"""One scenario on the logical GPU, in a process and a folder of its own: `run_scenario.py NAME RESULT [PLACE]`.
+"""One scenario on the logical GPU, in a process and a folder of its own: `run_scenario.py NAME RESULT [CONTROL]`.
 
-Commands run whole, in this process, as `main()` has them; RESULT gets what was found, as JSON. PLACE is taken away before.
+Commands run whole, in this process, as `main()` has them; RESULT gets what was found, as JSON. With a CONTROL a move is missing.
 """
 
 import contextlib
@@ -13,18 +13,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import import_paths  # noqa: F401
-
-# isort: split
 from families.build import build
 from hydra.core.global_hydra import GlobalHydra
 from logical.findings import Findings
 from logical.gpu import group_of_one, logical_gpu
 from logical.tags import on_gpu
-from mutations import places, take_away
 from own_files import png, write_authors
-from scenarios import SCENARIOS, WAITS, Command, Scenario
-from waits import counted
+from scenarios import CONTROLS, SCENARIOS, Command, Scenario
 
 from vlm_rl.models import vision
 from vlm_rl.module import GenerationStep, VLMReinforcement
@@ -103,13 +98,11 @@ def found(scenario: Scenario) -> Findings:
     return findings
 
 
-def main(name: str, result: str, *taken_away: str) -> None:
+def main(name: str, result: str, control: str | None = None) -> None:
     """The whole script."""
-    for place in places():
-        if place.name in taken_away:
-            take_away(place)
-    told = counted() if name == WAITS else found(SCENARIOS[name])
-    Path(result).write_text(json.dumps(told.as_json()))
+    with contextlib.nullcontext() if control is None else mock.patch(CONTROLS[control], lambda moved, *_, **__: moved):
+        findings = found(SCENARIOS[name])
+    Path(result).write_text(json.dumps(findings.as_json()))
 
 
 if __name__ == "__main__":

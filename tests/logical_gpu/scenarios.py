@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from families.build import FAMILIES
 from families.trials import CONFIGS
 
 SIZES = (
@@ -37,15 +36,8 @@ WHOLE_SCHEME = (
 TWO_STEPS = ("dataset.source.train_rows=4", "algorithm.num_minibatches=2")
 MIXED = ("dataset=jsonl", "dataset.source.folder=data", "dataset.max_pixels=12544")  # no picture, one and several
 VARIED = ("model=tiny_untrained",)  # responses of a group differ, where those of the trained model may all be the same
-SELECTED = (  # two groups of the three that a step samples
-    *VARIED,
-    "algorithm=grpo",
-    "algorithm.group_size=2",
-    "algorithm/dynamic_sampling=dapo",
-    "dataset.source.train_rows=6",
-)
+BF16 = ("model.dtype=bfloat16", "model.gradient_checkpointing=true", "model.autocast=true")
 FULL = ("model.lora=null", "algorithm.kl_loss_coef=0.1")  # the reference is a frozen copy
-CORRECTED = ("algorithm=grpo", "algorithm.group_size=2", "algorithm/rollout_correction=truncate")
 RUN = "outputs/s/run/seed-0"
 
 
@@ -68,18 +60,10 @@ class Scenario:
     says: str = ""  # what stands in the output if it really went the way that it is here for
 
 
-WAITS = "waits"  # of sampling and of an update: waits.py, no command
-
-
 def train(*words: str, stopped_after: int | None = None) -> Command:
     """A training of the tiny model."""
     settings = () if set(WHOLE_SCHEME) <= set(words) else BRIEF
     return Command(name="train", words=(*TINY, *SIZES, *settings, *words), stopped_after=stopped_after)
-
-
-def after_training(*commands: Command, words: tuple[str, ...] = ()) -> tuple[Command, ...]:
-    """A training, and what is done with its checkpoint."""
-    return (train(*words), *commands)
 
 
 def of_family(name: str) -> Scenario:
@@ -89,49 +73,44 @@ def of_family(name: str) -> Scenario:
     return Scenario(commands=(Command(name="train", words=words),), family=name, has_data=True)
 
 
-def of_algorithm(name: str) -> Scenario:
-    """A generation step with update and evaluations as `algorithm=NAME` has it, in groups of two."""
-    size = () if name in ("sft", "reinforce_pp") else ("algorithm.group_size=2",)
-    of_its_own = {
-        "reinforce_pp": ("algorithm.score_at=last_token",),
-        "dapo": (*VARIED, "algorithm.dynamic_sampling.metric=score", "dataset.source.train_rows=3"),
-    }
-    return Scenario(commands=(train(f"algorithm={name}", *size, *of_its_own.get(name, ())),))
+def of_groups(algorithm: str, *words: str, stopped_after: int | None = None) -> Command:
+    """A training in groups of two."""
+    return train(f"algorithm={algorithm}", "algorithm.group_size=2", *words, stopped_after=stopped_after)
 
 
-def _evaluate(*words: str) -> Command:
-    return Command(name="evaluate", words=(f"checkpoint={RUN}", *words))
-
-
-def _export(*words: str) -> Command:
-    return Command(name="export", words=(f"checkpoint={RUN}", "folder=merged", "merge=true", *words))
-
-
-ALGORITHMS = ("grpo", "dr_grpo", "dapo", "gspo", "rloo", "reinforce_pp", "reinforce_pp_baseline", "sft")
-BF16 = ("model.dtype=bfloat16", "model.gradient_checkpointing=true")
+SELECTED = (
+    *VARIED,
+    "algorithm/dynamic_sampling=dapo",
+    "algorithm.dynamic_sampling.metric=score",
+    "dataset.source.train_rows=6",
+)
+GOES_ON = "Resuming from"
+EVALUATE = Command(name="evaluate", words=(f"checkpoint={RUN}",))
+EXPORT = Command(name="export", words=(f"checkpoint={RUN}", "folder=merged", "merge=true"))
 SCENARIOS: dict[str, Scenario] = {
-    "training, a stop and a second training that goes on": Scenario(
-        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME)), says="Resuming from"
-    ),
-    "evaluate.py and export.py after training": Scenario(commands=after_training(_evaluate(), _export())),
     "dry run": Scenario(commands=(train("dry_run=rollouts"),)),
-    "full fine-tuning with a reference, evaluated afterwards": Scenario(
-        commands=after_training(_evaluate(), words=FULL), says="keeps a frozen copy"
+    "training, a stop and a second training that goes on": Scenario(
+        commands=(train(*TWO_STEPS, *WHOLE_SCHEME, stopped_after=1), train(*TWO_STEPS, *WHOLE_SCHEME)), says=GOES_ON
     ),
-    "bfloat16 adapters with gradient checkpointing": Scenario(commands=(train(*BF16),)),
-    "bfloat16 adapters under autocast": Scenario(commands=(train(*BF16, "model.autocast=true"),)),
-    "bfloat16 full fine-tuning under autocast": Scenario(commands=(train(*BF16, *FULL),)),
-    "vision trained": Scenario(commands=(train("model.freeze=[]", "model.lora=null"),)),
     "groups selected by the reward, a stop and a training that goes on": Scenario(
-        commands=(
-            train(*SELECTED, "algorithm.dynamic_sampling.metric=score", stopped_after=1),
-            train(*SELECTED, "algorithm.dynamic_sampling.metric=score"),
-        ),
-        says="Resuming from",
+        commands=(of_groups("grpo", *SELECTED, stopped_after=1), of_groups("grpo", *SELECTED)), says=GOES_ON
     ),
-    "groups selected by accuracy": Scenario(commands=(train(*SELECTED, "dataset.source.train_rows=3", "reward=accuracy"),)),
-    "rollout correction of tokens": Scenario(commands=(train(*CORRECTED),)),
-    "rollout correction of responses": Scenario(commands=(train(*CORRECTED, "algorithm.rollout_correction.level=sequence"),)),
-    **{f"algorithm {name}": of_algorithm(name) for name in ALGORITHMS},
-    **{f"family {name}": of_family(name) for name in FAMILIES},
+    "groups selected by accuracy": Scenario(
+        commands=(of_groups("dapo", *VARIED, "dataset.source.train_rows=3", "reward=accuracy"),)
+    ),
+    "solutions, then evaluate.py and export.py": Scenario(commands=(train("algorithm=sft"), EVALUATE, EXPORT)),
+    "full fine-tuning in bfloat16 with a reference, evaluated afterwards": Scenario(
+        commands=(train(*BF16, *FULL), EVALUATE), says="keeps a frozen copy"
+    ),
+    "bfloat16 adapters under autocast with gradient checkpointing": Scenario(commands=(train(*BF16),)),
+    "vision trained, scores at the last token": Scenario(
+        commands=(train("model.freeze=[]", "model.lora=null", "algorithm=reinforce_pp", "algorithm.score_at=last_token"),)
+    ),
+    "rollout correction of tokens": Scenario(commands=(of_groups("dr_grpo", "algorithm/rollout_correction=truncate"),)),
+    "rollout correction of responses": Scenario(
+        commands=(of_groups("gspo", "algorithm/rollout_correction=truncate", "algorithm.rollout_correction.level=sequence"),)
+    ),
+    **{f"family {name}": of_family(name) for name in ("gemma3", "qwen3_vl", "llava_onevision")},
 }
+# What must be found when a move to the GPU is missing: a method that then does nothing, by the name of the control.
+CONTROLS = {"queries stay on the CPU": "vlm_rl.types.QueryBatch.to", "the policy stays on the CPU": "torch.nn.Module.to"}

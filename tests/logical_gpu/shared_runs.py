@@ -14,7 +14,7 @@ from logical.findings import Findings
 from scenarios import SCENARIOS
 
 SCRIPT = str(Path(__file__).with_name("run_scenario.py"))
-Seen = Callable[..., Findings]  # (name of a scenario, a place taken away before) -> what the logical GPU saw
+Seen = Callable[..., Findings]  # (name of a scenario, name of a control) -> what the logical GPU saw
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
@@ -34,12 +34,12 @@ def seen_once(forking: Forking, shared: Path, *words: str) -> Findings:
     return Findings.from_json(json.loads(result.read_text()))
 
 
-def run_scenario(forking: Forking, folder: Path, name: str, *taken_away: str) -> Findings:
+def run_scenario(forking: Forking, folder: Path, name: str, *control: str) -> Findings:
     """In a process of its own. A command that fails is a fault."""
-    finished = forking.run(SCRIPT, [name, "found.json", *taken_away], cwd=folder)
+    finished = forking.run(SCRIPT, [name, "found.json", *control], cwd=folder)
     if finished.code:
         return Findings(faults=Counter([f"the command failed: {finished.err.strip()[-3000:]}"]))
     found = Findings.from_json(json.loads((folder / "found.json").read_text()))
-    if name in SCENARIOS and SCENARIOS[name].says not in finished.out:
+    if SCENARIOS[name].says not in finished.out:
         found.faults[f"no scenario of its name: the output does not say {SCENARIOS[name].says!r}"] += 1
     return found

@@ -8,19 +8,24 @@ import pytest
 from families.build import FAMILIES, build
 from families.trials import CONFIGS
 from omegaconf import OmegaConf
-from tiny_runs import Build, trembling
+from tiny_runs import trembling
 
-from vlm_rl.commands.build import Experiment
+from vlm_rl.commands.build import Experiment, composed
 from vlm_rl.commands.build import build as build_run
 
-SIZES = ("dataset.batch_size=2", "dataset.ppo_batch_size=2", "dataset.source.train_rows=10", "dataset.max_new_tokens=8")
-SMALL = ("model.dtype=float32", "model.lora.rank=4", "algorithm.group_size=2", "preflight.cache=null")
+SETTINGS = (
+    *("experiment=smoke", "dataset.batch_size=2", "dataset.ppo_batch_size=2", "dataset.source.train_rows=10"),
+    *("dataset.max_new_tokens=8", "rollout.temperature=0.7", "algorithm.group_size=2", "preflight.cache=null"),
+    *("model.dtype=float32", "model.lora.rank=4"),
+)
 Variant = Callable[..., Experiment]
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=() if name == "qwen3_vl" else pytest.mark.slow) for name in FAMILIES]
+)
 def family(request: pytest.FixtureRequest) -> str:
-    """Each family in turn."""
+    """Each family in turn; the quick check takes one."""
     return str(request.param)
 
 
@@ -31,18 +36,13 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 
 
 @pytest.fixture(scope="session")
-def family_whole(built: Build, family: str, family_folder: Callable[[str], Path]) -> Experiment:
-    """All objects of a run: model={the family's config} over its small model. test_families_training.py trains this one."""
-    return built(f"model={CONFIGS[family]}", f"model.name={family_folder(family)}", *SMALL, *SIZES, tremble=False)
-
-
-@pytest.fixture(scope="session")
-def family_variant(family_whole: Experiment) -> Iterator[Variant]:
-    """The same run with other settings of `model`, by name, as freeze=[]."""
+def family_variant(family: str, family_folder: Callable[[str], Path]) -> Iterator[Variant]:
+    """All objects of a run, model={the family's config} over its small model; settings of `model` by name, as freeze=[]."""
+    base = composed([*SETTINGS, f"model={CONFIGS[family]}", f"model.name={family_folder(family)}"])
     experiments: list[Experiment] = []
 
     def make(*, tremble: bool = True, **settings: object) -> Experiment:
-        cfg = family_whole.cfg.copy()
+        cfg = base.copy()
         cfg.model = OmegaConf.merge(cfg.model, settings)
         experiments.append(build_run(cfg))
         if tremble:

@@ -1,19 +1,16 @@
 """Which layers get adapters, how PEFT writes that down, and that plain PEFT reads it back."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-import torch
-from families.build import FAMILIES, build
-from peft import PeftModel
-from sight import adapters, learn, logits, tiny
+from families.build import build
+from sight import tiny
 from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from vlm_rl.models.adapters import Lora, layer_name
-from vlm_rl.models.parts import anatomy, is_tied, prepare, sizes
+from vlm_rl.models.adapters import Lora, is_tied, layer_name
+from vlm_rl.models.parts import prepare, sizes
 
 
 def lora(**targets: str) -> Lora:
@@ -76,44 +73,6 @@ def test_an_untied_head_may_have_an_adapter(tmp_path: Path) -> None:
     assert not is_tied(vlm)
     prepare(vlm, freeze=["vision", "connector"], lora=lora(language="lm_head|q_proj"), seed=0)
     assert "lm_head" in adapted(vlm)
-
-
-@pytest.mark.parametrize("states", ["FLL", "LFL", "LLF", "FFL", "LFF", "FLF", "LLL"])
-def test_plain_peft_loads_what_was_trained_whole_parts_included(states: str, tmp_path: Path) -> None:
-    """Letters: vision, connector, language; F in full, L with adapters."""
-    vlm = tiny()
-    with_lora = [part for part, state in zip(("vision", "connector", "language"), states, strict=True) if state == "L"]
-    adapter = prepare(vlm, freeze=[], lora=adapters(*with_lora), seed=0)
-    assert adapter is not None
-    learn(vlm)
-    adapter.save_pretrained(tmp_path)
-    loaded = PeftModel.from_pretrained(tiny(), tmp_path)
-    assert torch.equal(logits(loaded), logits(vlm))
-    assert not torch.allclose(logits(loaded), logits(tiny()), atol=1e-3)
-    merged = loaded.merge_and_unload()
-    torch.testing.assert_close(logits(merged), logits(vlm), atol=1e-4, rtol=1e-4)
-
-
-def plain_paths(names: set[str]) -> set[str]:
-    return {re.sub(r"(base_layer|modules_to_save\.default)\.", "", name) for name in names}
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_in_every_family_full_vision_beside_adapters_elsewhere_trains_these_and_only_these(family: str, tmp_path: Path) -> None:
-    vlm = AutoModelForImageTextToText.from_pretrained(build(family, tmp_path))
-    body, every = anatomy(vlm), [name for name, _ in vlm.named_parameters()]
-    linear = {path for path, module in vlm.named_modules() if isinstance(module, nn.Linear)}
-    connector = {path for path in linear if body.part_of(path) == "connector"}
-    assert bool(connector) == (family != "gemma3")  # whose projector is one bare matrix
-    targets = {"connector": ".*" if connector else None, "language": "[qv]_proj"}
-    prepare(vlm, freeze=[], lora=Lora(rank=1, alpha=1, targets=targets), seed=0)
-    names = {name for name, p in vlm.named_parameters() if p.requires_grad}
-    full = {name for name in names if ".lora_" not in name}
-    whole = {"vision"} if connector else {"vision", "connector"}
-    assert plain_paths(full) == {name for name in every if body.part_of(name) in whole}
-    qv = {path for path in linear if body.part_of(path) == "language" and path.rpartition(".")[2] in ("q_proj", "v_proj")}
-    assert adapted(vlm) == connector | qv
-    assert [size.state for size in sizes(vlm)] == ["full", "LoRA r=1" if connector else "full", "LoRA r=1"]
 
 
 def test_a_part_without_linear_layers_says_so(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
 """The small models of all families in plain Transformers, nothing of ours in between: what the other tests stand on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from families.trials import processed
 from tiny_runs import Sheet
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlm_rl.datasets.row import Row
 
-Plain = tuple[ProcessorMixin, PreTrainedModel]
 ONE_IMAGE_TOKENS = {  # of 84 x 56 pixels
     "qwen2_vl": 6,  # 6 x 4 patches of 14, merged 2 x 2
     "qwen2_5_vl": 6,
@@ -34,46 +33,21 @@ THREE_IMAGES_TOKENS = {  # of 112, 140 and 168 x 56 pixels
 }
 
 
-@pytest.fixture(scope="session")
-def plain(family: str, family_folder: Callable[[str], Path]) -> Plain:
-    """What the README tells a user to call."""
+@torch.no_grad()
+def test_the_small_model_is_the_family_s_own_sees_as_many_image_tokens_as_counted_by_hand_and_a_lost_image_would_show(
+    family: str, family_folder: Callable[[str], Path], mixed_rows: list[Row]
+) -> None:
     folder = family_folder(family)
-    model = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True)
-    return AutoProcessor.from_pretrained(folder), model.eval()
-
-
-def test_a_built_folder_is_the_family_s_own_class(plain: Plain, family: str) -> None:
-    assert plain[1].config.model_type == family
-    assert type(plain[1]).__name__.lower().replace("_", "").startswith(family.replace("_", ""))
-    assert plain[1].config.get_text_config().num_key_value_heads == 2
-
-
-def test_image_tokens_are_as_many_as_counted_by_hand(plain: Plain, family: str, mixed_rows: list[Row]) -> None:
-    processor, model = plain
-    none, one, three = (processed(processor, [row.question], [row])["input_ids"] for row in mixed_rows)
-    counts = [int((ids == model.config.image_token_id).sum()) for ids in (none, one, three)]
+    model = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    assert model.config.model_type == family
+    assert model.config.get_text_config().num_key_value_heads == 2
+    prompts = [processed(processor, [row.question], [row]) for row in mixed_rows]
+    counts = [int((prompt["input_ids"] == model.config.image_token_id).sum()) for prompt in prompts]
     assert counts == [0, ONE_IMAGE_TOKENS[family], THREE_IMAGES_TOKENS[family]]
-
-
-@torch.no_grad()
-def test_a_left_padded_batch_is_its_rows(plain: Plain, mixed_rows: list[Row]) -> None:
-    processor, model = plain
-    together = processed(processor, [row.question for row in mixed_rows], mixed_rows)
-    assert not together["attention_mask"][:, 0].all()
-    logits = model(**together).logits[:, -1]
-    for row, expected in zip(mixed_rows, logits, strict=True):
-        alone = model(**processed(processor, [row.question], [row])).logits[0, -1]
-        torch.testing.assert_close(alone, expected, atol=2e-5, rtol=0)
-    written = model.generate(**together, max_new_tokens=3, min_new_tokens=3, do_sample=False)
-    assert written.shape == (3, together["input_ids"].shape[1] + 3)
-
-
-@torch.no_grad()
-def test_a_lost_image_would_show(plain: Plain, mixed_rows: list[Row]) -> None:
-    processor, model = plain
-    row = mixed_rows[1]
-    turned = Row(id="", question=row.question, answer="", solution=None, images=(Sheet(3, width=84),))
-    first, second = (model(**processed(processor, [r.question], [r])).logits[0, -1].log_softmax(-1) for r in (row, turned))
+    turned = replace(mixed_rows[1], images=(Sheet(3, width=84),))
+    other = processed(processor, [turned.question], [turned])
+    first, second = (model(**prompt).logits[0, -1].log_softmax(-1) for prompt in (prompts[1], other))
     assert (first - second).abs().max() > 0.05
 
 

@@ -5,54 +5,40 @@ from collections.abc import Callable
 import pytest
 import torch
 from families.trials import by_transformers, forced, with_features
-from tiny_runs import gradients, largest_difference, trained
+from tiny_runs import gradients, largest_difference
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.parts import PARTS, anatomy
+from vlm_rl.models.parts import PARTS, find_parts
 from vlm_rl.models.vision import VisionCache
-from vlm_rl.types import Samples
 
 GRADIENT_TOLERANCE = 2e-5  # of the largest entry
 
 
-@pytest.fixture
-def trajectory(family_experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> Samples:
-    """Forced responses, pixels still there: nothing is known of these images."""
-    monkeypatch.setattr(family_experiment.policy, "vision_cache", VisionCache(max_bytes=0))
-    return forced(family_experiment, mixed_rows)
-
-
-def gradients_of(experiment: Experiment, trajectory: Samples) -> dict[str, Tensor]:
-    experiment.policy.statistics(trajectory).logprobs.sum().backward()
-    return gradients(experiment.policy)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("made", [lambda _, trajectory: trajectory, with_features], ids=["pixels", "features"])
-def test_left_padded_rows_with_no_one_and_three_images(
-    family_experiment: Experiment, mixed_rows: list[Row], trajectory: Samples, made: Callable[..., Samples]
+def test_pixels_and_features_give_the_log_probabilities_and_gradients_of_transformers(
+    family_experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not trajectory.attention_mask[:, 0].all()  # there is padding on the left
-    logprobs = family_experiment.policy.statistics(made(family_experiment, trajectory)).logprobs
-    expected = by_transformers(family_experiment, mixed_rows, trajectory)
-    torch.testing.assert_close(logprobs, expected, atol=2e-5, rtol=0)
-    assert (logprobs < -0.1).sum() == 12  # 6 + 2 + 4 tokens, none of them sure
-
-
-def test_features_made_before_made_now_and_raw_pixels_give_equal_gradients(
-    family_experiment: Experiment, trajectory: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = gradients_of(family_experiment, with_features(family_experiment, trajectory))
-    assert all(gradient.abs().max() > 0 for gradient in before.values())
-    assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
-    family_experiment.policy.vlm.train()  # with gradient checkpointing
-    checkpointed = gradients_of(family_experiment, with_features(family_experiment, trajectory))
-    family_experiment.policy.vlm.eval()
-    assert largest_difference(before, checkpointed) <= GRADIENT_TOLERANCE
-    monkeypatch.setattr(family_experiment.policy, "takes_features", False)
-    assert largest_difference(before, gradients_of(family_experiment, trajectory)) <= GRADIENT_TOLERANCE
+    """Left-padded rows with no, one and three images at the temperature of the config; adapters on the language part."""
+    policy = family_experiment.policy
+    monkeypatch.setattr(policy, "vision_cache", VisionCache(max_bytes=0))
+    pixels = forced(family_experiment, mixed_rows)
+    assert not pixels.attention_mask[:, 0].all()  # there is padding on the left
+    expected = by_transformers(family_experiment, mixed_rows, pixels)
+    assert (expected < -0.1).sum() == 12  # 6 + 2 + 4 tokens, none of them sure
+    expected.sum().backward()
+    theirs = gradients(policy)
+    assert all(gradient.abs().max() > 0 for gradient in theirs.values())
+    for given, takes_features in (
+        (with_features(family_experiment, pixels), policy.takes_features),
+        (pixels, policy.takes_features),
+        (pixels, False),
+    ):
+        monkeypatch.setattr(policy, "takes_features", takes_features)
+        logprobs = policy.statistics(given).logprobs
+        torch.testing.assert_close(logprobs, expected, atol=2e-5, rtol=0)
+        logprobs.sum().backward()
+        assert largest_difference(theirs, gradients(policy)) <= GRADIENT_TOLERANCE
 
 
 def test_gradients_of_a_trained_tower_with_checkpointing_are_those_of_the_plain_model_without(
@@ -62,32 +48,15 @@ def test_gradients_of_a_trained_tower_with_checkpointing_are_those_of_the_plain_
     trajectory, policy = forced(experiment, mixed_rows), experiment.policy
     assert policy.vlm.is_gradient_checkpointing
     policy.vlm.train()  # only then anything is computed twice
-    ours = gradients_of(experiment, trajectory)
+    policy.statistics(trajectory).logprobs.sum().backward()
+    ours = gradients(policy)
     policy.vlm.eval()
     by_transformers(experiment, mixed_rows, trajectory).sum().backward()
-    plain, body = gradients(policy), anatomy(policy.vlm)
-    assert plain.keys() == ours.keys()
+    theirs, parts = gradients(policy), find_parts(policy.vlm)
+    assert theirs.keys() == ours.keys()
+
+    def of_part(found: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+        return {name: gradient for name, gradient in found.items() if parts.part_of(name.removeprefix("vlm.")) == part}
+
     for part in PARTS:
-        names = [name for name in ours if body.part_of(name.removeprefix("vlm.")) == part]
-        assert largest_difference({n: ours[n] for n in names}, {n: plain[n] for n in names}) <= GRADIENT_TOLERANCE, part
-
-
-def test_the_vision_cache_changes_no_bit_of_a_gradient(
-    family_experiment: Experiment, family_variant: Callable[..., Experiment], mixed_rows: list[Row]
-) -> None:
-    found, kept = [], []
-    for experiment in (family_experiment, family_variant(vision_cache=0)):
-        first = with_features(experiment, forced(experiment, mixed_rows))
-        second = forced(experiment, mixed_rows)
-        kept.append([image is not None and image.features is not None for image in second.images])
-        found.append(gradients_of(experiment, with_features(experiment, second)))
-        assert largest_difference(gradients_of(experiment, first), found[-1]) == 0
-    assert kept == [[False, True, True], [False, False, False]]
-    assert largest_difference(*found) == 0
-
-
-def test_adapters_are_on_every_linear_layer_of_the_language_part_and_nowhere_else(family_experiment: Experiment) -> None:
-    names = trained(family_experiment.policy)
-    assert len(names) == 2 * 3 * 7  # two matrices, three layers, seven linear layers in each
-    body = anatomy(family_experiment.policy.vlm)
-    assert {body.part_of(name.removeprefix("vlm.")) for name in names} == {"language"}
+        assert largest_difference(of_part(ours, part), of_part(theirs, part)) <= GRADIENT_TOLERANCE, part

@@ -4,20 +4,20 @@ import json
 import os
 import shutil
 import struct
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forking import Forking
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tiny_commands import TINY
 from watched import watched
 
 from vlm_rl.models import chat_templates
 from vlm_rl.models.loading import load_config, load_pretrained, load_processor, resolve
 
+pytestmark = pytest.mark.slow
 Spoil = Callable[[Path], object]
 SECRET = "outside"  # a folder beside the model, which nobody may read from
 _seen: list[str] = []
@@ -115,31 +115,23 @@ TEMPLATE = "chat_template.jinja"
 HOSTILE: dict[str, tuple[Spoil, str]] = {
     "loop": (write(TEMPLATE, LOOP), r"chat_template\.jinja.* took over 1 s of computing"),
     "multiplied": (write(TEMPLATE, "{{ 'a' * 10**10 }}"), r"chat_template\.jinja.* took over 1 GiB of memory"),
-    "format": (write(TEMPLATE, "{{ '%09999999999d' % 1 }}"), r"chat_template\.jinja.* took over 1 GiB of memory"),
-    "filter": (write(TEMPLATE, "{{ 'a'|center(10**10) }}"), r"chat_template\.jinja.* took over 1 GiB of memory"),
     "range": (write(TEMPLATE, "{{ range(10**9)|list }}"), r"chat_template\.jinja.* fails .*Range too big"),
     "recursion": (write(TEMPLATE, "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), r"chat_template\.jinja.* too deeply"),
     "nested template": (write(TEMPLATE, "{% if 1 %}" * 3000 + "{% endif %}" * 3000), r"chat_template\.jinja.* too deeply"),
     "long prompt": (write(TEMPLATE, "{% for i in range(9999) %}{{ 'a' * 999 }}{% endfor %}"), r"chat_template\.jinja.* writes over"),
     "sandbox": (write(TEMPLATE, "{{ ''.__class__.__mro__[1].__subclasses__() }}"), r"chat_template\.jinja.* fails .*SecurityError"),
-    "include": (write(TEMPLATE, "{% include '../outside/secret.json' %}"), r"chat_template\.jinja.* fails .*no loader"),
-    "no template": (write(TEMPLATE, "{% if %}"), r"chat_template\.jinja.* fails .*TemplateSyntaxError"),
-    "its own words": (write(TEMPLATE, "{{ raise_exception('never') }}"), r"chat_template\.jinja.* fails .*never"),
     "huge template": (write(TEMPLATE, "x" * 2_000_000), r"chat_template\.jinja has 2000000 bytes"),
     "another template": (write("additional_chat_templates/tool_use.jinja", LOOP), r"'tool_use'.* additional_chat_templates.* took over"),
     "index upwards": (sharded("../outside/secret.safetensors"), r"index\.json says .*no \*\.safetensors file beside it"),
-    "index absolute": (sharded("/etc/passwd"), r"index\.json says .*'/etc/passwd'"),
     "index pickle": (sharded("secret.bin"), r"index\.json says .*'secret\.bin'"),
     "index of nothing": (sharded("model-2.safetensors"), r"index\.json names model-2\.safetensors, which is not there"),
     "index no map": (write("model.safetensors.index.json", "{}"), r"index\.json has no weight_map"),
     "linked weights": (link("model.safetensors", "../outside/secret.safetensors"), r"model\.safetensors is a link to .*copy there"),
-    "linked config": (link("config.json", "../outside/secret.json"), r"config\.json is a link to .*copy there"),
     "linked template": (link(TEMPLATE, "/etc/passwd"), r"chat_template\.jinja is a link to /etc/passwd.*copy there"),
     "linked templates": (link("additional_chat_templates", "../outside"), r"additional_chat_templates is a link\. .*copy there"),
     "dangling": (link("config.json", "config2.json"), r"config\.json is a link to .*not there"),
     "a pipe": (fifo, r"generation_config\.json is no plain file"),
     "cut": (cut, r"model\.safetensors is cut off: .*Copy or download"),
-    "long header": (write("model.safetensors", struct.pack("<Q", 2**40) + b"{}"), r"model\.safetensors is no safetensors file.*Copy"),
     "no header": (write("model.safetensors", struct.pack("<Q", 4) + b"nope"), r"model\.safetensors is no safetensors file.*Copy"),
     "empty": (write("model.safetensors", b""), r"model\.safetensors is no safetensors file.*Copy"),
     "lfs": (write("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), r"a pointer of Git LFS.*git lfs pull"),
@@ -154,7 +146,6 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "kernels of parts": (put("config.json", _attn_implementation={"text_config": "e/k"}), r"config\.json: _attn_implementation="),
     "kernels": (put("config.json", use_kernels=True), r"config\.json: use_kernels='True' fetches kernels"),
     "quantized": (put("config.json", quantization_config={"quant_method": "quark"}), r"config\.json: quantization_config=.*imports"),
-    "quantized part": (text_config(quantization_config={"quant_method": "awq"}), r"config\.json: text_config\.quantization_config="),
     "other weights": (put("config.json", transformers_weights="evil.bin"), r"config\.json: transformers_weights='evil\.bin'"),
 }  # fmt: skip
 
@@ -166,9 +157,7 @@ def test_a_hostile_folder_is_refused_with_the_file_and_a_way_out(folder: Path, c
     with pytest.raises((ValueError, FileNotFoundError), match=told) as caught:
         load(folder)
     said = str(caught.value)
-    assert any(
-        way in said for way in ("Correct", "Copy", "copy there", "git lfs pull", "another model", "another model", "save")
-    )
+    assert any(way in said for way in ("Correct", "Copy", "copy there", "git lfs pull", "another model", "save"))
     assert "trust_remote_code" not in said and "weights_only" not in said
 
 
@@ -184,46 +173,21 @@ def in_cache(folder: Path) -> Path:
     return snapshot
 
 
-def in_pieces(folder: Path) -> Path:
-    """Weights in two files and an index."""
-    tensors = load_file(folder / "model.safetensors")
-    names = {key: f"model-{i % 2}.safetensors" for i, key in enumerate(tensors)}
-    for name in set(names.values()):
-        save_file({key: tensors[key] for key in names if names[key] == name}, folder / name, metadata={"format": "pt"})
-    (folder / "model.safetensors").unlink()
-    write("model.safetensors.index.json", json.dumps({"metadata": {}, "weight_map": names}))(folder)
-    return folder
-
-
-def with_custom_generate(folder: Path) -> Path:
-    """Code that generate would run if it were asked to."""
-    write("custom_generate/generate.py", (folder / "evil.py").read_text())(folder)
-    return folder
-
-
-@pytest.mark.parametrize("made", [lambda folder: folder, in_cache, in_pieces, with_custom_generate])
+@pytest.mark.parametrize("made", [lambda folder: folder, in_cache])
 def test_a_sane_folder_loads(folder: Path, made: Callable[[Path], Path]) -> None:
     load(made(folder))
 
 
 def test_custom_generate_of_the_folder_is_never_run(folder: Path) -> None:
-    model = load_pretrained(str(with_custom_generate(folder)), dtype="float32", attention="sdpa")
+    write("custom_generate/generate.py", (folder / "evil.py").read_text())(folder)
+    load(folder)
+    model = load_pretrained(str(folder), dtype="float32", attention="sdpa")
     model.generate(model.dummy_inputs["input_ids"] % 100, max_new_tokens=1)
 
 
-def test_the_trial_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    began = time.monotonic()
-    assert chat_templates._trial(f"hello {began}", "{}", 10, 2**30) == ""
-    assert time.monotonic() - began < 5  # 0.08 s on an idle machine
-
-
-@pytest.mark.parametrize(
-    ("script", "case"), [("train.py", "multiplied"), ("train.py", "kernel"), ("evaluate.py", "index upwards")]
-)
-def test_commands_tell_it_in_words(forking: Forking, folder: Path, script: str, case: str) -> None:
-    HOSTILE[case][0](folder)
-    which = [f"model.name={folder}", *TINY, "study=s"] if script == "train.py" else [f"checkpoint={folder}"]
-    finished = forking.run(script, which, cwd=folder.parent)
+def test_a_command_tells_it_in_words(forking: Forking, folder: Path) -> None:
+    HOSTILE["kernel"][0](folder)
+    finished = forking.run("train.py", [f"model.name={folder}", *TINY, "study=s"], cwd=folder.parent)
     assert finished.code == 2, finished.out + finished.err
     assert str(folder) in finished.err[finished.err.rindex("\nError: ") :]
     assert "Traceback" not in finished.err

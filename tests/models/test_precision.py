@@ -5,18 +5,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from sight import adapters, learn, logits, tiny
+from sight import adapters, logits, tiny
 from tiny_runs import Build, Hand, gradients, roll_out, trained
 from transformers import AutoModelForImageTextToText
 
+from vlm_rl.commands.build import Experiment
 from vlm_rl.models.parts import prepare
 from vlm_rl.models.precision import declare, precision, set_precision_of_products
+from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import Trajectory
 
 CPU = torch.device("cpu")
 FULL = ("model.dtype=bfloat16", "model.lora=null", "model.optimization.learning_rate=1e-3")
-MIXED = ("model.dtype=bfloat16", "model.freeze=[vision]")  # connector in full, language with adapters
+COARSE = ("model.dtype=bfloat16", "model.optimization.learning_rate=1e-3", "dataset.max_new_tokens=8")
+WAYS = {
+    "adapters": (),
+    "adapters under autocast": ("model.autocast=true",),
+    "connector in full beside adapters": ("model.freeze=[vision]",),
+    "language in full": ("model.lora=null",),
+    "vision in full": ("model.freeze=[connector,language]", "model.lora=null"),
+    "all in full": ("model.freeze=[]", "model.lora=null"),
+}
 
 
 @pytest.mark.parametrize(
@@ -71,14 +81,22 @@ def test_a_compact_reference_says_bit_for_bit_what_the_raised_model_says() -> No
         assert torch.equal(logits(reference), logits(vlm))
 
 
-@pytest.mark.parametrize("overrides", [FULL, MIXED], ids=["full", "mixed"])
-def test_sampling_and_training_agree_and_all_that_is_trained_is_float32(built: Build, overrides: tuple[str, ...]) -> None:
-    experiment = built(*overrides, tremble=False)
-    policy, exact = experiment.policy, built("model.lora=null", tremble=False)
+@pytest.fixture(scope="module")
+def exact(built: Build) -> Experiment:
+    """The same model in float32, all of the language part trained; nobody trains it."""
+    return built("model.lora=null", tremble=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_sampling_and_training_agree_and_all_that_is_trained_is_float32(built: Build, exact: Experiment, way: str) -> None:
+    experiment = built(*COARSE, *WAYS[way], tremble=False)
+    policy = experiment.policy
     policy.keep_reference()
     trajectory = roll_out(experiment)
-    assert trajectory.old_logprobs is not None
+    assert trajectory.old_logprobs is not None and trajectory.ref_logprobs is not None
     mask = trajectory.response_mask
+    assert torch.equal(trajectory.ref_logprobs, trajectory.old_logprobs)  # nothing has been learned yet
     apart = (trajectory.engine_logprobs - trajectory.old_logprobs).abs()[mask]
     rounding = (exact.policy.statistics(trajectory).logprobs - trajectory.old_logprobs).abs()[mask]
     assert apart.mean() < 0.02
@@ -88,43 +106,23 @@ def test_sampling_and_training_agree_and_all_that_is_trained_is_float32(built: B
     update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
     for step in range(2):
         update.update(trajectory, policy, hand.stepper, step=step)
-    assert {p.dtype for p in trained(policy).values()} == {torch.float32}
-    assert {gradient.dtype for seen in hand.seen for gradient in seen.values()} == {torch.float32}
     moments = [state[key] for state in hand.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
-    assert {moment.dtype for moment in moments} == {torch.float32}
+    gradient_dtypes = {gradient.dtype for seen in hand.seen for gradient in seen.values()}
+    assert {*gradient_dtypes, *(p.dtype for p in trained(policy).values()), *(m.dtype for m in moments)} == {torch.float32}
     assert len(moments) == 2 * len(before)
     assert all(not torch.equal(p, before[name]) for name, p in trained(policy).items())
+    with policy.as_reference():
+        assert torch.equal(response_logprobs(policy, trajectory), trajectory.ref_logprobs)  # off, it is what it was
 
 
-def test_the_gradient_is_that_of_a_float32_model_up_to_rounding(built: Build, trajectory: Trajectory) -> None:
-    coarse, exact = built(*FULL, tremble=False), built("model.lora=null", tremble=False)
+def test_the_gradient_is_that_of_a_float32_model_up_to_rounding(
+    built: Build, exact: Experiment, trajectory: Trajectory
+) -> None:
+    coarse = built(*FULL, tremble=False)
     for experiment in (coarse, exact):
         experiment.policy.statistics(trajectory).logprobs.mean().backward()
     left, right = (torch.cat([g.flatten() for g in gradients(e.policy).values()]) for e in (coarse, exact))
     assert torch.nn.functional.cosine_similarity(left, right, dim=0) > 0.99
-
-
-def test_the_reference_of_a_raised_model_begins_where_the_policy_begins(built: Build) -> None:
-    experiment = built(*FULL, tremble=False)
-    experiment.policy.keep_reference()
-    trajectory = roll_out(experiment)
-    with torch.no_grad():
-        now = experiment.policy.statistics(trajectory).logprobs
-        with experiment.policy.as_reference():
-            assert torch.equal(experiment.policy.statistics(trajectory).logprobs, now)
-
-
-def test_adapters_beside_a_raised_part_learn_in_float32_and_off_they_are_the_base() -> None:
-    vlm = tiny(dtype="bfloat16")
-    adapter = prepare(vlm, freeze=["vision"], lora=adapters("language"), seed=0)
-    assert adapter is not None
-    how = precision(vlm, dtype="bfloat16")
-    with how.forward(CPU), torch.no_grad():
-        original = logits(tiny(dtype="bfloat16"))
-    with how.forward(CPU):
-        learn(vlm)
-    with how.forward(CPU), torch.no_grad(), adapter.disable_adapter():
-        assert torch.equal(logits(vlm), original)
 
 
 def test_a_checkpoint_of_full_training_loads_in_plain_transformers_without_rounding(built: Build, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from unittest import mock
 
@@ -26,6 +26,7 @@ def first_gradients(experiment: Experiment, trajectory: Trajectory) -> dict[str,
     return hand.seen[0]
 
 
+@pytest.mark.slow
 def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Build) -> None:
     cached, uncached = built(), built("model.vision_cache=0")
     roll_out(cached)
@@ -44,35 +45,26 @@ def test_the_cache_changes_no_bit_of_log_probabilities_and_gradients(built: Buil
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_features_do_not_depend_on_the_neighbours_in_the_batch(experiment: Experiment, mixed_rows: list[Row]) -> None:
-    def features(rows: list[Row]) -> dict[str, tuple[torch.Tensor, ...]]:
-        queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
-        return {images.key: images.features.tensors for images in queries.images if images is not None and images.features}
+def test_a_row_and_its_features_are_the_same_whatever_its_neighbours(experiment: Experiment, mixed_rows: list[Row]) -> None:
+    for context in (pixels_stay(), nullcontext()):
+        experiment.policy.vision_cache = VisionCache(max_bytes=0)
+        with context:
+            together = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
+            singly = [experiment.encoder.batch([row], indices=[i], step=0) for i, row in enumerate(mixed_rows)]
+        for i, (row, alone) in enumerate(zip(mixed_rows, singly, strict=True)):
+            taken = select(together, slice(i, i + 1))
+            for name in ("query_ids", "position_ids", "mm_token_type_ids", "next_positions"):
+                assert torch.equal(getattr(alone, name), getattr(taken, name))
+            left, right = (tensors_of(batch.images[0]) for batch in (alone, taken))
+            assert bool(left) == bool(row.images)
+            assert all(torch.equal(*pair) for pair in zip(left, right, strict=True))
 
-    experiment.policy.vision_cache = VisionCache(max_bytes=0)
-    together = features(mixed_rows)
-    alone = features(mixed_rows[1:2]) | features(mixed_rows[2:])
-    assert [len(tensors) for tensors in together.values()] == [1, 3]
-    for key, tensors in together.items():
-        assert all(torch.equal(left, right) for left, right in zip(tensors, alone[key], strict=True))
 
-
-def test_a_row_is_encoded_the_same_whatever_its_neighbours(experiment: Experiment, mixed_rows: list[Row]) -> None:
-    experiment.policy.vision_cache = VisionCache(max_bytes=0)
-    with pixels_stay():
-        together = experiment.encoder.batch(mixed_rows, indices=range(3), step=0)
-        singly = [experiment.encoder.batch([row], indices=[i], step=0) for i, row in enumerate(mixed_rows)]
-    for i, (row, alone) in enumerate(zip(mixed_rows, singly, strict=True)):
-        taken = select(together, slice(i, i + 1))
-        assert torch.equal(alone.query_ids, taken.query_ids)
-        assert torch.equal(alone.position_ids, taken.position_ids)
-        assert torch.equal(alone.mm_token_type_ids, taken.mm_token_type_ids)
-        assert torch.equal(alone.next_positions, taken.next_positions)
-        left, right = alone.images[0], taken.images[0]
-        assert (left is None) == (right is None) == (not row.images)
-        if left is not None and right is not None:
-            assert left.inputs is not None and right.inputs is not None
-            assert all(torch.equal(left.inputs[name], right.inputs[name]) for name in left.inputs)
+def tensors_of(images: ImageInput | None) -> list[torch.Tensor]:
+    """Pixels and counts, or features."""
+    if images is None:
+        return []
+    return list(images.inputs.values()) if images.features is None else list(images.features.tensors)  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -100,12 +92,7 @@ def whole_step(experiment: Experiment, *, step: int) -> None:
     assert len(hand.losses) > 2
 
 
-def evaluated(experiment: Experiment) -> None:
-    """Answers to the rows of one split in one setting."""
-    split, setting = experiment.evaluator.scheme.cells[0]
-    experiment.evaluator.evaluate(experiment.policy, split=split, setting=setting, epoch=0.0, generation_steps=0)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["null", "0"])
 def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_a_step_of_training(cache: str) -> None:
     """Sampling, scoring and updates read the features; without a cache the same images are encoded again at the next epoch."""
@@ -122,10 +109,10 @@ def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_a_step_of_trainin
 
 def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_an_evaluation(experiment: Experiment) -> None:
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
-    rows = experiment.evaluator.rows(experiment.evaluator.scheme.cells[0][0])
+    split, setting = experiment.evaluator.scheme.cells[0]
     with counted() as calls:
-        evaluated(experiment)
-    assert len(calls) == len(rows) and set(calls.values()) == {1}
+        experiment.evaluator.evaluate(experiment.policy, split=split, setting=setting, epoch=0.0, generation_steps=0)
+    assert len(calls) == len(experiment.evaluator.rows(split)) and set(calls.values()) == {1}
 
 
 def of_bytes(count: int) -> ImageFeatures:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from families.build import FAMILIES
 from safetensors.torch import load_file, save_file
 from tiny_runs import Build, trained, trembling
 from torch import Tensor
@@ -18,6 +17,7 @@ from vlm_rl.models.loading import load_pretrained, resolve
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.trained_weights import check_adapter_of, with_adapter
 
+pytestmark = pytest.mark.slow
 Tensors = dict[str, Tensor]
 Change = Callable[[Tensors], Tensors]
 Q = "model.layers.1.self_attn.q_proj.weight"  # in the tiny model's own file, which has the layout of old
@@ -68,24 +68,17 @@ def load(folder: Path, dtype: str = "float32") -> torch.nn.Module:
 
 UNFIT: dict[str, tuple[Change, str]] = {
     "a layer": (without(".layers.1."), r"it lacks: 12 \(model\.language_model\.layers\.1\..*\.\.\.\)"),
-    "one bias": (without(".layers.0.self_attn.k_proj.bias"), r"it lacks: 1 \(model.*k_proj\.bias\)"),
-    "a norm": (without("norm.weight"), r"it lacks: \d+"),
-    "the table": (without("embed_tokens"), r"it lacks: \d+ .*embed_tokens\.weight"),
-    "the tower": (without("visual."), r"it lacks: \d+ \(model\.visual"),
-    "all": (lambda tensors: {"nothing": torch.zeros(1)}, r"it lacks: \d\d .*does not have: 1 \(nothing\)"),
     "one more layer": (
         lambda tensors: tensors | {n.replace("layers.1.", "layers.3."): t.clone() for n, t in tensors.items() if "layers.1." in n},
         r"does not have: 12 \(model\.language_model\.layers\.3",
     ),
     "another name": (renamed("q_proj", "query"), r"it lacks: \d+ \(.*q_proj.*does not have: \d+ \(.*query"),
     "narrow": (put("q_proj.weight", lambda t: t[:64]), r"another shape: 1 \(.*weight is \[64, 128\] there, \[128"),
-    "another vocabulary": (put("embed_tokens", lambda t: t[:-8]), r"another shape: \d+ \(.*embed_tokens"),
     "leftovers": (besides(model__layers__0__mlp__up_proj__weight_scale=torch.ones(1)), r"does not have: 1 \(.*weight_scale\)"),
     "codes": (put("q_proj.weight", lambda t: t.to(torch.int8)), r"q_proj\.weight is in I8, the codes of a quantised model"),
     "codes of eight bits": (put("q_proj.weight", lambda t: t.to(torch.float8_e4m3fn)), r"is in F8_E4M3, the codes of a quantised"),
     "nan": (put("q_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.weight\)"),
     "inf": (put("visual.blocks.0.norm1", with_number(float("inf"))), r"holds NaN or infinite numbers, in tensors: \d+ \(model\.visual"),
-    "minus inf": (put("input_layernorm", with_number(float("-inf"))), r"holds NaN or infinite numbers, in tensors: \d+"),
 }  # fmt: skip
 
 
@@ -105,8 +98,6 @@ FIT: dict[str, Change] = {
     "a head that equals the table": lambda t: t | {"lm_head.weight": next(v for k, v in t.items() if "embed_tokens" in k).clone()},
     "frequencies of old": besides(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(8)),
     "half": lambda tensors: {name: tensor.half() for name, tensor in tensors.items()},
-    "bfloat16": lambda tensors: {name: tensor.bfloat16() for name, tensor in tensors.items()},
-    "double": lambda tensors: {name: tensor.double() for name, tensor in tensors.items()},
 }  # fmt: skip
 
 
@@ -158,17 +149,6 @@ def test_a_model_in_pieces_needs_each_piece_and_each_tensor_of_its_index(folder:
         load(folder)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_in_every_family_one_tensor_less_is_refused(name: str, family_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(family_folder(name), tmp_path / "model"))
-    load(copy)
-    rewritten(copy / WEIGHTS, put("q_proj.weight", lambda tensor: tensor))
-    taken = min(key for key in load_file(copy / WEIGHTS) if "layers.0" in key and key.endswith("q_proj.weight"))
-    rewritten(copy / WEIGHTS, lambda tensors: {key: tensor for key, tensor in tensors.items() if key != taken})
-    with pytest.raises(ValueError, match=r"it lacks: 1 \(.*q_proj\.weight\)"):
-        load(copy)
-
-
 @pytest.fixture(scope="module")
 def teacher(built: Build) -> Policy:
     """Adapters on the language part and a connector in full, none of them zero."""
@@ -198,24 +178,13 @@ def tensors(change: Change) -> Callable[[Path], None]:
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "another layout": (tensors(renamed("language_model.", "")), r"lacks: 42 \(.*language_model.*not have: 42 \(.*\.model\.layers"),
-    "a layer": (tensors(without(".layers.1.")), r"it lacks: 14 \(.*layers\.1"),
     "the second matrices": (tensors(without("lora_B")), r"it lacks: 21 \(.*lora_B\.weight"),
-    "one of them": (tensors(without("layers.0.mlp.up_proj.lora_B")), r"it lacks: 1 \(.*up_proj\.lora_B"),
     "the part in full": (tensors(without("merger")), r"it lacks: \d+ \(.*merger"),
-    "one tensor of it": (tensors(without("merger.mlp.0.bias")), r"it lacks: 1 \(.*merger\.mlp\.0\.bias\)"),
-    "other modules": (tensors(renamed("q_proj", "qkv_proj")), r"lacks: 6 \(.*q_proj.*not have: 6 \(.*qkv_proj"),
-    "more modules": (tensors(besides(base_model__model__x__lora_A__weight=torch.ones(2, 2))), r"not have: 1 \(.*\.x\.lora_A"),
     "a weight of the base": (tensors(besides(base_model__model__lm_hed__weight=torch.ones(64))), r"not have: 1 \(.*lm_hed"),
     "another rank": (tensors(put("q_proj.lora_A", lambda t: t[:8])), r"another shape: 1 \(.*lora_A\.weight is \[8, 128\]"),
-    "another width": (tensors(put("merger.mlp.0.weight", lambda t: t[:, :8])), r"another shape: 1 \(.*merger"),
-    "no prefix": (tensors(renamed("base_model.model.", "")), r"lacks: \d+ .*not have: \d+ "),
     "nan": (tensors(put("q_proj.lora_B", with_number(float("nan")))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.lora_B"),
-    "inf": (tensors(put("lora_A", lambda t: t.half().fill_(float("inf")))), r"holds NaN or infinite numbers, in tensors: 1"),
-    "codes": (tensors(put("q_proj.lora_A", lambda t: t.to(torch.int8))), r"is in I8, the codes"),
     "no file": (lambda folder: (folder / ADAPTER).rename(folder / "other.safetensors"), r"adapter_model\.safetensors is not there"),
     "cut": (lambda folder: (folder / ADAPTER).write_bytes((folder / ADAPTER).read_bytes()[:-9]), r"adapter_model\.safetensors is cut off"),
-    "empty": (lambda folder: (folder / ADAPTER).write_bytes(b""), r"adapter_model\.safetensors is no safetensors file"),
-    "cut config": (lambda folder: (folder / "adapter_config.json").write_text('{"r": 1'), r"adapter_config\.json is no JSON"),
 }  # fmt: skip
 OF_CONFIG: dict[str, tuple[Callable[[Path], object], str]] = {
     "alpha": (settings(lora_alpha=64), r"adapter_config\.json: lora_alpha=64, where the run's model\.lora makes it 32"),
@@ -236,7 +205,7 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(teacher: Po
     assert all(torch.equal(parameter, before[name]) for name, parameter in trained(teacher).items())
 
 
-@pytest.mark.parametrize("case", SPOILT)
+@pytest.mark.parametrize("case", ["another layout", "cut"])
 def test_it_is_refused_for_merging_and_for_sharing_too(saved: Path, case: str) -> None:
     spoil, told = SPOILT[case]
     spoil(saved)
@@ -246,9 +215,7 @@ def test_it_is_refused_for_merging_and_for_sharing_too(saved: Path, case: str) -
         check_adapter_of("tiny", saved)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"target_modules": ["none_such"]}, {"target_modules": ["q_proj"]}, {"r": 8}, {"modules_to_save": None}]
-)
+@pytest.mark.parametrize("changes", [{"target_modules": ["none_such"]}, {"r": 8}])
 def test_a_config_of_other_adapters_is_refused_where_they_are_made_from_it(saved: Path, changes: dict[str, object]) -> None:
     settings(**changes)(saved)
     with pytest.raises(ValueError, match=r"does not fit"):
@@ -290,9 +257,6 @@ def full(built: Build) -> Policy:
 WHOLE: dict[str, tuple[Change, str]] = {
     "a layer": (without(".layers.1."), r"it lacks: 12 \(model\.language_model\.layers\.1"),
     "a frozen tensor": (without("visual.blocks.0.norm1"), r"it lacks: 1 \(model\.visual\.blocks\.0\.norm1"),
-    "the table": (without("embed_tokens"), r"it lacks: \d+ .*embed_tokens"),
-    "one more": (besides(more=torch.ones(1)), r"does not have: 1 \(more\)"),
-    "narrow": (put("k_proj.weight", lambda t: t[:2]), r"another shape: 1"),
     "nan": (put("k_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: \d+"),
 }  # fmt: skip
 

@@ -3,17 +3,23 @@
 from pathlib import Path
 
 import pytest
+import rank_programs
 import torch
-from rank_programs import SHAPES, hand_gradient, on_ranks
+from forked import on_ranks
+from forking import Forking
+from rank_programs import SHAPES, hand_gradient
 from torch import nn
 
 from vlm_rl.masking import add_up_over_ranks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_every_rank_has_the_sum_of_all_and_what_nobody_has_stays_without(tmp_path: Path, num_ranks: int) -> None:
+def test_every_rank_has_the_sum_of_all_and_what_nobody_has_stays_without(
+    forking: Forking, tmp_path: Path, num_ranks: int
+) -> None:
     """The gradients are 1, 2, 3 ... on rank 0 and a hundred times as much on rank 2; rank 1 has none."""
-    found = on_ranks("gradients", tmp_path, num_ranks=num_ranks)
+    found = on_ranks(forking, rank_programs.__file__, "gradients", tmp_path, num_ranks=num_ranks)
     if num_ranks == 2:
         expected = [torch.arange(1.0, 7).view(2, 3), None, torch.tensor(1.0)]
     else:

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rank_programs
 import torch
+from forked import on_ranks
+from forking import Forking
 from hand_samples import GROUP, Values, sampled
-from rank_programs import on_ranks, selected
+from rank_programs import selected
 
 from vlm_rl.algorithms.dynamic_sampling import DynamicSampling, GroupSelection, SelectedGroups, SelectionCounts
 
@@ -47,22 +50,23 @@ def test_where_too_few_differ_the_others_fill_the_batch_up_in_their_order() -> N
     assert rows[7] == [7, 7, 1, 1, 1]  # the second response to query 0, at place 3; query 5 of this batch has three tokens
 
 
-def test_where_none_differ_the_first_groups_are_taken_and_all_of_them_are_missing() -> None:
-    found = selected([SAME, RIGHT, SAME, RIGHT], batch_size=3)
-    assert queries_of(found) == [0, 1, 2]
-    assert found.counts == SelectionCounts(differing=0, missing=3, thrown_away=1, thrown_away_tokens=3)
-
-
-def test_where_all_differ_the_first_groups_are_taken_and_none_is_missing() -> None:
-    found = selected([FIRST, SECOND, FIRST, SECOND], batch_size=3)
-    assert queries_of(found) == [0, 1, 2]
-    assert found.counts == SelectionCounts(differing=4, missing=0, thrown_away=1, thrown_away_tokens=3)
-
-
-def test_without_a_surplus_nothing_is_thrown_away() -> None:
-    found = selected(MIXED, batch_size=6)
-    assert queries_of(found) == [1, 4, 5, 0, 2, 3]
-    assert found.counts == SelectionCounts(differing=3, missing=3, thrown_away=0, thrown_away_tokens=0)
+@pytest.mark.parametrize(
+    ("values", "batch_size", "queries", "counts"),
+    [
+        ([SAME, RIGHT, SAME, RIGHT], 3, [0, 1, 2], (0, 3, 1)),
+        ([FIRST, SECOND, FIRST, SECOND], 3, [0, 1, 2], (4, 0, 1)),
+        (MIXED, 6, [1, 4, 5, 0, 2, 3], (3, 3, 0)),
+    ],
+    ids=["none differ", "all differ", "no surplus"],
+)
+def test_the_batch_is_always_full(values: Values, batch_size: int, queries: list[int], counts: tuple[int, int, int]) -> None:
+    """The counts: groups that differ, that are missing, that are thrown away; a group has three tokens."""
+    found = selected(values, batch_size=batch_size)
+    differing, missing, thrown_away = counts
+    assert queries_of(found) == queries
+    assert found.counts == SelectionCounts(
+        differing=differing, missing=missing, thrown_away=thrown_away, thrown_away_tokens=3 * thrown_away
+    )
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("accuracy", [1, 3]), ("score", [0, 2])])
@@ -95,11 +99,11 @@ def expected_of(values: Values, batch_size: int) -> tuple[list[int], SelectionCo
     return order[:batch_size], counts
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_any_batch_is_that_of_two_lists_one_behind_the_other(seed: int) -> None:
-    values, batch_size = drawn(seed=seed)
-    found = selected(values, batch_size=batch_size)
-    assert (queries_of(found), found.counts) == expected_of(values, batch_size)
+def test_any_batch_is_that_of_two_lists_one_behind_the_other() -> None:
+    for seed in range(60):
+        values, batch_size = drawn(seed=seed)
+        found = selected(values, batch_size=batch_size)
+        assert (queries_of(found), found.counts) == expected_of(values, batch_size), seed
 
 
 def test_the_order_in_which_samples_lie_does_not_matter() -> None:
@@ -121,8 +125,9 @@ def test_the_order_in_which_samples_lie_does_not_matter() -> None:
     assert mixed.counts == plain.counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_what_ranks_select_together_is_what_one_rank_selects(tmp_path: Path, num_ranks: int) -> None:
+def test_what_ranks_select_together_is_what_one_rank_selects(forking: Forking, tmp_path: Path, num_ranks: int) -> None:
     """Rank 0 has queries 0, 2 and 4 of two ranks, 0 and 3 of three. In the first two steps it has all that differ, or none."""
     steps: list[tuple[Values, int]] = [
         ([FIRST if query % num_ranks == 0 else SAME for query in range(6)], 6 // num_ranks),
@@ -134,7 +139,7 @@ def test_what_ranks_select_together_is_what_one_rank_selects(tmp_path: Path, num
         size = num_ranks * dice.randint(1, 3)
         steps.append(([(float(dice.randint(0, 1)), float(dice.randint(0, 1))) for _ in range(size)], dice.randint(1, size)))
     torch.save(steps, tmp_path / "steps.pt")
-    shares = list(zip(*on_ranks("selections", tmp_path, num_ranks=num_ranks), strict=True))
+    shares = list(zip(*on_ranks(forking, rank_programs.__file__, "selections", tmp_path, num_ranks=num_ranks), strict=True))
     assert [len(share.samples) for share in shares[0]] == [12 // num_ranks, *[0] * (num_ranks - 1)]
     assert len(shares[1][0].samples) == 0  # a rank that gets no group at all, the first one too
     for (values, batch_size), share in zip(steps, shares, strict=True):

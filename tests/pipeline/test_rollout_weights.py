@@ -43,14 +43,8 @@ def later_trajectory(experiment: Experiment, *, noise: float = 0.0) -> Trajector
     return replace(trajectory, scores=torch.rand(len(trajectory), generator=torch.Generator().manual_seed(1)))
 
 
-def test_without_a_correction_a_single_update_computes_nothing_more(built: Build) -> None:
-    plain = corrected(built)
-    trajectory = later_trajectory(plain)
-    assert trajectory.old_logprobs is None and trajectory.rollout_weights is None
-
-
-@pytest.mark.parametrize("kind", ["truncate", "mask"])
-@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "level"), [("truncate", "token"), ("mask", "sequence")])
 def test_weights_of_the_embedded_engine_are_1_and_change_no_gradient(built: Build, kind: str, level: str) -> None:
     experiment = corrected(built, f"algorithm/rollout_correction={kind}", f"algorithm.rollout_correction.level={level}")
     trajectory = later_trajectory(experiment)
@@ -62,6 +56,7 @@ def test_weights_of_the_embedded_engine_are_1_and_change_no_gradient(built: Buil
     assert largest_difference(with_weights, without) < 1e-4
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_somewhere_else_is_corrected(built: Build) -> None:
     experiment = corrected(built, "algorithm/rollout_correction=truncate")
     trajectory = later_trajectory(experiment, noise=1.0)
@@ -75,6 +70,7 @@ def test_an_engine_that_is_somewhere_else_is_corrected(built: Build) -> None:
     assert largest_difference(gradient_of(experiment, trajectory), without) > 0.05
 
 
+@pytest.mark.slow
 def test_a_log_probability_that_the_engine_does_not_know_is_never_a_weight_of_1(built: Build) -> None:
     experiment = corrected(built, "algorithm/rollout_correction=mask")
     trajectory = later_trajectory(experiment)

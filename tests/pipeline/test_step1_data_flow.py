@@ -65,13 +65,13 @@ def test_an_epoch_of_whole_batches_is_a_permutation(experiment: Experiment) -> N
     assert whole.global_order(0) != flow(experiment, batch_size=11, seed=1).global_order(0)
 
 
-@pytest.mark.parametrize("first_step", [0, 1, 5, 11, 12])
-def test_the_flow_goes_on_from_any_step(experiment: Experiment, first_step: int) -> None:
+def test_the_flow_goes_on_from_any_step(experiment: Experiment) -> None:
     expected = [(batch.step, ids(batch.rows)) for batch in flow(experiment)]
-    resumed = flow(experiment)
-    resumed.start(first_step=first_step, rank=0, num_ranks=1)
-    assert [(batch.step, ids(batch.rows)) for batch in resumed] == expected[first_step:]
-    assert len(resumed) == 12 - first_step
+    for first_step in (0, 1, 5, 11, 12):
+        resumed = flow(experiment)
+        resumed.start(first_step=first_step, rank=0, num_ranks=1)
+        assert [(batch.step, ids(batch.rows)) for batch in resumed] == expected[first_step:]
+        assert len(resumed) == 12 - first_step
 
 
 def test_ranks_share_a_batch_out_and_keep_the_places_of_their_rows(experiment: Experiment) -> None:
@@ -98,13 +98,7 @@ def test_steps_and_epochs_are_counted_in_what_is_sampled(experiment: Experiment)
     [
         (3, 3, 2, r"dataset.batch_size=3 cannot be shared out over 2 ranks. Nearest: 2 or 4"),
         (3, 3, 4, "Nearest: 4"),
-        (
-            4,
-            6,
-            4,
-            r"The 6 queries of a generation step \(dataset.batch_size=4 x .*oversample\) cannot .* 4 ranks. .* are 4 or 8\.",
-        ),
-        (4, 5, 2, r"The 5 queries .* cannot be shared out over 2 ranks\. Change either so that they are 4 or 6\."),
+        (4, 6, 4, r"The 6 queries of .* \(dataset.batch_size=4 x .*oversample\) cannot .* 4 ranks. .* are 4 or 8\."),
         (2, 3, 8, r"The 3 queries .* cannot be shared out over 8 ranks\. Change either so that they are 8\."),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forked import on_two_ranks
 from forking import Forking
 from tiny_commands import BRIEF, only_run, train
 from typed import EVALUATE, ROOT, TORCHRUN, TRAIN, interrupted, typed
@@ -36,31 +37,23 @@ def parts(cwd: Path) -> list[Path]:
     return list(only_run(cwd, study="s").path.glob("evaluate/*/seed-0/parts/**/*.parquet"))
 
 
-def forget(cwd: Path) -> None:
-    """The evaluation, so that it is made anew."""
-    path = only_run(cwd, study="s").path / "evaluate"
-    path.rename(path.with_name(f"evaluated-{len(list(path.parent.glob('evaluated-*')))}"))
-
-
 @pytest.mark.slow
 def test_evaluations_of_a_checkpoint_are_the_same_bytes_on_one_and_on_two_ranks(trained: Path, forking: Forking) -> None:
+    """Of the two ranks one is killed at first; the next two go on from what is stored."""
     checkpoint = f"checkpoint={only_run(trained, study='s').path}"
     one = forking.run("evaluate.py", [checkpoint, ROWS[0]], cwd=trained)
     assert one.code == 0, one.err
     expected = answers(trained)
     assert len(expected) == 3
-    forget(trained)
-    ended = typed((*TORCHRUN_EVALUATE, checkpoint, *ROWS), cwd=trained)
-    assert ended.code == 0, ended.out
-    assert ended.out.count("Every sample is in") == 1  # said once
-    assert answers(trained) == expected
-    forget(trained)
+    path = only_run(trained, study="s").path / "evaluate"
+    path.rename(path.with_name("evaluated on one rank"))
     killed = interrupted(
         (*EVALUATE, checkpoint, *ROWS), cwd=trained, number=signal.SIGKILL, rank=1, when=lambda: len(parts(trained)) > 0
     )
     assert "Rank 1 was killed by SIGKILL" in killed.out
-    again = forking.run("evaluate.py", [checkpoint, ROWS[0]], cwd=trained)  # and goes on on one rank
-    assert again.code == 0, again.err
+    ended = typed((*TORCHRUN_EVALUATE, checkpoint, *ROWS), cwd=trained)
+    assert ended.code == 0, ended.out
+    assert ended.out.count("Every sample is in") == 1  # said once
     assert answers(trained) == expected
 
 
@@ -68,8 +61,8 @@ def test_evaluations_of_a_checkpoint_are_the_same_bytes_on_one_and_on_two_ranks(
 def test_a_dry_run_shows_the_same_on_two_ranks(trained: Path, forking: Forking) -> None:
     words = (*BRIEF, "study=dry", "dry_run=rollouts")
     one = forking.run("train.py", words, cwd=trained)
-    two = typed((*TRAIN, *words, "trainer.devices=2"), cwd=trained)
-    assert one.code == two.code == 0, one.err + two.out
+    two = on_two_ranks(forking, TRAIN[-1], (*words, "trainer.devices=2"), cwd=trained)
+    assert one.code == two.code == 0, one.err + two.err
     assert one.out.splitlines()[-5:] == two.out.splitlines()[-5:]
     assert one.out.count("<image>") == two.out.count("<image>") == 4
 

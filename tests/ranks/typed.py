@@ -13,7 +13,6 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MODULE = "vlm_rl.commands."
 PATIENCE_S = 300.0  # for one command, on a machine that does much else
 
 Words = tuple[str, ...]

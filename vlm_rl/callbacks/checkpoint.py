@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,7 @@ makes a folder to share, whose model card carries the verdict of the study's rep
 """
 
 
-STATE_FILE = TRAINER_STATE
 COUNTS = ("generation_steps", "gradient_steps")
-_PARTS = {"state": Mapping, "param_groups": list}  # of an optimizer's state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ def saved_steps(folder: RunFolder) -> list[SavedStep]:
 
 
 class Checkpoint(lightning.Callback):
-    """Kept: the last one, the one that validation picks, and every k-th if asked."""
+    """Keeps the last checkpoint, the one that validation selects, and every k-th with `keep_every`."""
 
     def __init__(self, *, folder: RunFolder, schedule: EvaluationSchedule, every: int, keep_every: int | None) -> None:
         self._folder, self._schedule, self._every, self._keep_every = folder, schedule, every, keep_every
@@ -59,7 +57,7 @@ class Checkpoint(lightning.Callback):
         if self.resumed is None:
             return
         # On the CPU: the optimizer takes its moments to the weights, and its counts of steps must stay, or each step waits for them.
-        file = self.resumed.path / STATE_FILE
+        file = self.resumed.path / TRAINER_STATE
         state = _state(file)
         check_optimizer(state["optimizer"], trainer.optimizers[0], file=file)
         module.progress.generation_steps = state["generation_steps"]
@@ -72,9 +70,7 @@ class Checkpoint(lightning.Callback):
         except (KeyError, TypeError, AttributeError):
             raise ValueError(_damaged(file)) from None
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps % self._every == 0 or self._schedule.is_due(module):
             self._save(trainer, module)
@@ -146,7 +142,7 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
     temporary.mkdir(parents=True)
     policy.save(temporary)
     (temporary / "README.md").write_text(NOTE, encoding="utf-8")  # in place of PEFT's form to be filled in
-    torch.save(state, temporary / STATE_FILE)
+    torch.save(state, temporary / TRAINER_STATE)
     for file in temporary.iterdir():
         sync(file)
     if path.exists():
@@ -156,7 +152,7 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
 
 
 def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:
-    """Raises ValueError where the moments in the file are not those of what is trained: torch looks at how many there are alone."""
+    """Raise ValueError where the moments in the file are not those of what is trained; torch compares only how many there are."""
     why = _misfit(saved, optimizer)
     if why:
         raise ValueError(
@@ -167,22 +163,20 @@ def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Pa
 
 
 def _misfit(saved: Any, optimizer: torch.optim.Optimizer) -> str | None:
-    if not isinstance(saved, Mapping) or not all(isinstance(saved.get(key), kind) for key, kind in _PARTS.items()):
-        return "there is no state of an optimizer in it"
     try:
-        kept = [len(group["params"]) for group in saved["param_groups"]]
-    except (TypeError, KeyError):
-        return "its groups of parameters cannot be read"
+        moments, kept = saved["state"].items(), [len(group["params"]) for group in saved["param_groups"]]
+    except (TypeError, KeyError, AttributeError):
+        return "there is no state of an optimizer in it"
     groups = [group["params"] for group in optimizer.param_groups]
     needed = [len(group) for group in groups]
     if kept != needed:
         return f"it has groups of {kept} tensors, and {needed} are trained"
     parameters = [parameter for group in groups for parameter in group]
-    return next(_wrong_moments(saved["state"], parameters), None)
+    return next(_wrong_moments(moments, parameters), None)
 
 
-def _wrong_moments(state: Mapping[Any, Any], parameters: list[Tensor]) -> Iterator[str]:
-    for place, moments in state.items():
+def _wrong_moments(state: Iterable[tuple[Any, Any]], parameters: list[Tensor]) -> Iterator[str]:
+    for place, moments in state:
         if not isinstance(place, int) or not 0 <= place < len(parameters) or not isinstance(moments, Mapping):
             yield f"it has a state for tensor {place}, which is none of those"
             continue

@@ -44,9 +44,7 @@ class CompletionTables(lightning.Callback):
         if module.progress.generation_steps == 0:
             self._show(trainer, lambda: self._of_validation(module, self._vanilla))
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps % self._every == 0:
             self._show(trainer, lambda: self._of_training(module))
@@ -67,7 +65,7 @@ class CompletionTables(lightning.Callback):
         return sheet("completions/train", table.slice(0, self._rows), rows=step.queries.rows, progress=progress)
 
     def _of_validation(self, module: VLMReinforcement, folder: RunFolder) -> Sheet:
-        """The first sample of the first questions that validation asks at the endpoint's setting."""
+        """The first sample of the first validation questions at the endpoint's setting."""
         scheme = self._evaluator.scheme
         split, setting = scheme.endpoint.picked_by, scheme.endpoint.setting
         table = pq.read_table(folder.path / evaluation_file(round(module.progress.epoch), split, setting))
@@ -117,9 +115,7 @@ class Pictures(lightning.Callback):
             for split in self._splits:
                 self._keep(self._dataset.split(split))
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         step = reinforcement(pl_module).last_step
         assert step is not None
         self._keep(step.queries.rows)

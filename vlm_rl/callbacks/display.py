@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlm_rl.models import parts
-from vlm_rl.models.parts import part_table
 from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
 
@@ -22,7 +21,7 @@ class Display(lightning.Callback):
 
     def __init__(self, *, folder: RunFolder, label: str, num_steps: int) -> None:
         self._folder, self._label, self._num_steps = folder, label, num_steps
-        self._console, self._spoken = Console(), 0.0
+        self._console, self._printed_at = Console(), 0.0
         self._begun, self._begun_at = time.monotonic(), 0
         self._bar = Progress(
             TextColumn(label),
@@ -40,13 +39,13 @@ class Display(lightning.Callback):
         self._begun, self._begun_at = time.monotonic(), module.progress.generation_steps
         if trainer.is_global_zero:
             trained = parts.trained(module.policy.vlm)
-            self._console.print(part_table(parts.sizes(module.policy.vlm), rates=module.policy.optimization.rates(trained)))
+            self._console.print(
+                parts.part_table(parts.sizes(module.policy.vlm), rates=module.policy.optimization.rates(trained))
+            )
             self._bar.start()
             self._bar.update(self._task, completed=self._begun_at)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
         assert module.last_step is not None
         if not trainer.is_global_zero:
@@ -54,8 +53,8 @@ class Display(lightning.Callback):
         step, numbers = module.progress.generation_steps, self._numbers(module)
         self._bar.update(self._task, completed=step, numbers=numbers)
         now = time.monotonic()
-        if not self._console.is_terminal and (now - self._spoken > SECONDS_BETWEEN_LINES or step == self._num_steps):
-            self._spoken = now
+        if not self._console.is_terminal and (now - self._printed_at > SECONDS_BETWEEN_LINES or step == self._num_steps):
+            self._printed_at = now
             left = (now - self._begun) / max(1, step - self._begun_at) * (self._num_steps - step)
             print(f"{self._label}  step {step}/{self._num_steps}  {numbers}  {left:.0f} s left", flush=True)
 

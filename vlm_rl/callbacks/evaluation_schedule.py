@@ -50,9 +50,7 @@ class EvaluationSchedule(lightning.Callback):
             ):  # by arms of a seed that start together; a killed one lets go
                 self._evaluate(trainer, module, self._vanilla)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
         if self.is_due(module):
             self.consider(self._evaluate(trainer, module, self._folder))
@@ -83,7 +81,7 @@ class EvaluationSchedule(lightning.Callback):
         return line
 
     def _table(self, module: VLMReinforcement, file: Path, split: str, setting: GenerationSetting) -> pa.Table:
-        """On every rank. The first one says whether it is there already: a network file system may tell others otherwise."""
+        """On every rank. The first one decides whether the file exists: on a network file system other ranks may not see it yet."""
         if (known := ranks.from_first(pq.read_table(file) if ranks.is_first() and file.exists() else None)) is not None:
             return known
         progress = module.progress

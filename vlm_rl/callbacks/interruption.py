@@ -14,9 +14,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(lightning.Callback):
-    """Listens in place of Lightning, whose handlers talk to other ranks from inside a signal (commands/placement.py).
+    """Handles signals in place of Lightning, whose handlers communicate with other ranks inside a signal (commands/placement.py).
 
-    Whichever rank hears the signal, `Agreement` stops all of them.
+    `Agreement` stops all ranks, whichever of them got the signal.
     """
 
     def __init__(self) -> None:
@@ -25,31 +25,31 @@ class Interruption(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread may listen to signals
+            return  # only the main thread may handle signals
 
-        def listen(number: int, _: FrameType | None) -> None:
+        def handle(number: int, _: FrameType | None) -> None:
             if self.requested and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.requested = reinforcement(pl_module).stop_is_asked = True
             more = " Once more stops at once." if number == signal.SIGINT else ""
             print(f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint.{more}", flush=True)
 
-        self._before = {name: signal.signal(name, listen) for name in SIGNALS}
+        self._before = {name: signal.signal(name, handle) for name in SIGNALS}
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        self._listen_no_more()
+        self._restore_handlers()
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
-        self._listen_no_more()
+        self._restore_handlers()
 
-    def _listen_no_more(self) -> None:
+    def _restore_handlers(self) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
         self._before = {}
 
 
 class Agreement(lightning.Callback):
-    """The last one of each step: a signal that one rank heard stops every rank, before any of them begins the next step."""
+    """The last callback of each step: a signal that one rank got stops every rank, before any of them begins the next step."""
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
@@ -57,9 +57,7 @@ class Agreement(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._agree(trainer)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         self._agree(trainer)
 
     def _agree(self, trainer: lightning.Trainer) -> None:

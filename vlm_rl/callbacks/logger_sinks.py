@@ -1,4 +1,4 @@
-"""What Lightning's loggers are told besides numbers: config and x-axes, completions, and alerts, which also go to alerts.jsonl."""
+"""What Lightning's loggers get besides numbers: config and x-axes, completions, and alerts, which also go to alerts.jsonl."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ def wandb_runs(trainer: lightning.Trainer) -> list[Any]:
 
 
 class Alerts(lightning.Callback):
-    """Goes by what the recorder has written, so that a resumed run, cut back to its checkpoint, tells the same as a whole one."""
+    """Reads what the recorder has written, so that a resumed run, cut back to its checkpoint, gives the same alerts as a whole one."""
 
     def __init__(self, *, folder: RunFolder, recorder: Recorder, watch: Watch) -> None:
         self._folder, self._recorder, self._watch = folder, recorder, watch
@@ -143,25 +143,23 @@ class Alerts(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._history = [line for line in self._folder.lines("metrics.jsonl") if line["event"] == "train"]
-        if trainer.is_global_zero:  # an empty file says that somebody watched and saw nothing
+        if trainer.is_global_zero:  # an empty file: alerts were on, and there were none
             self._folder.path.mkdir(parents=True, exist_ok=True)
             (self._folder.path / "alerts.jsonl").touch()
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         if trainer.is_global_zero:
             self._history.append(self._recorder.last_line)
             for alert in self._watch.alerts(self._history, first=len(self._history) - 1):
-                self._tell(alert, trainer)
+                self._send(alert, trainer)
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
-        """A run that stops itself says so; the step that it stopped in is not finished, so that a resumed run forgets it."""
+        """An alert where the run stops itself. That step is not finished, so a resumed run drops the alert."""
         if trainer.is_global_zero and isinstance(exception, EngineMismatch | NonFiniteUpdates):
             step = reinforcement(pl_module).progress.generation_steps + 1
-            self._tell(Alert(generation_steps=step, name="run_stopped", message=str(exception)), trainer)
+            self._send(Alert(generation_steps=step, name="run_stopped", message=str(exception)), trainer)
 
-    def _tell(self, alert: Alert, trainer: lightning.Trainer) -> None:
+    def _send(self, alert: Alert, trainer: lightning.Trainer) -> None:
         line = {"generation_steps": alert.generation_steps, "alert": alert.name, "message": alert.message}
         self._folder.append("alerts.jsonl", line)
         print(f"ALERT at generation step {alert.generation_steps}, {alert.name}: {alert.message}", flush=True)

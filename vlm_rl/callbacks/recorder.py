@@ -42,9 +42,7 @@ class Recorder(lightning.Callback):
         """Counts on from a checkpoint."""
         self._epoch, self._right, self._answered = state_dict["epoch"], state_dict["right"], state_dict["answered"]
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
         assert module.last_step is not None
         step, progress = module.last_step, module.progress
@@ -52,7 +50,7 @@ class Recorder(lightning.Callback):
         table = in_order(table, places=ranks.gathered(step.queries.indices), num_samples=step.responses.num_samples)
         line = {"event": "train", **progress.axes, **{f"policy/{name}": value for name, value in asdict(step.stats).items()}}
         line |= sampling_metrics(step.scored.counts)
-        if module.algorithm.learns_from_own_responses:  # nobody knows how likely its texts were to a teacher
+        if module.algorithm.learns_from_own_responses:  # the log-probabilities of a teacher's texts are unknown
             line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
@@ -132,7 +130,7 @@ def log(loggers: Sequence[Any], line: dict[str, Any], *, step: int) -> None:
 
 
 def engine_metrics(trajectory: Trajectory, *, correction: RolloutCorrection) -> dict[str, float]:
-    """Over all tokens of all ranks; nothing where the trainer's own log-probabilities were not asked for."""
+    """Over all tokens of all ranks; empty where the trainer computed no log-probabilities of its own."""
     if trajectory.old_logprobs is None:
         return {}
     engine, trainer, mask = trajectory.engine_logprobs, trajectory.old_logprobs, trajectory.response_mask

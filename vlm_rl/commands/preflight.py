@@ -93,13 +93,12 @@ def _model(cfg: DictConfig) -> PreTrainedModel:
     if not model.untrained:
         check_weights(Path(resolve(model.name)))
     attention = model.attention if is_here else traced_attention(model.attention)  # whose library need not be here
-    with as_model_attention(attention):
-        config = load_config(model.name)
-        with torch.device("meta"):
-            vlm: PreTrainedModel = AutoModelForImageTextToText.from_config(
-                config, dtype=getattr(torch, model.dtype), attn_implementation=attention
-            )
-            parts.prepare(vlm, freeze=list(model.freeze), lora=instantiate(model.lora), seed=cfg.seed)
+    config = load_config(model.name)
+    with as_model_attention(attention, config), torch.device("meta"):
+        vlm: PreTrainedModel = AutoModelForImageTextToText.from_config(
+            config, dtype=getattr(torch, model.dtype), attn_implementation=attention
+        )
+        parts.prepare(vlm, freeze=list(model.freeze), lora=instantiate(model.lora), seed=cfg.seed)
     return vlm
 
 

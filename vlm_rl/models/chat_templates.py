@@ -1,7 +1,7 @@
 """A model's chat templates are programs: each is tried in a process with limits before one is rendered in this process.
 
 Jinja's sandbox keeps a template from files and modules, but not from loops and memory without end. Tried are two prompts as
-runs ask them. Not covered: a template that is quick for these and slow for others, and one that looks at the clock or at chance.
+runs make them. Not covered: a template that is quick for these and slow for others, and one that depends on the clock or on chance.
 """
 
 import json
@@ -15,13 +15,14 @@ from pathlib import Path
 
 from transformers import ProcessorMixin
 
+from vlm_rl.models.template_trial import FAILS
+
 CPU_SECONDS = 10
 PATIENCE_S = 120.0  # by the clock, on a machine that does much else
 NUM_BYTES = 2**30  # beyond what the process takes at its start
 MAX_TEMPLATE_CHARS = 2**20
 MAX_CHARS = 2**20  # of a rendered prompt
 TRIAL = Path(__file__).with_name("template_trial.py")
-FAILS = "fails with a first prompt:"
 WAY_OUT = "Correct that template, or take another model."
 
 
@@ -50,7 +51,7 @@ def _templates(processor: ProcessorMixin) -> Iterator[tuple[str, str]]:
 
 
 def _origin(folder: Path) -> str:
-    """The files that may hold it, of those that are there; they are looked for in the order in which they count."""
+    """Those of the files that may hold the template which exist, in the order in which Transformers prefers them."""
     names = ("chat_template.jinja", "additional_chat_templates", "chat_template.json", "tokenizer_config.json")
     there = [name for name in names if (folder / name).exists()]
     return f"{folder} ({' or '.join(there)})" if there else f"{folder} (chat_template.jinja or tokenizer_config.json)"
@@ -80,17 +81,12 @@ def _trial(template: str, special: str, cpu_seconds: int, num_bytes: int) -> str
 def _sentence(ended: "subprocess.CompletedProcess[str]", *, cpu_seconds: int, num_bytes: int) -> str:
     if ended.returncode == -signal.SIGXCPU:
         return f"took over {cpu_seconds} s of computing for a first prompt"
-    too_much = f"took over {num_bytes / 2**30:.3g} GiB of memory for a first prompt"
     if ended.returncode < 0:
         return f"ended the process that tried it (signal {-ended.returncode})"
-    try:
-        answer = json.loads(ended.stdout)
-    except ValueError:
-        last = (ended.stderr.strip().splitlines() or [""])[-1]
-        return too_much if "MemoryError" in ended.stderr else f"could not be tried: {last[:300]}"
-    return {
-        "": "",
-        "memory": too_much,
-        "deep": "nests or calls itself too deeply",
-        "long": f"writes over {MAX_CHARS} characters for a first prompt",
-    }.get(answer["wrong"], f"{FAILS} {answer.get('said')}")
+    if ended.returncode == 0:
+        answer: str = json.loads(ended.stdout)
+        return answer
+    last = (ended.stderr.strip().splitlines() or [""])[-1]
+    if last.startswith("MemoryError"):
+        return f"took over {num_bytes / 2**30:.3g} GiB of memory for a first prompt"
+    return "nests or calls itself too deeply" if last.startswith("RecursionError") else f"could not be tried: {last[:300]}"

@@ -1,16 +1,12 @@
-"""What a model's config may say: no key that fetches or runs code, an attention that is here, and no dropout, which is set to 0."""
+"""Checks of a model's config: no key that fetches or runs code, an attention that can be used here, and dropout set to 0."""
 
 import contextlib
-import re
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transformers import PreTrainedConfig
-
-_ABOUT_IT = re.compile(
-    r"attn_implementation|attention implementation|(flash|flex)[_ ]?att|scaled_dot_product|sdpa", re.IGNORECASE
-)
-
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 IMPLEMENTATIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 _CHOICES = ("attn_implementation", "experts_implementation")  # a name that is none of Transformers' own is a kernel of the hub
@@ -27,8 +23,8 @@ _FALSE: tuple[object, ...] = (None, False, {}, [], "")
 
 
 @contextlib.contextmanager
-def as_model_attention(attention: str) -> Iterator[None]:
-    """Around the building of a model: what is not installed, or not made for this model, is told with the way out."""
+def as_model_attention(attention: str, config: PreTrainedConfig) -> Iterator[None]:
+    """Around building a model: raise ValueError naming model.attention where the model can be built with eager attention only."""
     if attention not in IMPLEMENTATIONS:  # Transformers takes OWNER/NAME for a kernel of the hub, fetches it and runs it
         raise ValueError(
             f"model.attention={attention} cannot be used here: it is none of {', '.join(IMPLEMENTATIONS)}, and kernels of the hub are "
@@ -37,13 +33,22 @@ def as_model_attention(attention: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, ValueError) as error:
-        about = str(error)
-        if not _ABOUT_IT.search(about):  # num_attention_heads and the like are about the config
+        if _can_be_built(config, attention) or not _can_be_built(config, "eager"):
             raise
         raise ValueError(
-            f"model.attention={attention} cannot be used here: {' '.join(about.split())} "
+            f"model.attention={attention} cannot be used here: {' '.join(str(error).split())} "
             "model.attention=sdpa needs nothing installed; eager works with every model."
         ) from error
+
+
+def _can_be_built(config: PreTrainedConfig, attention: str) -> bool:
+    """Whether Transformers builds the model, here without weights."""
+    try:
+        with torch.device("meta"):
+            AutoModelForImageTextToText.from_config(copy.deepcopy(config), attn_implementation=attention)
+    except (ImportError, ValueError):
+        return False
+    return True
 
 
 def check_keys(where: str, config: Mapping[Any, object]) -> None:
@@ -72,8 +77,8 @@ def _items(above: str, config: Mapping[Any, object]) -> Iterator[tuple[str, str,
 
 
 def without_dropout(config: PreTrainedConfig, *, name: str) -> PreTrainedConfig:
-    """The same config with every rate of dropout 0, parts included, in place; says which were not."""
-    found = [f"{key}={rate}" for key, rate in _silenced(config)]
+    """Set every dropout rate of the config to 0, in place, its parts included, and print which were above 0."""
+    found = [f"{key}={rate}" for key, rate in _set_to_zero(config)]
     if found:
         print(
             f"{name}: {', '.join(found)} in its config set to 0: with dropout, training would not see the probabilities "
@@ -83,7 +88,7 @@ def without_dropout(config: PreTrainedConfig, *, name: str) -> PreTrainedConfig:
     return config
 
 
-def _silenced(config: PreTrainedConfig, path: str = "") -> Iterator[tuple[str, float]]:
+def _set_to_zero(config: PreTrainedConfig, path: str = "") -> Iterator[tuple[str, float]]:
     """Rates that were above 0: attention_dropout, hidden_dropout_prob, resid_pdrop, drop_path_rate, layerdrop."""
     for key, rate in list(vars(config).items()):
         if "drop" in key and isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
@@ -91,4 +96,4 @@ def _silenced(config: PreTrainedConfig, path: str = "") -> Iterator[tuple[str, f
             yield path + key, rate
     for part in config.sub_configs:
         if isinstance(inner := getattr(config, part, None), PreTrainedConfig):
-            yield from _silenced(inner, f"{path}{part}.")
+            yield from _set_to_zero(inner, f"{path}{part}.")

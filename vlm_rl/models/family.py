@@ -1,4 +1,4 @@
-"""What the loop needs to know of a model's family, read from its config, classes and processor: no list of names."""
+"""What the loop needs of a model's family, read from its config, classes and processor: there is no list of family names."""
 
 import inspect
 import re
@@ -38,7 +38,7 @@ def banned_ids(vlm: PreTrainedModel, processor: ProcessorMixin) -> Bool[Tensor, 
 
 
 def types_name(vlm: PreTrainedModel) -> str | None:
-    """The parameter by which the model is told where image tokens stand, None where it does not ask."""
+    """The name of the model's parameter for the places of image tokens; None where it has no such parameter."""
     known = inspect.signature(vlm.model.forward).parameters
     return next((name for name in TOKEN_TYPES if name in known), None)
 

@@ -79,27 +79,21 @@ def read_object(file: Path) -> dict[str, Any]:
     way_out = "Copy or download that file again, or take another model."
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-        too_deep = not isinstance(value, dict) or _is_deep(value)
+        depth = _depth(value)
     except RecursionError:
-        value, too_deep = {}, True
+        value, depth = {}, MAX_DEPTH + 1
     except ValueError as error:
         raise ValueError(f"{file} is no JSON: {error}. {way_out}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{file} holds a {type(value).__name__}, where a JSON object is needed. {way_out}")
-    if too_deep:
+    if depth > MAX_DEPTH:
         raise ValueError(f"{file} is nested too deeply: more than {MAX_DEPTH} levels. {way_out}")
     return value
 
 
-def _is_deep(value: object) -> bool:
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            return True
-        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level = [item for items in inside for item in items]
-    return False
+def _depth(value: object) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inside), default=0)
 
 
 def check_adapter(file: Path) -> None:

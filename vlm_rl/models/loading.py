@@ -37,7 +37,7 @@ _COMPONENTS = {  # arguments that are no settings
     "pretrained_model_name_or_path",
 }
 _OF_LOADING = {"use_fast", "backend", "subfolder"}  # AutoImageProcessor takes them out of its keyword arguments
-_BEYOND = {  # what from_pretrained takes beside settings: code, secrets, and places on this machine or the net
+_REFUSED = {  # what from_pretrained takes beside settings: code, secrets, and places on this machine or the net
     *("trust_remote_code", "code_revision", "token", "use_auth_token", "proxies", "endpoint", "config", "processor_class"),
     *("cache_dir", "local_dir", "gguf_file", "tokenizer_type", "auto_map", "pretrained_model_name_or_path", "state_dict"),
     *("vocab_file", "merges_file", "tokenizer_file", "tokenizer_object", "spm_file", "added_tokens_file", "chat_template_file"),
@@ -82,7 +82,7 @@ def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel
     with _whole_model(name):
         check_weights(Path(resolve(name)))
     config = without_dropout(load_config(name), name=name)
-    with as_model_attention(attention):
+    with as_model_attention(attention, config):
         return read_model(
             f"model.name={name}", resolve(name), dtype=getattr(torch, dtype), config=config, attn_implementation=attention
         )
@@ -116,7 +116,7 @@ def _check_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _whole_model(name: str) -> Iterator[None]:
-    """Around reading anything of a model: a LoRA adapter, in a folder or on the hub, is told with the ways to its whole model."""
+    """Around reading anything of a model: raise ValueError for a LoRA adapter, in a folder or on the hub, naming what to do instead."""
     folder = Path(resolve(name))
     if folder.is_dir():
         _check_folder(folder)
@@ -137,7 +137,7 @@ def _whole_model(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable_tokenizer(name: str) -> Iterator[None]:
-    """The library of tokenizers raises Exception itself, and Transformers KeyError, without the file."""
+    """Raise ValueError naming the files: the library tokenizers raises Exception itself, and Transformers KeyError, without them."""
     try:
         yield
     except Exception as error:
@@ -161,7 +161,7 @@ def _is_adapter(name: str, file: Path) -> str:
 def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> PreTrainedModel:
     """The architecture of `name` with random weights from a stream of the root seed; what pretraining starts from."""
     config = without_dropout(load_config(name), name=name)
-    with as_model_attention(attention), forked_generator(stream_seed(root_seed, "model_initialisation")):
+    with as_model_attention(attention, config), forked_generator(stream_seed(root_seed, "model_initialisation")):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(
             config, dtype=getattr(torch, dtype), attn_implementation=attention
         )
@@ -169,9 +169,9 @@ def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> 
 
 
 def check_reach(settings: Mapping[str, object]) -> None:
-    """Raises ValueError, before anything is loaded, for a key that does more than to set how the model's own files are used."""
+    """Raise ValueError, before anything is loaded, for a key that names code, secrets or files outside of the model."""
     for key, value in settings.items():
-        if key in _BEYOND or key.startswith("_"):
+        if key in _REFUSED or key.startswith("_"):
             raise ValueError(
                 f"model.processor.{key}: not a setting of a processor, but of where code, files or secrets come from. Leave it out; the "
                 "hub's client reads HF_TOKEN, HF_HOME and HTTPS_PROXY from the environment."

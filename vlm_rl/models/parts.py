@@ -21,8 +21,8 @@ _NUMBERS = ("parameters", "trainable", "learning rate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
-    """Paths of the modules that are encoders and of those that are decoder and LM head; whatever lies between them connects."""
+class Parts:
+    """Paths of the modules that are encoders and of those that are decoder and LM head; what lies between is the connector."""
 
     vision: tuple[str, ...]
     language: tuple[str, ...]
@@ -38,7 +38,7 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
     return any(path == root or path.startswith(root + ".") for root in roots)
 
 
-def anatomy(vlm: PreTrainedModel) -> Anatomy:
+def find_parts(vlm: PreTrainedModel) -> Parts:
     """Encoders carry the config of a sense (an audio tower counts as vision), the decoder carries the text config.
 
     Raises ValueError for a model in which one of the two is not to be found.
@@ -58,7 +58,7 @@ def anatomy(vlm: PreTrainedModel) -> Anatomy:
             f"{type(vlm).__name__}: no {missing} part is found; its submodules are {children}. model.freeze and model.lora need a "
             "model whose config has a vision_config and a text_config, each with a submodule of its own."
         )
-    return Anatomy(vision=vision, language=(*language, *heads))
+    return Parts(vision=vision, language=(*language, *heads))
 
 
 def _outermost(paths: list[str]) -> tuple[str, ...]:
@@ -74,13 +74,13 @@ def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, s
     full = _trained_in_full(freeze, adapted)
     if lora is not None and not adapted:
         raise ValueError("model.lora has no targets: give a part, as model.lora.targets.language=..., or set model.lora=null.")
-    body, adapter = anatomy(vlm), None
+    found, adapter = find_parts(vlm), None
     if lora is None:
         for name, parameter in vlm.named_parameters():
-            parameter.requires_grad_(body.part_of(name) in full)
+            parameter.requires_grad_(found.part_of(name) in full)
     else:
         with forked_generator(stream_seed(seed, "lora_initialisation")):
-            adapter = attach(vlm, lora, full=full, part_of=body.part_of)
+            adapter = attach(vlm, lora, full=full, part_of=found.part_of)
     for parameter in vlm.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -102,11 +102,11 @@ def _trained_in_full(freeze: Sequence[str], adapted: Sequence[str]) -> list[str]
 
 def trained(vlm: PreTrainedModel) -> dict[str, list[nn.Parameter]]:
     """The trained parameters of each part that has any, language first; a tied tensor is there once."""
-    body = anatomy(vlm)
+    found = find_parts(vlm)
     members: dict[str, list[nn.Parameter]] = {part: [] for part in reversed(PARTS)}
     for name, parameter in vlm.named_parameters():
         if parameter.requires_grad:
-            members[body.part_of(name)].append(parameter)
+            members[found.part_of(name)].append(parameter)
     return {part: parameters for part, parameters in members.items() if parameters}
 
 
@@ -124,11 +124,11 @@ class PartSize:
 
 def sizes(vlm: PreTrainedModel) -> list[PartSize]:
     """How many parameters each part has and trains."""
-    body = anatomy(vlm)
+    found = find_parts(vlm)
     named = {name: p for name, p in vlm.named_parameters() if not _REFERENCE_COPY.search(name)}
     rows = []
     for part in PARTS:
-        members = {name: p for name, p in named.items() if body.part_of(name) == part}
+        members = {name: p for name, p in named.items() if found.part_of(name) == part}
         rows.append(
             PartSize(
                 part=part,

@@ -77,7 +77,7 @@ class Policy(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def _cache(self, max_bytes: int) -> vision.VisionCache:
-        """A cache of image features. It keeps nothing, and a line says so, where features cannot be used again."""
+        """A cache of image features. Where features cannot be reused it keeps nothing, and a line is printed."""
         if max_bytes and not self.encodes_images_once:
             unable = f"{type(self.vlm).__name__} takes no ready-made features"
             why = "vision or connector are trained" if self.takes_features else unable

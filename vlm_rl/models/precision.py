@@ -64,7 +64,7 @@ def set_precision_of_products(*, tf32: bool) -> None:
     point, as float16 has; sums stay float32). The CPU is left as it is."""
     cpu = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     of_cpu = cpu.fp32_precision
-    # The setting of old: where only the new one says TF32, torch refuses to tell it, and Lightning asks at the start of training.
+    # The older setting: Lightning reads it at the start of training, and torch raises there if only the newer one is set to TF32.
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     cpu.fp32_precision = of_cpu
     torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"  # type: ignore[attr-defined]  # torch's own default is tf32

@@ -2,7 +2,7 @@
 
 Run as a script, isolated. It knows jinja2 alone, so that it starts in a tenth of a second: no torch, no Transformers. Its
 environment is the one that Transformers builds (utils/chat_template_utils.py). It reads an order from stdin and writes an
-answer to stdout, each one JSON object.
+answer to stdout, both JSON.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import jinja2.nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+FAILS = "fails with a first prompt:"
 MESSAGES = [  # one turn of text, one with an image: in parts, as vlm_rl.models.prompts writes them
     [{"role": "user", "content": [{"type": "text", "text": "What is 17 + 25? Think step by step."}]}],
     [
@@ -90,8 +91,8 @@ def _lower(which: int, *, soft: int, hard: int) -> None:
     resource.setrlimit(which, (min(soft, allowed), allowed))
 
 
-def tried(template: str, *, special: dict[str, str], max_chars: int) -> dict[str, str]:
-    """What is wrong with the template, in a word that chat_templates.py knows; empty where it renders one of the prompts."""
+def problem(template: str, *, special: dict[str, str], max_chars: int) -> str:
+    """What is wrong with the template, as the end of a sentence; empty where it renders one of the prompts."""
     compiled = environment().from_string(template)
     errors = []
     for messages in MESSAGES:
@@ -102,30 +103,29 @@ def tried(template: str, *, special: dict[str, str], max_chars: int) -> dict[str
             ):
                 num_chars += len(piece)
                 if num_chars > max_chars:
-                    return {"wrong": "long"}
+                    return f"writes over {max_chars} characters for a first prompt"
         except (MemoryError, RecursionError):
             raise
-        except Exception as error:  # whatever a template does; one that wants an image in each prompt is right to
-            errors.append(_told(error))
-    return errors[0] if len(errors) == len(MESSAGES) else {"wrong": ""}
+        except Exception as error:  # a template may rightly want an image in each prompt
+            errors.append(failure(error))
+    return errors[0] if len(errors) == len(MESSAGES) else ""
 
 
-def _told(error: Exception) -> dict[str, str]:
-    return {"wrong": "error", "said": f"{type(error).__name__}: {str(error)[:500]}"}
+def failure(error: Exception) -> str:
+    """The same of an error of the template."""
+    return f"{FAILS} {type(error).__name__}: {str(error)[:500]}"
 
 
 def main() -> None:
-    """One order."""
+    """One order. MemoryError and RecursionError end the process; chat_templates.py reads their names."""
     order = json.loads(sys.stdin.read())
     limit(cpu_seconds=order["cpu_seconds"], num_bytes=order["num_bytes"])
     try:
-        answer = tried(order["template"], special=order["special"], max_chars=order["max_chars"])
-    except MemoryError:
-        answer = {"wrong": "memory"}
-    except RecursionError:
-        answer = {"wrong": "deep"}
-    except Exception as error:  # the template has no meaning
-        answer = _told(error)
+        answer = problem(order["template"], special=order["special"], max_chars=order["max_chars"])
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # the template is no valid one
+        answer = failure(error)
     print(json.dumps(answer))
 
 

@@ -1,10 +1,9 @@
 """Weights on the disk: headers and index before anybody reads a tensor; then all those of the model, no others, and numbers."""
 
-import contextlib
 import json
 import math
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,6 @@ def check_weight_files(folder: Path) -> None:
         _check_index(index, names)
 
 
-@contextlib.contextmanager
-def damaged_weights(name: str) -> Iterator[None]:
-    """Around reading weights that could not be looked at before, as those of the hub: the library's error names no file."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise ValueError(f"{name}: its weights are damaged or cut off ({error}). Download or copy the model again.") from None
-
-
 def _check_index(index: Path, names: Mapping[str, Collection[str]]) -> None:
     entries = read_object(index).get("weight_map")
     if not isinstance(entries, dict) or not entries:
@@ -57,10 +47,8 @@ def _check_index(index: Path, names: Mapping[str, Collection[str]]) -> None:
                 f"{index} says that {str(tensor)[:100]} is in {str(name)[:200]!r}, which is no *.safetensors file beside it. Nothing else "
                 "is opened. Take the model from where it was published, or save it again (save_pretrained)."
             )
-    for name in sorted(set(entries.values())):
-        if not (index.parent / name).is_file():
+        if name not in names:
             raise FileNotFoundError(f"{index} names {name[:200]}, which is not there. Copy or download the whole model again.")
-    for tensor, name in entries.items():
         if tensor not in names[name]:
             raise ValueError(
                 f"{index} says that {tensor[:200]} is in {name[:200]}, but that file does not hold it. "
@@ -69,7 +57,7 @@ def _check_index(index: Path, names: Mapping[str, Collection[str]]) -> None:
 
 
 def _checked_names(file: Path) -> Collection[str]:
-    """Of its tensors. The file is as long as its header says, and its weights are numbers."""
+    """The names of the tensors in a file. Raise ValueError where it is not as long as its header says, or is quantised."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(MIN_BYTES)
@@ -89,7 +77,7 @@ def _checked_names(file: Path) -> Collection[str]:
     expected = MIN_BYTES + length + max(ends, default=0)
     if size != expected:
         how = "cut off" if size < expected else "damaged"
-        raise ValueError(f"{file} is {how}: it has {size} bytes, where its header tells of {expected}. {AGAIN}")
+        raise ValueError(f"{file} is {how}: it has {size} bytes, where its header needs {expected}. {AGAIN}")
     if coded := [name for name, dtype in dtypes.items() if dtype not in FLOATS and name.endswith(WEIGHTS)]:
         raise ValueError(
             f"{file}: {coded[0][:200]} is in {str(dtypes[coded[0]])[:20]}, the codes of a quantised model and no numbers. Take the model "
@@ -107,7 +95,7 @@ def _end(entry: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Misfit:
-    """What a library says of a file and a model; all empty: they fit."""
+    """How the weights of a file differ from those of a model; all empty: they fit."""
 
     missing: Collection[str]  # names of tensors that the model has and the file has not
     unexpected: Collection[str]  # the other way round
@@ -115,17 +103,19 @@ class Misfit:
 
     def check(self, where: str, *, way_out: str) -> None:
         """Raises ValueError with names of both; `where` is the file."""
-        told = []
+        problems = []
         if self.missing:
-            told.append(f"tensors of the model that it lacks: {_some(self.missing)}")
+            problems.append(f"tensors of the model that it lacks: {_some(self.missing)}")
         if self.unexpected:
-            told.append(f"tensors that the model does not have: {_some(self.unexpected)}")
+            problems.append(f"tensors that the model does not have: {_some(self.unexpected)}")
         if self.mismatched:
             name = min(self.mismatched)
             found, needed = map(list, self.mismatched[name])
-            told.append(f"tensors of another shape: {len(self.mismatched)} ({name} is {found} there, {needed} in the model)")
-        if told:
-            raise ValueError(f"{where} does not fit the model: {'; '.join(told)}. Nothing was taken from it. {way_out}")
+            problems.append(
+                f"tensors of another shape: {len(self.mismatched)} ({name} is {found} there, {needed} in the model)"
+            )
+        if problems:
+            raise ValueError(f"{where} does not fit the model: {'; '.join(problems)}. Nothing was taken from it. {way_out}")
 
 
 def misfit(found: Mapping[str, Tensor], *, needed: Mapping[str, Tensor], allowed: Collection[str] = ()) -> Misfit:
@@ -149,22 +139,24 @@ def read_model(
     name: str, folder: str, *, dtype: torch.dtype, config: PreTrainedConfig | None = None, **more: Any
 ) -> PreTrainedModel:
     """A whole model from safetensors, no code of its own; `name` is what it is called in a message, `folder` may be of the hub."""
-    with damaged_weights(name):
-        model, told = AutoModelForImageTextToText.from_pretrained(
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are told with the others, below
+            ignore_mismatched_sizes=True,  # the message below names them with the others
             **({} if config is None else {"config": config}),
             **more,
         )
+    except SafetensorError as error:  # of the hub: files of a folder were checked before
+        raise ValueError(f"{name}: its weights are damaged or cut off ({error}). Download or copy the model again.") from None
     place = Path(folder)
     files = [*sorted(place.glob(INDEX)), *sorted(place.glob("*.safetensors"))] if place.is_dir() else []
-    where = str(files[0]) if files else name  # what says which weights there are
-    shapes = {key: (found, needed) for key, found, needed in told["mismatched_keys"]}
-    fit = Misfit(missing=told["missing_keys"], unexpected=told["unexpected_keys"], mismatched=shapes)
+    where = str(files[0]) if files else name  # the file that lists the weights
+    shapes = {key: (found, needed) for key, found, needed in info["mismatched_keys"]}
+    fit = Misfit(missing=info["missing_keys"], unexpected=info["unexpected_keys"], mismatched=shapes)
     fit.check(where, way_out=MODEL_WAY_OUT)
     too_large = f" As {str(dtype).removeprefix('torch.')}: where they are only too large for that, take model.dtype=bfloat16."
     check_finite(where, model.state_dict(), way_out=MODEL_WAY_OUT + (too_large if dtype == torch.float16 else ""))

@@ -127,13 +127,9 @@ def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tok
 
 
 def check_minibatches(algorithm: Algorithm, *, batch_size: int) -> None:
-    """Whether the optimizer steps can share out the responses that they learn from."""
-    check_divides(batch_size * algorithm.group_size, algorithm.num_minibatches)
-
-
-def check_divides(num_responses: int, num_minibatches: int) -> None:
-    """Raises ValueError naming the nearest divisors where the responses do not make that many equal mini-batches."""
-    if num_minibatches > 0 and num_responses % num_minibatches == 0:
+    """Raise ValueError naming the nearest divisors where the responses do not make `num_minibatches` equal mini-batches."""
+    num_responses, num_minibatches = batch_size * algorithm.group_size, algorithm.num_minibatches
+    if num_responses % num_minibatches == 0:
         return
     divisors = [n for n in range(1, num_responses + 1) if num_responses % n == 0]
     nearest = sorted(divisors, key=lambda n: abs(n - num_minibatches))[:2]

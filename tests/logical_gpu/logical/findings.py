@@ -15,8 +15,6 @@ class Findings:
     host_values: Counter[str] = field(default_factory=Counter)  # the package waits for the GPU: "file:function | what, line"
     in_libraries: Counter[str] = field(default_factory=Counter)  # a library waits for it
     copies: Counter[str] = field(default_factory=Counter)  # from the CPU to the GPU
-    for_one_token: Counter[str] = field(default_factory=Counter)  # waits of waits.py, by place
-    for_one_micro_batch: Counter[str] = field(default_factory=Counter)
 
     def fault(self, what: str) -> None:
         """CUDA would raise here."""
@@ -39,11 +37,6 @@ class Findings:
         """Numbers go to the GPU."""
         self.copies[f"{what} @ {here()}"] += 1
 
-    @property
-    def num_waits(self) -> int:
-        """How often the host waited for a value, package and libraries together."""
-        return self.host_values.total() + self.in_libraries.total()
-
     def as_json(self) -> dict[str, Any]:
         """For a file."""
         return {name: dict(counter) for name, counter in vars(self).items()}
@@ -52,8 +45,3 @@ class Findings:
     def from_json(cls, told: dict[str, Any]) -> "Findings":
         """From a file."""
         return cls(**{name: Counter(counts) for name, counts in told.items()})
-
-
-def functions(host_values: Counter[str]) -> set[str]:
-    """The functions of the package that wait for the GPU."""
-    return {text.split(" | ")[0] for text in host_values}

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tiny_runs import pixels_stay
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
 from vlm_rl.commands.build import Experiment
@@ -67,11 +67,8 @@ def with_features(experiment: Experiment, samples: Samples) -> Samples:
     return replace(samples, images=tuple(None if images is None else encode(images) for images in samples.images))
 
 
-def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Samples, *, model: nn.Module | None = None) -> Tensor:
-    """Log-probabilities of the response tokens from the model's own forward; its own prompts, positions, pixels and masks.
-
-    `model`: another one than the policy's.
-    """
+def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Samples) -> Tensor:
+    """Log-probabilities of the response tokens from the model's own forward; its own prompts, positions, pixels and masks."""
     policy, mask = experiment.policy, trajectory.response_mask
     prompts = [experiment.dataset.prompt_for(row) for row in rows]
     output = processed(policy.processor, prompts, rows)
@@ -80,7 +77,7 @@ def by_transformers(experiment: Experiment, rows: list[Row], trajectory: Samples
     for name in ("mm_token_type_ids", "token_type_ids"):
         if name in output:
             output[name] = torch.cat([output[name], torch.zeros_like(trajectory.response_ids)], dim=1)
-    logits = (model or policy.vlm)(**output).logits[:, -mask.shape[1] - 1 : -1].masked_fill(policy.banned, -torch.inf)
+    logits = policy.vlm(**output).logits[:, -mask.shape[1] - 1 : -1].masked_fill(policy.banned, -torch.inf)
     logprobs = (logits / policy.temperature).log_softmax(-1)
     own: Tensor = logprobs.gather(-1, trajectory.response_ids[..., None])[..., 0]
     return own * mask

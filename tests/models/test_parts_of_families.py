@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
-from vlm_rl.models.parts import anatomy, is_tied
+from vlm_rl.models.parts import find_parts, is_tied
 
 TOWER, LANGUAGE = {"model.vision_tower.": "vision"}, {"model.language_model.": "language", "lm_head.": "language"}
 PROJECTOR = {"model.multi_modal_projector.": "connector"}
@@ -61,10 +61,10 @@ def weightless(family: str) -> PreTrainedModel:
 @pytest.mark.parametrize("family", PARTS_BY_PREFIX)
 def test_every_parameter_belongs_to_the_part_that_a_person_would_say(family: str) -> None:
     expected, vlm = PARTS_BY_PREFIX[family], weightless(family)
-    body, met = anatomy(vlm), set()
+    parts, met = find_parts(vlm), set()
     for name, _ in vlm.named_parameters(remove_duplicate=False):
         prefix = max((prefix for prefix in expected if name.startswith(prefix)), key=len)
-        assert body.part_of(name) == expected[prefix], name
+        assert parts.part_of(name) == expected[prefix], name
         met.add(prefix)
     assert met == set(expected)  # every line of the table above was needed
     assert {expected[prefix] for prefix in met} == {"vision", "connector", "language"}
@@ -73,8 +73,8 @@ def test_every_parameter_belongs_to_the_part_that_a_person_would_say(family: str
 def test_the_vision_mlps_of_qwen_have_the_language_mlps_names_and_are_not_language() -> None:
     vlm = weightless("qwen2_5_vl")
     names = [path for path, _ in vlm.named_modules() if path.endswith("mlp.gate_proj")]
-    assert [anatomy(vlm).part_of(name) for name in names].count("vision") == 2
-    assert [anatomy(vlm).part_of(name) for name in names].count("language") == 2
+    assert [find_parts(vlm).part_of(name) for name in names].count("vision") == 2
+    assert [find_parts(vlm).part_of(name) for name in names].count("language") == 2
 
 
 def test_tied_and_untied_heads_are_told_apart() -> None:
@@ -87,9 +87,9 @@ def test_a_model_that_cannot_see_is_refused_by_its_class() -> None:
     with torch.device("meta"):
         blind = AutoModelForCausalLM.from_config(config)
     with pytest.raises(ValueError, match=r"Qwen2ForCausalLM: no vision part is found; its submodules are embed_tokens, layers"):
-        anatomy(blind)
+        find_parts(blind)
 
 
 def test_patches_that_go_straight_into_the_decoder_are_no_vision_part() -> None:
     with pytest.raises(ValueError, match=r"FuyuForCausalLM: no vision part is found; .* vision_embed_tokens"):
-        anatomy(weightless("fuyu"))
+        find_parts(weightless("fuyu"))
