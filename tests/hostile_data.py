@@ -29,5 +29,5 @@ def _scanned(source: Source) -> Iterator[str]:
         return
     yield from survey.problems
     images = [image for row in survey.rows for image in row.images]
-    found = check_pictures(named(images), decode="all", cache=Cache(folder=None))
+    found = check_pictures(named(images), decode="all", cache=Cache(folder=None), dataset="d")
     yield from filter(None, (found.at(image).problem for image in images))

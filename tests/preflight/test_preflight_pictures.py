@@ -41,7 +41,7 @@ def write(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> None:
 def look(folder: Path, *names: str, decode: str = "auto", cache: Cache | None = None) -> Pictures:
     """As a new process would: sources made anew."""
     sources = [picture_file(folder / name) for name in names]
-    return check_pictures(named(sources), decode=decode, cache=cache or Cache(folder=None))
+    return check_pictures(named(sources), decode=decode, cache=cache or Cache(folder=None), dataset="d")
 
 
 def test_pictures_that_many_rows_share_are_read_once(tmp_path: Path, loads: Loads) -> None:
@@ -106,9 +106,9 @@ def test_a_raised_limit_lets_a_large_picture_in(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", size=(40, 30))
     cache = Cache(folder=str(tmp_path / "cache"))
     small, large = (picture_file(tmp_path / "a.jpg", largest=limit) for limit in (1_199, 1_200))
-    refused = check_pictures(named([small]), decode="all", cache=cache).at(small)
+    refused = check_pictures(named([small]), decode="all", cache=cache, dataset="d").at(small)
     assert "40 x 30 pixels are more than dataset.source.largest_image=1199" in refused.problem
-    assert check_pictures(named([large]), decode="all", cache=cache).at(large).problem == ""
+    assert check_pictures(named([large]), decode="all", cache=cache, dataset="d").at(large).problem == ""
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ class Odd(Nameless):
 
 def test_what_anybody_s_source_raises_is_a_problem_of_its_row() -> None:
     nameless, odd = Nameless(), Odd()
-    found = check_pictures(named([odd, nameless]), decode="all", cache=Cache(folder=None))
+    found = check_pictures(named([odd, nameless]), decode="all", cache=Cache(folder=None), dataset="d")
     assert found.at(nameless).problem == "its image  cannot be read (stale handle). Save it again or drop the row."
     assert "cannot be read (no tiles)" in found.at(odd).problem
 
@@ -216,7 +216,7 @@ class Counted:
 def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], most: int) -> None:
     monkeypatch.setattr(pictures, "THREADS", 4)
     monkeypatch.setattr(Counted, "most", 0)
-    check_pictures(named([Counted(str(i), size) for i in range(4)]), decode="all", cache=Cache(folder=None))
+    check_pictures(named([Counted(str(i), size) for i in range(4)]), decode="all", cache=Cache(folder=None), dataset="d")
     assert Counted.most == most
 
 

@@ -34,7 +34,7 @@ _large = threading.Lock()  # larger pictures are decoded one at a time
 
 
 class Cache:
-    """Entries by place (a folder of images, the golds of a data set) and name. `folder=None` remembers nothing."""
+    """Entries by place (the pictures or the golds of a data set) and name. `folder=None` remembers nothing."""
 
     def __init__(self, *, folder: str | None) -> None:
         self._folder = Path(folder).expanduser() / FORMAT if folder else None
@@ -136,56 +136,34 @@ def drawn(names: Iterable[str], *, decode: str) -> set[str]:
     return set(ordered)
 
 
-def check_pictures(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache) -> Pictures:
+def check_pictures(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache, dataset: str) -> Pictures:
     """Each picture once, from the cache where its file has not changed since, else read anew by a few threads."""
-    chosen, num_known = drawn(distinct, decode=decode), 0
-    found: dict[str, CheckedPicture] = {}
-    for place, members in _places(distinct).items():
-        entries = cache.read(place) if place else {}
-        known = {
-            name: _known(image, entries[name], decode=name in chosen) for name, image in members.items() if name in entries
-        }
-        found |= (known_now := {name: picture for name, picture in known.items() if picture is not None})
-        new = _checked({name: image for name, image in members.items() if name not in known_now}, chosen=chosen)
-        if place:
-            cache.add(place, {name: picture.entry for name, picture in new.items() if picture.stamp is not None})
-        found |= new
-        num_known += len(known_now)
-    return Pictures(by_name=found, num_known=num_known)
-
-
-def _places(distinct: Mapping[str, ImageSource]) -> dict[str, dict[str, ImageSource]]:
-    """Which file of the cache knows which pictures; "" of those that are drawn: nobody needs to remember them."""
-    files = [name for name, image in distinct.items() if file_of(image) is not None]
-    below = os.path.commonpath(map(os.path.dirname, files)) if files else ""
-    places: dict[str, dict[str, ImageSource]] = {}
+    place = f"pictures of {dataset}, Pillow {PIL.__version__}"
+    chosen, entries = drawn(distinct, decode=decode), cache.read(place)
+    known: dict[str, CheckedPicture] = {}
     for name, image in distinct.items():
-        where = f"below {below}" if file_of(image) is not None else "in tables"
-        place = f"pictures {where}, Pillow {PIL.__version__}" if isinstance(image, Picture) else ""
-        places.setdefault(place, {})[name] = image
-    return places
+        entry = entries.get(name)
+        if entry is not None and entry["stamp"] == _stamp(image) and (entry["decoded"] or entry["problem"] or name not in chosen):
+            width, height = entry["size"]
+            known[name] = CheckedPicture(source=image, **{**entry, "size": (width, height)})
+    new = _checked({name: image for name, image in distinct.items() if name not in known}, chosen=chosen)
+    cache.add(place, {name: picture.entry for name, picture in new.items() if picture.stamp is not None})
+    return Pictures(by_name=known | new, num_known=len(known))
 
 
 def _stamp(image: ImageSource) -> list[int] | None:
     """What changes with a file (its size, the time of its content and of its entry) or with the limit that it is held to;
-    None where there is no file. What is named by its content cannot change."""
-    limit = image.largest if isinstance(image, Picture) else 0
+    None where there is no file, or where the picture is drawn. What is named by its content cannot change."""
+    if not isinstance(image, Picture):
+        return None
     path = file_of(image)
     if path is None:
-        return [limit]
+        return [image.largest]
     try:
         status = path.stat()
     except OSError:
         return None
-    return [limit, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _known(image: ImageSource, entry: Mapping[str, Any], *, decode: bool) -> CheckedPicture | None:
-    """From its entry in the cache; None where its file has changed since, or was not decoded."""
-    if entry["stamp"] != _stamp(image) or (decode and not entry["decoded"] and not entry["problem"]):
-        return None
-    width, height = entry["size"]
-    return CheckedPicture(source=image, **{**entry, "size": (width, height)})
+    return [image.largest, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _checked(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, CheckedPicture]:

@@ -106,7 +106,7 @@ class RowScan:
         with console.status("Reading the rows"):
             images, golds = _distinct(dataset)
         with console.status(f"Checking {len(images)} pictures"):
-            pictures = check_pictures(images, decode=self.decode, cache=cache)
+            pictures = check_pictures(images, decode=self.decode, cache=cache, dataset=dataset.name)
         with console.status(f"Judging {len(golds)} answers against themselves"):
             judged = judged_golds(golds, judge=judge, dataset=dataset.name, cache=cache)
         rules = Rules(
@@ -114,12 +114,12 @@ class RowScan:
             unfit_golds=judged.unfit,
             prompts=prompts,
             max_prompt_tokens=dataset.max_prompt_tokens,
-            needs_solutions=False,
+            needs_solutions=needs_solutions,
         )
-        rules_of = dict.fromkeys(SPLITS, rules) | {"train": replace(rules, needs_solutions=needs_solutions)}
+        of_held_out = replace(rules, needs_solutions=False)
         with console.status("Measuring the prompts"):
             splits = {
-                split: check_split(dataset.split(split), num_checked=dataset.checked_rows, rules=rules_of[split])
+                split: check_split(dataset.split(split), num_checked=dataset.checked_rows, rules=rules if split == "train" else of_held_out)
                 for split in SPLITS
             }
         return DataCheck(
