@@ -24,7 +24,13 @@ from vlm_rl.preflight import phase as names
 from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.tracker import Operation
 
-JSONL = ("dataset=jsonl", "dataset.batch_size=2", "algorithm.num_minibatches=1", "dataset.epochs=3", "preflight.device_memory=80GiB")
+JSONL = (
+    "dataset=jsonl",
+    "dataset.batch_size=2",
+    "algorithm.num_minibatches=1",
+    "dataset.epochs=3",
+    "preflight.device_memory=80GiB",
+)
 Preflight = Callable[..., str]
 
 
@@ -42,7 +48,7 @@ def preflight(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
     def run(*overrides: str) -> str:
         folder = [f"dataset.source.folder={tmp_path}"] if "dataset=jsonl" in overrides else []
-        command.preflight(composed([*overrides, *folder]), title="t")
+        command.preflight(composed(["preflight.device_memory=80GiB", *folder, *overrides]), title="t")
         return capsys.readouterr().out
 
     return run
@@ -109,7 +115,7 @@ def test_bad_rows_are_named_counted_and_end_with_exit_code_2(
     write_splits(tmp_path, rows)
     words = ["preflight=true", *JSONL, f"dataset.source.folder={tmp_path}", "dataset.max_prompt_tokens=500"]
     monkeypatch.setattr(sys, "argv", ["train.py", *spelled_out(words)])
-    with pytest.raises(SystemExit, match="^2$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         command.main()
     page = capsys.readouterr().out
     table = page[: page.index("Problems of train:")]
@@ -130,6 +136,7 @@ def test_bad_rows_are_named_counted_and_end_with_exit_code_2(
     assert "Training could not start:\n4 of 9 rows of train cannot be used" in page
 
 
+@pytest.mark.slow
 def test_the_parts_are_those_of_the_model_that_would_be_trained(preflight: Preflight) -> None:
     adapted = preflight("experiment=smoke")
     assert [line.split()[1] for line in adapted.splitlines() if "frozen" in line] == ["vision", "connector"]
@@ -138,6 +145,7 @@ def test_the_parts_are_those_of_the_model_that_would_be_trained(preflight: Prefl
     assert re.search(r"connector +│ full", full) and re.search(r"language +│ full", full)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_cut_off_is_found_by_decoding_and_not_by_headers(preflight: Preflight, tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(tmp_path / "a.jpg")
     data = (tmp_path / "a.jpg").read_bytes()
@@ -154,6 +162,7 @@ def test_a_picture_that_is_cut_off_is_found_by_decoding_and_not_by_headers(prefl
         preflight(*JSONL, "preflight.decode=some")
 
 
+@pytest.mark.slow
 def test_pictures_over_the_budget_and_solutions_that_would_be_cut_are_counted(preflight: Preflight, tmp_path: Path) -> None:
     for name, width in (("a", 200), ("b", 300)):
         Image.new("L", (width, 100)).save(tmp_path / f"{name}.png")
@@ -186,12 +195,13 @@ def test_weights_that_are_a_pickle_are_refused(preflight: Preflight, tmp_path: P
         preflight("experiment=smoke", f"model.name={folder}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("preflight")
 def test_a_sweep_is_told_once_for_each_setting_and_not_for_each_seed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["preflight.run=true", "experiment=smoke", "algorithm=reinforce_pp,sft", "seed=range(5)", "-m"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    words = ["preflight.run=true", "experiment=smoke", "algorithm=reinforce_pp,sft", "seed=range(5)"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words, "preflight.device_memory=80GiB", "-m"])
     command.main()
     titles = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("Preflight of ")]
     assert titles == ["Preflight of experiment-smoke,algorithm-reinforce_pp", "Preflight of experiment-smoke,algorithm-sft"]

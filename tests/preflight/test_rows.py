@@ -63,7 +63,9 @@ def check(
     """All rules, prompts of up to 20 tokens."""
     cache = Cache(folder=None)
     rules = Rules(
-        pictures=check_pictures(named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache, dataset="d"),
+        pictures=check_pictures(
+            named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache, dataset="d"
+        ),
         unfit_golds=judged_golds({row.answer for row in rows}, judge=judge, dataset="d", cache=cache).unfit,
         prompts=prompts or Words(),
         max_prompt_tokens=20,

@@ -143,7 +143,11 @@ def check_pictures(distinct: Mapping[str, ImageSource], *, decode: str, cache: C
     known: dict[str, CheckedPicture] = {}
     for name, image in distinct.items():
         entry = entries.get(name)
-        if entry is not None and entry["stamp"] == _stamp(image) and (entry["decoded"] or entry["problem"] or name not in chosen):
+        if (
+            entry is not None
+            and entry["stamp"] == _stamp(image)
+            and (entry["decoded"] or entry["problem"] or name not in chosen)
+        ):
             width, height = entry["size"]
             known[name] = CheckedPicture(source=image, **{**entry, "size": (width, height)})
     new = _checked({name: image for name, image in distinct.items() if name not in known}, chosen=chosen)

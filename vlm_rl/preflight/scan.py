@@ -119,7 +119,9 @@ class RowScan:
         of_held_out = replace(rules, needs_solutions=False)
         with console.status("Measuring the prompts"):
             splits = {
-                split: check_split(dataset.split(split), num_checked=dataset.checked_rows, rules=rules if split == "train" else of_held_out)
+                split: check_split(
+                    dataset.split(split), num_checked=dataset.checked_rows, rules=rules if split == "train" else of_held_out
+                )
                 for split in SPLITS
             }
         return DataCheck(
