@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from gpu_device import Device
 from hydra.utils import instantiate
-from memory_cases import BF16, CASES, SAVING, Case, overrides_of, qwen, workload
+from memory_cases import BF16, CASES, SAVING, Case, overrides_of, qwen
 from omegaconf import DictConfig
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
@@ -20,7 +20,6 @@ from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import loading, policy
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.shapes import Workload
 
 STEP = 1  # generation step 0 would compare engine and trainer inside Step III; here that is measured beside it
 TREMBLE = 0.01  # LoRA begins as no change at all; trained weights get so much noise, or gradients and KL would be 0
@@ -167,14 +166,3 @@ def prompts_of(case: Case, cfg: DictConfig) -> Prompts:
 def processor_of(case: Case) -> ProcessorMixin:
     """What makes ids and pixels of a prompt."""
     return loading.load_processor(case.at, {})
-
-
-def workload_of(case: Case, cfg: DictConfig, prompts: Prompts, *, device: Device) -> Workload:
-    """The step in numbers, for the preflight."""
-    return workload(
-        case,
-        prompts=prompts,
-        forward_batch_size=cfg.rollout.engine.forward_batch_size,
-        needs_reference=cfg.algorithm.kl_loss_coef > 0,
-        on_gpu=device.name == "cuda",
-    )

@@ -7,16 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from unittest import mock
 
 import torch
 from gpu_device import Device
 from gpu_notes import Notes
-from gpu_sizes import STEP, Setting, built, config_of, prompts_of, rows_of, workload_of
-from hydra.utils import instantiate
+from gpu_sizes import STEP, Setting, built, config_of, rows_of
 from memory_cases import Case
-from memory_estimate import LEARN, LOOK, PARTS_OF, SAMPLE, SCORE
+from memory_estimate import LEARN, LOOK, PARTS_OF, SAMPLE, SCORE, estimated
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
@@ -24,7 +22,6 @@ from vlm_rl.models import parts
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.pipeline.step4_policy_update import Stepper
-from vlm_rl.preflight.memory import trace
 from vlm_rl.types import QueryBatch, Trajectory
 
 FIRST, SECOND = "first pass", "second pass"
@@ -171,7 +168,5 @@ def estimate(setting: Setting, notes: Notes, *, model: str) -> None:
     """The preflight's memory of the same step, from the config alone."""
     case = setting.case(model)
     cfg = config_of(case, setting.device)
-    work = workload_of(case, cfg, prompts_of(case, cfg), device=setting.device)
-    make = partial(instantiate, cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
-    totals = {phase.name: phase.total for phase in trace(make, workload=work).memory.phases}
+    totals = {phase.name: phase.total for phase in estimated(case, cfg, on_gpu=setting.device.name == "cuda")}
     notes.add(ESTIMATE, {"bytes": {name: max(totals[part] for part in of) for name, of in PARTS_OF.items()}})

@@ -14,9 +14,9 @@ import datasets
 import torch
 from gpu_device import Device
 from gpu_notes import Notes, Skipped
-from gpu_sizes import Setting, config_of, processor_of, prompts_of, random_model, rows_of, workload_of
+from gpu_sizes import Setting, config_of, processor_of, prompts_of, random_model, rows_of
 from hydra.utils import instantiate
-from memory_cases import Case
+from memory_cases import Case, workload_of
 from omegaconf import DictConfig
 from peft import LoraConfig
 
@@ -165,7 +165,7 @@ def measure_trl(setting: Setting, notes: Notes, *, model: str) -> None:
     case = setting.case(model)
     cfg = config_of(case, setting.device)
     prompts = prompts_of(case, cfg)
-    rows = workload_of(case, cfg, prompts, device=setting.device).rows_within(case.micro_batch_tokens)
+    rows = workload_of(case, cfg, on_gpu=setting.device.name == "cuda").rows_within(case.micro_batch_tokens)
     trainer = trainer_of(case, cfg, rows=rows, setting=setting)
     clock = Clock(trainer, setting.device, num_tokens=case.max_new_tokens)
 

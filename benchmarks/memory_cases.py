@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from PIL import Image
 from transformers import AutoConfig
 
-from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.loading import resolve
+from vlm_rl.models.loading import load_processor, resolve
 from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.shapes import PromptShape, Workload
+from vlm_rl.preflight.workload import PromptSizes, Workload
 
 FULL = ("model.lora=null", "model.optimization.learning_rate=1e-5")
 SEEING = (*FULL, "model.freeze=[]")
@@ -168,32 +168,17 @@ def overrides_of(case: Case) -> list[str]:
     ]
 
 
-def workload_of(case: Case, experiment: Experiment) -> Workload:
-    """The case in numbers, on the device at hand."""
-    return workload(
-        case,
-        prompts=experiment.encoder.prompts,
-        forward_batch_size=experiment.cfg.rollout.engine.forward_batch_size,
-        needs_reference=experiment.algorithm.needs_reference,
-        on_gpu=torch.cuda.is_available(),
-    )
-
-
-def workload(case: Case, *, prompts: Prompts, forward_batch_size: int, needs_reference: bool, on_gpu: bool) -> Workload:
+def workload_of(case: Case, cfg: DictConfig, *, on_gpu: bool) -> Workload:
     """The case in numbers; needs the processor, no weights."""
-    longest = max(length.total for length in prompts.lengths(rows_of(case)))
-    shape = PromptShape(tokens=longest, pictures=(case.picture,))
+    dataset, rows = instantiate(cfg.dataset), rows_of(case)
+    longest = max(
+        Prompts(processor=load_processor(case.at, {}), dataset=dataset).lengths(rows), key=lambda length: length.total
+    )
     return Workload(
-        longest=shape,
-        typical=shape,
-        max_new_tokens=case.max_new_tokens,
-        batch_size=case.batch_size,
-        group_size=case.group_size,
-        num_minibatches=case.num_minibatches,
-        ppo_epochs=1,
-        forward_batch_size=forward_batch_size,
-        needs_old_logprobs=True,
-        needs_reference=needs_reference,
+        dataset=dataset,
+        algorithm=instantiate(cfg.algorithm),
+        prompts=PromptSizes(row=rows[-1], longest=longest, mean=longest),
+        forward_batch_size=cfg.rollout.engine.forward_batch_size,
         num_ranks=1,
         on_gpu=on_gpu,
     )

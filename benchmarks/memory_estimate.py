@@ -1,6 +1,6 @@
 """The preflight's estimate of memory against a real generation step: `python benchmarks/memory_estimate.py [tiny|reduced|real ...]`.
 
-The estimate runs on shadows; the measurement trains. On a CPU two witnesses: the bytes of live tensors, phase by phase, and the
+The estimate runs on fake tensors; the measurement trains. On a CPU two witnesses: the bytes of live tensors, phase by phase, and the
 resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. `reduced` is Qwen2.5-VL's architecture at a
 width of 512 with 8 layers and 32,000 ids; `real` the sizes of Qwen2.5-VL 3B and 7B with random weights, on a GPU only.
 
@@ -25,32 +25,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
 from hydra.utils import instantiate
 from memory_cases import CASES, Case, overrides_of, rows_of, workload_of
+from omegaconf import DictConfig
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.device import peak_bytes
 from vlm_rl.models import parts, vision
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
-from vlm_rl.preflight import phases
+from vlm_rl.preflight import phase as names
 from vlm_rl.preflight.device import measured
-from vlm_rl.preflight.memory import Traced, trace
+from vlm_rl.preflight.phase import Phase
+from vlm_rl.preflight.phases import trace
 from vlm_rl.preflight.time_estimate import SLOWER, RunLength, duration
-from vlm_rl.preflight.tracker import Ledger, Watch
+from vlm_rl.preflight.tracker import Tracker
 from vlm_rl.types import ImageInput
 
 LOOK, SAMPLE, SCORE, LEARN = "look", "sample", "score", "learn"
 PARTS_OF = {  # which traced phases a measured one holds
-    LOOK: (phases.VISION,),
-    SAMPLE: (phases.PREFILL, phases.FIRST_TOKENS, phases.LAST_TOKENS),
-    SCORE: (phases.SCORING,),
-    LEARN: (phases.UPDATE, phases.OPTIMIZER_STEP),
+    LOOK: (names.VISION,),
+    SAMPLE: (names.PREFILL, names.FIRST_TOKENS, names.LAST_TOKENS),
+    SCORE: (names.SCORING,),
+    LEARN: (names.UPDATE, names.OPTIMIZER_STEP),
 }
 GIB = 2**30
 
@@ -62,11 +65,24 @@ def experiment_of(case: Case) -> Experiment:
     return made
 
 
-def estimated(case: Case, experiment: Experiment) -> Traced:
-    """The phases on shadows."""
-    cfg = experiment.cfg
-    make = partial(instantiate, cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
-    return trace(make, workload=workload_of(case, experiment))
+def estimated(case: Case, cfg: DictConfig, *, on_gpu: bool) -> list[Phase]:
+    """The phases on fake tensors."""
+    with torch.device("meta"):
+        policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+    return trace(policy, workload=workload_of(case, cfg, on_gpu=on_gpu))
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records the real tensors that are made while it is on."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tracker = tracker
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self._tracker.record(func, args, kwargs or {}, out)
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +98,30 @@ class Meter:
 
     def __init__(self, experiment: Experiment, *, live_tensors: bool) -> None:
         self.found: dict[str, Measured] = {}
-        self._ledger = Ledger()
+        self._tracker = Tracker()
         self._on_gpu = experiment.policy.device.type == "cuda"
-        self.watch = Watch(self._ledger) if live_tensors and not self._on_gpu else nullcontext()
-        copies = [p for copy in experiment.policy._frozen_copy for p in copy.parameters()]
-        self._ledger.label([*experiment.policy.parameters(), *experiment.policy.buffers(), *copies], "weights")
+        self.watch = Watch(self._tracker) if live_tensors and not self._on_gpu else nullcontext()
+        modules = filter(None, (experiment.policy, experiment.policy.reference))
+        self._tracker.label([t for module in modules for t in (*module.parameters(), *module.buffers())], "weights")
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Keeps the last measurement of a name."""
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        self._ledger.start()
+        self._tracker.start()
         begun = time.perf_counter()
         yield
         if self._on_gpu:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - begun
-        self.found[name] = Measured(num_bytes=peak_bytes() if self._on_gpu else self._ledger.peak().total, seconds=seconds)
+        num_bytes = peak_bytes() if self._on_gpu else sum(self._tracker.peak().values())
+        self.found[name] = Measured(num_bytes=num_bytes, seconds=seconds)
 
 
 def num_bytes(images: ImageInput | None) -> int:
     """Of what the processor made of the pictures of a prompt."""
-    return phases.num_bytes(images.inputs if images is not None else None)
+    return sum(value.nbytes for value in ((images and images.inputs) or {}).values())
 
 
 def measured_step(case: Case, experiment: Experiment, *, live_tensors: bool = True) -> dict[str, Measured]:
@@ -163,12 +180,12 @@ def compared(case: Case) -> list[Line]:
     torch.set_num_threads(case.num_threads)
     experiment = experiment_of(case)
     try:
-        traced = estimated(case, experiment)
+        traced = estimated(case, experiment.cfg, on_gpu=torch.cuda.is_available())
         expected = expected_seconds(traced, case, experiment)
         found = measured_step(case, experiment)
     finally:
         experiment.reward.close()
-    by_name = {phase.name: phase.total for phase in traced.memory.phases}
+    by_name = {phase.name: phase.total for phase in traced}
     return [
         Line(
             phase=name,
@@ -181,20 +198,13 @@ def compared(case: Case) -> list[Line]:
     ]
 
 
-def expected_seconds(traced: Traced, case: Case, experiment: Experiment) -> list[float]:
+def expected_seconds(traced: list[Phase], case: Case, experiment: Experiment) -> list[float]:
     """Roofline seconds of the four measured phases; no run is that fast, see time_estimate.SLOWER."""
-    machine = measured(experiment.policy.device, dtypes=("float32", "bfloat16"))
-    length = RunLength(
-        num_steps=1,
-        writes_responses=True,
-        num_rows=1,
-        features_are_kept=False,
-        num_evaluations=0,
-        evaluated_rows=0,
-        evaluated_responses=0,
-    )
-    found = duration(traced.phases, workload=workload_of(case, experiment), length=length, machine=machine)
-    return [phase.high / SLOWER for phase in found.phases.values()]
+    machine = measured(experiment.policy.device, dtypes=("float32", "bfloat16"), num_threads=case.num_threads)
+    length = RunLength(num_steps=1, encoded_prompts=0, num_evaluations=0, evaluated_rows=0, evaluated_responses=0)
+    work = workload_of(case, experiment.cfg, on_gpu=torch.cuda.is_available())
+    found = duration(traced, workload=work, length=length, machine=machine)
+    return [float(seconds[-1] / SLOWER[-1]) for seconds in found.phases.values()]
 
 
 def unwatched(case: Case) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from watched import watched
 
 from vlm_rl.datasets.dataset import Source
-from vlm_rl.preflight.pictures import Cache, look_at, named
+from vlm_rl.preflight.pictures import Cache, check_pictures, named
 
 SECRET = "canary: this text must never be shown"
 
@@ -29,5 +29,5 @@ def _scanned(source: Source) -> Iterator[str]:
         return
     yield from survey.problems
     images = [image for row in survey.rows for image in row.images]
-    looked = look_at(named(images), decode="all", cache=Cache(folder=None))
-    yield from filter(None, (looked.at(image).problem for image in images))
+    found = check_pictures(named(images), decode="all", cache=Cache(folder=None), dataset="d")
+    yield from filter(None, (found.at(image).problem for image in images))

@@ -1,169 +1,214 @@
-"""The numbers that memory and time are estimated with, worked out by hand from configs."""
+"""The numbers that memory and time are estimated with, worked out by hand from configs, and phases traced with them."""
 
-import functools
-from dataclasses import replace
+import resource
+from collections.abc import Sequence
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from rich.console import RenderableType
 from rich.table import Table
+from tiny_runs import Sheet
 
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.checks import checked_algorithm
-from vlm_rl.commands.preflight_estimate import Prompted, estimates, length_of, not_estimated, workload_of
+from vlm_rl.commands.preflight_estimate import estimates, length_of, not_estimated
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.loading import load_processor
+from vlm_rl.models.policy import Policy
+from vlm_rl.models.prompts import PromptLength, Prompts
 from vlm_rl.preflight.data_page import Verdict
 from vlm_rl.preflight.device import Device, Machine
-from vlm_rl.preflight.memory import PhaseMemory, trace
-from vlm_rl.preflight.shapes import PromptShape
+from vlm_rl.preflight.fake_tensors import LARGEST_REAL
+from vlm_rl.preflight.phase import Phase
+from vlm_rl.preflight.phases import trace
+from vlm_rl.preflight.workload import PromptSizes, Workload
 
-PROMPTED = Prompted(longest=PromptShape(tokens=90, pictures=()), typical=PromptShape(tokens=60, pictures=()), image_tokens=100)
+LENGTH = PromptLength(text=60, image=0)
+PROMPTS = PromptSizes(row=Row(id="1", question="", answer="", solution=None, images=()), longest=LENGTH, mean=LENGTH)
 
 
-def told_of(verdict: Verdict, *overrides: str, prompted: Prompted = PROMPTED) -> list[RenderableType]:
-    """The page of the smoke experiment."""
+def workload_of(
+    *overrides: str, num_words: int = 0, picture: tuple[int, int] | None = None, num_ranks: int = 1, on_gpu: bool = False
+) -> Workload:
+    """A prompt of so many words, and perhaps a picture."""
     cfg = composed(["experiment=smoke", *overrides])
-    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    return list(estimates(cfg, dataset, algorithm, prompted=prompted, verdict=verdict))
+    dataset = instantiate(cfg.dataset)
+    images = () if picture is None else (Sheet(1, width=picture[0], height=picture[1]),)
+    row = Row(id="1", question="<image>" * len(images) + "and " * num_words, answer="1", solution=None, images=images)
+    (length,) = Prompts(processor=load_processor("tiny", {}), dataset=dataset).lengths([row])
+    return Workload(
+        dataset=dataset,
+        algorithm=instantiate(cfg.algorithm),
+        prompts=PromptSizes(row=row, longest=length, mean=length),
+        forward_batch_size=cfg.rollout.engine.forward_batch_size,
+        num_ranks=num_ranks,
+        on_gpu=on_gpu,
+    )
 
 
-def tables_of(*overrides: str) -> list[dict[str, list[str]]]:
-    """Each of the page's tables by the first cell of its lines."""
-    tables = [piece for piece in told_of(Verdict(), *overrides) if isinstance(piece, Table)]
-    lines = [zip(*(map(str, column.cells) for column in table.columns), strict=True) for table in tables]
-    return [{name: cells for name, *cells in each} for each in lines]
+def traced(workload: Workload, *overrides: str) -> tuple[Policy, dict[str, Phase]]:
+    cfg = composed(["experiment=smoke", *overrides])
+    with torch.device("meta"):
+        policy = instantiate(cfg.model, temperature=1.0, seed=0, untrained=True)
+    return policy, {phase.name: phase for phase in trace(policy, workload=workload)}
+
+
+@pytest.fixture(scope="module")
+def grpo() -> tuple[Workload, Policy, dict[str, Phase]]:
+    """8 prompts with a picture of 6 tokens, three read at a time: most is alive at the end of the second batch."""
+    workload = workload_of("algorithm=grpo", num_words=30, picture=(84, 56))
+    tokens = f"model.optimization.forward_batch_tokens={3 * workload.prompts.longest.total + 2}"
+    return workload, *traced(workload, tokens)
 
 
 def test_a_rank_takes_its_share_of_a_step() -> None:
     """geo: 896 queries over 7 ranks are 128 each; the mini-batches stay 32."""
     cfg = composed(["dataset=geo", "model=qwen"])
-    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    workload = workload_of(cfg, dataset, algorithm, prompted=PROMPTED, ranks=7, on_gpu=True)
-    assert (workload.batch_size, workload.num_minibatches, workload.group_size, workload.max_new_tokens) == (128, 32, 1, 2048)
-    assert workload.forward_batch_size == 256
-    assert workload.needs_reference and workload.needs_old_logprobs and workload.on_gpu and workload.num_ranks == 7
-
-
-def test_sft_samples_for_its_evaluations_only_and_needs_no_reference() -> None:
-    cfg = composed(["experiment=smoke", "algorithm=sft"])
-    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    workload = workload_of(cfg, dataset, algorithm, prompted=PROMPTED, ranks=1, on_gpu=False)
-    assert (workload.forward_batch_size, workload.needs_reference) == (256, False)
+    workload = Workload(
+        dataset=instantiate(cfg.dataset),
+        algorithm=instantiate(cfg.algorithm),
+        prompts=PROMPTS,
+        forward_batch_size=256,
+        num_ranks=7,
+        on_gpu=True,
+    )
+    assert (workload.batch_size, workload.num_queries, workload.num_responses, workload.mini_batch) == (128, 128, 128, 4)
+    assert (workload.chunk, workload.rows_within(10_000)) == (128, 10_000 // (60 + 2048))
 
 
 def test_a_run_is_counted_with_the_evaluation_of_its_vanilla_model() -> None:
     """16 rows in batches of 8 for 2 epochs: 4 steps, 3 evaluations of 8 + 8 rows under three settings of 8, 4 and 1 samples."""
-    cfg = composed(["experiment=smoke"])
-    length = length_of(cfg, instantiate(cfg.dataset), checked_algorithm("train", cfg), ranks=1, features_are_kept=True)
-    assert (length.num_steps, length.num_rows, length.num_evaluations) == (4, 16, 3)
+    cfg, workload = composed(["experiment=smoke"]), workload_of()
+    length = length_of(cfg, workload, features_are_cached=True)
+    assert (length.num_steps, length.encoded_prompts, length.num_evaluations) == (4, 16, 3)
     assert (length.evaluated_rows, length.evaluated_responses) == (16 * 3, 16 * (8 + 4 + 1))
+    assert length_of(cfg, workload, features_are_cached=False).encoded_prompts == 4 * 8
 
 
-def test_a_run_that_does_not_fit_is_a_problem_with_its_phase_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny model's weights alone are 5 MB."""
-    small = Device(device=torch.device("cpu"), name="card", free_bytes=1_000_000, on_gpu=False, is_certain=True)
-    monkeypatch.setattr(preflight_estimate, "device_of", lambda _, memory: small)
-    memory, *pieces = told_of(verdict := Verdict())
-    assert isinstance(memory, Table) and memory.row_count >= 5
-    assert any("whole run" in piece for piece in pieces if isinstance(piece, str))
-    (problem,) = verdict.problems
-    assert problem.startswith("It would not fit: phase ") and "card has" in problem and "Smaller by model." in problem
+def test_another_attention_or_strategy_than_was_traced_is_said() -> None:
+    cfg = composed(["experiment=smoke"])
+
+    def messages(ranks: int, *, attention: str = "sdpa", strategy: str = "auto") -> list[str]:
+        cfg.model.attention, cfg.trainer.strategy = attention, strategy
+        return list(not_estimated(cfg, ranks=ranks))
+
+    assert messages(2) == messages(2, strategy="ddp_find_unused_parameters_true") == messages(1, strategy="fsdp") == []
+    assert messages(1, attention="eager") == []
+    assert messages(1, attention="flash_attention_2") == [
+        "Memory and time are those of model.attention=sdpa; what flash_attention_2 takes was not estimated."
+    ]
+    assert messages(2, strategy="fsdp") == [
+        "Memory and time are those of DDP on 2 ranks; what trainer.strategy=fsdp takes was not estimated."
+    ]
+
+
+@pytest.mark.slow
+def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes(
+    grpo: tuple[Workload, Policy, dict[str, Phase]],
+) -> None:
+    workload, policy, phase = grpo
+    text = policy.vlm.config.get_text_config()
+    width = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
+    of_a_prompt = 2 * text.num_hidden_layers * width * workload.prompts.longest.total * 4
+    assert phase["prefill"].parts["kv cache"] == 6 * of_a_prompt
+    assert phase["first tokens"].parts["kv cache"] > 8 * of_a_prompt
+
+
+@pytest.mark.slow
+def test_several_ranks_have_buckets_for_their_gradients_and_a_step_holds_the_features_of_all_its_images(
+    grpo: tuple[Workload, Policy, dict[str, Phase]],
+) -> None:
+    """DDP's buckets are as large as the gradients of what is trained, in every phase. Dapo samples half as many queries again as the
+    batch of 8; those of two ranks are shared out."""
+    _, policy, alone = grpo
+    workload = workload_of("algorithm=dapo", "dataset.batch_size=16", num_words=30, picture=(84, 56), num_ranks=2)
+    _, together = traced(workload)
+    trained = sum(parameter.nbytes for parameter in policy.trained_parameters)
+    assert all("gradient buckets of DDP" not in phase.parts for phase in alone.values())
+    assert {phase.parts["gradient buckets of DDP"] for phase in together.values()} == {trained}
+    features = 6 * policy.vlm.config.get_text_config().hidden_size * 4
+    assert alone["first tokens"].parts["images"] == 8 * features
+    assert together["first tokens"].parts["images"] == 12 * features
+
+
+@pytest.mark.slow
+def test_eager_attention_is_estimated_as_such_and_adapters_are_told_of_their_rank(
+    grpo: tuple[Workload, Policy, dict[str, Phase]],
+) -> None:
+    """Eager attention keeps a matrix of (query, key) for each head, which the fused kernels never make."""
+    workload, _, fused = grpo
+    _, eager = traced(workload, "model.attention=eager")
+    assert eager["update"].total > 1.1 * fused["update"].total
+    assert fused["optimizer step"].smaller_by == "a smaller model.lora.rank or fewer model.lora.targets"
+
+
+@pytest.mark.slow
+def test_a_batch_of_half_a_million_tokens_with_pictures_is_estimated_in_proportion() -> None:
+    """256 rows of 2,100 ids are 4.3 MB, more than LARGEST_REAL; each phase then takes 8 times what 32 rows take."""
+    tokens = ("model.optimization.forward_batch_tokens=1_000_000", "model.optimization.micro_batch_tokens=1_000_000")
+    sizes = ("algorithm=grpo", "algorithm.group_size=2", "algorithm.num_minibatches=1", "dataset.max_new_tokens=8", *tokens)
+    found = []
+    for num_responses in (32, 256):
+        workload = workload_of(
+            *sizes, f"dataset.batch_size={num_responses // 2}", num_words=1_030, picture=(560, 560), on_gpu=True
+        )
+        num_tokens = num_responses * workload.prompts.longest.total
+        assert (num_tokens * 8 > LARGEST_REAL) == (num_responses == 256)
+        _, phases = traced(workload, *tokens)
+        found.append({name: phase.parts["activations"] for name, phase in phases.items()})
+    for phase in ("prefill", "scoring", "update"):
+        assert 0.95 < found[1][phase] / (8 * found[0][phase]) < 1.05, phase
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 * 2**20  # KiB; the estimate is of 31 GiB
+
+
+def page(
+    monkeypatch: pytest.MonkeyPatch, phases: Sequence[Phase] | Exception, *overrides: str, free_bytes: int = 2**40
+) -> tuple[list[RenderableType], Verdict]:
+    """What is said of phases, or of an error in tracing them, on a card with so much memory."""
+    card = Device(device=torch.device("cpu"), name="card", free_bytes=free_bytes, on_gpu=False, is_certain=True)
+
+    def traced(*_: object, **__: object) -> Sequence[Phase]:
+        if isinstance(phases, Exception):
+            raise phases
+        return phases
+
+    monkeypatch.setattr(preflight_estimate, "device_of", lambda _, memory: card)
+    monkeypatch.setattr(preflight_estimate, "trace", traced)
+    cfg, verdict = composed(["experiment=smoke", *overrides]), Verdict()
+    with torch.device("meta"):
+        policy = instantiate(cfg.model, temperature=1.0, seed=0, untrained=True)
+    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
+    return list(estimates(cfg, policy, dataset, algorithm, prompts=PROMPTS, verdict=verdict)), verdict
 
 
 def test_a_model_that_cannot_be_traced_is_no_reason_to_refuse_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise NotImplementedError("no shadow of this kernel")
-
-    monkeypatch.setattr(preflight_estimate, "trace", fails)
-    (told,) = told_of(verdict := Verdict())
-    assert isinstance(told, str)
-    assert told.startswith("No estimate of memory and time: NotImplementedError: no shadow of this kernel")
+    (message,), verdict = page(monkeypatch, NotImplementedError("no such kernel"))
+    assert str(message).startswith("No estimate of memory and time: NotImplementedError: no such kernel")
     assert verdict.sentence == (
         "Training could start, as far as was checked; memory and time were not estimated (NotImplementedError)."
     )
 
 
-def test_a_machine_is_measured_with_the_run_s_threads_and_given_solutions_take_no_time_to_sample(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.slow
+def test_a_run_that_does_not_fit_is_a_problem_and_its_time_is_measured_with_its_threads(
+    grpo: tuple[Workload, Policy, dict[str, Phase]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads, before = [], torch.get_num_threads()
+    """The tiny model's weights alone are 5 MB. Solutions that are given take no time to sample."""
+    threads = []
 
-    def look(*_: object, **__: object) -> Machine:
-        threads.append(torch.get_num_threads())
+    def measured(*_: object, num_threads: int, **__: object) -> Machine:
+        threads.append(num_threads)
         return Machine(flops={"float32": 1.0}, bandwidth=1.0, start=1.0)
 
-    monkeypatch.setattr(preflight_estimate, "measured", look)
-    times = tables_of("num_threads=3", "algorithm=sft")[1]
-    assert (threads, torch.get_num_threads()) == ([3], before)
-    assert times["step 2, sampling"] == ["0 s", "0 s", "0 s"]
-    assert "0 s" not in times["step 4, update"]
-
-
-def test_eager_attention_is_estimated_as_such_and_adapters_are_told_of_their_rank() -> None:
-    """Eager attention keeps a matrix of (query, key) for each head, which the fused kernels never make."""
-    elsewhere = "preflight.device_memory=1GiB"  # no time is measured
-    fused, eager = (tables_of(f"model.attention={name}", elsewhere)[0] for name in ("sdpa", "eager"))
-    assert float(eager["update"][0].removesuffix(" MiB")) > 1.1 * float(fused["update"][0].removesuffix(" MiB"))
-    assert fused["optimizer step"][-1] == "a smaller model.lora.rank or fewer model.lora.targets"
-
-
-def test_a_model_without_adapters_is_told_of_them() -> None:
-    phase = PhaseMemory(name="optimizer step", parts={"weights": 5, "optimizer states": 9}, resident=5)
-    assert phase.smaller_by == "fewer trained parts (model.freeze) or LoRA (model.lora)"
-
-
-def test_another_attention_or_strategy_than_was_traced_is_said() -> None:
-    def told(*overrides: str, ranks: int) -> list[str]:
-        return list(not_estimated(composed(["experiment=smoke", *overrides]), ranks=ranks))
-
-    assert told(ranks=2) == told("trainer.strategy=ddp_find_unused_parameters_true", ranks=2) == []
-    assert told("trainer.strategy=fsdp", ranks=1) == told("model.attention=eager", ranks=1) == []
-    (attention,) = told("model.attention=flash_attention_2", ranks=1)
-    assert attention == "Memory and time are those of model.attention=sdpa; what flash_attention_2 takes was not estimated."
-    (strategy,) = told("trainer.strategy=fsdp", ranks=2)
-    assert strategy.endswith("what trainer.strategy=fsdp takes was not estimated.")
-
-
-def test_several_ranks_keep_their_gradients_a_second_time_to_add_them_up() -> None:
-    """DDP's buckets are as large as the gradients of what is trained, in every phase, and nothing else changes."""
-    cfg = composed(["experiment=smoke"])
-    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    make = functools.partial(instantiate, cfg.model, temperature=1.0, seed=0, untrained=True)
-    found = [
-        trace(
-            make, workload=replace(workload_of(cfg, dataset, algorithm, prompted=PROMPTED, ranks=1, on_gpu=False), num_ranks=n)
-        )
-        for n in (1, 2)
-    ]
-    trained = sum(p.nbytes for p in found[0].policy.parameters() if p.requires_grad)
-    for alone, together in zip(*(each.memory.phases for each in found), strict=True):
-        assert together.parts == {**alone.parts, "gradient buckets of DDP": trained}
-
-
-def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes() -> None:
-    """8 prompts of 90 tokens, three at a time: most is alive at the end of the second batch, with the cache of six."""
-    cfg = composed(["experiment=smoke", "model.optimization.forward_batch_tokens=300"])
-    dataset, algorithm = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    make = functools.partial(instantiate, cfg.model, temperature=1.0, seed=0, untrained=True)
-    traced = trace(make, workload=workload_of(cfg, dataset, algorithm, prompted=PROMPTED, ranks=1, on_gpu=False))
-    phase = {phase.name: phase for phase in traced.memory.phases}
-    text = traced.policy.vlm.config.get_text_config()
-    of_a_prompt = 2 * text.num_hidden_layers * text.num_key_value_heads * text.hidden_size // text.num_attention_heads * 90 * 4
-    assert phase["prefill"].parts["kv cache"] == 6 * of_a_prompt
-    assert phase["first tokens"].parts["kv cache"] > 8 * of_a_prompt
-
-
-@pytest.mark.parametrize(("algorithm", "num_queries"), [("dapo", 12), ("grpo", 8)])
-def test_a_step_holds_the_features_of_all_images_that_it_samples_from(algorithm: str, num_queries: int) -> None:
-    """A picture of 84 x 56 is the features of 6 tokens. Dapo samples half as many queries again as the batch of 8."""
-    cfg = composed(["experiment=smoke", f"algorithm={algorithm}"])
-    shape = PromptShape(tokens=90, pictures=((84, 56),))
-    prompted = Prompted(longest=shape, typical=shape, image_tokens=100)
-    dataset, settings = instantiate(cfg.dataset), instantiate(cfg.algorithm)
-    work = workload_of(cfg, dataset, settings, prompted=prompted, ranks=1, on_gpu=False)
-    assert (work.batch_size, work.num_queries) == (8, num_queries)
-    traced = trace(functools.partial(instantiate, cfg.model, temperature=1.0, seed=0, untrained=True), workload=work)
-    phase = {phase.name: phase for phase in traced.memory.phases}
-    features = 6 * traced.policy.vlm.config.get_text_config().hidden_size * 4
-    assert phase["first tokens"].parts["images"] == num_queries * features + 3 * 8  # the size of the traced picture
+    monkeypatch.setattr(preflight_estimate, "measured", measured)
+    words = ("num_threads=3", "algorithm=sft")
+    (memory, *_, times, last), verdict = page(monkeypatch, list(grpo[2].values()), *words, free_bytes=1_000_000)
+    assert isinstance(memory, Table) and isinstance(times, Table) and memory.row_count == 7
+    (problem,) = verdict.problems
+    assert problem.startswith("It would not fit: phase ") and "card has" in problem and "Smaller by model." in problem
+    lines = {cells[0]: cells[1:] for cells in zip(*(column.cells for column in times.columns), strict=True)}
+    assert threads == [3]
+    assert lines["step 2, sampling"] == ("0 s", "0 s", "0 s")
+    assert "0 s" not in lines["step 4, update"]
+    assert "The whole run, evaluations included: " in str(last)

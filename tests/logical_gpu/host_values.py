@@ -16,7 +16,7 @@ ALLOWED = {
     "algorithms/dynamic_sampling.py:GroupSelection.select": "once for each generation step: the rows that are selected, and counts",
     "pipeline/micro_batches.py:forward_batches": "rows are sorted into batches by their lengths, on the host",
     "pipeline/micro_batches.py:mini_batches": "once for each mini-batch: the rows that this rank has of it",
-    "pipeline/step4_policy_update.py:PolicyUpdate._step": "whether to step depends on the norm of the gradient",
+    "pipeline/step4_policy_update.py:clip_gradients": "whether to step depends on the norm of the gradient",
     "pipeline/step4_policy_update.py:PolicyUpdate._stats": "means of a generation step are written down",
     "pipeline/step4_policy_update.py:PolicyUpdate.update": "whether to step depends on the loss",
     "pipeline/step4_policy_update.py:sums_over_tokens": "sums over the mask, four for each micro-batch",

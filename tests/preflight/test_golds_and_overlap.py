@@ -52,20 +52,19 @@ def test_another_version_of_the_judge_judges_anew(
 def test_golds_that_hold_more_than_the_answer_are_named_with_a_command_that_cuts_them(judge: Judge, tmp_path: Path) -> None:
     texts = ["The answer is 34", "7", "x" * 500 + " is 3"]
     found = judged_golds(texts, judge=judge, dataset="d", cache=Cache(folder=str(tmp_path)))
-    (sentence,) = found.sentences("d")
+    (sentence,) = found.notices
     assert found.unfit == {"x" * 500 + " is 3"}  # too long to be an answer
     assert "d: 1 answers hold a number among other things, such as 'The answer is 34'" in sentence
     (typed,) = shlex.split(sentence.split("cut it out: ")[1].split(". docs")[0])
     override = OverridesParser.create().parse_override(typed)
     assert re.findall(override.value(), "The answer is 34") == ["34"]
-    assert not [*judged_golds(["7"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path))).sentences("d")]
+    assert judged_golds(["7"], judge=judge, dataset="d", cache=Cache(folder=str(tmp_path))).notices == ()
 
 
-def split(name: str, keys: str) -> SplitCheck:
+def split(keys: str) -> SplitCheck:
     """Rows told apart by a letter."""
     none = np.array([], dtype=np.int64)
     return SplitCheck(
-        split=name,
         num_rows=len(keys),
         problems=(),
         keys=tuple(key.encode() for key in keys),
@@ -79,16 +78,13 @@ def split(name: str, keys: str) -> SplitCheck:
 
 def test_training_loses_what_validation_or_test_have() -> None:
     """Of a b a c d, c is in val and d in test; a stands twice; c is in val and test."""
-    found = overlap({"train": split("train", "abacd"), "val": split("val", "cx"), "test": split("test", "dcd")})
-    assert (found.train_kept, found.train_left_out, found.val_and_test) == ((0, 1, 2), 2, 1)
-    assert found.sentences("set") == [
+    found = overlap({"train": split("abacd"), "val": split("cx"), "test": split("dcd")}, dataset="set")
+    assert (found.train_kept, found.train_left_out) == ((0, 1, 2), 2)
+    assert found.sentences == (
         "set: 1 of 5 rows of train are repetitions of others.",
         "set: 1 of 3 rows of test are repetitions of others.",
         "set: 1 problems are in both val and test.",
         "set: 2 training rows are also in val or test and left out.",
-    ]
-
-
-def test_splits_that_share_nothing_are_not_worth_a_word() -> None:
-    found = overlap({"train": split("train", "ab"), "val": split("val", "c"), "test": split("test", "")})
-    assert (found.train_kept, found.sentences("set")) == ((0, 1), [])
+    )
+    found = overlap({"train": split("ab"), "val": split("c"), "test": split("")}, dataset="set")
+    assert (found.train_kept, found.sentences) == ((0, 1), ())

@@ -1,4 +1,4 @@
-"""Each distinct picture is looked at once, as thoroughly as asked, and again only when its file has changed."""
+"""Each distinct picture is found at once, as thoroughly as asked, and again only when its file has changed."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlm_rl.datasets.picture import FileBytes, Picture, picture_file
 from vlm_rl.preflight import pictures
-from vlm_rl.preflight.pictures import Cache, Looked, drawn, look_at, named
+from vlm_rl.preflight.pictures import Cache, Pictures, check_pictures, drawn, named
 
 Loads = list[str]
 
@@ -38,17 +38,17 @@ def write(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> None:
         Image.effect_noise(size, 60).save(folder / name)
 
 
-def look(folder: Path, *names: str, decode: str = "auto", cache: Cache | None = None) -> Looked:
+def look(folder: Path, *names: str, decode: str = "auto", cache: Cache | None = None) -> Pictures:
     """As a new process would: sources made anew."""
     sources = [picture_file(folder / name) for name in names]
-    return look_at(named(sources), decode=decode, cache=cache or Cache(folder=None))
+    return check_pictures(named(sources), decode=decode, cache=cache or Cache(folder=None), dataset="d")
 
 
 def test_pictures_that_many_rows_share_are_read_once(tmp_path: Path, loads: Loads) -> None:
     write(tmp_path, "a.jpg", "b.jpg")
-    looked = look(tmp_path, *["a.jpg", "b.jpg"] * 50)
+    found = look(tmp_path, *["a.jpg", "b.jpg"] * 50)
     assert sorted(loads) == ["a.jpg", "b.jpg"]
-    seen = looked.at(picture_file(tmp_path / "a.jpg"))
+    seen = found.at(picture_file(tmp_path / "a.jpg"))
     assert (seen.size, seen.key, seen.problem, seen.decoded) == ((8, 6), picture_file(tmp_path / "a.jpg").key, "", True)
     assert seen.load().size == (8, 6)
 
@@ -64,37 +64,19 @@ def test_a_second_look_takes_everything_from_the_cache(tmp_path: Path, loads: Lo
     assert [seen.size for seen in second.by_name.values()] == [(8, 6), (8, 6)]
 
 
-def test_a_file_of_another_size_is_read_again_whatever_its_time_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["size", "time", "neither"])
+def test_a_file_that_was_overwritten_is_read_again(tmp_path: Path, change: str) -> None:
+    """`touch -r` hides a change of the content; the time of the file's entry tells of it."""
     write(tmp_path, "a.jpg")
     cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
     look(tmp_path, "a.jpg", cache=cache)
     before = path.stat()
-    write(tmp_path, "a.jpg", size=(40, 30))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    looked = look(tmp_path, "a.jpg", cache=cache)
-    assert (looked.num_known, looked.at(picture_file(path)).size) == (0, (40, 30))
-
-
-def test_a_file_of_another_time_is_read_again_whatever_its_size_says(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg")
-    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
-    look(tmp_path, "a.jpg", cache=cache)
-    path.write_bytes(bytes(path.stat().st_size))  # as long, and no picture any more
-    os.utime(path, ns=(1, 1))
-    looked = look(tmp_path, "a.jpg", cache=cache)
-    assert looked.num_known == 0
-    assert "a.jpg cannot be read" in looked.at(picture_file(path)).problem
-
-
-def test_what_was_overwritten_and_given_its_old_time_back_is_read_again(tmp_path: Path) -> None:
-    """`touch -r` hides a change of the content; the time of the entry tells of it."""
-    write(tmp_path, "a.jpg")
-    cache, path = Cache(folder=str(tmp_path / "cache")), tmp_path / "a.jpg"
-    look(tmp_path, "a.jpg", cache=cache)
-    before = path.stat()
-    path.write_bytes(bytes(before.st_size))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "cannot be read" in look(tmp_path, "a.jpg", cache=cache).at(picture_file(path)).problem
+    path.write_bytes(bytes(before.st_size + (change == "size")))
+    if change != "time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = look(tmp_path, "a.jpg", cache=cache)
+    assert found.num_known == 0
+    assert "a.jpg cannot be read" in found.at(picture_file(path)).problem
 
 
 def test_a_bad_picture_is_remembered_until_it_is_mended(tmp_path: Path, loads: Loads) -> None:
@@ -124,9 +106,9 @@ def test_a_raised_limit_lets_a_large_picture_in(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", size=(40, 30))
     cache = Cache(folder=str(tmp_path / "cache"))
     small, large = (picture_file(tmp_path / "a.jpg", largest=limit) for limit in (1_199, 1_200))
-    refused = look_at(named([small]), decode="all", cache=cache).at(small)
+    refused = check_pictures(named([small]), decode="all", cache=cache, dataset="d").at(small)
     assert "40 x 30 pixels are more than dataset.source.largest_image=1199" in refused.problem
-    assert look_at(named([large]), decode="all", cache=cache).at(large).problem == ""
+    assert check_pictures(named([large]), decode="all", cache=cache, dataset="d").at(large).problem == ""
 
 
 @pytest.fixture
@@ -139,37 +121,29 @@ def half(tmp_path: Path) -> Sequence[str]:
     return names
 
 
-def problems(looked: Looked) -> list[str]:
-    return sorted(Path(name).name for name, seen in looked.by_name.items() if seen.problem)
+def problems(found: Pictures) -> list[str]:
+    return sorted(Path(name).name for name, seen in found.by_name.items() if seen.problem)
 
 
-def test_headers_alone_do_not_see_what_is_cut_off(tmp_path: Path, half: Sequence[str], loads: Loads) -> None:
-    looked = look(tmp_path, *half, decode="headers")
-    assert (problems(looked), loads) == ([], [])
-    assert {seen.size for seen in looked.by_name.values()} == {(64, 64)}
-
-
-def test_decoding_all_finds_it_whatever_the_number(
-    tmp_path: Path, half: Sequence[str], loads: Loads, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("decode", "all_up_to", "num_loaded"), [("headers", 20, 0), ("all", 10, 11), ("auto", 11, 11), ("auto", 10, 4)]
+)
+def test_headers_are_read_of_all_and_decoded_are_as_many_as_asked(
+    tmp_path: Path,
+    half: Sequence[str],
+    loads: Loads,
+    monkeypatch: pytest.MonkeyPatch,
+    decode: str,
+    all_up_to: int,
+    num_loaded: int,
 ) -> None:
-    monkeypatch.setattr(pictures, "ALL_UP_TO", 10)
+    """Of eleven pictures one is cut off; only decoding finds it."""
+    monkeypatch.setattr(pictures, "ALL_UP_TO", all_up_to)
     monkeypatch.setattr(pictures, "SAMPLE", 4)
-    assert problems(look(tmp_path, *half, decode="all")) == ["7.jpg"]
-    assert len(loads) == 11
-
-
-def test_auto_decodes_all_of_few_and_some_of_many(
-    tmp_path: Path, half: Sequence[str], loads: Loads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "ALL_UP_TO", 11)
-    monkeypatch.setattr(pictures, "SAMPLE", 4)
-    assert problems(look(tmp_path, *half)) == ["7.jpg"]
-    assert len(loads) == 11
-    monkeypatch.setattr(pictures, "ALL_UP_TO", 10)
-    loads.clear()
-    looked = look(tmp_path, *half)
-    assert len(loads) == 4 == len(drawn(looked.by_name, decode="auto"))
-    assert len(looked.by_name) == 11  # of all of them the header
+    found = look(tmp_path, *half, decode=decode)
+    assert (len(found.by_name), len(loads)) == (11, num_loaded)
+    assert {seen.size for seen in found.by_name.values() if not seen.problem} == {(64, 64)}
+    assert problems(found) == (["7.jpg"] if "7.jpg" in loads else [])
 
 
 def test_what_was_only_measured_is_decoded_when_somebody_asks(tmp_path: Path, half: Sequence[str], loads: Loads) -> None:
@@ -177,8 +151,8 @@ def test_what_was_only_measured_is_decoded_when_somebody_asks(tmp_path: Path, ha
     look(tmp_path, *half, decode="headers", cache=cache)
     assert problems(look(tmp_path, *half, decode="all", cache=cache)) == ["7.jpg"]
     loads.clear()
-    looked = look(tmp_path, *half, decode="headers", cache=cache)
-    assert (problems(looked), loads, looked.num_known) == (["7.jpg"], [], 11)  # and what is known stays known
+    found = look(tmp_path, *half, decode="headers", cache=cache)
+    assert (problems(found), loads, found.num_known) == (["7.jpg"], [], 11)  # and what is known stays known
 
 
 def test_the_sample_depends_on_the_names_alone() -> None:
@@ -214,9 +188,9 @@ class Odd(Nameless):
 
 def test_what_anybody_s_source_raises_is_a_problem_of_its_row() -> None:
     nameless, odd = Nameless(), Odd()
-    looked = look_at(named([odd, nameless]), decode="all", cache=Cache(folder=None))
-    assert looked.at(nameless).problem == "its image  cannot be read (stale handle). Save it again or drop the row."
-    assert "cannot be read (no tiles)" in looked.at(odd).problem
+    found = check_pictures(named([odd, nameless]), decode="all", cache=Cache(folder=None), dataset="d")
+    assert found.at(nameless).problem == "its image  cannot be read (stale handle). Save it again or drop the row."
+    assert "cannot be read (no tiles)" in found.at(odd).problem
 
 
 class Counted:
@@ -242,7 +216,7 @@ class Counted:
 def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], most: int) -> None:
     monkeypatch.setattr(pictures, "THREADS", 4)
     monkeypatch.setattr(Counted, "most", 0)
-    look_at(named([Counted(str(i), size) for i in range(4)]), decode="all", cache=Cache(folder=None))
+    check_pictures(named([Counted(str(i), size) for i in range(4)]), decode="all", cache=Cache(folder=None), dataset="d")
     assert Counted.most == most
 
 
@@ -268,14 +242,3 @@ def test_a_fault_of_the_machine_is_not_remembered_as_one_of_the_picture(
         broken.setattr(FileBytes, "open", failing)
         assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg")).problem
     assert look(tmp_path, "a.jpg", cache=cache).at(picture_file(tmp_path / "a.jpg")).problem == ""
-
-
-def test_a_damaged_picture_is_remembered(tmp_path: Path, loads: Loads) -> None:
-    write(tmp_path, "a.jpg", size=(64, 64))
-    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-200])
-    cache = Cache(folder=str(tmp_path / "cache"))
-    first = look(tmp_path, "a.jpg", cache=cache)
-    loads.clear()
-    second = look(tmp_path, "a.jpg", cache=cache)
-    assert loads == []
-    assert first.at(picture_file(tmp_path / "a.jpg")).problem == second.at(picture_file(tmp_path / "a.jpg")).problem != ""

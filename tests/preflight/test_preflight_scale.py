@@ -37,7 +37,7 @@ for folder in sys.argv[1:]:
         seconds.append(time.process_time() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     problems = sum(len(split.problems) for split in found.splits.values())
-    lines.append({"seconds": min(seconds), "peak": peak, "pictures": len(found.looked.by_name), "problems": problems})
+    lines.append({"seconds": min(seconds), "peak": peak, "pictures": len(found.pictures.by_name), "problems": problems})
 print(json.dumps(lines))
 """
 

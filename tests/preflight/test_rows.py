@@ -4,21 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 from PIL import Image
 
+from vlm_rl.commands.build import composed
+from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.picture import picture_file
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.prompts import PromptLength
-from vlm_rl.preflight.pictures import Cache, look_at, named
+from vlm_rl.models import prompts as prompts_module
+from vlm_rl.models.loading import load_processor
+from vlm_rl.models.prompts import PromptLength, Prompts
+from vlm_rl.preflight import rows as rows_module
+from vlm_rl.preflight.pictures import Cache, check_pictures, named
 from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
 from vlm_rl.preflight.scan import judged_golds
 from vlm_rl.rewards.judge import Judge
 
 
-class Words:
-    """A prompt is as long as its words, and an image token for each four pixels of its pictures."""
+class Words(Prompts):
+    """A prompt is as long as its words, and an image token for each four pixels of its pictures; a solution as long as its letters."""
 
-    special_tokens = frozenset({"<|pad|>"})
+    special_tokens = frozenset({"<|pad|>"})  # type: ignore[assignment]  # a property there
+
+    def __init__(self) -> None:
+        """Needs no processor."""
 
     def lengths(self, rows: Sequence[Row]) -> list[PromptLength]:
         """Of each row; it knows no Greek, and text with the token of an image ends it as it ends Transformers."""
@@ -29,6 +38,10 @@ class Words:
             PromptLength(text=len(row.question.split()), image=sum(w * h // 4 for w, h in (image.size for image in row.images)))
             for row in rows
         ]
+
+    def solution_lengths(self, rows: Sequence[Row]) -> list[int]:
+        """It knows no Greek here either."""
+        return [len((row.solution or "").encode("latin-1")) for row in rows]
 
 
 def row(name: str, *, question: str = "<image>Q", answer: str = "7", images: tuple[Path, ...] = ()) -> Row:
@@ -44,19 +57,21 @@ def picture(path: Path, *, share: float = 1.0, size: tuple[int, int] = (8, 8)) -
     return path
 
 
-def check(judge: Judge, *rows: Row, num_checked: int | None = None, needs_solutions: bool = False) -> SplitCheck:
-    """All rules, prompts of up to 20 tokens; a solution is as long as its letters."""
+def check(
+    judge: Judge, *rows: Row, num_checked: int | None = None, needs_solutions: bool = False, prompts: Prompts | None = None
+) -> SplitCheck:
+    """All rules, prompts of up to 20 tokens."""
     cache = Cache(folder=None)
     rules = Rules(
-        looked=look_at(named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache),
+        pictures=check_pictures(
+            named(image for row in rows[:num_checked] for image in row.images), decode="auto", cache=cache, dataset="d"
+        ),
         unfit_golds=judged_golds({row.answer for row in rows}, judge=judge, dataset="d", cache=cache).unfit,
-        special_tokens=Words.special_tokens,
-        prompts=Words(),
+        prompts=prompts or Words(),
         max_prompt_tokens=20,
         needs_solutions=needs_solutions,
-        solution_tokens=lambda texts: [len(text.encode("latin-1")) for text in texts],
     )
-    return check_split(rows, split="train", rules=rules, num_checked=num_checked)
+    return check_split(rows, rules=rules, num_checked=num_checked)
 
 
 def found(judge: Judge, *rows: Row, needs_solutions: bool = False) -> dict[str, str]:
@@ -68,8 +83,7 @@ def test_a_good_row_has_no_problem(judge: Judge, tmp_path: Path) -> None:
     assert found(judge, row("a", images=(picture(tmp_path / "a.png"),)), row("b", question="Q")) == {}
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("suffix", "share"), [("png", 0.1), ("png", 0.9), ("jpg", 0.5)])
 def test_a_picture_that_is_cut_off_is_seen_whole_before_training(
     judge: Judge, tmp_path: Path, suffix: str, share: float
 ) -> None:
@@ -77,14 +91,6 @@ def test_a_picture_that_is_cut_off_is_seen_whole_before_training(
     told = found(judge, row("a", images=(path,)))["a"]
     assert told.startswith(f"its image {path} cannot be read")
     assert told.endswith("Save it again or drop the row.")
-
-
-def test_missing_and_broken_pictures_are_told_apart(judge: Judge, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(200)))
-    told = found(judge, row("gone", images=(tmp_path / "gone.png",)), row("broken", images=(broken,)))
-    assert told["gone"] == f"its image {tmp_path / 'gone.png'} is not there. Restore the file or drop the row."
-    assert "broken.png cannot be read" in told["broken"]
 
 
 def test_markers_lengths_golds_solutions_and_ids(judge: Judge, tmp_path: Path) -> None:
@@ -141,7 +147,8 @@ def test_rows_beyond_those_to_be_checked_are_told_apart_but_not_looked_at(judge:
 
 def test_solutions_are_measured_where_there_are_any(judge: Judge) -> None:
     rows = [Row(id=str(i), question="Q", answer="7", solution="s" * i or None, images=()) for i in (0, 3, 5)]
-    assert check(judge, *rows).solution_tokens.tolist() == [3, 5]
+    assert check(judge, *rows, needs_solutions=True).solution_tokens.tolist() == [3, 5]
+    assert check(judge, *rows).solution_tokens.tolist() == []
 
 
 def test_a_row_that_the_tokenizer_refuses_is_told_and_the_others_are_measured(judge: Judge) -> None:
@@ -157,7 +164,7 @@ def test_a_row_that_the_tokenizer_refuses_is_told_and_the_others_are_measured(ju
 
 def test_a_solution_that_the_tokenizer_refuses_is_told_and_the_others_are_measured(judge: Judge) -> None:
     rows = [Row(id=text, question="Q", answer="7", solution=text, images=()) for text in ("abc", "\u03b1", "de")]
-    checked = check(judge, *rows)
+    checked = check(judge, *rows, needs_solutions=True)
     assert [problem.row_id for problem in checked.problems] == ["\u03b1"]
     assert checked.solution_tokens.tolist() == [3, 2]
 
@@ -170,7 +177,55 @@ def test_a_text_with_a_special_token_is_one_problem_and_ends_nothing(judge: Judg
     assert checked.ids == ("a",)
 
 
-def test_more_rows_than_a_chunk_are_all_there_in_their_order(judge: Judge) -> None:
-    checked = check(judge, *(row(str(i), question="w " * (1 + i % 7)) for i in range(2_500)))
-    assert checked.ids == tuple(map(str, range(2_500)))
-    assert checked.text_tokens.tolist() == [1 + i % 7 for i in range(2_500)]
+def test_more_rows_than_a_chunk_are_all_there_in_their_order(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "CHUNK", 10)
+    checked = check(judge, *(row(str(i), question="w " * (1 + i % 7)) for i in range(25)))
+    assert checked.ids == tuple(map(str, range(25)))
+    assert checked.text_tokens.tolist() == [1 + i % 7 for i in range(25)]
+
+
+@pytest.fixture(scope="module")
+def qwen() -> Prompts:
+    """Qwen2.5-VL's processor over a data set with the question as the whole prompt."""
+    dataset: Dataset = instantiate(composed(["dataset=micro_geometry", "dataset.prompt='{question}'"]).dataset)
+    return Prompts(processor=load_processor("tiny", {}), dataset=dataset)
+
+
+def test_what_a_model_s_processor_cannot_take_is_that_row_s_problem_only(judge: Judge, qwen: Prompts, tmp_path: Path) -> None:
+    """Qwen takes no picture 200 times as wide as it is high; 56 x 56 pixels are four tokens. No encoding takes half a letter."""
+    wide, good = picture(tmp_path / "wide.png", size=(3_000, 10)), picture(tmp_path / "good.png", size=(56, 56))
+    rows = [
+        row("a", images=(good,)),
+        row("wide", images=(wide,)),
+        row("half", question="x \ud835"),
+        *(row(token, question=f"what does {token} mean?") for token in ("<|image_pad|>", "<|vision_start|>", "<|im_end|>")),
+        row("b", question="Q"),
+    ]
+    checked = check(judge, *rows, prompts=qwen)
+    messages = {problem.row_id: problem.message for problem in checked.problems}
+    assert messages.keys() == {row.id for row in rows[1:-1]}
+    assert "absolute aspect ratio must be smaller than 200" in messages["wide"]
+    assert all(token in messages[token] for token in messages if "|" in token)
+    kept = dict(zip(checked.ids, checked.image_tokens.tolist(), strict=True))
+    assert (kept["a"], kept["b"]) == (4, 0)
+
+
+def test_a_token_of_an_image_in_a_text_raises_and_names_the_row(qwen: Prompts, tmp_path: Path) -> None:
+    odd = row("odd", question="<image>what does <|image_pad|> mean?", images=(picture(tmp_path / "a.png", size=(56, 56)),))
+    for measure in (lambda: qwen.lengths([odd]), lambda: qwen.process(odd)):
+        with pytest.raises(ValueError, match=r"row 'odd' has 1 images, but 2 times <\|image_pad\|> in its prompt"):
+            measure()
+
+
+def test_what_is_remembered_of_sizes_has_a_bound_and_no_long_runs(
+    qwen: Prompts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """28 to 140 pixels in each direction: 1 to 5 tokens each way; of those used last four are kept, a token for each run."""
+    monkeypatch.setattr(prompts_module, "KEPT", 4)
+    measure = Prompts(processor=qwen._processor, dataset=qwen._dataset)
+    rows = [row(str(i), images=(picture(tmp_path / f"{i}.png", size=(56 + 28 * i, 140)),)) for i in range(6)]
+    lengths = measure.lengths([*rows, rows[3], *rows[:2]])
+    assert [length.image for length in lengths] == [5 * wide for wide in (2, 3, 4, 5, 6, 7, 5, 2, 3)]
+    assert measure._expanded.cache_info()[:4] == (1, 8, 4, 4)  # hits, misses, at most, kept
+    kept = [measure._expanded((rows[i].images[0].size,)) for i in (5, 3, 0, 1)]
+    assert {image.text.count("<|image_pad|>") for images in kept for image in images} == {1}

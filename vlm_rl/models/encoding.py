@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import BatchFeature
 
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
@@ -82,18 +81,17 @@ class PromptEncoder:
         return None if features is None else (encoded, ImageInput(key=key, inputs=None, features=features))
 
     def _process(self, row: Row) -> tuple[EncodedRow, ImageInput | None]:
-        """One call of the processor."""
-        output, key = self.prompts.process(row), images_key(row)
-        inputs = in_dtype_of(self._policy.vlm, {name: value for name, value in output.items() if name not in OF_TEXT})
-        encoded = self._row_of(output, inputs)
-        self._encoded[row.question, key] = encoded
+        encoded, images = self.with_pixels(row)
+        self._encoded[row.question, images_key(row)] = encoded
         if len(self._encoded) > KEPT_ROWS:
             self._encoded.popitem(last=False)
-        images = ImageInput(key=key, inputs=inputs, features=None) if row.images else None
         return encoded, None if images is None else self._policy.encode_images(images)
 
-    def _row_of(self, output: BatchFeature, inputs: dict[str, Tensor]) -> EncodedRow:
+    def with_pixels(self, row: Row) -> tuple[EncodedRow, ImageInput | None]:
+        """One call of the processor; the images are not encoded."""
+        output = self.prompts.process(row)
+        inputs = in_dtype_of(self._policy.vlm, {name: value for name, value in output.items() if name not in OF_TEXT})
         ids: Tensor = output["input_ids"]
         types: Tensor = next((output[name].long() for name in TOKEN_TYPES if name in output), torch.zeros_like(ids))
-        positions = self._policy.position_ids(ids, types, inputs)
-        return EncodedRow(ids=ids[0], types=types[0], position_ids=positions[:, 0])
+        encoded = EncodedRow(ids=ids[0], types=types[0], position_ids=self._policy.position_ids(ids, types, inputs)[:, 0])
+        return encoded, ImageInput(key=images_key(row), inputs=inputs, features=None) if row.images else None

@@ -76,6 +76,11 @@ class Policy(nn.Module):
         """All that the optimizer moves."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    @property
+    def reference(self) -> PreTrainedModel | None:
+        """The frozen copy that `keep_reference` made; None where there is none."""
+        return self._frozen_copy[0] if self._frozen_copy else None
+
     def _cache(self, max_bytes: int) -> vision.VisionCache:
         """A cache of image features. Where features cannot be reused it keeps nothing, and a line is printed."""
         if max_bytes and not self.encodes_images_once:

@@ -102,6 +102,13 @@ class Prompts:
         encoded = self._processor.tokenizer(texts, add_special_tokens=self._adds_special_tokens(texts[0]))["input_ids"]
         return [self._length(ids, prompt.num_left_out) for ids, prompt in zip(encoded, prompts, strict=True)]
 
+    def solution_lengths(self, rows: Sequence[Row]) -> list[int]:
+        """Tokens of each worked solution, with the one that ends it."""
+        if not rows:
+            return []
+        ids = self._processor.tokenizer([row.solution for row in rows], add_special_tokens=False)["input_ids"]
+        return [len(tokens) + 1 for tokens in ids]
+
     def _length(self, ids: Sequence[int], num_left_out: int) -> PromptLength:
         images = sum(i in self._image_ids for i in ids)
         return PromptLength(text=len(ids) - images, image=images + num_left_out)

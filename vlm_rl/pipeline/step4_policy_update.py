@@ -73,11 +73,7 @@ class PolicyUpdate:
         """The gradient of one mini-batch, micro-batch by micro-batch, added up over ranks; returns sums over this rank's tokens."""
         sums = torch.zeros(len(TOKEN_SUMS), dtype=torch.float64, device=mini_batch.advantages.device)
         for chosen in forward_batches(mini_batch.lengths, max_tokens=policy.optimization.micro_batch_tokens):
-            micro_batch = select(mini_batch, chosen)
-            statistics = policy.statistics(micro_batch)
-            result = self._algorithm.loss(statistics.logprobs, micro_batch)
-            stepper.backward(result.loss)
-            sums += sums_over_tokens(result, micro_batch, statistics.entropy.detach())
+            sums += learn(policy, self._algorithm, select(mini_batch, chosen), backward=stepper.backward)
         add_up_over_ranks(policy.trained_parameters)
         return sums
 
@@ -85,7 +81,7 @@ class PolicyUpdate:
         """Clips the gradient and steps. Returns its norm before clipping, or NaN if the update was skipped, on every rank alike,
         because loss or gradient is not finite. A loss can be NaN although its gradient is finite: a clamp has no slope there.
         """
-        norm = float(nn.utils.clip_grad_norm_(policy.trained_parameters, policy.optimization.max_grad_norm))
+        norm = clip_gradients(policy)
         if math.isfinite(norm) and math.isfinite(loss):
             stepper.step()
             self._skipped_in_a_row = 0
@@ -115,6 +111,19 @@ class PolicyUpdate:
             learning_rate=learning_rate,
             skipped_updates=len(norms) - len(finite),
         )
+
+
+def learn(policy: Policy, algorithm: Algorithm, micro_batch: MiniBatch, *, backward: Callable[[Tensor], None]) -> Tensor:
+    """Adds the gradient of one micro-batch; returns the sums over its tokens."""
+    statistics = policy.statistics(micro_batch)
+    result = algorithm.loss(statistics.logprobs, micro_batch)
+    backward(result.loss)
+    return sums_over_tokens(result, micro_batch, statistics.entropy.detach())
+
+
+def clip_gradients(policy: Policy) -> float:
+    """Scales the gradients down to `max_grad_norm`; returns their norm before."""
+    return float(nn.utils.clip_grad_norm_(policy.trained_parameters, policy.optimization.max_grad_norm))
 
 
 def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tokens) -> Tensor:

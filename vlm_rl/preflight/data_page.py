@@ -1,13 +1,14 @@
-"""What `preflight=true` says of the data (rows, problems, pictures, tokens), and how it ends. Nothing is computed twice."""
+"""What `preflight=true` says of the data (rows, problems, pictures, tokens, steps), and how it ends."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
+from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.datasets.dataset import SPLITS, Dataset, unused_sentence
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
@@ -15,39 +16,10 @@ from vlm_rl.datasets.shown import shown
 from vlm_rl.preflight.rows import SplitCheck
 from vlm_rl.preflight.scan import DataCheck
 
-SHARES = (0.0, 0.5, 0.9, 0.99, 1.0)  # of the rows
+QUANTILES = {"least": 0.0, "median": 0.5, "90 %": 0.9, "99 %": 0.99, "most": 1.0}  # shares of the rows
 NUM_BINS = 10
 WIDEST_BAR = 40  # characters
-LARGEST = 5  # rows and pictures named
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bin:
-    """Values from `low` to `high`, both included."""
-
-    low: int
-    high: int
-    count: int
-
-
-def quantiles(values: np.ndarray, *, shares: Sequence[float] = SHARES) -> list[int]:
-    """For each share the smallest value that at least this share of the values does not exceed; so each is one of them."""
-    return [int(value) for value in np.quantile(values, shares, method="inverted_cdf")]
-
-
-def histogram(values: np.ndarray, *, num_bins: int = NUM_BINS) -> list[Bin]:
-    """Bins of equal width over whole numbers, from the smallest value on; the last one may reach past the largest."""
-    low, high = int(values.min()), int(values.max())
-    width = -(-(high - low + 1) // num_bins)
-    edges = range(low, high + 1, width)
-    counts = np.bincount((values - low) // width, minlength=len(edges))
-    return [Bin(low=edge, high=edge + width - 1, count=int(count)) for edge, count in zip(edges, counts, strict=True)]
-
-
-def largest(values: np.ndarray, ids: Sequence[str], *, count: int) -> list[tuple[str, int]]:
-    """The rows with the largest values, largest first; of equal ones the earlier row."""
-    order = np.argsort(-values, kind="stable")[:count]
-    return [(ids[i], int(values[i])) for i in order]
+LARGEST = 5  # rows named
 
 
 def titled(title: str, *columns: str, words_last: bool = False) -> Table:
@@ -66,99 +38,117 @@ def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
             yield f"Problems of {split}:\n{listed(problems)}"
     if dataset.unused_lists:
         yield f"Columns: {unused_sentence(dataset.unused_lists)}"
-    yield from check.overlap.sentences(dataset.name)
+    yield from check.overlap.sentences
     yield f"Answers: {check.num_golds} distinct, {check.num_unfit_golds} that the judge cannot work with."
     yield from check.notices
     yield pictures_sentence(check, max_pixels=dataset.max_pixels)
     yield tokens_table(check, limit=dataset.max_prompt_tokens)
-    yield from histograms(check.splits["train"])
+    if (train := check.splits["train"]).ids:
+        yield bars(train.prompt_tokens, title="train: tokens of a prompt")
+        yield bars(train.image_tokens, title="train: image tokens of a row")
+        yield f"Longest prompts of train: {longest_prompts(train)}."
     yield truncation(check, dataset)
 
 
 def rows_table(check: DataCheck, *, checked_rows: int | None) -> Table:
-    """Rows that are kept and those that are not, by reason; where not all were looked at, how many were."""
+    """Rows that are kept and those that are not, by reason; with the number of checked rows where not all are."""
     checked = ["checked"] if checked_rows is not None else []
     table = titled("Rows", "split", "rows", *checked, "kept", "bad", "why", words_last=True)
     for split in SPLITS:
         found = check.splits[split]
         left_out = check.overlap.train_left_out if split == "train" else 0
         reasons = Counter(problem.reason for problem in found.problems)
-        why = [f"{count} {reason}" for reason, count in reasons.most_common()]
-        why += [f"{left_out} also in val or test"] if left_out else []
-        kept = found.num_rows - found.num_bad - left_out
-        looked_at = [f"{min(found.num_rows, checked_rows):,}"] if checked_rows is not None else []
-        table.add_row(split, f"{found.num_rows:,}", *looked_at, f"{kept:,}", f"{found.num_bad:,}", "\n".join(why))
+        reasons.update({"also in val or test": left_out} if left_out else {})
+        numbers = [found.num_rows, found.num_rows - found.num_bad - left_out, found.num_bad]
+        if checked_rows is not None:
+            numbers.insert(1, min(found.num_rows, checked_rows))
+        why = "\n".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        table.add_row(split, *(f"{number:,}" for number in numbers), why)
     return table
 
 
 def pictures_sentence(check: DataCheck, *, max_pixels: int | None) -> str:
-    """How many were looked at and how, and which are shrunk."""
-    pictures = check.looked.by_name
-    decoded = sum(picture.decoded for picture in pictures.values())
-    told = f"Pictures: {len(pictures):,} distinct, {decoded:,} decoded whole ({check.looked.num_known:,} known from the cache)."
-    only_header = sum(not picture.decoded and not picture.problem for picture in pictures.values())
+    """How many were checked and how, and which are shrunk."""
+    pictures = list(check.pictures.by_name.values())
+    decoded = sum(picture.decoded for picture in pictures)
+    message = (
+        f"Pictures: {len(pictures):,} distinct, {decoded:,} decoded whole ({check.pictures.num_known:,} known from the cache)."
+    )
+    only_header = sum(not picture.decoded and not picture.problem for picture in pictures)
     if only_header:
-        told += f" Of {only_header:,} only the header was read; preflight.decode=all decodes them too."
-    over = {
-        name: picture for name, picture in pictures.items() if shrunk_size(picture.size, max_pixels=max_pixels) != picture.size
-    }
+        message += f" Of {only_header:,} only the header was read; preflight.decode=all decodes them too."
+    over = [picture.size for picture in pictures if shrunk_size(picture.size, max_pixels=max_pixels) != picture.size]
     if over:
-        width, height = max((picture.size for picture in over.values()), key=lambda size: size[0] * size[1])
-        told += (
+        width, height = max(over, key=lambda size: size[0] * size[1])
+        message += (
             f" {len(over):,} have more than dataset.max_pixels={max_pixels} and are shrunk; the largest has {width} x {height}."
         )
-    return told
+    return message
 
 
 def tokens_table(check: DataCheck, *, limit: int) -> Table:
-    """Quantiles over the rows of each split."""
-    names = [{0.0: "least", 0.5: "median", 1.0: "most"}.get(share, f"{100 * share:g} %") for share in SHARES]
-    table = titled(f"Tokens of a row (dataset.max_prompt_tokens={limit})", "", *names)
+    """Quantiles over the rows of each split: the smallest value that so many rows do not exceed."""
+    table = titled(f"Tokens of a row (dataset.max_prompt_tokens={limit})", "", *QUANTILES)
     for split in SPLITS:
         found = check.splits[split]
-        if not found.ids:
-            continue
-        for name, values in (("prompt", found.prompt_tokens), ("of which image", found.image_tokens)):
-            table.add_row(f"{split}: {name}", *(f"{value:,}" for value in quantiles(values)))
-        if found.solution_tokens.size:
-            table.add_row(f"{split}: solution", *(f"{value:,}" for value in quantiles(found.solution_tokens)))
+        kinds = {"prompt": found.prompt_tokens, "of which image": found.image_tokens, "solution": found.solution_tokens}
+        for kind, values in kinds.items():
+            if values.size:
+                quantiles = np.quantile(values, list(QUANTILES.values()), method="inverted_cdf")
+                table.add_row(f"{split}: {kind}", *(f"{int(value):,}" for value in quantiles))
     return table
 
 
-def histograms(found: SplitCheck) -> Iterator[RenderableType]:
-    """Of the training rows, and the largest of them by id."""
-    if not found.ids:
-        return
-    for name, values in (("tokens of a prompt", found.prompt_tokens), ("image tokens of a row", found.image_tokens)):
-        yield bars(values, title=f"{found.split}: {name}")
-    rows = ", ".join(
-        f"{shown(row_id, most=60)} ({tokens:,})" for row_id, tokens in largest(found.prompt_tokens, found.ids, count=LARGEST)
-    )
-    yield f"Longest prompts of {found.split}: {rows}."
+def longest_prompts(found: SplitCheck) -> str:
+    """The rows with the longest prompts by id; of equal ones the earlier row."""
+    order = np.argsort(-found.prompt_tokens, kind="stable")[:LARGEST]
+    return ", ".join(f"{shown(found.ids[i], most=60)} ({found.prompt_tokens[i]:,})" for i in order)
 
 
 def bars(values: np.ndarray, *, title: str) -> str:
-    """A histogram in text; a bin that is not empty has at least a thin bar."""
-    bins = histogram(values)
-    most = max(member.count for member in bins)
-    labels = [f"{member.low:,}" if member.low == member.high else f"{member.low:,} to {member.high:,}" for member in bins]
-    width = max(map(len, labels))
-    drawn = ["█" * round(WIDEST_BAR * member.count / most) or "▏" * (member.count > 0) for member in bins]
-    lines = [f"  {label:>{width}}  {bar} {b.count:,}" for label, bar, b in zip(labels, drawn, bins, strict=True)]
-    return "\n".join([title, *lines])
+    """A histogram in text, in bins of equal width over whole numbers; one that is not empty has at least a thin bar."""
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // NUM_BINS)
+    counts = np.bincount((values - low) // width).tolist()
+    starts = range(low, high + 1, width)
+    labels = [f"{start:,}" if width == 1 else f"{start:,} to {start + width - 1:,}" for start in starts]
+    longest = max(map(len, labels))
+    drawn = ["█" * round(WIDEST_BAR * count / max(counts)) or "▏" * (count > 0) for count in counts]
+    rows = zip(labels, drawn, counts, strict=True)
+    return "\n".join([title, *(f"  {label:>{longest}}  {bar} {count:,}" for label, bar, count in rows)])
 
 
 def truncation(check: DataCheck, dataset: Dataset) -> str:
     """What would be cut. A prompt never is: one that is too long is a bad row."""
     long = sum(int((found.prompt_tokens > dataset.max_prompt_tokens).sum()) for found in check.splits.values())
-    told = f"Over a limit: {long:,} prompts over dataset.max_prompt_tokens={dataset.max_prompt_tokens}"
+    message = f"Over a limit: {long:,} prompts over dataset.max_prompt_tokens={dataset.max_prompt_tokens}"
     solutions = check.splits["train"].solution_tokens
-    if len(solutions):
+    if solutions.size:
         cut = int((solutions > dataset.max_new_tokens).sum())
-        told += (
+        message += (
             f"; {cut:,} of {len(solutions):,} solutions over dataset.max_new_tokens={dataset.max_new_tokens}, which cuts them"
         )
-    return f"{told}."
+    return f"{message}."
+
+
+def steps_page(dataset: Dataset, algorithm: Algorithm) -> Iterator[str]:
+    """Generation steps, updates and responses of an epoch and of the run."""
+    rows, batch_size, updates = len(dataset.train), algorithm.queries_of_step(dataset.batch_size), algorithm.num_updates
+    per_epoch, left_over = divmod(rows, batch_size)
+    steps, responses = per_epoch * dataset.epochs, batch_size * algorithm.group_size
+    yield (
+        f"Steps: {rows:,} training rows in batches of {batch_size:,} = {per_epoch:,} generation steps an epoch "
+        f"({left_over:,} rows of each epoch are left over), {per_epoch * updates:,} updates an epoch."
+    )
+    yield (
+        f"In all: {dataset.epochs:,} epochs = {steps:,} generation steps of {responses:,} responses "
+        f"({steps * responses:,}) and {updates:,} updates ({steps * updates:,})."
+    )
+    if batch_size != dataset.batch_size:
+        yield (
+            f"Dynamic sampling: each step learns from {dataset.batch_size:,} of its {batch_size:,} queries, first from those "
+            "whose responses differ (algorithm.dynamic_sampling)."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,12 @@
 
 import os
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch.utils.benchmark import Timer
 
 from vlm_rl.preflight.tracker import Operation
 
@@ -72,9 +71,8 @@ def num_ranks(*, devices: object, num_nodes: int, accelerator: str) -> int:
 
 
 def _free_memory() -> int:
-    told = Path("/proc/meminfo")
-    if told.exists():
-        line = next(line for line in told.read_text().splitlines() if line.startswith("MemAvailable"))
+    if (file := Path("/proc/meminfo")).exists():
+        line = next(line for line in file.read_text().splitlines() if line.startswith("MemAvailable"))
         return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -95,45 +93,23 @@ class Machine:
         )
 
 
-class _Small(nn.Module):
-    """Operations too small to count, called as models call them: through modules, from Python."""
-
-    NUM_OPERATIONS = 3 * 100
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(16, 16, bias=False)
-        self.register_buffer("rows", torch.zeros(4, 16))
-
-    def forward(self) -> None:
-        for _ in range(self.NUM_OPERATIONS // 3):
-            self.layer(self.rows) * self.rows + self.rows
-
-
 @torch.no_grad()
-def measured(device: torch.device, *, dtypes: Sequence[str]) -> Machine:
-    """The device at hand."""
+def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -> Machine:
+    """The device at hand; of each measurement the quickest run counts."""
     side = SIDES.get(device.type, SIDES["cpu"])
     flops = {}
     for name in dtypes:
         matrix = torch.ones(side, side, dtype=getattr(torch, name), device=device)
-        flops[name] = 2 * side**3 / _shortest(lambda m=matrix: m @ m, device)  # type: ignore[misc]
+        flops[name] = 2 * side**3 / _seconds("matrix @ matrix", num_threads, matrix=matrix)
     source = torch.zeros(MOVED.get(device.type, MOVED["cpu"]) // 4, device=device)
-    target = torch.empty_like(source)
-    moving = _shortest(lambda: target.copy_(source), device)
-    start = _shortest(_Small().to(device), device) / _Small.NUM_OPERATIONS
+    moving = _seconds("target.copy_(source)", num_threads, source=source, target=torch.empty_like(source))
+    layer, rows = torch.nn.Linear(16, 16, bias=False, device=device), torch.zeros(4, 16, device=device)
+    start = (
+        _seconds("layer(rows) * rows + rows", num_threads, layer=layer, rows=rows) / 3
+    )  # too small to count but as operations
     return Machine(flops=flops, bandwidth=2 * source.nbytes / moving, start=start)
 
 
-def _shortest(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the quickest of the runs that fit into SECONDS_EACH; the first one warms up."""
-    wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    run()
-    wait()
-    best, end = float("inf"), time.perf_counter() + SECONDS_EACH
-    while best == float("inf") or time.perf_counter() < end:
-        begun = time.perf_counter()
-        run()
-        wait()
-        best = min(best, time.perf_counter() - begun)
-    return best
+def _seconds(statement: str, num_threads: int, **named: object) -> float:
+    timer = Timer(statement, globals=named, num_threads=num_threads)
+    return min(timer.blocked_autorange(min_run_time=SECONDS_EACH).times)

@@ -1,4 +1,4 @@
-"""Every distinct picture looked at once: its content, its size, and whether it can be decoded; threads, no pixels kept."""
+"""Every distinct picture checked once: its content, its size, and whether it can be decoded; threads, no pixels kept."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,45 +34,46 @@ _large = threading.Lock()  # larger pictures are decoded one at a time
 
 
 class Cache:
-    """Entries by place (a folder of images, the golds of a data set) and name. `folder=None` remembers nothing."""
+    """Entries by place (the pictures or the golds of a data set) and name. `folder=None` remembers nothing."""
 
     def __init__(self, *, folder: str | None) -> None:
         self._folder = Path(folder).expanduser() / FORMAT if folder else None
 
     def read(self, place: str) -> dict[str, Any]:
-        """All entries of a place."""
+        """All entries of a place; none of a file that is damaged."""
         if self._folder is None:
             return {}
         try:
-            found = json.loads(self._file(place).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(self._file(place, self._folder).read_text(encoding="utf-8"))
+            return dict(found["entries"]) if found["place"] == place else {}
+        except (OSError, ValueError, TypeError, KeyError):
             return {}
-        whole = isinstance(found, dict) and found.get("place") == place and isinstance(found.get("entries"), dict)
-        return found["entries"] if whole else {}
 
     def add(self, place: str, entries: Mapping[str, Any]) -> None:
         """Writes new entries beside the old ones; a folder that cannot be written to is no reason to stop."""
         if self._folder is None or not entries:
             return
-        old = self.read(place)
-        kept = old | dict(entries) if len(old) + len(entries) <= MAX_ENTRIES else dict(entries)
-        text = json.dumps({"place": place, "entries": kept}, separators=(",", ":"))
+        both = self.read(place) | dict(entries)
+        text = json.dumps(
+            {"place": place, "entries": both if len(both) <= MAX_ENTRIES else dict(entries)}, separators=(",", ":")
+        )
         with contextlib.suppress(OSError):
-            write_whole(self._file(place), lambda file: file.write_text(text, encoding="utf-8"))
+            write_whole(self._file(place, self._folder), lambda file: file.write_text(text, encoding="utf-8"))
 
-    def _file(self, place: str) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+    @staticmethod
+    def _file(place: str, folder: Path) -> Path:
+        return folder / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """An image source whose content key and size are known already; `problem` says why it cannot be used."""
+class CheckedPicture:
+    """An image source whose content key and size are known; `problem` says why it cannot be used."""
 
     source: ImageSource
-    key: str
-    size: tuple[int, int]
-    decoded: bool
+    stamp: list[int] | None  # state of the file before it was read; None: not to be remembered
+    key: str = ""
+    size: tuple[int, int] = (0, 0)
+    decoded: bool = False
     problem: str = ""
 
     @property
@@ -80,24 +81,29 @@ class Seen:
         """The problem in a few words."""
         return "image not there" if GONE in self.problem else "image cannot be read"
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the cache remembers."""
+        return {name: value for name, value in vars(self).items() if name != "source"}
+
     def load(self) -> Image.Image:
         """The picture, from its source."""
         return self.source.load()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class Pictures:
     """All distinct pictures of a data set, by name."""
 
-    by_name: Mapping[str, Seen]
+    by_name: Mapping[str, CheckedPicture]
     num_known: int  # from the cache
 
-    def at(self, image: ImageSource) -> Seen:
+    def at(self, image: ImageSource) -> CheckedPicture:
         """What is known of a picture."""
         try:
             return self.by_name[name_of(image)]
         except Exception as error:  # the content that it would be named by cannot be read
-            return _unseen(image, error)
+            return _with_problem(CheckedPicture(source=image, stamp=None), error)
 
 
 def file_of(image: ImageSource) -> Path | None:
@@ -113,19 +119,8 @@ def name_of(image: ImageSource) -> str:
     return image.key if path is None else os.path.abspath(path)
 
 
-def drawn(names: Iterable[str], *, decode: str) -> set[str]:
-    """The pictures to decode, the same ones for every seed and every order of the rows."""
-    ordered = sorted(names)
-    if decode == "headers":
-        return set()
-    if decode == "all" or len(ordered) <= ALL_UP_TO:
-        return set(ordered)
-    places = stream(0, "preflight_decode").choice(len(ordered), size=SAMPLE, replace=False)
-    return {ordered[place] for place in places}
-
-
 def named(images: Iterable[ImageSource]) -> dict[str, ImageSource]:
-    """Distinct pictures by name. One that cannot even be named is left out: `Looked.at` tells of it."""
+    """Distinct pictures by name. One that has no name is left out: `Pictures.at` gives its problem."""
     found = {}
     for image in images:
         with contextlib.suppress(Exception):
@@ -133,106 +128,74 @@ def named(images: Iterable[ImageSource]) -> dict[str, ImageSource]:
     return found
 
 
-def look_at(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache) -> Looked:
+def drawn(names: Iterable[str], *, decode: str) -> set[str]:
+    """The pictures to decode, the same ones for every seed and every order of the rows."""
+    ordered = [] if decode == "headers" else sorted(names)
+    if decode == "auto" and len(ordered) > ALL_UP_TO:
+        return {ordered[i] for i in stream(0, "preflight_decode").choice(len(ordered), size=SAMPLE, replace=False)}
+    return set(ordered)
+
+
+def check_pictures(distinct: Mapping[str, ImageSource], *, decode: str, cache: Cache, dataset: str) -> Pictures:
     """Each picture once, from the cache where its file has not changed since, else read anew by a few threads."""
-    chosen = drawn(distinct, decode=decode)
-    seen: dict[str, Seen] = {}
-    num_known = 0
-    for place, members in _places(distinct).items():
-        known = _known(members, cache.read(place), chosen=chosen) if place else {}
-        new = _read({name: image for name, image in members.items() if name not in known}, chosen=chosen)
-        if place:
-            cache.add(place, {name: look.entry for name, look in new.items() if look.stamp is not None})
-        seen |= known | {name: look.seen for name, look in new.items()}
-        num_known += len(known)
-    return Looked(by_name=seen, num_known=num_known)
-
-
-def _places(distinct: Mapping[str, ImageSource]) -> dict[str, dict[str, ImageSource]]:
-    """Which file of the cache knows which pictures; "" of those that are drawn: nobody needs to remember them."""
-    files = [name for name, image in distinct.items() if file_of(image) is not None]
-    below = os.path.commonpath(map(os.path.dirname, files)) if files else ""
-    places: dict[str, dict[str, ImageSource]] = {}
+    place = f"pictures of {dataset}, Pillow {PIL.__version__}"
+    chosen, entries = drawn(distinct, decode=decode), cache.read(place)
+    known: dict[str, CheckedPicture] = {}
     for name, image in distinct.items():
-        where = f"below {below}" if file_of(image) is not None else "in tables"
-        place = f"pictures {where}, Pillow {PIL.__version__}" if isinstance(image, Picture) else ""
-        places.setdefault(place, {})[name] = image
-    return places
+        entry = entries.get(name)
+        if (
+            entry is not None
+            and entry["stamp"] == _stamp(image)
+            and (entry["decoded"] or entry["problem"] or name not in chosen)
+        ):
+            width, height = entry["size"]
+            known[name] = CheckedPicture(source=image, **{**entry, "size": (width, height)})
+    new = _checked({name: image for name, image in distinct.items() if name not in known}, chosen=chosen)
+    cache.add(place, {name: picture.entry for name, picture in new.items() if picture.stamp is not None})
+    return Pictures(by_name=known | new, num_known=len(known))
 
 
 def _stamp(image: ImageSource) -> list[int] | None:
     """What changes with a file (its size, the time of its content and of its entry) or with the limit that it is held to;
-    None where there is no file. What is named by its content cannot change."""
-    limit = image.largest if isinstance(image, Picture) else 0
+    None where there is no file, or where the picture is drawn. What is named by its content cannot change."""
+    if not isinstance(image, Picture):
+        return None
     path = file_of(image)
     if path is None:
-        return [limit]
+        return [image.largest]
     try:
-        told = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [limit, told.st_size, told.st_mtime_ns, told.st_ctime_ns]
+    return [image.largest, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Look:
-    """One look, and the state of the file before it."""
-
-    seen: Seen
-    stamp: list[int] | None  # None: not to be remembered
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        return {"stamp": self.stamp} | {name: getattr(self.seen, name) for name in ("key", "size", "decoded", "problem")}
-
-
-def _known(images: Mapping[str, ImageSource], entries: Mapping[str, Any], *, chosen: set[str]) -> dict[str, Seen]:
-    known = {}
-    for name, image in images.items():
-        entry = entries.get(name)
-        if entry is None or entry["stamp"] != _stamp(image):
-            continue
-        if entry["decoded"] or entry["problem"] or name not in chosen:
-            width, height = entry["size"]
-            parts = {part: entry[part] for part in ("key", "decoded", "problem")}
-            known[name] = Seen(source=image, size=(width, height), **parts)
-    return known
-
-
-def _read(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, _Look]:
+def _checked(images: Mapping[str, ImageSource], *, chosen: set[str]) -> dict[str, CheckedPicture]:
     items = list(images.items())
-    found: dict[str, _Look] = {}
+    found: dict[str, CheckedPicture] = {}
     with ThreadPoolExecutor(THREADS) as threads:  # decoding lets other threads run
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
-            looks = threads.map(lambda item: _look(item[1], decode=item[0] in chosen), chunk)
-            found |= dict(zip((name for name, _ in chunk), looks, strict=True))
+            pictures = threads.map(lambda item: _check(item[1], decode=item[0] in chosen), chunk)
+            found |= zip((name for name, _ in chunk), pictures, strict=True)
     return found
 
 
-def _look(image: ImageSource, *, decode: bool) -> _Look:
-    stamp = _stamp(image)  # before reading: what is written meanwhile will not match it
+def _check(image: ImageSource, *, decode: bool) -> CheckedPicture:
+    nothing = CheckedPicture(source=image, stamp=_stamp(image))  # before reading: what is written meanwhile will not match it
     try:
         width, height = image.size  # the header first: what it refuses is not read whole
-        seen = Seen(source=image, key=image.key, size=(width, height), decoded=decode)
+        found = replace(nothing, key=image.key, size=(width, height), decoded=decode)
         if decode:
             with _large if width * height > LARGE else contextlib.nullcontext():
                 image.load()
     except Exception as error:  # a source may be anybody's
-        seen, stamp = _unseen(image, error), None if _may_pass(error) else stamp
-    return _Look(seen=seen, stamp=stamp)
+        return _with_problem(nothing, error)
+    return found
 
 
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether the machine failed and not the picture: a disk, a network, memory. Pillow's own errors have no number."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _unseen(image: ImageSource, error: Exception) -> Seen:
+def _with_problem(picture: CheckedPicture, error: Exception) -> CheckedPicture:
+    image = picture.source
     path = shortened(str(getattr(error, "filename", None) or file_of(image) or ""), most=250)
     if isinstance(error, FileNotFoundError):
         content = image.content if isinstance(image, Picture) else None
@@ -242,4 +205,13 @@ def _unseen(image: ImageSource, error: Exception) -> Seen:
         problem = f"its image {error} Save it again or drop the row."
     else:
         problem = f"its image {path} cannot be read ({shortened(str(error), most=150)}). Save it again or drop the row."
-    return Seen(source=image, key="", size=(0, 0), decoded=False, problem=problem)
+    return replace(picture, problem=problem, stamp=None if _may_pass(error) else picture.stamp)
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the machine failed and not the picture: a disk, a network, memory. Pillow's own errors have no number."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

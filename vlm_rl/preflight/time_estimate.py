@@ -7,33 +7,27 @@ slower than the roofline, which leaves out the tokenizer, the judge, the loading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlm_rl.preflight import phases
+import numpy as np
+from jaxtyping import Float
+
+from vlm_rl.preflight import phase as names
 from vlm_rl.preflight.device import Machine
-from vlm_rl.preflight.phases import TRACED_TOKENS, Phase
-from vlm_rl.preflight.shapes import Workload
+from vlm_rl.preflight.phase import Phase
+from vlm_rl.preflight.phases import TRACED_TOKENS
+from vlm_rl.preflight.workload import Workload
 
-SLOWER = 3.0  # over the roofline, at the slow end; benchmarks/memory_estimate.py saw 1.1 to 2.4 on an idle CPU
-CASES = ((0.25, 1.0), (0.5, 1.7), (1.0, SLOWER))  # mean response in shares of max_new_tokens, and times the roofline
-LOOK, SAMPLE, SCORE, LEARN = "vision", "step 2, sampling", "step 3, log-probabilities", "step 4, update"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """From an optimistic number to a careful one."""
-
-    low: float
-    middle: float
-    high: float
+SHARES = np.array([0.25, 0.5, 1.0])  # of max_new_tokens: the mean response in each case
+SLOWER = np.array([1.0, 1.7, 3.0])  # times the roofline; benchmarks/memory_estimate.py saw 1.1 to 2.4 on an idle CPU
+ENCODE, SAMPLE, SCORE, LEARN = "vision", "step 2, sampling", "step 3, log-probabilities", "step 4, update"
+Seconds = Float[np.ndarray, "3"]  # in each case
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLength:
-    """How often the steps are taken on this rank."""
+    """How often this rank does what in the run."""
 
     num_steps: int  # generation steps
-    writes_responses: bool  # False: they are given (SFT), and the engine only works for evaluations
-    num_rows: int  # training rows
-    features_are_kept: bool  # the vision cache has room for all of them: each picture is looked at once in the run
+    encoded_prompts: int  # prompts whose images are encoded in training
     num_evaluations: int
     evaluated_rows: int  # questions of one evaluation, once for each setting
     evaluated_responses: int  # of one evaluation, over all its splits, settings and samples
@@ -43,73 +37,39 @@ class RunLength:
 class TimeEstimate:
     """Seconds of each phase of a generation step, and of all."""
 
-    phases: Mapping[str, Range]
-    evaluation: Range  # seconds of one
-    run: Range  # seconds, evaluations included
+    phases: Mapping[str, Seconds]
+    evaluation: Seconds  # of one
+    run: Seconds  # evaluations included
 
     @property
-    def step(self) -> Range:
-        """Seconds of a generation step."""
-        spent = [(each.low, each.middle, each.high) for each in self.phases.values()]
-        return _range([sum(case) for case in zip(*spent, strict=True)])
-
-
-def _range(cases: Sequence[float]) -> Range:
-    low, middle, high = cases
-    return Range(low=low, middle=middle, high=high)
+    def step(self) -> Seconds:
+        """All phases of a generation step."""
+        seconds: Seconds = np.sum(list(self.phases.values()), axis=0)
+        return seconds
 
 
 def duration(traced: Sequence[Phase], *, workload: Workload, length: RunLength, machine: Machine) -> TimeEstimate:
-    """The whole run."""
-    cases = [_Case(traced, workload=workload, machine=machine, share=share, slower=slower) for share, slower in CASES]
-    steps = [case.step(length) for case in cases]
-    runs = []
-    for case, step in zip(cases, steps, strict=True):
-        looks = length.num_rows if length.features_are_kept else length.num_steps * workload.num_queries
-        stepping = (sum(step.values()) - step[LOOK]) * length.num_steps
-        runs.append(case.look * looks + stepping + case.evaluation(length) * length.num_evaluations)
-    return TimeEstimate(
-        phases={name: _range([step[name] for step in steps]) for name in steps[0]},
-        evaluation=_range([case.evaluation(length) for case in cases]),
-        run=_range(runs),
-    )
-
-
-class _Case:
-    """One of the cases."""
-
-    def __init__(self, traced: Sequence[Phase], *, workload: Workload, machine: Machine, share: float, slower: float) -> None:
-        self._workload = workload
-        self._tokens = max(1, round(workload.max_new_tokens * share))
-        seconds = {p.name: slower * machine.seconds(p.operations) / p.num_sequences for p in traced}  # of one sequence
-        longest, typical = workload.longest.tokens, workload.typical.tokens
-        shorter = (typical + self._tokens) / (longest + workload.max_new_tokens)  # against what was traced
-        per_image = _area(workload.typical.pictures) / (_area(workload.longest.pictures) or 1)
-        self.look = seconds.get(phases.VISION, 0.0) * per_image
-        self._prefill = seconds[phases.PREFILL] * typical / longest
-        first, last = seconds[phases.FIRST_TOKENS] / TRACED_TOKENS, seconds[phases.LAST_TOKENS] / TRACED_TOKENS
-        self._token = first + (last - first) * share / 2  # the cache grows evenly
-        self._score = seconds[phases.SCORING] * shorter
-        self._learn = seconds[phases.UPDATE] * shorter
-        self._optimize = seconds[phases.OPTIMIZER_STEP] * workload.mini_batch
-
-    def step(self, length: RunLength) -> dict[str, float]:
-        """Seconds of a generation step whose pictures are new."""
-        work = self._workload
-        passes = int(work.needs_old_logprobs) + int(work.needs_reference)
-        sampling = (self._prefill + self._token * self._tokens * work.group_size) * work.num_queries
-        return {
-            LOOK: self.look * work.num_queries,
-            SAMPLE: sampling if length.writes_responses else 0.0,
-            SCORE: self._score * passes * work.num_responses,
-            LEARN: work.ppo_epochs * (self._learn * work.num_responses + self._optimize * work.num_minibatches),
-        }
-
-    def evaluation(self, length: RunLength) -> float:
-        """Seconds of one evaluation; a picture that was looked at for one setting may be looked at again for the next."""
-        asking = (self.look + self._prefill) * length.evaluated_rows
-        return asking + self._token * self._tokens * length.evaluated_responses
-
-
-def _area(pictures: Sequence[tuple[int, int]]) -> int:
-    return sum(width * height for width, height in pictures)
+    """The whole run. In evaluations, the images of a row are encoded again for each setting."""
+    algorithm, prompts, max_new_tokens = workload.algorithm, workload.prompts, workload.dataset.max_new_tokens
+    longest, mean = prompts.longest, prompts.mean
+    tokens = np.maximum(1, np.round(max_new_tokens * SHARES))
+    traced_seconds = {phase.name: SLOWER * machine.seconds(phase.operations) / phase.num_sequences for phase in traced}
+    shorter = (mean.total + tokens) / (longest.total + max_new_tokens)  # than what was traced
+    encode = traced_seconds.get(names.VISION, np.zeros(3)) * mean.image / max(1, longest.image)  # of one prompt, as all below
+    prefill = traced_seconds[names.PREFILL] * mean.total / longest.total
+    first, last = (traced_seconds[name] / TRACED_TOKENS for name in (names.FIRST_TOKENS, names.LAST_TOKENS))
+    response = tokens * (first + (last - first) * SHARES / 2)  # the cache grows evenly
+    sampling = (prefill + response * algorithm.group_size) * workload.num_queries
+    num_passes = algorithm.needs_old_logprobs + algorithm.needs_reference
+    learn = traced_seconds[names.UPDATE] * shorter * workload.num_responses
+    optimizer_step = traced_seconds[names.OPTIMIZER_STEP] * workload.mini_batch
+    phases = {
+        ENCODE: encode * workload.num_queries,
+        SAMPLE: sampling * algorithm.learns_from_own_responses,
+        SCORE: traced_seconds[names.SCORING] * shorter * workload.num_responses * num_passes,
+        LEARN: algorithm.ppo_epochs * (learn + optimizer_step * algorithm.num_minibatches),
+    }
+    evaluation = (encode + prefill) * length.evaluated_rows + response * length.evaluated_responses
+    steps = (phases[SAMPLE] + phases[SCORE] + phases[LEARN]) * length.num_steps
+    run = encode * length.encoded_prompts + steps + evaluation * length.num_evaluations
+    return TimeEstimate(phases=phases, evaluation=evaluation, run=run)

@@ -1,91 +1,20 @@
-"""Which tensors are alive at the moment of the largest memory, and what each operation costs. Real tensors and shadows alike."""
+"""Which tensors are alive at the moment of the largest memory, and what each operation costs. Real tensors and fake ones alike.
+
+`torch.distributed._tools.MemTracker` cannot do it: it refuses modules with frozen parameters and more than one forward of a module.
+"""
 
 import weakref
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-ACTIVATIONS = "activations"  # whatever nobody has labelled
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peak:
-    """Bytes alive when they were most, by label, and how many were alive when the ledger was started."""
-
-    parts: dict[str, int]
-    at_start: int
-
-    @property
-    def total(self) -> int:
-        """All bytes at the peak."""
-        return sum(self.parts.values())
-
-
-@dataclass(kw_only=True)
-class Ledger:
-    """Births and deaths of storages, in order. A label may be given at any time after the birth, even after the peak."""
-
-    _sizes: list[int] = field(default_factory=list)  # bytes of each storage that was ever born
-    _labels: dict[int, str] = field(default_factory=dict)  # of a birth
-    _alive: dict[int, tuple[int, Any]] = field(default_factory=dict)  # address of a storage: its birth, a weak reference
-    _events: list[int] = field(default_factory=list)  # birth n as n, its death as ~n
-    _at_start: set[int] = field(default_factory=set)
-
-    def knows(self, tensor: Tensor) -> bool:
-        """Whether the tensor's storage was born before."""
-        return tensor.untyped_storage()._cdata in self._alive
-
-    def record(self, tensor: Tensor) -> int:
-        """The birth that the tensor's storage belongs to."""
-        storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address in self._alive:
-            return self._alive[address][0]
-        birth = len(self._sizes)
-        self._sizes.append(storage.nbytes())
-        self._events.append(birth)
-
-        def died(_: Any) -> None:
-            del self._alive[address]
-            self._events.append(~birth)
-
-        self._alive[address] = (birth, weakref.ref(storage, died))
-        return birth
-
-    def label(self, tensors: Iterable[Tensor], name: str) -> None:
-        """Says what these tensors are."""
-        for tensor in tensors:
-            self._labels[self.record(tensor)] = name
-
-    def start(self) -> None:
-        """Forgets the past, but for what is alive now."""
-        self._at_start = {birth for birth, _ in self._alive.values()}
-        self._events.clear()
-
-    def peak(self) -> Peak:
-        """The largest moment since `start`."""
-        at_start = now = most = sum(self._sizes[birth] for birth in self._at_start)
-        place = 0
-        for i, event in enumerate(self._events):
-            now += self._sizes[event] if event >= 0 else -self._sizes[~event]
-            if now > most:
-                most, place = now, i + 1
-        alive = set(self._at_start)
-        for event in self._events[:place]:
-            if event >= 0:
-                alive.add(event)
-            else:
-                alive.discard(~event)
-        parts: Counter[str] = Counter()
-        for birth in alive:
-            parts[self._labels.get(birth, ACTIVATIONS)] += self._sizes[birth]
-        return Peak(parts=dict(parts), at_start=at_start)
+ACTIVATIONS = "activations"  # whatever has no label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,39 +22,92 @@ class Operation:
     """What one kernel does."""
 
     flops: int
-    num_bytes: int  # read and written
+    num_bytes: int  # read and written; 0 of a view
     dtype: str
 
 
-VIEW = Operation(flops=0, num_bytes=0, dtype="")
+@dataclass(kw_only=True)
+class _Storage:
+    num_bytes: int
+    born: int  # count of births and deaths since the start; 0: before it
+    label: str = ACTIVATIONS
+    died: int | None = None
 
 
-def cost(func: Any, args: Any, kwargs: Any, out: Any) -> Operation | None:
-    """Floating-point operations and bytes moved; None for what makes no tensor. A view only takes the time to ask for it."""
-    outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-    if not outputs:
-        return None
+class Tracker:
+    """Births and deaths of storages, and operations. A tensor may get its label at any time, even after the peak."""
+
+    def __init__(self) -> None:
+        self.label_of_width: dict[int, str] = {}  # of a new floating-point tensor whose last axis is so wide
+        self.operations: list[Operation] = []
+        self._alive: dict[int, tuple[_Storage, Any]] = {}  # by the storage's address, with a weak reference
+        self._storages: list[_Storage] = []  # that were alive at some time since the start
+        self._time = 0
+
+    def start(self) -> int:
+        """Forgets the past, except for what is alive; returns the bytes that are."""
+        self._storages, self._time = [storage for storage, _ in self._alive.values()], 0
+        for storage in self._storages:
+            storage.born = 0
+        self.operations = []
+        return sum(storage.num_bytes for storage in self._storages)
+
+    def peak(self) -> dict[str, int]:
+        """Bytes by label at the first moment, since the start, at which most were alive."""
+        change = np.zeros(self._time + 1, dtype=np.int64)
+        for storage in self._storages:
+            change[storage.born] += storage.num_bytes
+            if storage.died is not None:
+                change[storage.died] -= storage.num_bytes
+        moment = int(change.cumsum().argmax())
+        parts: Counter[str] = Counter()
+        for storage in self._storages:
+            if storage.born <= moment and (storage.died is None or storage.died > moment):
+                parts[storage.label] += storage.num_bytes
+        return dict(parts)
+
+    def label(self, tensors: Iterable[Tensor], name: str) -> None:
+        """Says what these tensors are."""
+        for tensor in tensors:
+            self._storage_of(tensor).label = name
+
+    def record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Takes note of an operation that was run, and of the tensors that it made."""
+        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        for tensor in outputs:
+            self._storage_of(tensor)
+        if outputs:
+            self.operations.append(operation(func, args, kwargs, out, outputs=outputs))
+
+    def _storage_of(self, tensor: Tensor) -> _Storage:
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address in self._alive:
+            return self._alive[address][0]
+        self._time += 1
+        made = _Storage(num_bytes=storage.nbytes(), born=self._time)
+        if tensor.is_floating_point() and tensor.ndim:
+            made.label = self.label_of_width.get(tensor.shape[-1], ACTIVATIONS)
+
+        def died(_: Any) -> None:
+            del self._alive[address]
+            self._time += 1
+            made.died = self._time
+
+        self._alive[address] = (made, weakref.ref(storage, died))
+        self._storages.append(made)
+        return made
+
+
+def operation(func: Any, args: Any, kwargs: Any, out: Any, *, outputs: list[Tensor]) -> Operation:
+    """Floating-point operations by PyTorch's own formulas, and bytes moved. A view only takes the time to ask for it."""
+    dtype = str(outputs[0].dtype).removeprefix("torch.")
     if func.is_view:
-        return VIEW
+        return Operation(flops=0, num_bytes=0, dtype=dtype)
     inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     count = flop_registry.get(func._overloadpacket)
     return Operation(
         flops=0 if count is None else int(count(*args, **kwargs, out_val=out)),
         num_bytes=sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in (*inputs, *outputs)),
-        dtype=str(outputs[0].dtype).removeprefix("torch."),
+        dtype=dtype,
     )
-
-
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps a ledger of the real tensors that are made while it is on."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._ledger = ledger
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._ledger.record(leaf)
-        return out

@@ -41,7 +41,7 @@ def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 @dataclass(kw_only=True)
-class _Alive:
+class AliveRows:
     """The rows that still write: their cache, mask, next positions and places in the output."""
 
     cache: DynamicCache
@@ -97,7 +97,7 @@ class HuggingFaceEngine:
         ids = torch.full(numbers.shape, -1, device=policy.device)
         logprobs = torch.zeros(numbers.shape, device=policy.device)
         stop_ids = torch.tensor(policy.stop_ids, device=policy.device)
-        rows, hidden = self._prefill(policy, queries, settings.num_samples)
+        rows, hidden = prefill(policy, queries, num_samples=settings.num_samples)
         for t in range(settings.max_new_tokens):
             scores = policy.next_token_logprobs(hidden, temperature=settings.temperature)
             tokens = draw(scores, numbers[rows.places, t], top_p=settings.top_p)
@@ -110,58 +110,59 @@ class HuggingFaceEngine:
             if alive < COMPACT_BELOW:
                 tokens = tokens[~rows.finished]
                 rows.drop_finished()
-            hidden = self._step(policy, rows, tokens)
+            hidden = decode(policy, rows, tokens)
         return ids, logprobs
 
-    def _prefill(self, policy: Policy, queries: QueryBatch, group: int) -> tuple[_Alive, Tensor]:
-        num_rows, width = queries.query_ids.shape
-        size = max(
-            1, policy.optimization.forward_batch_tokens // width
-        )  # prompts at once: more sequences can write than be read
-        parts = [self._read(policy, queries, slice(start, start + size)) for start in range(0, num_rows, size)]
-        cache, hidden = merged([cache for cache, _ in parts]), torch.cat([hidden for _, hidden in parts])
-        count = num_rows * group
-        if group > 1:
-            cache.reorder_cache(torch.arange(count, device=policy.device) // group)
-        rows = _Alive(
-            cache=cache,
-            attention_mask=queries.attention_mask.repeat_interleave(group, 0),
-            next_positions=queries.next_positions.repeat_interleave(group, 0),
-            places=torch.arange(count, device=policy.device),
-            finished=torch.zeros(count, dtype=torch.bool, device=policy.device),
-            num_axes=len(queries.position_ids),
-        )
-        return rows, hidden.repeat_interleave(group, 0)
 
-    @staticmethod
-    def _read(policy: Policy, queries: QueryBatch, chosen: slice) -> tuple[DynamicCache, Tensor]:
-        """Some of the prompts, padded as all of them are: their cache and their last hidden states."""
-        cache = DynamicCache(config=policy.vlm.config.get_text_config())
-        hidden = policy.hidden(
-            ids=queries.query_ids[chosen],
-            mask=queries.attention_mask[chosen],
-            types=queries.mm_token_type_ids[chosen],
-            positions=queries.position_ids[:, chosen],
-            images=queries.images[chosen],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return cache, hidden[:, -1].clone()  # alone, so that the states of all other tokens are forgotten
+def prefill(policy: Policy, queries: QueryBatch, *, num_samples: int) -> tuple[AliveRows, Float[Tensor, "batch hidden"]]:
+    """Reads each prompt once and repeats its cache for its samples; returns the rows and the hidden state of each last token."""
+    num_rows, width = queries.query_ids.shape
+    size = max(1, policy.optimization.forward_batch_tokens // width)  # more sequences can write than be read at once
+    parts = [_read(policy, queries, slice(start, start + size)) for start in range(0, num_rows, size)]
+    cache, hidden = merged([cache for cache, _ in parts]), torch.cat([hidden for _, hidden in parts])
+    count = num_rows * num_samples
+    if num_samples > 1:
+        cache.reorder_cache(torch.arange(count, device=policy.device) // num_samples)
+    rows = AliveRows(
+        cache=cache,
+        attention_mask=queries.attention_mask.repeat_interleave(num_samples, 0),
+        next_positions=queries.next_positions.repeat_interleave(num_samples, 0),
+        places=torch.arange(count, device=policy.device),
+        finished=torch.zeros(count, dtype=torch.bool, device=policy.device),
+        num_axes=len(queries.position_ids),
+    )
+    return rows, hidden.repeat_interleave(num_samples, 0)
 
-    @staticmethod
-    def _step(policy: Policy, rows: _Alive, tokens: Tensor) -> Tensor:
-        rows.attention_mask = torch.cat([rows.attention_mask, torch.ones_like(rows.attention_mask[:, :1])], dim=1)
-        hidden = policy.hidden(
-            ids=tokens[:, None],
-            mask=rows.attention_mask,
-            types=torch.zeros_like(tokens[:, None]),
-            positions=rows.next_positions[None, :, None].expand(rows.num_axes, -1, -1),
-            images=(),
-            past_key_values=rows.cache,
-            use_cache=True,
-        )
-        rows.next_positions = rows.next_positions + 1
-        return hidden[:, -1]
+
+def _read(policy: Policy, queries: QueryBatch, chosen: slice) -> tuple[DynamicCache, Tensor]:
+    """Some of the prompts, padded as all of them are: their cache and their last hidden states."""
+    cache = DynamicCache(config=policy.vlm.config.get_text_config())
+    hidden = policy.hidden(
+        ids=queries.query_ids[chosen],
+        mask=queries.attention_mask[chosen],
+        types=queries.mm_token_type_ids[chosen],
+        positions=queries.position_ids[:, chosen],
+        images=queries.images[chosen],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return cache, hidden[:, -1].clone()  # alone, so that the states of all other tokens are forgotten
+
+
+def decode(policy: Policy, rows: AliveRows, tokens: Int[Tensor, " batch"]) -> Float[Tensor, "batch hidden"]:
+    """Appends one token to each row; returns the hidden states that decide on the next one."""
+    rows.attention_mask = torch.cat([rows.attention_mask, torch.ones_like(rows.attention_mask[:, :1])], dim=1)
+    hidden = policy.hidden(
+        ids=tokens[:, None],
+        mask=rows.attention_mask,
+        types=torch.zeros_like(tokens[:, None]),
+        positions=rows.next_positions[None, :, None].expand(rows.num_axes, -1, -1),
+        images=(),
+        past_key_values=rows.cache,
+        use_cache=True,
+    )
+    rows.next_positions = rows.next_positions + 1
+    return hidden[:, -1]
 
 
 def merged(caches: Sequence[DynamicCache]) -> DynamicCache:

@@ -1,0 +1,124 @@
+"""Runs a model's own code without weights: floating-point tensors are fake (shape and dtype, no memory), whole numbers and
+masks are real. So grids, masks and positions decide shapes as they do in a run, whatever the family.
+
+PyTorch's FakeTensorMode alone fakes whole numbers too, and cannot tell how many a mask chooses. Fake tensors pretend to be on the
+CPU, whose attention kernel keeps what the fused CUDA kernels keep: no (query, key) matrix, a mask turned into the dtype of the queries.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from vlm_rl.preflight.tracker import Tracker
+
+LARGEST_REAL = 2**22  # bytes; larger masks of queries against keys become fake, as no shape depends on them
+aten = torch.ops.aten
+_INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
+
+
+class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is on, operations on fake tensors make fake tensors, and the tracker is told of each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tracker = Tracker()
+        self._mode = FakeTensorMode()
+
+    def replace(self, module: nn.Module) -> None:
+        """Turns the meta tensors of a module into fake ones (whole numbers into zeros); shared ones stay shared."""
+        known: dict[int, Tensor] = {}
+        for part in module.modules():
+            places: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+            for tensors in places:
+                for name, value in tensors.items():
+                    if value is not None and value.is_meta:
+                        tensors[name] = known.setdefault(id(value), self._replaced(value))
+
+    def _replaced(self, value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return torch.zeros(value.shape, dtype=value.dtype)
+        fake: Tensor = self.fake(value.detach())
+        return nn.Parameter(fake, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else fake
+
+    def fake(self, value: Any) -> Any:
+        """The fake tensor of a real one; anything else as it is."""
+        if not isinstance(value, Tensor) or isinstance(value, FakeTensor):
+            return value
+        return FakeTensor(self._mode, value.to("meta"), torch.device("cpu"))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            made = self._of_fake(func, args, kwargs)
+        else:
+            made = self._of_real(func, args, kwargs, tensors=tensors)
+        self.tracker.record(func, args, kwargs, made)
+        return made
+
+    def _of_fake(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func is aten._local_scalar_dense.default:
+            return 1.0  # a norm, a loss: finite, and no shape depends on it
+        if func._schema.is_mutable and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor):
+            return args[0]  # whole numbers computed from fake tensors, such as sampled ids: they stay what they were
+        args, kwargs = tree_map(self.fake, (_by_place(func, args), kwargs))
+        return tree_map(_discrete, func(*args, **kwargs))
+
+    def _of_real(self, func: Any, args: Any, kwargs: Any, *, tensors: list[Tensor]) -> Any:
+        """Real, except for new floating-point tensors and for what is large and needs no values: that is never made."""
+        if not tensors or _is_large(func, tensors):
+            fakes, named = tree_map(self.fake, (args, kwargs))
+            with self._mode:
+                made = func(*fakes, **named)
+            if isinstance(made, Tensor) and (_needs_no_values(made) or (not tensors and made.is_floating_point())):
+                return made
+        real = func(*args, **kwargs)
+        return tree_map(
+            lambda value: self.fake(value) if isinstance(value, Tensor) and _needs_no_values(value) else value, real
+        )
+
+
+def _by_place(func: Any, args: Any) -> Any:
+    """A mask as an index says how many are chosen: it becomes their places."""
+    if func not in _INDEXING:
+        return args
+    chosen = args[1][0]
+    if func is aten.index.Tensor and len(args[1]) == 1 and chosen.dtype == torch.bool:  # how many is enough
+        return args[0].flatten(0, chosen.ndim - 1), [torch.zeros((), dtype=torch.long).expand(_count(chosen))]
+    places: list[Tensor | None] = []
+    for index in args[1]:
+        places += index.nonzero().unbind(1) if index is not None and index.dtype == torch.bool else [index]
+    return args[0], places, *args[2:]
+
+
+def _count(mask: Tensor) -> int:
+    """How many are chosen; an axis that only repeats the mask is not gone through."""
+    repeated = [axis for axis in range(mask.ndim) if mask.stride(axis) == 0]
+    once = mask[tuple(slice(1) if axis in repeated else slice(None) for axis in range(mask.ndim))]
+    return int(once.count_nonzero()) * math.prod(mask.shape[axis] for axis in repeated)
+
+
+def _discrete(value: Any) -> Any:
+    """Whole numbers and masks computed from fake tensors are real again, as zeros."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or _needs_no_values(value):
+        return value
+    return torch.zeros(value.shape, dtype=value.dtype)
+
+
+def _needs_no_values(value: Tensor) -> bool:
+    """Large, and no ids, positions, grids or mask of tokens, which decide shapes: those stay real however many there are."""
+    of_pairs = value.is_floating_point() or (value.dtype == torch.bool and value.ndim > 2)
+    return of_pairs and value.untyped_storage().nbytes() > LARGEST_REAL
+
+
+def _is_large(func: Any, tensors: list[Tensor]) -> bool:
+    """Whether element by element something large would be made of small tensors."""
+    if torch.Tag.pointwise not in func.tags or func._schema.is_mutable:
+        return False
+    widest: torch.Size = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))  # type: ignore[no-untyped-call]
+    return math.prod(widest) * max(tensor.element_size() for tensor in tensors) > LARGEST_REAL

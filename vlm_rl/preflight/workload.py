@@ -1,0 +1,77 @@
+"""The numbers of a run that memory and time depend on: what one rank does in one generation step, and how long its prompts are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.prompts import PromptLength
+from vlm_rl.preflight.scan import DataCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSizes:
+    """How long the prompts of a data set are."""
+
+    row: Row  # with the longest prompt of all splits: evaluation shares the device
+    longest: PromptLength
+    mean: PromptLength  # over the training rows
+
+
+def prompt_sizes(dataset: Dataset, check: DataCheck) -> PromptSizes | None:
+    """Of the usable rows; None where no training row is usable."""
+    usable = {split: found.usable for split, found in check.splits.items()}
+    if not usable["train"].any():
+        return None
+    tokens = {split: np.where(usable[split], found.prompt_tokens, 0) for split, found in check.splits.items()}
+    split = max(tokens, key=lambda split: tokens[split].max(initial=0))
+    found, train, place = check.splits[split], check.splits["train"], int(tokens[split].argmax())
+    text, image = (round(values[usable["train"]].mean()) for values in (train.text_tokens, train.image_tokens))
+    return PromptSizes(
+        row=dataset.split(split)[int(found.places[place])],
+        longest=PromptLength(text=int(found.text_tokens[place]), image=int(found.image_tokens[place])),
+        mean=PromptLength(text=text, image=image),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one rank does in one generation step."""
+
+    dataset: Dataset
+    algorithm: Algorithm
+    prompts: PromptSizes
+    forward_batch_size: int  # sequences that the embedded engine samples at a time
+    num_ranks: int
+    on_gpu: bool  # AdamW takes all weights at once, with temporary copies; pictures wait in the host's memory
+
+    @property
+    def batch_size(self) -> int:
+        """Queries that the update learns from."""
+        return max(1, self.dataset.batch_size // self.num_ranks)
+
+    @property
+    def num_queries(self) -> int:
+        """Queries that are sampled; more than `batch_size` with dynamic sampling."""
+        return max(self.batch_size, self.algorithm.queries_of_step(self.dataset.batch_size) // self.num_ranks)
+
+    @property
+    def num_responses(self) -> int:
+        """Responses that the update learns from."""
+        return self.batch_size * self.algorithm.group_size
+
+    @property
+    def mini_batch(self) -> int:
+        """Responses of one optimizer step."""
+        return max(1, self.num_responses // self.algorithm.num_minibatches)
+
+    @property
+    def chunk(self) -> int:
+        """Queries that are sampled together."""
+        return min(self.num_queries, max(1, self.forward_batch_size // self.algorithm.group_size))
+
+    def rows_within(self, max_tokens: int) -> int:
+        """Responses of full length, to the longest prompt, that fit into a batch of so many tokens; one alone may exceed it."""
+        return max(1, max_tokens // (self.prompts.longest.total + self.dataset.max_new_tokens))
