@@ -11,7 +11,7 @@ from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.jsonl import ColumnSource
+from vlm_rl.datasets.jsonl import ColumnSource, FileSource
 from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.row_file import check_regular
@@ -88,26 +88,19 @@ class HubSource(ColumnSource):
 
 
 @dataclass(kw_only=True, eq=False)
-class TableSource(ColumnSource):
+class TableSource(FileSource):
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
     folder: str
-    files: Mapping[str, str]
 
     def rows(self, split: str) -> LazyRows:
         """The rows of a split, made when they are asked for; then a bad one raises BadRow. Pictures are relative to the files."""
-        if split not in self.files:
-            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
-        pattern = Path(self.folder) / self.files[split]
+        pattern = Path(self.folder) / self.file_of(split)
         if pattern.suffix not in BUILDERS:
             raise ValueError(f"{pattern}: dataset=parquet reads {', '.join(BUILDERS)} files; dataset=jsonl reads JSONL.")
         paths = sorted(map(str, Path(self.folder).glob(self.files[split])))
         if not paths:
-            raise FileNotFoundError(
-                f"{pattern} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
-                f"{', '.join(self.files.values())}."
-            )
-
+            raise FileNotFoundError(f"{pattern} is not there (split {split!r}). {self.folder_advice}")
         for path in paths:
             check_regular(Path(path))
 

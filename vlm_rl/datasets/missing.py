@@ -27,7 +27,7 @@ def hint(path: Path, *, folder: Path | None) -> str:
     if (found := next(_alike(name, folder), None)) is not None:
         forms = ", in another Unicode form" if found != name and _composed(found) == _composed(name) else ""
         return f" There is {shown(found)}{forms}: the row must name it so, or rename the file."
-    if archives := sorted(filter(is_archive, _names(str(folder), _changed(folder)).values())):
+    if archives := sorted(filter(is_archive, _names(folder).values())):
         tool = next(tool for end, tool in UNPACK.items() if archives[0].endswith(end))
         command = tool.format(archive=shlex.quote(str(folder / archives[0])), folder=shlex.quote(str(folder)))
         others = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
@@ -53,7 +53,7 @@ def _alike(name: str, folder: Path) -> Iterator[str]:
 def _found(folder: Path, parts: list[str]) -> str | None:
     place = folder
     for number, part in enumerate(parts):
-        names = _names(str(place), _changed(place))
+        names = _names(place)
         entry = names.get(_plain(part))
         if entry is None and number == len(parts) - 1:
             stem, end = os.path.splitext(part)
@@ -65,25 +65,23 @@ def _found(folder: Path, parts: list[str]) -> str | None:
     return place.relative_to(folder).as_posix() if parts and place.is_file() else None
 
 
-@lru_cache(64)
-def _names(folder: str, changed: int) -> dict[str, str]:
-    """The names in a folder by what is left of them without case and Unicode form; read once, until it changes."""
+def _names(folder: Path) -> dict[str, str]:
+    """The names in a folder, by the name without case and Unicode form. Empty for what is no folder."""
     try:
-        with os.scandir(folder) as entries:
-            return {_plain(entry.name): entry.name for entry in islice(entries, MOST_ENTRIES)}
+        return _names_at(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return {}
 
 
-def _changed(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0
+@lru_cache(64)
+def _names_at(folder: str, changed: int) -> dict[str, str]:
+    """Read once, until the folder changes."""
+    with os.scandir(folder) as entries:
+        return {_plain(entry.name): entry.name for entry in islice(entries, MOST_ENTRIES)}
 
 
 def _folders(folder: Path) -> Iterator[str]:
-    names = sorted(_names(str(folder), _changed(folder)).values())
+    names = sorted(_names(folder).values())
     return (name for name in names if "." not in name and (folder / name).is_dir())
 
 

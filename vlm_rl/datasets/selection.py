@@ -42,17 +42,12 @@ def select(rows: Sequence[Row], *, split: str, wanted: Wanted | None, size: int 
     )
 
 
-def facts(row: Row) -> dict[str, str]:
-    """All that rows can be chosen by."""
-    return {**row.fields, "kind": row.kind, "modality": row.modality, "has_image": str(bool(row.images))}
-
-
 def _matching(rows: Sequence[Row], *, split: str, wanted: Wanted) -> list[int]:
     asked = {field: _listed(values) for field, values in wanted.items()}
     fields: set[str] = set()
     texts: dict[str, list[str | None]] = {field: [] for field in asked}  # of each row
     for row in rows:
-        known = facts(row)
+        known = {**row.fields, "kind": row.kind, "modality": row.modality, "has_image": str(bool(row.images))}
         fields |= known.keys()
         for name in asked:
             texts[name].append(known.get(name))

@@ -5,7 +5,7 @@ The rows are named by their position in `golds`; turning positions into row ids 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -37,21 +37,24 @@ def check_golds(judge: Judge, golds: Sequence[str]) -> GoldCheck:
     """Judges each distinct gold once: can it be read, against itself, against its near misses."""
     distinct = list(dict.fromkeys(golds))
     unparsable = {gold for gold, is_parsable in zip(distinct, judge.are_parsable(distinct), strict=True) if not is_parsable}
-    itself = judge.judge([as_response(gold) for gold in distinct], distinct)
-    unequal = {gold for gold, verdict in zip(distinct, itself, strict=True) if verdict is not Verdict.CORRECT}
-    misses = [(as_response(miss), gold) for gold in distinct if gold not in unparsable for miss in near_misses(gold)]
-    verdicts = judge.judge([response for response, _ in misses], [gold for _, gold in misses])
-    too_easy = {gold for (_, gold), verdict in zip(misses, verdicts, strict=True) if verdict is Verdict.CORRECT}
-    fit = [gold for gold in distinct if gold not in unparsable | unequal | too_easy]
-    usual = [(as_response(spelling), gold) for gold in fit for spelling in usual_spellings(gold)]
-    reached = judge.judge([response for response, _ in usual], [gold for _, gold in usual])
-    not_reached = {gold for (_, gold), verdict in zip(usual, reached, strict=True) if verdict is not Verdict.CORRECT}
+    unequal = {gold for gold, is_right in _judged(judge, distinct, lambda gold: [gold]) if not is_right}
+    parsable = [gold for gold in distinct if gold not in unparsable]
+    too_easy = {gold for gold, is_right in _judged(judge, parsable, near_misses) if is_right}
+    fit = [gold for gold in parsable if gold not in unequal | too_easy]
+    not_reached = {gold for gold, is_right in _judged(judge, fit, usual_spellings) if not is_right}
     return GoldCheck(
         not_reached=_positions(golds, not_reached),
         unparsable=_positions(golds, unparsable),
         not_equal_to_itself=_positions(golds, unequal),
         equal_to_a_near_miss=_positions(golds, too_easy),
     )
+
+
+def _judged(judge: Judge, golds: Sequence[str], answers: Callable[[str], list[str]]) -> list[tuple[str, bool]]:
+    """For each answer to each gold: the gold, and whether the answer is right."""
+    pairs = [(gold, as_response(answer)) for gold in golds for answer in answers(gold)]
+    verdicts = judge.judge([response for _, response in pairs], [gold for gold, _ in pairs])
+    return [(gold, verdict is Verdict.CORRECT) for (gold, _), verdict in zip(pairs, verdicts, strict=True)]
 
 
 def near_misses(gold: str) -> list[str]:
