@@ -15,11 +15,11 @@ from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 @dataclass(kw_only=True, eq=False)
 class ColumnSource:
-    """What every source takes that makes rows of columns."""
+    """The settings of every source that maps columns to rows."""
 
     columns: Columns
     largest_image: int = LARGEST_IMAGE
-    answer_pattern: str | None = None  # what cuts the gold out of the answer column
+    answer_pattern: str | None = None  # cuts the gold out of the answer column
     ordered_lists: bool = False  # the gold `3, 1, 2` is right in that order only
     golds: GoldRules = field(init=False, repr=False)
 
@@ -60,7 +60,7 @@ class JsonlSource(FileSource):
     _pictures: dict[Path, PictureFolder] = field(default_factory=dict, init=False, repr=False)  # splits of a folder share them
 
     def rows(self, split: str) -> LazyRows:
-        """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
+        """The rows of a split's file, built on access; access to a bad line raises BadRow."""
         path, stores = self._file(split)
         table = LineTable(path, largest=self.largest_image)
         if not len(table):
@@ -71,7 +71,7 @@ class JsonlSource(FileSource):
         return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
     def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
-        """The file of a split, and where the links of the download cache lead that it may be in."""
+        """The file of a split, and the folder that links of the download cache lead to, if it is in there."""
         name = self.file_of(split)
         stores: tuple[Path, ...] = ()
         if self.repository is None or (self.folder is not None and Path(self.folder).is_dir()):

@@ -1,4 +1,4 @@
-"""Why a picture may not be there: another spelling of its name that is, or an archive beside it that nobody has unpacked."""
+"""Why a picture file may be missing: its name is spelt in another way, or an archive beside it is not unpacked."""
 
 import os
 import shlex
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vlm_rl.datasets.shown import shown
 
-MOST_ENTRIES = 200_000  # of a folder that are looked at
-MOST_FOLDERS = 100  # in which a name is looked for that lacks its folder
+MOST_ENTRIES = 200_000  # of a folder that are read
+MOST_FOLDERS = 100  # searched for a name that lacks its folder
 UNPACK = {
     ".zip": "python -m zipfile -e {archive} {folder}",
     **dict.fromkeys((".tar", ".tar.gz", ".tgz"), "tar -xf {archive} -C {folder}"),
@@ -20,7 +20,7 @@ PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", "
 
 
 def hint(path: Path, *, folder: Path | None) -> str:
-    """What is there in place of a file of the folder; empty where nothing like it is."""
+    """A sentence on what the folder holds instead of a missing file; empty where it holds nothing similar."""
     if folder is None or not path.is_relative_to(folder):
         return ""
     name = path.relative_to(folder).as_posix()
@@ -36,12 +36,12 @@ def hint(path: Path, *, folder: Path | None) -> str:
 
 
 def is_archive(name: str) -> bool:
-    """By the end of its name."""
+    """Whether the name ends as that of an archive."""
     return name.lower().endswith(tuple(UNPACK))
 
 
 def _alike(name: str, folder: Path) -> Iterator[str]:
-    """Names of files in the folder that may be meant, likeliest first."""
+    """Names of similar files in the folder, the most similar first."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     tried = [parts, *(parts[start:] for start in range(1, len(parts)))]
     tried += [[other, *parts] for other in islice(_folders(folder), MOST_FOLDERS)]
