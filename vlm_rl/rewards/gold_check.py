@@ -1,7 +1,6 @@
-r"""Before training each gold is judged against itself, three near misses, and the spellings in which a model would write it:
-no row may be unwinnable or free.
+r"""Judge each gold before training: against itself, three near misses, and the spellings in which a model would write it.
 
-The rows are named by their position in `golds`; turning positions into row ids and sentences is the caller's part.
+Results are positions in `golds`; the caller turns them into row ids and messages.
 """
 
 import re
@@ -20,12 +19,12 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\d])", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class GoldCheck:
-    """Positions of the golds that cannot be trained on; all empty = every gold is fit."""
+    """Positions of the golds that cannot be trained on; empty tuples: every gold can."""
 
-    unparsable: tuple[int, ...]  # nothing can be compared with it
+    unparsable: tuple[int, ...]  # no answer can be compared with it
     not_equal_to_itself: tuple[int, ...]  # a perfect answer would be wrong
     equal_to_a_near_miss: tuple[int, ...]  # a wrong answer would be right
-    not_reached: tuple[int, ...] = ()  # fit, but what a model would write is not right: the gold holds more than the answer
+    not_reached: tuple[int, ...] = ()  # usable, but the usual spelling is judged wrong: the gold holds more than the answer
 
     @property
     def failing(self) -> tuple[int, ...]:
@@ -65,7 +64,7 @@ def near_misses(gold: str) -> list[str]:
 
 
 def usual_spellings(gold: str) -> list[str]:
-    """How a model would write a fit `gold`: in dollars, and, where a single number stands among other things, that number."""
+    """How a model would write `gold`: in dollars, and, where it has one number beside other text, that number alone."""
     read = read_gold(gold)
     text = read.spelling
     numbers = _NUMBER.findall(text)
@@ -90,7 +89,7 @@ def _near_misses_of(part: Part) -> list[str]:
 
 
 def _is_more_than_a_number(part: Part) -> bool:
-    r"""Whether its number is only a piece of it: 2x + 1, \sqrt{2}, a form of its own."""
+    r"""Whether the number in it is only a part of the value: 2x + 1, \sqrt{2}, a range."""
     if part.value is not None:
         return part.text.casefold() != part.text or " " in part.text  # 12 hundred
     return bool(part.form or part.relation or part.elements or is_expression(part.text))
