@@ -13,10 +13,9 @@ import pytest
 from own_files import png
 from PIL import Image
 
-from vlm_rl.datasets import arrow_table, picture, written_picture
+from vlm_rl.datasets import arrow_table, picture
 from vlm_rl.datasets.arrow_table import ImageColumn
 from vlm_rl.datasets.picture import BadPicture, Picture, picture_file
-from vlm_rl.datasets.written_picture import PictureFolder
 
 
 def refused(source: Picture, told: str) -> None:
@@ -26,17 +25,11 @@ def refused(source: Picture, told: str) -> None:
             ask()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a.png"
-    if kind == "pipe":
-        os.mkfifo(path)  # to open it would wait for a writer
-    elif kind == "folder":
-        path.mkdir()
-    refused(
-        picture_file(Path("/dev/zero") if kind == "device" else path),
-        r"(a\.png|zero) cannot be read: (it is no regular|.*directory)",
-    )
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # to open it would wait for a writer
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "pipe.png", tmp_path / "folder.png", Path("/dev/zero")):
+        refused(picture_file(path), r"(pipe\.png|folder\.png|zero) cannot be read: (it is no regular|.*directory)")
 
 
 def test_a_file_that_is_larger_than_any_picture_is_not_read(tmp_path: Path) -> None:
@@ -75,6 +68,7 @@ print((peak() - before) * 1024 / (width * height))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["palette", "grey"])
 def test_decoding_takes_a_few_bytes_a_pixel(tmp_path: Path, kind: str) -> None:
@@ -85,19 +79,6 @@ def test_decoding_takes_a_few_bytes_a_pixel(tmp_path: Path, kind: str) -> None:
         Image.fromarray(np.zeros((4000, 4000), dtype=np.uint16)).save(tmp_path / "a.png")
     done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "a.png")], capture_output=True, text=True, check=True)
     assert 4 < float(done.stdout) < 9  # whole, they took 13 and 18
-
-
-def test_of_many_files_only_the_last_ones_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(written_picture, "REMEMBERED", 2)
-    folder = PictureFolder(tmp_path)
-    first = folder.picture("0.png", where="")
-    assert folder.picture("0.png", where="") is first
-    gone = weakref.ref(first)
-    del first
-    for name in "12":
-        folder.picture(f"{name}.png", where="")
-    gc.collect()
-    assert gone() is None
 
 
 def test_of_many_pictures_in_a_table_only_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

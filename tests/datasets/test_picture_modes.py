@@ -43,9 +43,7 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + parts + b"\0\0\0\0IEND\xaeB`\x82"
 
 
-def tiff(
-    samples: Sequence[int] | bytes, *, bits: int, photometric: int = 1, extra: int | None = None, order: str = "<"
-) -> bytes:
+def tiff(*, samples: Sequence[int] | bytes, bits: int, photometric: int = 1, extra: int | None = None, order: str) -> bytes:
     """One line of two pixels."""
     data = (
         samples if isinstance(samples, bytes) else struct.pack(f"{order}{len(samples)}{'H' if bits == 16 else 'B'}", *samples)
@@ -112,41 +110,38 @@ def test_what_is_transparent_in_a_png_lies_on_white(tmp_path: Path, kind: str) -
     assert shown(tmp_path, content) == expected
 
 
-TIFFS = {
-    "grey": (tiff([0, 30000], bits=16), [grey(0), grey(117)]),
-    "negative grey": (tiff([0, 30000], bits=16, photometric=0), [WHITE, grey(138)]),  # 255 - 117
-    "negative grey of 8 bit": (tiff([0, 117], bits=8, photometric=0), [WHITE, grey(138)]),
-    "grey of 12 bit": (tiff(b"\xff\xf8\x00", bits=12), [WHITE, grey(128)]),  # 2048 / 4095 x 255 = 127.5
-    "RGB of 16 bit": (tiff([30000, 0, 65535, 0, 0, 0], bits=16, photometric=2), [(117, 0, 255), grey(0)]),
-    "alpha": (tiff([0, 0, 0, 51, 7, 8, 9, 255], bits=8, photometric=2, extra=UNASSOCIATED), [grey(204), (7, 8, 9)]),
-    "alpha of 16 bit": (tiff([0, 0, 0, 51 * 257, *[30000] * 3, 65535], bits=16, photometric=2, extra=UNASSOCIATED), [grey(204), grey(117)]),
-    "multiplied alpha": (tiff([51, 0, 0, 51, 7, 8, 9, 255], bits=8, photometric=2, extra=MULTIPLIED), [(255, 204, 204), (7, 8, 9)]),
-    "multiplied alpha of 16 bit": (
-        tiff([51 * 257, 0, 0, 51 * 257, *[30000] * 3, 65535], bits=16, photometric=2, extra=MULTIPLIED), [(255, 204, 204), grey(117)]
+TIFFS = {  # samples and tags, and what is shown
+    "grey": ({"samples": [0, 30000], "bits": 16}, [grey(0), grey(117)]),
+    "negative grey": ({"samples": [0, 30000], "bits": 16, "photometric": 0}, [WHITE, grey(138)]),  # 255 - 117
+    "negative grey of 8 bit": ({"samples": [0, 117], "bits": 8, "photometric": 0}, [WHITE, grey(138)]),
+    "grey of 12 bit": ({"samples": b"\xff\xf8\x00", "bits": 12}, [WHITE, grey(128)]),  # 2048 / 4095 x 255 = 127.5
+    "RGB of 16 bit": ({"samples": [30000, 0, 65535, 0, 0, 0], "bits": 16, "photometric": 2}, [(117, 0, 255), grey(0)]),
+    "alpha": ({"samples": [0, 0, 0, 51, 7, 8, 9, 255], "bits": 8, "photometric": 2, "extra": UNASSOCIATED}, [grey(204), (7, 8, 9)]),
+    "alpha of 16 bit": (
+        {"samples": [0, 0, 0, 51 * 257, *[30000] * 3, 65535], "bits": 16, "photometric": 2, "extra": UNASSOCIATED}, [grey(204), grey(117)]
     ),
-    "something that is no alpha": (tiff([51, 0, 0, 51, 7, 8, 9, 0], bits=8, photometric=2, extra=UNRELATED), [(51, 0, 0), (7, 8, 9)]),
-    "grey and alpha": (tiff([0, 51, 9, 255], bits=8, extra=UNASSOCIATED), [grey(204), grey(9)]),
-    "grey and multiplied alpha": (tiff([0, 51, 9, 255], bits=8, extra=MULTIPLIED), [grey(204), grey(9)]),
+    "multiplied alpha": (
+        {"samples": [51, 0, 0, 51, 7, 8, 9, 255], "bits": 8, "photometric": 2, "extra": MULTIPLIED}, [(255, 204, 204), (7, 8, 9)]
+    ),
+    "multiplied alpha of 16 bit": (
+        {"samples": [51 * 257, 0, 0, 51 * 257, *[30000] * 3, 65535], "bits": 16, "photometric": 2, "extra": MULTIPLIED},
+        [(255, 204, 204), grey(117)],
+    ),
+    "something that is no alpha": (
+        {"samples": [51, 0, 0, 51, 7, 8, 9, 0], "bits": 8, "photometric": 2, "extra": UNRELATED}, [(51, 0, 0), (7, 8, 9)]
+    ),
+    "grey and alpha": ({"samples": [0, 51, 9, 255], "bits": 8, "extra": UNASSOCIATED}, [grey(204), grey(9)]),
+    "grey and multiplied alpha": ({"samples": [0, 51, 9, 255], "bits": 8, "extra": MULTIPLIED}, [grey(204), grey(9)]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TIFFS)
-def test_what_a_tiff_means_is_shown(tmp_path: Path, kind: str) -> None:
+def test_what_a_tiff_means_is_shown_in_either_order_of_bytes(tmp_path: Path, kind: str) -> None:
     content, expected = TIFFS[kind]
-    assert shown(tmp_path, content) == expected
-
-
-@pytest.mark.parametrize("kind", ["grey", "RGB of 16 bit", "alpha", "multiplied alpha", "grey and alpha", "alpha of 16 bit"])
-def test_the_order_of_bytes_makes_no_difference(tmp_path: Path, kind: str) -> None:
-    turned = {
-        "grey": tiff([0, 30000], bits=16, order=">"),
-        "RGB of 16 bit": tiff([30000, 0, 65535, 0, 0, 0], bits=16, photometric=2, order=">"),
-        "alpha": tiff([0, 0, 0, 51, 7, 8, 9, 255], bits=8, photometric=2, extra=2, order=">"),
-        "multiplied alpha": tiff([51, 0, 0, 51, 7, 8, 9, 255], bits=8, photometric=2, extra=1, order=">"),
-        "grey and alpha": tiff([0, 51, 9, 255], bits=8, extra=2, order=">"),
-        "alpha of 16 bit": tiff([0, 0, 0, 51 * 257, *[30000] * 3, 65535], bits=16, photometric=2, extra=2, order=">"),
-    }
-    assert shown(tmp_path, turned[kind]) == TIFFS[kind][1]
+    for order in (
+        "<" if kind in ("negative grey", "grey of 12 bit") else "<>"
+    ):  # the other order of these two is unknown to Pillow
+        assert shown(tmp_path, tiff(**content, order=order)) == expected
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,8 @@ def told(row: Row, *, needs_solution: bool = False) -> dict[str, str]:
     return {problem.reason: problem.message for problem in problems_of_text(row, needs_solution=needs_solution)}
 
 
-def test_a_good_row_has_no_problem() -> None:
-    assert told(row("a", solution="7"), needs_solution=True) == {}
-
-
 def test_markers_must_match_images_and_a_question_must_ask_something() -> None:
+    assert told(row("a", solution="7"), needs_solution=True) == {}
     message = "it has 2 <image> markers but 0 images. Give each image one <image> in `question`, in order."
     assert told(row("a", question="<image><image>Q")) == {"markers and images differ": message}
     assert told(row("a", question=" \n")) == {
@@ -62,9 +59,6 @@ def test_skipped_rows_are_counted_and_the_others_keep_their_order(capsys: pytest
     assert "1 of 3 rows of split 'train' are left out" in capsys.readouterr().out
     assert [row.id for row in without(rows, bad)] == ["a", "c"]
     assert without(rows, []) is rows
-
-
-def test_no_problem_is_no_word(capsys: pytest.CaptureFixture[str]) -> None:
     report([], num_rows=3, split="train", on_bad_row="error")
     assert capsys.readouterr().out == ""
 

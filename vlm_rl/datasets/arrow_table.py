@@ -1,4 +1,4 @@
-"""A table of the library `datasets`, memory-mapped: texts become objects one row at a time, pictures when they are opened."""
+"""A memory-mapped table of the library `datasets`. Rows are built one at a time; pictures are read when they are opened."""
 
 import bisect
 import io
@@ -30,29 +30,29 @@ class CellBytes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chunk:
-    """Some rows of the column. Arrow would copy a picture for every question about its cell, so answers stand here ready."""
+    """One chunk of a column of pictures. Arrow copies a cell whenever it is checked, so all cells are checked once, here."""
 
-    filled: np.ndarray  # of each row: whether there is anything
-    bounds: np.ndarray | None  # of each row: where its list begins among the values, and the end; None: one value a row
-    content: pa.Array | None  # of each value: the bytes
+    filled: np.ndarray  # for each row: whether it holds anything
+    bounds: np.ndarray | None  # where the list of each row starts in the values, and the end; None: one value per row
+    content: pa.Array | None  # the bytes of each value
     has_content: np.ndarray | None
-    names: pa.Array | None  # of each value: the name of a file, or the picture as text
-    is_long: np.ndarray | None  # of each value: whether its text is too long for a name
+    names: pa.Array | None  # for each value: the name of a file, or the picture as text
+    is_long: np.ndarray | None  # for each value: whether its text is too long for a file name
 
 
 class ImageColumn:
-    """One picture or a list of them in each row: bytes, names of files, structs of `bytes` and `path`, or base64."""
+    """One picture or a list of pictures per row: bytes, file names, structs of `bytes` and `path`, or base64."""
 
     def __init__(self, column: pa.ChunkedArray, *, table: str, name: str, largest: int) -> None:
         self._table, self._name, self._largest = table, name, largest
         self._chunks = [_chunk(array, where=f"{table}, column {name!r}") for array in column.chunks]
         self._starts = np.cumsum([0, *map(len, column.chunks)]).tolist()
-        self._picture = lru_cache(REMEMBERED)(self._made)  # the same one again, so that it is not hashed again
-        self._written = lru_cache(REMEMBERED)(self._made_of_text)
+        self._picture = lru_cache(REMEMBERED)(self._picture_of_bytes)  # a cached picture keeps its hash
+        self._written = lru_cache(REMEMBERED)(self._picture_of_text)
         self.has_texts = any(chunk.is_long is not None and chunk.is_long.any() for chunk in self._chunks)
 
     def cell(self, index: int) -> list[Picture | str | None]:
-        """The pictures of a row; names where they are files, None for a place in a list that is empty."""
+        """The pictures of a row: `Picture`s, file names, and None for an empty place in a list."""
         number = bisect.bisect_right(self._starts, index) - 1
         chunk, row = self._chunks[number], index - self._starts[number]
         if not chunk.filled[row]:
@@ -70,18 +70,18 @@ class ImageColumn:
         chunk = self._chunks[number]
         if chunk.has_content is not None and chunk.has_content[value]:
             return [self._picture(number, value, place, row)]
-        if chunk.is_long is not None and chunk.is_long[value]:  # it is not copied to find out what it is
+        if chunk.is_long is not None and chunk.is_long[value]:  # checked without a copy
             spans = spans_of(_text(chunk.names, value))
             if spans:
                 return [self._written(number, value, place, row, span) for span in spans]
         name: str | None = None if chunk.names is None else chunk.names[value].as_py()
         return [name or None]
 
-    def _made(self, number: int, value: int, place: str, row: int) -> Picture:
+    def _picture_of_bytes(self, number: int, value: int, place: str, row: int) -> Picture:
         content = CellBytes(array=self._chunks[number].content, place=value)
         return Picture(content=content, where=self._where(number, row, place), largest=self._largest)
 
-    def _made_of_text(self, number: int, value: int, place: str, row: int, span: Span) -> Picture:
+    def _picture_of_text(self, number: int, value: int, place: str, row: int, span: Span) -> Picture:
         read = partial(_text, self._chunks[number].names, value)
         return written_picture(read, span, where=self._where(number, row, place), largest=self._largest)
 
@@ -130,7 +130,7 @@ def _is_long(names: pa.Array) -> np.ndarray | None:
 
 
 def _text(texts: pa.Array, place: int) -> memoryview:
-    """The bytes of a text, where they lie."""
+    """The bytes of a text, without a copy."""
     _, offsets, data = texts.buffers()
     kind = np.dtype(np.int64 if pa.types.is_large_string(texts.type) else np.int32)
     start, end = np.frombuffer(offsets, kind, count=2, offset=(texts.offset + place) * kind.itemsize).tolist()
@@ -138,12 +138,12 @@ def _text(texts: pa.Array, place: int) -> memoryview:
 
 
 def _valid(array: pa.Array) -> np.ndarray:
-    answer: np.ndarray = array.is_valid().to_numpy(zero_copy_only=False)
-    return answer
+    valid: np.ndarray = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
 
 
 class ArrowTable:
-    """The columns that are needed, and all short ones beside them."""
+    """The needed columns and all short ones."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class ArrowTable:
         name: str,
         needed: Sequence[str],
         images: Sequence[str],
-        labels: Mapping[str, Sequence[str]],  # names of the numbers in a column
+        labels: Mapping[str, Sequence[str]],  # column -> class names of its integer labels
         largest: int,
     ) -> None:
         self._name, self._labels = name, labels
@@ -174,12 +174,12 @@ class ArrowTable:
         return f"{self._name}, row {index}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """One row; embedded pictures as `Picture`s, files by their names, numbered labels by theirs. Raises BadRow."""
+        """The values of one row by column: embedded pictures as `Picture`s, labels by their class names. Raises BadRow."""
         item = {column: self._value(column, index) for column in self._columns}
         return item | {column: self._pictures(cells, index) for column, cells in self._images.items()}
 
     def _pictures(self, cells: ImageColumn, index: int) -> list[Picture | str | None]:
-        """Those of a cell, or of the row whose `index` it names: VLMEvalKit writes a picture in base64 once."""
+        """The pictures of a cell. In VLMEvalKit's files a cell may name the `index` of the row whose picture it shares."""
         found = cells.cell(index)
         if cells.has_texts and len(found) == 1 and isinstance(found[0], str):
             shared = cells.cell(self._rows_by_index.get(found[0], index))
@@ -198,7 +198,7 @@ class ArrowTable:
             raise BadRow(f"{self.where(index)}: {column!r} is no UTF-8 text: {error.reason}.") from None
         value = _as_written(value, self._columns[column].type)
         names = self._labels.get(column)
-        if names is None or value is None or value < 0:  # the library writes -1 where the label is not known
+        if names is None or value is None or value < 0:  # the library writes -1 for an unknown label
             return value if names is None else None
         if value >= len(names):
             raise BadRow(f"{self.where(index)}: {column!r} is label {value}, and only 0 to {len(names) - 1} have names.")
@@ -206,12 +206,12 @@ class ArrowTable:
 
 
 def shape_of(fields: Iterable[pa.Field]) -> Mapping[str, Any]:
-    """The names of columns, and of the fields inside of them: what `path_of` looks in."""
+    """Names of columns and of their nested fields, as `path_of` reads them."""
     return {field.name: shape_of(field.type) if pa.types.is_struct(field.type) else None for field in fields}
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column, or a field inside of one."""
+    """A column, or a nested field of one."""
     column, *fields = path_of(shape_of(table.schema), name) or (name,)
     return pc.struct_field(table.column(column), fields) if fields else table.column(column)
 
@@ -227,7 +227,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _as_written(value: Any, kind: pa.DataType) -> Any:
-    """A float32 or float16 becomes the shortest number that is the same one there: 0.1, and not 0.10000000149011612."""
+    """The shortest decimal that is the same float32 or float16: 0.1 instead of 0.10000000149011612."""
     if value is None:
         return None
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):

@@ -1,4 +1,4 @@
-"""Which column of a source is which part of a row, and where its images stand in the question."""
+"""Map the columns of a source to the parts of a row, and place its images in the question."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from vlm_rl.datasets.written_picture import PictureFolder, names_in
 
 NUMBER = "{n}"  # in a marker: `<image {n}>` is `<image 1>` for the first image, `<image 2>` for the second
 USUAL_IMAGE_COLUMNS = ("image", "images", "file_name", "file_names", "image_path")
-LONGEST_FIELD = 80  # characters; a longer text is no category
+LONGEST_FIELD = 80  # characters; a longer text is not used for breakdowns
 OPTIONS_KEY = "dataset.source.columns.options"
 Images = tuple[ImageSource, ...]
 NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
@@ -25,7 +25,7 @@ NUMBERED_MARKER = re.compile(r"<image[ _]?\d+>")  # as MMMU marks its images
 
 @cache
 def pattern_of(marker: str) -> re.Pattern[str]:
-    """What a marker looks like in a text; its group is the number of the image, where markers have numbers."""
+    """The pattern of a marker. Its group is the number of the image, where markers are numbered."""
     return re.compile(re.escape(marker).replace(re.escape(NUMBER), r"(\d{1,3})"))
 
 
@@ -34,7 +34,7 @@ def marked(question: str, images: Images, *, marker: str, in_front: bool) -> tup
 
     A question without markers gets them in front. A numbered image may stand more than once, and in any order.
 
-    Images and markers that do not belong together are left for the check of the rows to count.
+    Whether there are as many markers as images is checked later, by row_check.py.
     """
     pattern = pattern_of(marker)
     numbers = [int(found[1]) if pattern.groups else place for place, found in enumerate(pattern.finditer(question), start=1)]
@@ -48,7 +48,7 @@ def marked(question: str, images: Images, *, marker: str, in_front: bool) -> tup
 
 @runtime_checkable
 class Table(Protocol):
-    """Where the items of rows are: the lines of a file, the records of a table."""
+    """What rows are made of: the lines of a file or the records of a table."""
 
     def __len__(self) -> int: ...
 
@@ -56,10 +56,10 @@ class Table(Protocol):
         """Names of the columns that hold lists."""
 
     def where(self, index: int) -> str:
-        """The place of an item, for messages."""
+        """File and line, or table and row, for messages."""
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """What the columns hold there: texts and numbers, names of pictures, `Picture`s. Raises BadRow."""
+        """The values of one row by column: texts, numbers, file names, `Picture`s. Raises BadRow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +71,12 @@ class Columns:
 
     question: str
     answer: str
-    images: str | Sequence[str] | None  # one picture or a list in each; of several columns one after the other
+    images: str | Sequence[str] | None  # one picture or a list per cell; several columns are joined in this order
     solution: str | None = None
     id: str | None = None  # None: split and number of the row
     kind: str | None = None
     modality: str | None = None
-    marker: str = IMAGE_MARKER  # what stands in the question for a picture
+    marker: str = IMAGE_MARKER  # the placeholder of a picture in the question
     markers_in_front: bool = True  # a question without a marker gets one for each picture, before its text
     options: str | Sequence[str] | None = None  # a column with a list of them, or a column for each
     answer_is: AnswerIs | None = None  # how the answer names its option; None: by letter or text, whichever it is
@@ -111,11 +111,11 @@ class Columns:
         return {column: key for key, column in parts.items() if column} | lists
 
     def rows(self, table: Table, *, split: str, pictures: PictureFolder, golds: GoldRules) -> LazyRows:
-        """All rows of a table, made when they are asked for; then a bad one raises BadRow."""
+        """The rows of a table, built on access; access to a bad row raises BadRow."""
 
         def build(index: int) -> Row:
             item, where = table.item(index), table.where(index)
-            row_id = self._filled(item, self.id, where) if self.id else f"{split}-{index}"
+            row_id = self._required(item, self.id, where) if self.id else f"{split}-{index}"
             return self._row(item, where=where, row_id=row_id, pictures=pictures, golds=golds)
 
         used = {*self.named, *(column.split(".")[0] for column in self.named)}
@@ -128,15 +128,15 @@ class Columns:
         options = self._options(item, f"{where} (id {row_id!r})")
         question = options.asked(self._text(item, self.question, where))
         question, images = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
-        answer = self._filled(item, self.answer, where)
+        answer = self._required(item, self.answer, where)
         return Row(
             id=row_id,
             question=question,
             answer=self._gold(answer, options, golds, place=f"{where} (id {row_id!r}): {self.answer!r}"),
-            solution=self._perhaps(item, self.solution, where) or None,
+            solution=self._optional(item, self.solution, where) or None,
             images=images,
-            kind=self._perhaps(item, self.kind, where),
-            modality=self._perhaps(item, self.modality, where),
+            kind=self._optional(item, self.kind, where),
+            modality=self._optional(item, self.modality, where),
             fields=fields_of(item, without=self.named),
         )
 
@@ -157,13 +157,13 @@ class Columns:
         is_category = column in (self.kind, self.modality)
         return text_of(value, place=f"{where}: {column!r}", is_category=is_category)
 
-    def _filled(self, item: Mapping[str, Any], column: str, where: str) -> str:
+    def _required(self, item: Mapping[str, Any], column: str, where: str) -> str:
         text = self._text(item, column, where)
         if not text.strip():
             raise BadRow(f"{where}: {column!r} is blank. Fill it in, or drop the row.")
         return text
 
-    def _perhaps(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
+    def _optional(self, item: Mapping[str, Any], column: str | None, where: str) -> str:
         return "" if column is None or is_missing(cell(item, column)) else self._text(item, column, where)
 
     def _pictures(self, item: Mapping[str, Any], where: str) -> Iterator[str | Picture]:
@@ -212,7 +212,7 @@ AUTHORS = Columns(
 
 
 def fields_of(item: Mapping[str, Any], *, without: Mapping[str, str]) -> dict[str, str]:
-    """Further short columns of a row (level, source, ...), as text: any of them can break an accuracy down in the report."""
+    """Further short columns of a row (level, source, ...) as text, for breakdowns of the accuracy."""
     known = {key: value for key, value in item.items() if key not in without and not is_missing(value)}
     short = {key: plain(value) for key, value in known.items() if is_short(value)}
     return {key: value for key, value in short.items() if 0 < len(value) <= LONGEST_FIELD}

@@ -1,4 +1,4 @@
-"""What the loop knows of a data set: its three splits, how a row is put to the model, and how much of it a step takes."""
+"""A data set as the training loop sees it: three splits, the prompt and the batch sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 
 @runtime_checkable
 class Source(Protocol):
-    """Where rows come from: one small class for each origin."""
+    """Where rows come from; each format has its own class."""
 
     def rows(self, split: str) -> Sequence[Row]:
         """The rows of `train`, `val` or `test`, always in the same order."""
@@ -64,7 +64,7 @@ class Dataset:
         return self.prompt.replace("{question}", row.question)
 
     def pictures(self, row: Row) -> list[Image.Image]:
-        """The row's pictures within the budget, RGB: the only ones that a processor or an engine is given."""
+        """The row's pictures, RGB, at most `max_pixels` each. Processor and engine see these and no others."""
         return [shrunk(image.load(), max_pixels=self.max_pixels) for image in row.images]
 
     def picture_sizes(self, row: Row) -> list[tuple[int, int]]:
@@ -73,23 +73,23 @@ class Dataset:
 
     @property
     def train(self) -> Sequence[Row]:
-        """What the policy learns from."""
+        """The training rows."""
         return self.split("train")
 
     def split(self, name: str) -> Sequence[Row]:
-        """The rows of a split; val and test as far as they are evaluated."""
+        """The rows of a split; of val and test the first `evaluation_rows`."""
         if name not in self._rows:
             rows = self._selected(name)
             self._rows[name] = rows if name == "train" or self.evaluation_rows is None else rows[: self.evaluation_rows]
         return self._rows[name]
 
     def selection(self, name: str) -> Selection | None:
-        """What dataset.filter and dataset.subset make of a split, None where they say nothing of it; for the manifest."""
+        """The result of dataset.filter and dataset.subset, for the manifest; None where neither is set for the split."""
         self.split(name)
         return self._selections.get(name)
 
     def _selected(self, name: str) -> Sequence[Row]:
-        rows = self._made(name)
+        rows = self._readable(name)
         wanted, size = (self.filter or {}).get(name), (self.subset or {}).get(name)
         if not wanted and size is None:
             return rows
@@ -98,11 +98,11 @@ class Dataset:
         self._selections[name] = chosen
         return chosen.rows
 
-    def _made(self, name: str) -> Sequence[Row]:
-        """The rows of the source that can be made; whether any may be lost is for `on_bad_row` to say."""
+    def _readable(self, name: str) -> Sequence[Row]:
+        """The rows of the source that can be read. `on_bad_row` says whether another one is an error."""
         rows = self.source.rows(name)
         lists = rows.unused_lists if isinstance(rows, LazyRows) else ()
-        if new := [column for column in lists if column not in self._unused_lists]:  # said once
+        if new := [column for column in lists if column not in self._unused_lists]:  # printed once
             self._unused_lists |= dict.fromkeys(new)
             print(f"{self.name}: {unused_sentence(new)}", flush=True)
         survey = rows.survey() if isinstance(rows, LazyRows) else None
@@ -115,15 +115,15 @@ class Dataset:
 
     @property
     def unused_lists(self) -> Sequence[str]:
-        """Columns with lists, of the splits that were read, that are no part of a row."""
+        """List columns of the loaded splits that no part of a row uses."""
         return list(self._unused_lists)
 
     def keep(self, name: str, rows: Sequence[Row]) -> None:
-        """What is left of a split after the check of its rows."""
+        """Replace a split by its rows that passed the checks."""
         self._rows[name] = rows
 
     def check_step(self, size: int) -> None:
-        """Raises ValueError where an epoch would have no generation step of `size` queries: those sampled, or `batch_size`."""
+        """Raise ValueError if an epoch has no generation step of `size` queries, the sampled ones or `batch_size`."""
         if size > len(self.train):
             oversampled = "" if size == self.batch_size else f" ({size} with algorithm.dynamic_sampling.oversample)"
             raise ValueError(
@@ -133,7 +133,7 @@ class Dataset:
 
 
 def unused_sentence(names: Sequence[str]) -> str:
-    """What is said of columns with lists that are no part of a row."""
+    """The message about list columns that no part of a row uses."""
     several = len(names) > 1
     return (
         f"the list{'s' * several} in {', '.join(map(repr, names))} {'are' if several else 'is'} not used. "
@@ -142,7 +142,7 @@ def unused_sentence(names: Sequence[str]) -> str:
 
 
 def check_shares(batch_size: int, *, num_ranks: int, num_sampled: int) -> None:
-    """Raises ValueError naming the nearest sizes where ranks cannot share out the queries of a generation step evenly."""
+    """Raise ValueError naming the nearest sizes if the ranks cannot share the queries of a step equally."""
     if num_sampled % num_ranks:
         below = num_sampled // num_ranks * num_ranks
         nearest = " or ".join(str(size) for size in (below, below + num_ranks) if size)

@@ -1,4 +1,4 @@
-r"""How a source makes golds of its answer column: what is cut out of it, and whether the order of a list counts."""
+r"""Gold answers from the answer column: what a pattern cuts out of it, and whether the order of a list counts."""
 
 import re
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from vlm_rl.datasets.row_text import is_missing
 KEY = "dataset.source.answer_pattern"
 SEARCHED = 1_000  # characters at the end of the column
 SHOWN = 60  # characters of a text in a message
-LIMIT_S = 1.0  # of CPU time, so that a busy machine changes nothing; a pattern needs a thousandth of it
-PROBE = 50  # characters: enough for a pattern whose time doubles with each of them
+LIMIT_S = 1.0  # CPU seconds, so that a busy machine changes nothing; a usual pattern needs a thousandth
+PROBE = 50  # characters: enough to find a pattern whose time doubles with each character
 _SIGN = re.compile(
     r"(?P<open>\\l(?:angle|brace|brack)\b|\\?[(\[{])|(?P<close>\\r(?:angle|brace|brack)\b|\\?[)\]}])|(?P<cut>[,;])|\\.",
     re.DOTALL,
@@ -49,20 +49,20 @@ class AnswerPattern:
         )
 
     def _found(self, text: str, *, place: str) -> list[str]:
-        """What the matches say, but for those that say nothing. The start of the text stays the only one that `^` means."""
+        """The matches that are not blank. `^` matches at the start of the whole text only."""
         try:
             matches = self._pattern.finditer(text, pos=max(0, len(text) - SEARCHED), timeout=LIMIT_S)
-            said = [(match[self._group] or "").strip() for match in matches]
+            answers = [(match[self._group] or "").strip() for match in matches]
         except TimeoutError:
             raise ValueError(
                 f"{KEY}={self._pattern.pattern!r} takes more than {LIMIT_S:g} s for {place}. Write it without a repetition "
                 "inside of a repetition, such as (a+)+ or (a|aa)*."
             ) from None
-        return list(filter(None, said))
+        return list(filter(None, answers))
 
 
 def _probes(pattern: str) -> Iterator[str]:
-    """Short texts that nearly match: by them a pattern shows whether its time explodes."""
+    """Short texts that nearly match, which show whether the time of a pattern is exponential."""
     start = regex.match(r"[\w\s<>#:/=\"'-]*", pattern.lstrip("^("))[0]
     for sign in sorted({*"a0 ,\n", *pattern}):
         for text in (sign * PROBE, start + sign * PROBE):
@@ -95,7 +95,7 @@ class GoldRules:
 
 
 def _parts(text: str) -> list[str]:
-    r"""What stands between commas or semicolons outside of all brackets: (3, 1) is one part; `\,` and `\;` are spaces."""
+    r"""The pieces between commas or semicolons outside all brackets: (3, 1) is one piece; `\,` and `\;` are spaces."""
     parts, depth, start = [], 0, 0
     for sign in _SIGN.finditer(text):
         if sign["cut"] and depth == 0:

@@ -1,4 +1,4 @@
-"""Sets of the hub, and Parquet and CSV files, by their columns; the library `datasets` maps them into memory, and runs no code."""
+"""Data sets of the hub, and Parquet and CSV files. The library `datasets` memory-maps them; no code of a data set is run."""
 
 import csv
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from vlm_rl.datasets.arrow_table import ArrowTable, shape_of
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.jsonl import ColumnSource
+from vlm_rl.datasets.jsonl import ColumnSource, FileSource
 from vlm_rl.datasets.missing import is_archive
 from vlm_rl.datasets.row import LazyRows
 from vlm_rl.datasets.row_file import check_regular
@@ -21,22 +21,22 @@ from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 LARGEST_PART = 2**27  # bytes of a CSV file that are read at a time
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
-CARDS = ("README.md", ".huggingface.yaml")  # what the library reads of a folder before it says which files there are
-LONGEST_HEAD = 2**22  # characters of a card that are looked at
+CARDS = ("README.md", ".huggingface.yaml")  # what the library reads before it lists the files of a folder
+LONGEST_HEAD = 2**22  # characters of a card that are checked
 TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
 @dataclass(kw_only=True, eq=False)
 class HubSource(ColumnSource):
-    """A set by its name on the hub, or a folder with a copy of it. `splits` says which of its splits is train, val and test."""
+    """A data set of the hub by its name, or a folder with a copy. `splits` maps train, val and test to its splits."""
 
     path: str
-    splits: Mapping[str, str]  # a part of a split is one, too: train[:90%]
-    name: str | None = None  # which of its configurations, where it has several
+    splits: Mapping[str, str]  # a part of a split is a split: train[:90%]
+    name: str | None = None  # its configuration, where it has several
     revision: str | None = None
 
     def rows(self, split: str) -> LazyRows:
-        """The rows of a split, made when they are asked for; then a bad one raises BadRow."""
+        """The rows of a split, built on access; access to a bad row raises BadRow."""
         if split not in self.splits:
             raise ValueError(f"dataset.source.splits does not say which split of {self.path} is {split!r}.")
         theirs = self.splits[split]
@@ -77,7 +77,7 @@ class HubSource(ColumnSource):
         return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
     def _pictures(self, folder: Path | None) -> PictureFolder:
-        """Pictures that are files of the set: in its folder, or where the libraries keep what they downloaded and unpacked of it."""
+        """Pictures that are files of the data set: in its folder, or in the caches of the libraries."""
         from datasets.config import HF_DATASETS_CACHE
         from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.file_download import repo_folder_name
@@ -88,26 +88,19 @@ class HubSource(ColumnSource):
 
 
 @dataclass(kw_only=True, eq=False)
-class TableSource(ColumnSource):
+class TableSource(FileSource):
     """Parquet or CSV files, one or several for each split (data/train-*.parquet); `folder` is what their names are relative to."""
 
     folder: str
-    files: Mapping[str, str]
 
     def rows(self, split: str) -> LazyRows:
-        """The rows of a split, made when they are asked for; then a bad one raises BadRow. Pictures are relative to the files."""
-        if split not in self.files:
-            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
-        pattern = Path(self.folder) / self.files[split]
+        """The rows of a split, built on access; a bad row raises BadRow. Pictures are relative to the files."""
+        pattern = Path(self.folder) / self.file_of(split)
         if pattern.suffix not in BUILDERS:
             raise ValueError(f"{pattern}: dataset=parquet reads {', '.join(BUILDERS)} files; dataset=jsonl reads JSONL.")
         paths = sorted(map(str, Path(self.folder).glob(self.files[split])))
         if not paths:
-            raise FileNotFoundError(
-                f"{pattern} is not there (split {split!r}). dataset.source.folder must name the folder that holds "
-                f"{', '.join(self.files.values())}."
-            )
-
+            raise FileNotFoundError(f"{pattern} is not there (split {split!r}). {self.folder_advice}")
         for path in paths:
             check_regular(Path(path))
 
@@ -125,7 +118,7 @@ class TableSource(ColumnSource):
 
 
 def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
-    """Options by which cells stay what is written in them: 007 is no 7, and beside a blank 20 is no 20.0."""
+    """Options that keep each cell as text: 007 does not become 7, nor 20 beside a blank 20.0."""
     from datasets import Features, Value
 
     with open(paths[0], newline="", encoding="utf-8-sig") as file:
@@ -135,7 +128,7 @@ def _all_text(paths: Sequence[str], *, separator: str) -> dict[str, Any]:
 
 
 def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
-    """Fewer than the library's 10,000 where those would not fit into memory, since they hold pictures."""
+    """Fewer than the library's 10,000 rows at a time where pictures in the cells would fill the memory."""
     largest = max(map(Path, paths), key=lambda path: path.stat().st_size)
     size = largest.stat().st_size
     if size <= LARGEST_PART:
@@ -146,7 +139,7 @@ def _rows_at_a_time(paths: Sequence[str]) -> dict[str, int]:
 
 
 def _opened(load: Callable[[], Any], *, what: str, absent: str, wrong: str) -> Any:
-    """A set of the library; whatever stops it is told with what to do: `absent` where something is not there."""
+    """Load a data set. Any failure becomes a ValueError with a fix: `absent` for files that are not there, else `wrong`."""
     try:
         return load()
     except Exception as error:  # the library has dozens of kinds, most of them plain Exceptions
@@ -181,7 +174,7 @@ def _table(dataset: Any, *, name: str, columns: Columns, largest: int, archives:
 
 
 def check_card(card: Path, *, name: str) -> None:
-    """Raises ValueError for a card with names of files inside of others: the library would open those to look for them."""
+    """Raise ValueError for a card that names files inside other files: the library would open those."""
     check_regular(card)
     if not card.exists():
         return
@@ -195,7 +188,7 @@ def check_card(card: Path, *, name: str) -> None:
 
 
 def check_files(files: Iterable[str], *, folder: Path | None, name: str) -> None:
-    """The card of a set says which files it consists of. Raises ValueError for others than its own, before they are read."""
+    """Raise ValueError for files that the card names and that are not the data set's own, before any is read."""
     allowed = [path.resolve() for path in (folder, *blobs_of(folder.absolute()))] if folder else []
     for file in files:
         own = any(map(Path(file).resolve().is_relative_to, allowed)) if folder else file.startswith("hf://datasets/")
@@ -214,7 +207,7 @@ def files_of(builder: Any) -> list[str]:
 
 
 def tables_beside(files: Sequence[str], *, folder: Path | None) -> dict[str, list[str]]:
-    """The tables of a folder, where the library would read the archives or pictures beside them as rows; nothing elsewhere."""
+    """The tables of a folder where the library would read archives or pictures beside them as rows; else empty."""
     from datasets.data_files import DataFilesDict, get_data_patterns
 
     names = [Path(file).name.lower() for file in files]

@@ -15,11 +15,11 @@ from vlm_rl.datasets.written_picture import PictureFolder, blobs_of
 
 @dataclass(kw_only=True, eq=False)
 class ColumnSource:
-    """What every source takes that makes rows of columns."""
+    """The settings of every source that maps columns to rows."""
 
     columns: Columns
     largest_image: int = LARGEST_IMAGE
-    answer_pattern: str | None = None  # what cuts the gold out of the answer column
+    answer_pattern: str | None = None  # cuts the gold out of the answer column
     ordered_lists: bool = False  # the gold `3, 1, 2` is right in that order only
     golds: GoldRules = field(init=False, repr=False)
 
@@ -28,14 +28,31 @@ class ColumnSource:
 
 
 @dataclass(kw_only=True, eq=False)
-class JsonlSource(ColumnSource):
+class FileSource(ColumnSource):
+    """A source whose splits are files named in the config."""
+
+    files: Mapping[str, str]
+
+    def file_of(self, split: str) -> str:
+        """What the config names for a split. Raises ValueError naming the key."""
+        if split not in self.files:
+            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
+        return self.files[split]
+
+    @property
+    def folder_advice(self) -> str:
+        """What to set where a file is missing."""
+        return f"dataset.source.folder must name the folder that holds {', '.join(self.files.values())}."
+
+
+@dataclass(kw_only=True, eq=False)
+class JsonlSource(FileSource):
     """One file for each split; `folder` is what their names are relative to, pictures are relative to their file.
 
     Where `folder` is not there and a `repository` is named, its `repository_folder` stands in for it.
     """
 
     folder: str | None
-    files: Mapping[str, str]
     columns: Columns = AUTHORS
     repository: str | None = None
     repository_folder: str = "."
@@ -43,7 +60,7 @@ class JsonlSource(ColumnSource):
     _pictures: dict[Path, PictureFolder] = field(default_factory=dict, init=False, repr=False)  # splits of a folder share them
 
     def rows(self, split: str) -> LazyRows:
-        """All rows of a split's file, made when they are asked for; then a bad line raises BadRow."""
+        """The rows of a split's file, built on access; access to a bad line raises BadRow."""
         path, stores = self._file(split)
         table = LineTable(path, largest=self.largest_image)
         if not len(table):
@@ -54,13 +71,12 @@ class JsonlSource(ColumnSource):
         return self.columns.rows(table, split=split, pictures=pictures, golds=self.golds)
 
     def _file(self, split: str) -> tuple[Path, tuple[Path, ...]]:
-        """The file of a split, and where the links of the download cache lead that it may be in."""
-        if split not in self.files:
-            raise ValueError(f"dataset.source.files names no file for split {split!r}, only for {', '.join(self.files)}.")
+        """The file of a split, and the folder that links of the download cache lead to, if it is in there."""
+        name = self.file_of(split)
         stores: tuple[Path, ...] = ()
         if self.repository is None or (self.folder is not None and Path(self.folder).is_dir()):
             folder = Path(self.folder or ".")
-            advice = f"dataset.source.folder must name the folder that holds {', '.join(self.files.values())}."
+            advice = self.folder_advice
         else:
             snapshot = self._snapshot(self.repository)
             folder = snapshot / self.repository_folder
@@ -70,7 +86,7 @@ class JsonlSource(ColumnSource):
                 f"{self.repository} holds {listing(found) or 'no JSONL file'} there. Set dataset.source.repository_folder "
                 "and files; archives must be unpacked by hand, then set dataset.source.folder."
             )
-        path = folder / self.files[split]
+        path = folder / name
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there (split {split!r}). {advice}")
         return path, stores

@@ -1,4 +1,4 @@
-"""A JSONL file as a table: where its lines begin is kept, the lines are not. Each is JSON with one meaning, or refused in words."""
+"""A JSONL file as a table. Only the offsets of its lines are kept. A line that JSON readers could read in two ways is refused."""
 
 import contextlib
 import json
@@ -20,17 +20,17 @@ from vlm_rl.datasets.row_file import open_rows
 from vlm_rl.datasets.shown import shown
 from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
 
-LONGEST_NUMBER = 4300  # characters; Python's own limit for whole numbers
+LONGEST_NUMBER = 4300  # characters; Python's own limit for integers
 SHOWN = 40  # characters of a key or a number in a message
-LOOKED_AT = 100  # lines, before rows are asked for
+LOOKED_AT = 100  # lines that are checked for lists
 LONGEST_LINE = 2**26  # bytes; a row is a question, not a data set
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK\x03\x04": "unzip", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a sign, as an escape: the only way into a file that is UTF-8
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a surrogate as an escape: it cannot be in UTF-8 otherwise
 
 
 class NotStrict(ValueError):
-    """What stands there is JSON to Python's reader and not to everyone's, or far too much: what, and what to do."""
+    """Python's reader accepts it, and it is no valid JSON or too large. The message says what it is and what to do."""
 
 
 def read_strictly(line: bytes) -> Any:
@@ -58,7 +58,7 @@ def _constant(word: str) -> Any:
 
 
 def _number(digits: str) -> float | str:
-    """A float where it holds the whole number, and else the text as it is written: no digit is lost."""
+    """A float where that is exact, else the text as it is written: no digit is lost."""
     value = float(_bounded(digits))
     if not math.isfinite(value):
         raise NotStrict(f"holds the number {shown(digits, most=SHOWN)}, which is too large. Write it as a text in quotes.")
@@ -78,11 +78,11 @@ def _bounded(digits: str) -> str:
 
 
 class LineTable:
-    """The lines that are not blank, read one by one."""
+    """The non-blank lines, read one at a time."""
 
     def __init__(self, path: Path, *, largest: int = LARGEST_IMAGE) -> None:
         self._path, self._largest = path, largest
-        self._picture = lru_cache(REMEMBERED)(self._made)  # the same one again, so that it is not hashed again
+        self._picture = lru_cache(REMEMBERED)(self._picture_of_text)  # a cached picture keeps its hash
         self._lines = np.fromiter(_lines(path), dtype=np.dtype((np.int64, 3)))  # (start, length, number from 1) of each
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         weakref.finalize(self, os.close, self._file)
@@ -91,7 +91,7 @@ class LineTable:
         return len(self._lines)
 
     def lists(self) -> Sequence[str]:
-        """Names under which one of the first objects holds a list."""
+        """Keys that hold a list in one of the first objects."""
         found: dict[str, None] = {}
         for index in range(min(LOOKED_AT, len(self))):
             with contextlib.suppress(BadRow):
@@ -103,7 +103,7 @@ class LineTable:
         return f"{self._path}, line {self._lines[index][2]}"
 
     def item(self, index: int) -> Mapping[str, Any]:
-        """The object of a line; pictures in base64 as `Picture`s, which read it again. Raises BadRow."""
+        """The object of a line; base64 pictures as `Picture`s, which read the line again. Raises BadRow."""
         item = self._read(index)
         if self._lines[index][1] <= LONGEST_NAME:
             return item
@@ -119,7 +119,7 @@ class LineTable:
         long = isinstance(value, str) and len(value) > LONGEST_NAME
         return [self._picture(index, key, place, span) for span in spans_of(value.encode())] or [value] if long else [value]
 
-    def _made(self, index: int, key: str, place: int | None, span: Span) -> Picture:
+    def _picture_of_text(self, index: int, key: str, place: int | None, span: Span) -> Picture:
         where = f"{self.where(index)}, {key!r}" + (f" {place + 1}" if place is not None else "")
         return written_picture(partial(self._text, index, key, place), span, where=where, largest=self._largest)
 
@@ -162,7 +162,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, int]]:
 
 
 def _check(line: bytes, *, path: Path, number: int, start: int) -> None:
-    """Raises ValueError for a line without end, and for what is no text."""
+    """Raise ValueError for a line that is too long or no UTF-8."""
     if len(line) > LONGEST_LINE:
         raise ValueError(
             f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes. A row is one short line; put pictures into files."

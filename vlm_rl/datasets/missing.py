@@ -1,4 +1,4 @@
-"""Why a picture may not be there: another spelling of its name that is, or an archive beside it that nobody has unpacked."""
+"""Why a picture file may be missing: its name is spelt in another way, or an archive beside it is not unpacked."""
 
 import os
 import shlex
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vlm_rl.datasets.shown import shown
 
-MOST_ENTRIES = 200_000  # of a folder that are looked at
-MOST_FOLDERS = 100  # in which a name is looked for that lacks its folder
+MOST_ENTRIES = 200_000  # of a folder that are read
+MOST_FOLDERS = 100  # searched for a name that lacks its folder
 UNPACK = {
     ".zip": "python -m zipfile -e {archive} {folder}",
     **dict.fromkeys((".tar", ".tar.gz", ".tgz"), "tar -xf {archive} -C {folder}"),
@@ -20,14 +20,14 @@ PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", "
 
 
 def hint(path: Path, *, folder: Path | None) -> str:
-    """What is there in place of a file of the folder; empty where nothing like it is."""
+    """A sentence on what the folder holds instead of a missing file; empty where it holds nothing similar."""
     if folder is None or not path.is_relative_to(folder):
         return ""
     name = path.relative_to(folder).as_posix()
     if (found := next(_alike(name, folder), None)) is not None:
         forms = ", in another Unicode form" if found != name and _composed(found) == _composed(name) else ""
         return f" There is {shown(found)}{forms}: the row must name it so, or rename the file."
-    if archives := sorted(filter(is_archive, _names(str(folder), _changed(folder)).values())):
+    if archives := sorted(filter(is_archive, _names(folder).values())):
         tool = next(tool for end, tool in UNPACK.items() if archives[0].endswith(end))
         command = tool.format(archive=shlex.quote(str(folder / archives[0])), folder=shlex.quote(str(folder)))
         others = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
@@ -36,12 +36,12 @@ def hint(path: Path, *, folder: Path | None) -> str:
 
 
 def is_archive(name: str) -> bool:
-    """By the end of its name."""
+    """Whether the name ends as that of an archive."""
     return name.lower().endswith(tuple(UNPACK))
 
 
 def _alike(name: str, folder: Path) -> Iterator[str]:
-    """Names of files in the folder that may be meant, likeliest first."""
+    """Names of similar files in the folder, the most similar first."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     tried = [parts, *(parts[start:] for start in range(1, len(parts)))]
     tried += [[other, *parts] for other in islice(_folders(folder), MOST_FOLDERS)]
@@ -53,7 +53,7 @@ def _alike(name: str, folder: Path) -> Iterator[str]:
 def _found(folder: Path, parts: list[str]) -> str | None:
     place = folder
     for number, part in enumerate(parts):
-        names = _names(str(place), _changed(place))
+        names = _names(place)
         entry = names.get(_plain(part))
         if entry is None and number == len(parts) - 1:
             stem, end = os.path.splitext(part)
@@ -65,25 +65,23 @@ def _found(folder: Path, parts: list[str]) -> str | None:
     return place.relative_to(folder).as_posix() if parts and place.is_file() else None
 
 
-@lru_cache(64)
-def _names(folder: str, changed: int) -> dict[str, str]:
-    """The names in a folder by what is left of them without case and Unicode form; read once, until it changes."""
+def _names(folder: Path) -> dict[str, str]:
+    """The names in a folder, by the name without case and Unicode form. Empty for what is no folder."""
     try:
-        with os.scandir(folder) as entries:
-            return {_plain(entry.name): entry.name for entry in islice(entries, MOST_ENTRIES)}
+        return _names_at(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return {}
 
 
-def _changed(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0
+@lru_cache(64)
+def _names_at(folder: str, changed: int) -> dict[str, str]:
+    """Read once, until the folder changes."""
+    with os.scandir(folder) as entries:
+        return {_plain(entry.name): entry.name for entry in islice(entries, MOST_ENTRIES)}
 
 
 def _folders(folder: Path) -> Iterator[str]:
-    names = sorted(_names(str(folder), _changed(folder)).values())
+    names = sorted(_names(folder).values())
     return (name for name in names if "." not in name and (folder / name).is_dir())
 
 

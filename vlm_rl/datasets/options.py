@@ -1,4 +1,4 @@
-"""Options in columns of their own: asked at the end of the question, a line each; the answer column names one of them."""
+"""Options of multiple choice from columns: each is a line at the end of the question, and the answer column names one."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ LETTERS = ascii_uppercase
 AnswerIs = Literal["letter", "text", "index_0", "index_1"]  # B; the option itself; its number, where the first is 0 or 1
 ANSWER_IS = get_args(AnswerIs)
 KEY = "dataset.source.columns.answer_is"
-LONGEST_LIST = 20_000  # characters of a list that is written as a text
+LONGEST_LIST = 20_000  # characters of a list written as text
 
 _LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]*")
 _LETTER_AND_TEXT = re.compile(r"\(?([A-Za-z])[).:]+\s*(\S.*)", re.DOTALL)
@@ -26,7 +26,7 @@ _LOST_BACKSLASH = re.compile(r"[\t\r\n](?=[a-z])")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a row; none where its question is asked without."""
+    """The options of a row; empty where the question has none."""
 
     texts: tuple[str, ...]
 
@@ -35,7 +35,7 @@ class Options:
         return "\n".join([question, *(f"{LETTERS[i]}. {text}" for i, text in enumerate(self.texts))])
 
     def gold(self, answer: str, *, answer_is: AnswerIs | None, place: str) -> str:
-        """`B. text`, the option that the answer column names; `place` is for messages. Raises BadRow where that is not one."""
+        """The option that the answer column names, as `B. text`. Raises BadRow, naming `place`, where it names none or several."""
         found = sorted(self._named(answer.strip(), answer_is))
         if len(found) == 1:
             return f"{LETTERS[found[0]]}. {self.texts[found[0]]}"
@@ -69,7 +69,7 @@ class Options:
 
 
 def options_of(cells: Sequence[Any], *, place: str) -> Options:
-    """Of one column with a list, or with the text of one; or of several columns. Empty ones at the end are none. Raises BadRow."""
+    """The options from one column with a list, or from several columns. Empty ones at the end are dropped. Raises BadRow."""
     found = _listed(cells[0], place=place) if len(cells) == 1 else cells
     texts = [
         "" if is_missing(value) else _one_line(text_of(value, place=f"{place}, option {i + 1}", is_category=True))
@@ -101,7 +101,7 @@ def _listed(value: Any, *, place: str) -> Sequence[Any]:
 
 
 def _read(text: str) -> Any:
-    """The list that a text writes, as JSON or as Python does: ["3", "5"] or ['3', '5']."""
+    """The list in a text, in JSON or Python: ["3", "5"] or ['3', '5']."""
     if len(text) > LONGEST_LIST:
         return None
     try:
@@ -109,7 +109,7 @@ def _read(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        with warnings.catch_warnings(action="ignore"):  # a backslash in front of a letter that means nothing to Python
+        with warnings.catch_warnings(action="ignore"):  # an unknown escape such as \\l
             return ast.literal_eval(text.strip())
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
@@ -120,7 +120,7 @@ def _one_line(text: str) -> str:
 
 
 def _without_letters(texts: Sequence[str]) -> tuple[str, ...]:
-    """Options that bring their letters themselves, all of them, lose them: `A. 3` or `(A) 3`."""
+    """The options without the letters A, B, ... where all of them have one: `A. 3` or `(A) 3`."""
     matches = [
         re.match(rf"(?:\({letter}\)|{letter}[.:)])\s*(?=\S)", text) for letter, text in zip(LETTERS, texts, strict=False)
     ]

@@ -1,7 +1,7 @@
-"""Pictures as they lie in a file or in a table: measured by their header, decoded on purpose, refused where they are too large.
+"""Encoded pictures: `size` is read from the header, `load` decodes, and a picture that is too large is refused.
 
-Orientation marks (EXIF) are followed, transparency lies on white paper, 16-bit greys keep their range, the first frame of
-several counts. `size` is always the size of what `load` gives.
+EXIF orientation is applied, transparency becomes white, 16-bit greys keep their range, the first of several frames is used.
+`size` is always the size of the result of `load`.
 """
 
 import hashlib
@@ -18,34 +18,34 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from vlm_rl.datasets.row_file import LONGEST_MARK, at_once, pointer_told
+from vlm_rl.datasets.row_file import LONGEST_MARK, at_once, pointer_message
 from vlm_rl.datasets.shown import shortened
 
-# Formats that are pictures and nothing else: EPS, for one, would start an interpreter of PostScript.
+# Formats that only hold pictures. EPS, for example, would start a PostScript interpreter.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-LARGEST_IMAGE = 89_478_485  # pixels: where Pillow itself begins to warn of a bomb
+LARGEST_IMAGE = 89_478_485  # pixels: Pillow's own limit for its warning
 LARGEST_FILE = 2**30  # bytes; a picture of LARGEST_IMAGE pixels that is not compressed at all has a quarter of it
-STRIP = 2**20  # pixels converted at a time, where that takes more than one step
-PAPER = (255, 255, 255)
-LEVELS = {"L;2": 4, "L;4": 16}  # greys of PNG that Pillow decodes to 8 bit, without the transparent one among them
+STRIP = 2**20  # pixels converted at a time, to save memory
+WHITE = (255, 255, 255)
+LEVELS = {"L;2": 4, "L;4": 16}  # PNG greys that Pillow scales to 8 bits, but not their transparent value
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
 _TURN = Image.Transpose
 _TURNS = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM, _TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE)
 ORIENTATIONS = dict(enumerate((*_TURNS, _TURN.ROTATE_90), start=2))  # by EXIF's number
 Opened = BufferedReader | BytesIO
-TURNED = {5, 6, 7, 8}  # width and height change places
+TURNED = {5, 6, 7, 8}  # orientations that swap width and height
 
 
 class BadPicture(ValueError):
-    """A picture that cannot be used: which one, why, and what to do."""
+    """A picture that cannot be used. The message names it, the reason and the fix."""
 
 
 @runtime_checkable
 class Bytes(Protocol):
-    """Where an encoded picture is."""
+    """The place of an encoded picture."""
 
     def open(self) -> Opened:
-        """Its bytes, to be read. Raises FileNotFoundError where there are none."""
+        """A reader of its bytes. Raises FileNotFoundError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +53,26 @@ class FileBytes:
     """A file of its own."""
 
     path: Path
-    folder: Path | None = None  # of the data, in which a file of another name may be meant
+    folder: Path | None = None  # of the data, to find a file with a similar name
 
     def open(self) -> Opened:
         file = open(self.path, "rb", opener=at_once)  # noqa: SIM115  its reader closes it
-        told = os.fstat(file.fileno())
-        if stat.S_ISREG(told.st_mode) and told.st_size <= LARGEST_FILE:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
             return file
         file.close()
-        if stat.S_ISREG(told.st_mode):
-            raise ValueError(f"its {told.st_size:,} bytes are more than a picture file may have ({LARGEST_FILE:,})")
+        if stat.S_ISREG(status.st_mode):
+            raise ValueError(f"its {status.st_size:,} bytes are more than a picture file may have ({LARGEST_FILE:,})")
         raise ValueError("it is no regular file, but a pipe, a device or the like")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """An image source of `datasets.row` over the bytes of an encoded picture, which identify it."""
+    """An image source of `datasets.row`: an encoded picture, identified by its bytes."""
 
     content: Bytes
     where: str  # for messages: a path, or a row of a table
-    largest: int = LARGEST_IMAGE  # pixels; a header that promises more is refused before anything is decoded
+    largest: int = LARGEST_IMAGE  # pixels; a header that says more is refused before decoding
 
     @cached_property
     def key(self) -> str:
@@ -94,7 +94,7 @@ class Picture:
 
     def _decoded(self) -> tuple[Image.Image, int]:
         with self._image() as image:
-            orientation = _orientation(image)  # before decoding: PNG may bring another one behind its pixels
+            orientation = _orientation(image)  # before decoding: a PNG may have another one after its pixels
             return _rgb(image), orientation
 
     @contextmanager
@@ -104,11 +104,11 @@ class Picture:
                 yield file
         except FileNotFoundError:
             raise
-        except Exception as error:  # a decoder that is fed garbage may raise anything
+        except Exception as error:  # decoders of damaged files raise any exception
             reason = _reason(error)
             if isinstance(error, UnidentifiedImageError):
                 with self.content.open() as again:
-                    reason = pointer_told(again.read(LONGEST_MARK)) or reason
+                    reason = pointer_message(again.read(LONGEST_MARK)) or reason
             raise BadPicture(f"{self.where} cannot be read: {reason}.") from error
 
     @contextmanager
@@ -139,17 +139,17 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation that stands before the pixels and is not followed by Pillow itself; 1 where there is none."""
+    """The EXIF orientation before the pixels that Pillow does not apply itself; 1 where there is none."""
     if image.format == "TIFF":
-        return 1  # Pillow has turned the size already and turns the pixels as it decodes
+        return 1  # Pillow applies it itself
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return 1  # asking for it would decode the picture
+        return 1  # getexif would decode the picture
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Decodes. Raises ValueError where numbers have no defined white."""
-    written = _layout(image)  # before decoding: then it is forgotten
+    written = _layout(image)  # before decoding: Pillow drops it then
     if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
         convert = partial(
             _eight_bits,
@@ -164,11 +164,11 @@ def _rgb(image: Image.Image) -> Image.Image:
         )
     if not image.has_transparency_data:
         return image.convert("RGB")
-    return _in_strips(image, convert=partial(_on_paper, clear=_clear(image, written=written)))
+    return _in_strips(image, convert=partial(_on_white, clear=_clear(image, written=written)))
 
 
 def _in_strips(image: Image.Image, *, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """What `convert` makes of the picture, RGB; what it needs on the way is never there for the whole picture."""
+    """`convert` applied to strips of the picture, RGB: its temporary arrays are never as large as the picture."""
     width, height = image.size
     whole, rows = Image.new("RGB", image.size), max(1, STRIP // width)
     for top in range(0, height, rows):
@@ -177,24 +177,24 @@ def _in_strips(image: Image.Image, *, convert: Callable[[Image.Image], Image.Ima
 
 
 def _layout(image: Image.Image) -> str:
-    """Pillow's name for the pixels as they are in the file, such as `L;4`."""
+    """Pillow's name for the pixel layout in the file, such as `L;4`."""
     settings = image.tile[0][3] if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     first = settings[0] if isinstance(settings, tuple) and settings else settings
     return first if isinstance(first, str) else ""
 
 
 def _clear(image: Image.Image, *, written: str) -> Any:
-    """The value that is transparent, on the scale of the decoded pixels: Pillow gives it as PNG has it, with 2, 4 or 16 bits."""
+    """The transparent value on the scale of the decoded pixels; Pillow gives it on that of the PNG: 2, 4 or 16 bits."""
     clear = image.info.get("transparency")
     if image.format == "PNG" and written in LEVELS and isinstance(clear, int):
         return clear % LEVELS[written] * 255 // (LEVELS[written] - 1)
     if image.format == "PNG" and written == "RGB;16B" and isinstance(clear, tuple):
-        return tuple(value >> 8 for value in clear)  # of the pixels, too, Pillow keeps the upper 8 bits
+        return tuple(value >> 8 for value in clear)  # Pillow keeps the upper 8 bits of the pixels, too
     return clear
 
 
 def _eight_bits(picture: Image.Image, *, white: int, is_negative: bool, clear: Any) -> Image.Image:
-    """Greys of more than 8 bits to the nearest of 8, on paper; there are no ties, 257 is odd.
+    """Greys of more than 8 bits to the nearest of 8, transparent pixels white; there are no ties, since 257 is odd.
 
     `white` is the number of white, or of black where `is_negative`; `clear` that of transparent pixels, if it is a number.
     """
@@ -202,17 +202,17 @@ def _eight_bits(picture: Image.Image, *, white: int, is_negative: bool, clear: A
     greys = (numbers * 255 + white // 2) // white
     greys = 255 - greys if is_negative else greys
     if isinstance(clear, int):
-        greys[numbers == clear] = PAPER[0]
+        greys[numbers == clear] = WHITE[0]
     return Image.fromarray(greys.astype(np.uint8)).convert("RGB")
 
 
-def _on_paper(picture: Image.Image, *, clear: Any) -> Image.Image:
+def _on_white(picture: Image.Image, *, clear: Any) -> Image.Image:
     if clear is not None:
         picture.info["transparency"] = clear
-    paper = Image.new("RGBA", picture.size, PAPER)
-    shown = picture.convert("LA") if picture.mode == "La" else picture  # grey that was multiplied by its alpha
-    paper.alpha_composite(shown.convert("RGBA"))
-    return paper.convert("RGB")
+    white_page = Image.new("RGBA", picture.size, WHITE)
+    shown = picture.convert("LA") if picture.mode == "La" else picture  # premultiplied grey
+    white_page.alpha_composite(shown.convert("RGBA"))
+    return white_page.convert("RGB")
 
 
 def shrunk_size(size: tuple[int, int], *, max_pixels: int | None) -> tuple[int, int]:
@@ -223,7 +223,7 @@ def shrunk_size(size: tuple[int, int], *, max_pixels: int | None) -> tuple[int, 
     scale = (max_pixels / (width * height)) ** 0.5
     narrow, low = int(width * scale), int(height * scale)
     if not narrow:
-        return 1, min(height, max_pixels)  # a side cannot be thinner than a pixel: the other gives way
+        return 1, min(height, max_pixels)  # a side has at least one pixel, so the other is shortened
     return (narrow, low) if low else (min(width, max_pixels), 1)
 
 

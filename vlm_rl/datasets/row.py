@@ -1,4 +1,4 @@
-"""One problem as every dataset delivers it, and rows that are made when they are asked for."""
+"""One problem as every data set delivers it, and rows that are built on access."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,25 +37,25 @@ class Row:
     images: tuple[ImageSource, ...] = field(repr=False)
     kind: str = ""  # kind of problem, for breakdowns
     modality: str = ""  # "text": the numbers are in the question; "vision": only in the figure; "" unknown
-    fields: Mapping[str, str] = field(default_factory=dict, hash=False)  # whatever else the source says of it, for breakdowns
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)  # further columns, for breakdowns
 
     @property
     def content_key(self) -> str:
-        """Hash of text and figures: two rows with one key are the same problem, whatever their ids."""
+        """Hash of text and figures: rows with the same key are the same problem, whatever their ids."""
         text = "\x00".join([self.question, self.answer, *(image.key for image in self.images)])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class BadRow(ValueError):
-    """A row that cannot be made from its source: where it stands, why, and what to do."""
+    """A row that cannot be built. The message names its place, the reason and the fix."""
 
 
-class LazyRows(Sequence[Any]):  # of Row; said so, a checker of types would make one, and a bad one raises
-    """`build` of each index in turn; a slice is lazy too."""
+class LazyRows(Sequence[Any]):  # not Sequence[Row]: a runtime type checker would build a row, which may raise
+    """`build(index)` for each index, on access; a slice is lazy, too."""
 
     def __init__(self, build: Callable[[int], Row], *, indices: Sequence[int], unused_lists: Sequence[str] = ()) -> None:
         self._build, self._indices = build, indices
-        self.unused_lists = unused_lists  # columns of their source that hold lists and are no part of a row
+        self.unused_lists = unused_lists  # list columns of the source that no part of a row uses
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -70,7 +70,7 @@ class LazyRows(Sequence[Any]):  # of Row; said so, a checker of types would make
         return self._build(self._indices[index])
 
     def survey(self) -> "Survey":
-        """Makes each row once, to find those that cannot be made."""
+        """Build each row once, to find those that cannot be built."""
         usable, problems = [], []
         for index in self._indices:
             try:
@@ -84,7 +84,7 @@ class LazyRows(Sequence[Any]):  # of Row; said so, a checker of types would make
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """The rows that can be made, and what is wrong with the others."""
+    """The rows that can be built, and the errors of the others."""
 
     rows: LazyRows
     problems: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is wrong with a row, in words: found before training, reported by id, with the fix. Finding it is `preflight`'s part."""
+"""Messages about rows that cannot be used: by id, with the fix. `preflight` finds them before training."""
 
 import re
 from collections import Counter
@@ -22,8 +22,8 @@ class RowProblem:
 
 
 def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozenset[str] = frozenset()) -> Iterator[RowProblem]:
-    """What the row alone shows: markers that do not match its images, no question at all, no worked solution to imitate, and
-    texts that hold one of the model's special tokens: it would begin a turn or stand for an image."""
+    """Problems that the row alone shows: markers that do not match its images, no question, no worked solution to imitate, and
+    special tokens of the model in a text, which would begin a turn or stand for an image."""
     markers = row.question.count(IMAGE_MARKER)
     if markers != len(row.images):
         message = (
@@ -46,7 +46,7 @@ def problems_of_text(row: Row, *, needs_solution: bool, special_tokens: frozense
 
 
 def _special(row: Row, *, part: str, texts: Sequence[str], tokens: frozenset[str]) -> Iterator[RowProblem]:
-    """The markers of the question are not among its texts: the chat template replaces them."""
+    """`texts` are the question without its markers, which the chat template replaces."""
     if tokens and (found := next(filter(None, map(_any_of(tokens).search, texts)), None)):
         message = (
             f"its {part} holds {shown(found[0])}, which this model reads as a special token and not as text. "
@@ -70,7 +70,7 @@ def long_prompt(row: Row, *, length: int, max_prompt_tokens: int) -> RowProblem:
 
 
 def unfit_gold(row: Row) -> RowProblem:
-    """An answer with which every response, or too many, would be wrong or right."""
+    """An answer for which right responses would be judged wrong, or wrong ones right."""
     message = (
         f"its answer {shown(row.answer)} is not judged equal to itself and different from near misses. "
         "Give a number or a LaTeX expression, without words."
@@ -79,7 +79,7 @@ def unfit_gold(row: Row) -> RowProblem:
 
 
 def repeated_ids(ids: Iterable[str]) -> list[RowProblem]:
-    """One problem for each id that stands more than once."""
+    """One problem for each id that occurs more than once."""
     return [
         RowProblem(row_id=i, message=f"its id stands {n} times. Ids must be unique.", reason="id not unique")
         for i, n in Counter(ids).items()
@@ -88,13 +88,13 @@ def repeated_ids(ids: Iterable[str]) -> list[RowProblem]:
 
 
 def report(problems: Sequence[RowProblem], *, num_rows: int, split: str, on_bad_row: str) -> None:
-    """Says which rows are left out; raises ValueError where none may be lost."""
+    """Print which rows are left out; raise ValueError where on_bad_row is error."""
     count = f"{len({problem.row_id for problem in problems})} of {num_rows} rows of split {split!r}"
     leave_out(_lines(problems), count=count, fault="cannot be used", left_out="are left out", on_bad_row=on_bad_row)
 
 
 def leave_out(lines: Sequence[str], *, count: str, fault: str, left_out: str, on_bad_row: str) -> None:
-    """Says which rows are left out, a line each; raises ValueError where none may be lost."""
+    """Print the rows that are left out, a line each; raise ValueError where on_bad_row is error."""
     if lines and on_bad_row == "error":
         raise ValueError(f"{count} {fault}:\n{_first(lines)}\nMend them, or leave them out by dataset.on_bad_row=skip.")
     if lines:
@@ -102,7 +102,7 @@ def leave_out(lines: Sequence[str], *, count: str, fault: str, left_out: str, on
 
 
 def listed(problems: Sequence[RowProblem]) -> str:
-    """The first ones in full, the number of the others."""
+    """The first problems, a line each, and the number of the others."""
     return _first(_lines(problems))
 
 
@@ -116,7 +116,7 @@ def _first(lines: Sequence[str]) -> str:
 
 
 def without(rows: Sequence[Row], problems: Sequence[RowProblem]) -> Sequence[Row]:
-    """The rows that have no problem, in their order, still made only when they are asked for."""
+    """The rows without a problem, in their order, still built on access."""
     bad = {problem.row_id for problem in problems}
     return picked(rows, [place for place, row in enumerate(rows) if row.id not in bad]) if bad else rows
 

@@ -1,4 +1,4 @@
-"""A cell by the name of its column, and its value as text: what is missing, cannot be read or only seems to be one is refused."""
+"""A cell by the name of its column, and its value as text. Missing values and control characters are refused."""
 
 import math
 import re
@@ -8,34 +8,34 @@ from typing import Any
 
 from vlm_rl.datasets.row import BadRow
 
-# Tab, line feed and carriage return are text; so are joiners and direction marks, which are no control characters.
+# Tab, line feed, carriage return and NEL are text; joiners and direction marks are no control characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 LOST_BACKSLASH = {"\x07": "a", "\x08": "b", "\x0b": "v", "\x0c": "f"}  # what \beta and \frac begin with
 
-# What pandas and NumPy write into a text where there is no value. None, null and N/A stay: people write them as answers.
+# How pandas and NumPy write a missing value as text. None, null and N/A are kept: people write them as answers.
 MISSING_TEXTS = frozenset({"nan", "NaN", "NAN", "-nan", "<NA>", "NaT"})
 Item = Mapping[str, Any]
 
 
 def is_missing(value: Any) -> bool:
-    """Whether nothing stands there: null, the number NaN, or a text that a program writes for it."""
+    """Whether the value is missing: null, the number NaN, or a text that a program writes for it."""
     if isinstance(value, str):
         return value.strip() in MISSING_TEXTS
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def is_short(value: Any) -> bool:
-    """Whether it is one text, number or truth value, and no list or date."""
+    """Whether the value is a text, a number or a truth value."""
     return isinstance(value, str | int | float | Decimal)
 
 
 def plain(value: str | int | float | Decimal) -> str:
-    """As it is written: a decimal keeps its zeros and has no exponent."""
+    """The value as text; a decimal keeps its zeros and has no exponent."""
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def text_of(value: Any, *, place: str, is_category: bool = False) -> str:
-    """The text of a value; `place` says in messages where it stands. Raises BadRow.
+    """The text of a value. Raises BadRow, naming `place`.
 
     A category may be true or false; a question or an answer may not.
     """
@@ -60,7 +60,7 @@ def _advice(character: str) -> str:
 
 
 def path_of(item: Item, column: str) -> tuple[str, ...] | None:
-    """The names that lead to a cell, None where there is none. A column of that very name, dots included, comes first."""
+    """The path of names to a cell, None where there is none. A column whose own name has the dots comes first."""
     if column in item:
         return (column,)
     for dot in (place for place in range(len(column) - 1, 0, -1) if column[place] == "."):
@@ -71,7 +71,7 @@ def path_of(item: Item, column: str) -> tuple[str, ...] | None:
 
 
 def cell(item: Item, column: str) -> Any:
-    """What stands there, None where there is nothing."""
+    """The value of a cell, None where there is none."""
     value: Any = item
     for name in path_of(item, column) or ():
         value = value[name]
@@ -79,7 +79,7 @@ def cell(item: Item, column: str) -> Any:
 
 
 def inside(item: Item, column: str) -> str:
-    """For messages about a dotted name that leads nowhere: what there is where it ends; empty where it has no beginning."""
+    """For messages about a dotted name without a cell: the fields of its longest part that exists; else empty."""
     for dot in (place for place in range(len(column) - 1, 0, -1) if column[place] == "."):
         if (found := cell(item, column[:dot])) is not None:
             return (

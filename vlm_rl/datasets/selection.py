@@ -1,4 +1,4 @@
-"""The part of a split that a run uses: rows of some kinds, or so many drawn by a seed that is the data's own."""
+"""The part of a split that a run uses: rows with wanted values, and a random subset with a seed of its own."""
 
 import hashlib
 from collections import Counter
@@ -19,15 +19,15 @@ Wanted = Mapping[str, Any]  # field -> value, or list of values, as text or what
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is used of a split."""
+    """The selected rows of a split."""
 
     rows: Sequence[Row]
     num_dropped: int
-    hash: str  # of the places of the rows that are used
+    hash: str  # of the indices of the selected rows
 
 
 def select(rows: Sequence[Row], *, split: str, wanted: Wanted | None, size: int | None, seed: int) -> Selection:
-    """The rows with wanted values, then `size` drawn by the seed, in order; a smaller subset is part of a larger one."""
+    """The rows with wanted values, then `size` of them at random, in order. A smaller subset is part of a larger one."""
     places = list(range(len(rows))) if not wanted else _matching(rows, split=split, wanted=wanted)
     if size is not None:
         if not 0 < size <= len(places):
@@ -42,27 +42,24 @@ def select(rows: Sequence[Row], *, split: str, wanted: Wanted | None, size: int 
     )
 
 
-def facts(row: Row) -> dict[str, str]:
-    """All that rows can be chosen by."""
-    return {**row.fields, "kind": row.kind, "modality": row.modality, "has_image": str(bool(row.images))}
-
-
 def _matching(rows: Sequence[Row], *, split: str, wanted: Wanted) -> list[int]:
-    asked = {field: _listed(values) for field, values in wanted.items()}
+    by_field = {field: _listed(values) for field, values in wanted.items()}
     fields: set[str] = set()
-    texts: dict[str, list[str | None]] = {field: [] for field in asked}  # of each row
+    texts: dict[str, list[str | None]] = {field: [] for field in by_field}  # of each row
     for row in rows:
-        known = facts(row)
+        known = {**row.fields, "kind": row.kind, "modality": row.modality, "has_image": str(bool(row.images))}
         fields |= known.keys()
-        for name in asked:
+        for name in by_field:
             texts[name].append(known.get(name))
     fitting = {}
-    for name, values in asked.items():
+    for name, values in by_field.items():
         key, seen = f"dataset.filter.{split}.{name}", Counter(text or "" for text in texts[name])
         fitting[name] = _fitting(key, field=name, values=values, fields=fields, seen=seen)
-    places = [i for i in range(len(rows)) if all(texts[field][i] in fitting[field] for field in asked)]
+    places = [i for i in range(len(rows)) if all(texts[field][i] in fitting[field] for field in by_field)]
     if not places:
-        raise ValueError(f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {shown(asked, most=300)}.")
+        raise ValueError(
+            f"dataset.filter.{split} leaves none of {len(rows)} rows: no row has all of {shown(by_field, most=300)}."
+        )
     return places
 
 
@@ -71,7 +68,7 @@ def _listed(values: Any) -> Sequence[Any]:
 
 
 def _fitting(key: str, *, field: str, values: Sequence[Any], fields: set[str], seen: Counter[str]) -> set[str]:
-    """The texts that the wanted values fit; a number that no row has as it is printed fits the same number: 20 is 20.0."""
+    """The texts equal to a wanted value. A number without an equal text matches the texts of the same number: 20 is 20.0."""
     if field not in fields:
         raise ValueError(f"{key}: no row has a field {shown(field)}. There are {listing(sorted(fields))}.")
     fitting = {str(value): {str(value)} & seen.keys() or {text for text in seen if _is_same(text, value)} for value in values}

@@ -1,4 +1,4 @@
-"""Values of other people in our messages: as they are, and of long ones so much that a person knows which one is meant."""
+"""Values in messages; long ones are shortened so that a reader still recognises them."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ LONGEST_LINE = 1000  # characters of a line of a message, which names several pa
 
 
 def shown(value: object, *, most: int = LONGEST_VALUE) -> str:
-    """The value as `repr` has it; of a long one the beginning, and how many characters it has."""
+    """`repr(value)`; of a long one the beginning and the number of characters."""
     text = repr(value)
     if len(text) <= most:
         return text
@@ -17,13 +17,13 @@ def shown(value: object, *, most: int = LONGEST_VALUE) -> str:
 
 
 def listing(values: Iterable[object], *, most: int = 20) -> str:
-    """Names with commas between them: the first ones, and the number of the others."""
+    """Names with commas between them; of many the first ones and the number of the others."""
     names = [shortened(str(value), most=LONGEST_VALUE) for value in values]
     return ", ".join([*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])])
 
 
 def shortened(text: str, *, most: int = LONGEST_LINE) -> str:
-    """The text, of a long one beginning and end: a line that ends in what to do, a path that ends in a name."""
+    """The text; of a long one beginning and end, since a message ends with the fix and a path with the name."""
     if len(text) <= most:
         return text
     end = most // 2
@@ -31,5 +31,5 @@ def shortened(text: str, *, most: int = LONGEST_LINE) -> str:
 
 
 def lines_shortened(text: str) -> str:
-    """A message whose lines are all of a length that a person reads."""
+    """The text with each of its lines shortened."""
     return "\n".join(map(shortened, text.split("\n")))

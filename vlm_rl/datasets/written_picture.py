@@ -1,4 +1,4 @@
-"""Pictures as text (base64, `data:` addresses, lists), known by how they begin and decoded when opened, and those in a folder."""
+"""Pictures as text (base64, `data:` URLs, lists of them), recognised by their first bytes, and pictures in a folder."""
 
 import binascii
 import re
@@ -15,29 +15,29 @@ from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.shown import shown
 
 Text = bytes | memoryview
-Span = tuple[int, int]  # where a picture begins in a text, and its end
+Span = tuple[int, int]  # start and end of a picture in a text
 
-LONGEST_NAME = 4096  # bytes; longer texts are no names of files on any system
+LONGEST_NAME = 4096  # bytes; no system has longer file names
 LONGEST_PART = 255  # bytes between two slashes of a name
-HEAD = 512  # bytes that are looked at
+HEAD = 512  # bytes that are checked
 ADDRESS = re.compile(rb"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 LIST = re.compile(rb"""\s*+\[\s*+(?:(?:'[^']*+'|"[^"]*+")\s*+,?+\s*+)*+\]\s*+""")  # as Python, JSON or NumPy print it
 MEMBER = re.compile(rb"""'([^']*+)'|"([^"]*+)\"""")
 SIGNATURE = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s"
-    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # two letters are too few for BMP: the length of its header, too
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # BMP by the length of its header, too: two letters are too few
     re.DOTALL,
 )
 BLANK = b" \t\r\n\v\f"
-USUAL = bytes.maketrans(b"-_", b"+/")  # the alphabet for addresses has these two in place of the usual ones
-REMEMBERED = 10_000  # pictures made last; with their hashes and sizes they take 1.5 kB each
+USUAL = bytes.maketrans(b"-_", b"+/")  # URL-safe base64 has these two letters
+REMEMBERED = 10_000  # pictures in a cache; with hash and size 1.5 kB each
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenBytes:
-    """A picture in base64, read and decoded anew whenever it is opened."""
+    """A picture in base64, decoded again each time it is opened."""
 
-    read: Callable[[], Text] = field(repr=False)  # the text that it stands in
+    read: Callable[[], Text] = field(repr=False)  # the whole text
     span: Span
 
     def open(self) -> BytesIO:
@@ -46,18 +46,18 @@ class WrittenBytes:
 
 
 def written_picture(read: Callable[[], Text], span: Span, *, where: str, largest: int) -> Picture:
-    """The picture that stands there in a text."""
+    """The picture at `span` of a text."""
     return Picture(content=WrittenBytes(read=read, span=span), where=where, largest=largest)
 
 
 def spans_of(text: Text) -> list[Span]:
-    """Where pictures stand in a text that is one, or a list of them; none in any other."""
+    """The spans of the pictures in a text that is a picture or a list of pictures; empty for any other text."""
     spans = _members(text) if bytes(text[:HEAD]).lstrip().startswith(b"[") else [(0, len(text))]
     return spans if all(is_picture(text[start:end]) for start, end in spans) else []
 
 
 def is_picture(text: Text) -> bool:
-    """Whether it begins as a picture in base64 does. A text that could be a name must be base64 to its end."""
+    """Whether the text is a picture in base64, by its beginning. One that could be a file name must be base64 to its end."""
     try:
         head = _decoded(text) if len(text) <= LONGEST_NAME else _decoded_head(text)
     except ValueError:
@@ -66,13 +66,13 @@ def is_picture(text: Text) -> bool:
 
 
 def can_be_a_name(text: str) -> bool:
-    """Whether any file can be called so."""
+    """Whether a file can have this name."""
     name = text.encode(errors="surrogateescape")
     return len(name) <= LONGEST_NAME and max(map(len, name.split(b"/"))) <= LONGEST_PART
 
 
 def names_in(value: Any) -> list[Any]:
-    """The members of a list that is written as a text; anything else alone."""
+    """The members of a list written as text; any other value as a list of one."""
     if not isinstance(value, str) or not value.lstrip().startswith("["):
         return [value]
     text = value.encode(errors="surrogateescape")
@@ -87,7 +87,7 @@ def _members(text: Text) -> list[Span]:
 
 
 def _address(text: Text) -> int:
-    """How long what stands before the base64 of a `data:` address is."""
+    """The length of the part of a `data:` URL before its base64; 0 for any other text."""
     match = ADDRESS.match(text)
     return match.end() if match else 0
 
@@ -109,20 +109,20 @@ def _decoded(text: Text) -> bytes:
 
 
 class PictureFolder:
-    """Names relative to `folder` become image files; rows that name the same file share it, and so its hash and size.
+    """Image files by their names relative to `folder`; rows with the same name share the picture, its hash and size.
 
-    A name must not leave the folder, neither by `..` nor by a link that points outside. `stores` are the one exception: where
-    the links of a download cache lead, and where a set was unpacked.
+    A name must not leave the folder, neither by `..` nor by a symbolic link. The only exceptions are `stores`: the blobs of the
+    download cache, and the cache of unpacked archives.
     """
 
     def __init__(self, folder: Path, *, largest: int = LARGEST_IMAGE, stores: Sequence[Path] = ()) -> None:
         self._folder, self.largest = folder.absolute(), largest
         self._allowed = [path.resolve() for path in (folder, *stores)]
-        self._picture = lru_cache(REMEMBERED)(self._made)
+        self._picture = lru_cache(REMEMBERED)(self._picture_of_name)
 
     def picture(self, name: str, *, where: str) -> Picture:
-        """The file of that name, which is opened later, or else the picture that the text is in base64. Raises BadRow."""
-        picture = self._picture(name) if can_be_a_name(name) else self._written(name)
+        """The file of that name, or else the picture that the text is in base64. Raises BadRow."""
+        picture = self._picture(name) if can_be_a_name(name) else self._picture_of_text(name)
         if picture is None and can_be_a_name(name):
             raise BadRow(f"{where}: image {shown(name)} leaves the folder of the file; keep images beside or below it.")
         if picture is None:
@@ -132,15 +132,15 @@ class PictureFolder:
             )
         return picture
 
-    def _made(self, name: str) -> Picture | None:
+    def _picture_of_name(self, name: str) -> Picture | None:
         path = Path(normpath(self._folder / name))
         inside = any(map(path.is_relative_to, (self._folder, *self._allowed))) and self._leads_inside(path)
-        written = self._written(name)
+        written = self._picture_of_text(name)
         if inside and (written is None or path.is_file()):
             return picture_file(path, largest=self.largest, folder=self._folder)
         return written
 
-    def _written(self, text: str) -> Picture | None:
+    def _picture_of_text(self, text: str) -> Picture | None:
         letters = text.encode(errors="surrogateescape")
         if not is_picture(letters):
             return None
@@ -149,10 +149,10 @@ class PictureFolder:
     def _leads_inside(self, path: Path) -> bool:
         try:
             return any(map(path.resolve().is_relative_to, self._allowed))
-        except (OSError, ValueError, RuntimeError):  # a name with a null byte, a circle of links
+        except (OSError, ValueError, RuntimeError):  # a null byte in the name, a loop of links
             return False
 
 
 def blobs_of(folder: Path) -> tuple[Path, ...]:
-    """Where the links of a folder lead that the hub's download cache made; nothing for any other folder."""
+    """The folder that the links of a snapshot in the hub's download cache lead to; empty for any other folder."""
     return (folder.parents[1] / "blobs",) if folder.parent.name == "snapshots" else ()

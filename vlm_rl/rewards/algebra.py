@@ -1,7 +1,7 @@
-"""Whether two expressions are worth the same: math-verify's parser, then exact constants and values at fixed points. Workers only.
+"""Whether two expressions are equal: math-verify's parser, then exact constants and values at fixed points. Workers only.
 
-Two constants are equal if their difference vanishes *beside them*, in 100 digits, so that 10^-20 is not 10^-21. Expressions
-with letters are equal if they are so at several points: a polynomial identity that holds there holds everywhere.
+Two constants are equal if their difference, relative to them, is below 10^-100, so that 10^-20 is not 10^-21. Expressions with
+letters are equal if they are equal at several points: a polynomial identity that holds there holds everywhere.
 """
 
 import hashlib
@@ -14,18 +14,18 @@ from vlm_rl.rewards.exact_numbers import exact_number
 from vlm_rl.rewards.expressions import encoded
 
 DIGITS = 40  # of a value
-EXACT = 100  # digits in which two irrational values agree
-LARGEST = 100_000  # bits: larger numbers equal only what is written alike
+EXACT = 100  # digits in which equal irrational values agree
+LARGEST = 100_000  # bits: a larger number equals only the same expression
 POINTS = 6  # half of them have positive values only
-DECIMALS, SIGNIFICANT = 6, 5  # what a decimal must agree in with an irrational number
+DECIMALS, SIGNIFICANT = 6, 5  # to which a decimal is compared with an irrational number
 
 
 class Unreadable(ValueError):
-    """math-verify makes no expression of a text."""
+    """math-verify cannot parse the text."""
 
 
 def equal(gold: Sequence[str], answer: Sequence[str]) -> bool:
-    """Two expressions, or two relations of two members each, as members and signs in turn; the signs are the same."""
+    """Whether two expressions, or two relations (member, sign, member) with the same sign, are equal. Raises Unreadable."""
     if len(gold) == 1:
         return _same_expression(gold[0], answer[0])
     return _same_relation([parsed(gold[0]), parsed(gold[2])], [parsed(answer[0]), parsed(answer[2])], sign=gold[1])
@@ -33,7 +33,7 @@ def equal(gold: Sequence[str], answer: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def parsed(text: str) -> Any:
-    """The expression, evaluated as far as it is exact. Raises Unreadable."""
+    """The expression, evaluated exactly as far as possible. Raises Unreadable."""
     latex = encoded(text)
     found = _parse(latex) if latex is not None else None
     if found is None or not hasattr(found, "free_symbols") or not hasattr(found, "evalf"):
@@ -67,10 +67,10 @@ def _same_expression(gold: str, answer: str) -> bool:
 
 
 def _same_value(ours: Any, theirs: Any) -> bool:
-    """Whether two numbers are equal: exactly where both are rational, else if their difference vanishes beside them."""
+    """Whether two numbers are equal: exactly where both are rational, else to EXACT digits."""
     values = [_number(side) for side in (ours, theirs)]
     if not all(value.is_number and value.is_finite and _is_moderate(value) for value in values):
-        return False  # 3!!!! has more digits than anything that is compared
+        return False  # for example 3!!!!
     difference = (ours - theirs).doit() if ours.is_rational and theirs.is_rational else ours - theirs
     if difference.is_Rational:
         return bool(difference == 0)
@@ -122,7 +122,7 @@ def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> 
 
 
 def _at(expression: Any, point: int) -> Any:
-    """What it is where each letter has a value of its own; None where that is no real number and the letter i is not used."""
+    """The value at a point; None where it is not finite, or not real without the letter i in the expression."""
     there = expression.subs({symbol: _value(symbol.name, point) for symbol in expression.free_symbols})
     number = _number(there)
     if not (number.is_number and number.is_finite):

@@ -1,7 +1,7 @@
-r"""What a boxed text says: cut into parts, each with name (`x =`), unit and exact value, form or elements where it has them.
+r"""Parse a boxed text into parts, each with name (`x =`), unit and exact value, form or elements where it has them.
 
-Pure text, no mathematics beyond plain numbers; the rules are in judge.py's docstring. Every pattern is linear, and
-nothing longer than MAX_LENGTH is read, so no text can make this slow.
+No mathematics beyond plain numbers; the rules are in judge.py's docstring. Every pattern is linear, and nothing longer than
+MAX_LENGTH is read, so no text makes this slow.
 """
 
 import html
@@ -27,24 +27,24 @@ class Part:
     """One element of an answer; most answers have one."""
 
     text: str  # normalised, without name and unit
-    name: str | None = None  # what stands before `=`: x, BC, \angle A
+    name: str | None = None  # before `=`: x, BC, \angle A
     unit: str | None = None  # canonical name, None = none given
     value: Fraction | None = None  # exact, None = not a plain number
-    form: Form | None = None  # a range, a date, ...: what algebra would misread
+    form: Form | None = None  # a range, a date, ..., which algebra would misread
     relation: tuple[str, ...] = ()  # members and signs in turn: a, =, b; empty where it is none
     brackets: str = ""  # of a point, an interval, a set, a matrix
     elements: tuple["Part", ...] = ()  # between them
-    is_definition: bool = False  # y = 2x + 3: its name is part of what it says
+    is_definition: bool = False  # y = 2x + 3: its name counts
 
     @property
     def is_words(self) -> bool:
-        """Whether it is text rather than mathematics: a run of four letters that no LaTeX command accounts for."""
+        """Whether it is text and not mathematics: four letters in a row that are no LaTeX command."""
         return not self.elements and bool(_WORDS.search(self.text))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a boxed text says. No parts: nothing is there to judge."""
+    """A parsed boxed text. Without parts there is nothing to judge."""
 
     parts: tuple[Part, ...]
     is_too_long: bool
@@ -53,13 +53,13 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The whole of it without names and units."""
+        """The whole text without names and units."""
         return ", ".join(part.text for part in self.parts)
 
     @property
     def is_readable(self) -> bool:
-        """Whether every part says something: a letter, a digit or a command, with brackets that close."""
-        return bool(self.parts) and all(_says_something(part.text) for part in self.parts)
+        """Whether every part has a letter, a digit or a command, and brackets that close."""
+        return bool(self.parts) and all(_is_readable(part.text) for part in self.parts)
 
 
 _ORDERED = re.compile(r"\s*\\ordered\s*\{(?P<list>.*)\}\s*", re.DOTALL)
@@ -84,7 +84,7 @@ def read_answer(boxed: str | None, *, glued_units: bool = False) -> Answer:
 
 
 def _read(text: str | None, *, glued_units: bool, is_ordered: bool) -> Answer:
-    if text and (match := _INTEGER.fullmatch(text)):  # most answers, in a hundredth of the time
+    if text and (match := _INTEGER.fullmatch(text)):  # a fast path for most answers
         number = Part(text=match["number"], value=Fraction(int(match["number"])))
         return Answer(parts=(number,), is_too_long=False, spelling=match["number"], is_ordered=is_ordered)
     if len(text or "") > 10 * MAX_LENGTH:  # not even normalised
@@ -117,8 +117,8 @@ def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
         return Part(text=pair.value, name=pair.name, unit=both[1], value=both[0])
     core, unit = split_unit(pair.value, glued=glued)
     form = None if exact_number(core) is not None else form_of(core.strip(), unit=unit)
-    if form and form.kind == "ratio of expressions" and len(form.says) == 2:
-        core, form = rf"\frac{{{form.says[0]}}}{{{form.says[1]}}}", None
+    if form and form.kind == "ratio of expressions" and len(form.content) == 2:
+        core, form = rf"\frac{{{form.content[0]}}}{{{form.content[1]}}}", None
     core = without_degrees(core).strip()
     core = core if core.endswith("...") else core.rstrip(" .")
     value = exact_number(core)
@@ -126,7 +126,7 @@ def _read_part(text: str, *, glued: bool = False, depth: int = 0) -> Part:
 
 
 def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
-    """A point, an interval, a set or a matrix; brackets around a single thing say nothing. None where it is none."""
+    """A point, an interval, a set or a matrix, else None. Brackets around a single element are dropped."""
     if (cells := matrix(pair.value)) is not None:
         elements = tuple(_read_part(cell, depth=depth + 1) for cell in cells.elements)
         return Part(text=pair.value, name=pair.name, brackets=cells.brackets, elements=elements)
@@ -143,7 +143,7 @@ def _of_brackets(pair: Named, *, glued: bool, depth: int) -> Part | None:
     return None
 
 
-def _says_something(text: str) -> bool:
+def _is_readable(text: str) -> bool:
     if not re.search(r"[^\W_]", text):
         return text == "..."
     text = re.sub(r"^[A-Za-z]\)", "", text)  # an option

@@ -1,7 +1,7 @@
-r"""Where an answer stands in a text: the last `\boxed{}` with balanced braces. Nothing here knows mathematics.
+r"""Find the answer in a response: the content of the last `\boxed{}` with balanced braces. No mathematics.
 
-A box inside a box belongs to the outer one. A box that never closes after the last closed one is an answer cut off:
-there is none. Escaped braces (`\{`, `\}`) are text. One pass over the text, so a megabyte costs milliseconds.
+A box inside a box belongs to the outer one. If a box after the last closed one never closes, the response was cut off and
+has no answer. Escaped braces (`\{`, `\}`) are text. One pass in linear time.
 """
 
 import re
@@ -29,5 +29,5 @@ def last_boxed(text: str) -> str | None:
 
 
 def has_box(text: str) -> bool:
-    r"""Whether a `\boxed{` opens anywhere, closed or not: what makes a gold answer a boxed one."""
+    r"""Whether the text has a `\boxed{`, closed or not."""
     return any(token["box"] for token in _TOKEN.finditer(text))

@@ -1,4 +1,4 @@
-r"""Characters that are written in several ways: Unicode signs, full-width digits, commands that lost their backslash."""
+r"""One character for each sign: Unicode signs, full-width digits, commands that lost their backslash."""
 
 import html.entities
 import re
@@ -10,7 +10,7 @@ _LETTERS = (
 )
 _GREEK = {html.entities.html5[f"{name};"]: name for name in _LETTERS.split()}
 GREEK = frozenset(_GREEK.values()) | {"varphi", "vartheta", "varepsilon", "varrho", "varsigma", "Omega", "Upsilon", "ell"}
-_SIGNS = {  # what is written: the signs that mean it
+_SIGNS = {  # replacement: the signs that are replaced
     "-": "\u2212\u2013\u2014\u2012\u2010\u2011\ufe63", " ": "\u00a0", "": "\u200b\ufeff", "°": "º˚∘度", "/": "÷∕⁄", ":": "∶：", "=": "≈≃",
     "'": "′’‘", '"': "“”", ",": "，、", ".": "。", ";": "；", "(": "（", ")": "）", "°C": "℃", "°F": "℉", "''": "″", " cents": "¢",
     r"\times ": "×✕", r"\cdot ": "·⋅•", r"\pm ": "±", r"\mp ": "∓", r"\angle ": "∠∡", r"\triangle ": "△∆", r"\le ": "≤⩽", r"\ge ": "≥⩾",
@@ -47,7 +47,7 @@ _COMMANDS_AS_WORDS = re.compile(
 
 
 def plain_characters(text: str) -> str:
-    """`text` with one character for each sign; what is not ASCII and stands in no table by its compatibility form (NFKC)."""
+    """`text` with one character for each sign. Characters outside the tables become their compatibility form (NFKC)."""
     for pattern, replacement in _LOST_BACKSLASH:
         text = pattern.sub(replacement, text)
     text = _CURRENCY.sub(

@@ -1,6 +1,6 @@
-r"""Whether an answer says what a gold says, by the rules of judge.py; `equal` tells whether two expressions are worth the same.
+r"""Compare an answer with a gold by the rules of judge.py; `equal` decides whether two expressions are equal.
 
-In this process `equal` cannot tell and raises; in a worker it asks algebra.py. Both run the same rules.
+In the main process `equal` raises; in a worker it calls algebra.py. Both run the same rules.
 """
 
 import re
@@ -26,7 +26,7 @@ def verdict(gold: str, answer: str | None, *, equal: Equal) -> str:
 
 
 def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
-    """Whether both name one option, with the same text where both give one; or the answer says the text of the gold's."""
+    """Whether both name the same option, with equal texts where both give one, or the answer is the text of the gold option."""
     ours = option(gold.spelling, is_gold=True)
     if ours is None:
         return _chooses_several(gold, answer)
@@ -40,7 +40,7 @@ def _chooses_the_same(gold: Answer, answer: Answer, equal: Equal) -> bool:
 
 
 def _chooses_several(gold: Answer, answer: Answer) -> bool:
-    """`ABD` and `A, B, D` choose the same options: letters that rise, so that AB may be a choice and BA is none."""
+    """Whether one side writes `ABD` and the other `A, B, D`. Only letters in alphabetical order are a choice: AB, not BA."""
     one, several = sorted((gold, answer), key=lambda side: len(side.parts))
     letters = one.spelling
     is_choice = len(one.parts) == 1 and re.fullmatch("[A-H]{2,6}", letters) and list(letters) == sorted(set(letters))
@@ -68,7 +68,7 @@ def says_the_same(gold: Answer, answer: Answer, *, equal: Equal) -> bool:
 
 
 def _as_many(parts: tuple[Part, ...], others: tuple[Part, ...]) -> tuple[Part, ...]:
-    """`(x, y) = (3, 5)` is `x = 3, y = 5` where the other side has as many parts."""
+    """`(x, y) = (3, 5)` becomes `x = 3, y = 5` where the other side has several parts."""
     if len(parts) != 1 or len(others) < 2 or not parts[0].name or not parts[0].name.startswith("("):
         return parts
     names, elements = parts[0].name.strip("()").split(","), parts[0].elements
@@ -78,12 +78,12 @@ def _as_many(parts: tuple[Part, ...], others: tuple[Part, ...]) -> tuple[Part, .
 
 
 def _roots(names: set[str | None]) -> set[str | None]:
-    """Roots x_1 and x_2 are both x: they have no order."""
+    """The names with x_1 and x_2 as x: roots have no order."""
     return {re.sub(r"^x_\d$", "x", name) for name in names if name}
 
 
 def _is_arrangement(parts: Sequence[Part]) -> bool:
-    """Single letters, or the numbers 1 to n, three or more, that do not stand upwards: their order is what they say."""
+    """Whether the order is the answer: three or more letters, or the numbers 1 to n, that are not ascending."""
     texts = [part.text for part in parts]
     if len(texts) < 3 or len(set(texts)) != len(texts):
         return False
@@ -93,8 +93,8 @@ def _is_arrangement(parts: Sequence[Part]) -> bool:
 
 
 def _by_name(golds: Sequence[Part], answers: Sequence[Part]) -> tuple[Sequence[Part], Sequence[Part]] | None:
-    """Parts in pairs where the gold tells its own apart by names or units; as they stand where the answer has none.
-    None: any order will do."""
+    """Both sides paired by name or unit where those of the gold are distinct; in the order given where the answer has none.
+    None: the order does not matter."""
     for field in ("name", "unit"):
         ours, theirs = ([getattr(part, field) for part in side] for side in (golds, answers))
         if None in ours or len(set(ours)) != len(ours) or (field == "name" and _roots(set(ours)) == {"x"}):
@@ -111,7 +111,7 @@ def _all_same(golds: Sequence[Part], answers: Sequence[Part], equal: Equal) -> b
 
 
 def _same_in_any_order(golds: Sequence[Part], answers: Sequence[Part], equal: Equal) -> bool:
-    """Each answer used once; what is the same is so for both, so the first that fits will do."""
+    """Each answer is matched once. Equality is transitive, so the first match is enough."""
     left = list(answers)
     for gold in golds:
         found = next((i for i, answer in enumerate(left) if _same(gold, answer, equal)), None)
@@ -148,7 +148,7 @@ def _same_elements(gold: Part, answer: Part, equal: Equal) -> bool:
 
 
 def _same_form(gold: Part, answer: Part, equal: Equal) -> bool:
-    """A ratio is a quotient to both sides; a difference of angles and a product are numbers in an answer only."""
+    """A ratio equals its quotient on either side; a difference of angles or a product equals a number only in an answer."""
     if gold.form and answer.form:
         return gold.form.equals(answer.form)
     if gold.form:
@@ -171,19 +171,19 @@ def _relation(part: Part) -> tuple[str, ...]:
     return part.relation or ((part.name, "=", part.text) if part.name and part.is_definition else ())
 
 
-_TURNED = {">": "<", r"\ge": r"\le", "<": "<", r"\le": r"\le"}
+_REVERSED = {">": "<", r"\ge": r"\le", "<": "<", r"\le": r"\le"}
 _SIGNS = {"<=": r"\le", ">=": r"\ge", "!=": r"\ne"}
 
 
 def _same_relation(gold: Sequence[str], answer: Sequence[str], equal: Equal) -> bool:
-    """Equations of names alone as sets; two members by their difference; chains member by member, all turned to `<`."""
-    ours, theirs = _turned(gold), _turned(answer)
+    """Equations between names as sets, two members by their difference, chains member by member with all signs as `<`."""
+    ours, theirs = _ascending(gold), _ascending(answer)
     if ours[1::2] != theirs[1::2]:
         return False
-    if list(map(_loosely_kept, ours)) == list(map(_loosely_kept, theirs)):
+    if list(map(_bare, ours)) == list(map(_bare, theirs)):
         return True
     if all(sign in ("=", r"\cong", r"\sim", r"\parallel", r"\perp") for sign in ours[1::2]):
-        if sorted(map(_loosely_kept, ours[::2])) == sorted(map(_loosely_kept, theirs[::2])):
+        if sorted(map(_bare, ours[::2])) == sorted(map(_bare, theirs[::2])):
             return True
         if ours[1] != "=":
             return False
@@ -196,18 +196,18 @@ def _same_relation(gold: Sequence[str], answer: Sequence[str], equal: Equal) -> 
 
 
 def _as_name(member: str) -> str:
-    """AB alone is a word, but not beside an equals sign."""
+    """The member in brackets where it would be a word: AB is one alone, but not beside an equals sign."""
     return member if is_expression(member) else f"({member})"
 
 
-def _turned(relation: Sequence[str]) -> list[str]:
+def _ascending(relation: Sequence[str]) -> list[str]:
     known = [_SIGNS.get(piece, piece) for piece in relation]
     if set(known[1::2]) <= {">", r"\ge"}:
         known.reverse()
-        known[1::2] = [_TURNED[sign] for sign in known[1::2]]
+        known[1::2] = [_REVERSED[sign] for sign in known[1::2]]
     return known
 
 
-def _loosely_kept(member: str) -> str:
-    """Without spaces, braces and the line over a segment."""
+def _bare(member: str) -> str:
+    """The member without spaces, braces and the line over a segment."""
     return re.sub(r"\s|[{}]|\\overline|^m(?=\\angle)", "", member)

@@ -1,8 +1,7 @@
 r"""Plain numbers as exact fractions: integers, decimals, `a/b`, `\frac`, mixed and recurring ones, scientific notation, `two`.
 
-Only what can be read without arithmetic of unbounded size: an exponent of three digits is not a plain number
-(1e999999999 would be a billion digits), and the length of a text is bounded by the caller. Digits are ASCII; no float
-is ever made.
+The size of all arithmetic is bounded: an exponent has at most two digits (1e999999999 would have a billion), and the caller
+bounds the length of a text. Digits are ASCII. No float is used.
 """
 
 import re
@@ -42,7 +41,7 @@ _WORDS = _NUMBERS.split()
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The number that `text` writes, or None where it is not a plain number (an expression, other words, 1/0)."""
+    """The value of `text`, or None where it is no plain number (an expression, other words, 1/0)."""
     if match := _DECIMAL.fullmatch(text):
         return _signed(Fraction(match["digits"]), sign=match["sign"])
     if match := _SCIENTIFIC.fullmatch(text):
@@ -73,7 +72,7 @@ def _ratio(top: str, bottom: str, *, whole: str | None, sign: str) -> Fraction |
     if not whole:
         return _signed(Fraction(top) / Fraction(bottom), sign=sign)
     if not (top.isdigit() and bottom.isdigit()):
-        return None  # 2\frac{1.5}{3} is a product to some and a mixed number to nobody
+        return None  # 2\frac{1.5}{3} is no mixed number
     return _signed(int(whole) + Fraction(int(top), int(bottom)), sign=sign)
 
 

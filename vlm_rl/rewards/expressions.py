@@ -1,7 +1,7 @@
-r"""What is algebra and what is text: an expression is made of numbers, single letters, names and commands that algebra knows.
+r"""Tell algebra from text. An expression consists of numbers, single letters, names and commands that algebra.py can read.
 
-A run of capitals is one name (`AB` is not `BA`), and so are a letter with its index, prime or arrow. What is none of
-these is text, and text is compared as text.
+Several capitals are one name (`AB` is not `BA`), and so is a letter with its index, prime or arrow. Anything else is compared as
+text.
 """
 
 import re
@@ -39,7 +39,7 @@ _TOKEN = re.compile(
     r"|(?P<number>\d+(?:\.\d*)?|\.\d+)"
     r"|(?P<sign>[-+*/^(){}\[\]|!\s])"
 )
-_PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that nobody reads as a word
+_PRODUCTS = re.compile(r"[b-df-hj-np-tv-z]{2,3}|[abc]{2,3}|[xyz]{2,3}|[a-z]{2}")  # letters that form no word
 SHORT_WORDS = "no on in it is at as an am be by do go he if me my of or so to up us we ox ax hi iv vi ix xi"
 _NO_ALGEBRA = re.compile(
     r"(?<=[\d.])\s+(?=[\d.])|\.\d*\.|\d(?:st|nd|rd|th)(?![A-Za-z])"  # 3 20, 1.2.3, 1st
@@ -51,13 +51,13 @@ _NO_ALGEBRA = re.compile(
 
 
 def is_expression(text: str) -> bool:
-    """Whether algebra can read it."""
+    """Whether algebra.py can read the text."""
     return encoded(text) is not None
 
 
 @lru_cache(maxsize=16384)
 def encoded(text: str) -> str | None:
-    """`text` in which each name is one symbol that no parser takes apart, and decimals are fractions; None: it is no algebra."""
+    """`text` with each name as one symbol and each decimal as a fraction, for the parser; None where it is no algebra."""
     is_prose = _is_word(text) or any(word.islower() and _is_word(word) for word in text.split())
     if is_prose or _NO_ALGEBRA.search(text) or not _closes(text):
         return None
@@ -105,28 +105,28 @@ def _index_of(match: re.Match[str], name: str) -> str | None:
 
 
 def _of_letters(letters: str, *, index: str | None, primes: str) -> str | None:
-    """A run of capitals is one name, small letters are a product; the index belongs to the last."""
+    """Capitals are one name, small letters a product; the index belongs to the last one."""
     if len(letters) > 3 or re.search("[A-Z][a-z]{2}", letters):
         return None
     names = [letters] if letters.isupper() else list(letters)
     *before, last = names
-    said = f"{last}_{index}" if index is not None else last
-    return "".join(map(_letter, before)) + (_letter(said) if said == last and not primes else _symbol(said + primes))
+    indexed = f"{last}_{index}" if index is not None else last
+    return "".join(map(_letter, before)) + (_letter(indexed) if indexed == last and not primes else _symbol(indexed + primes))
 
 
 def _letter(name: str) -> str:
-    """A small letter as it is (a parser reads capitals as small ones); the two that mean more to it, d and f, as names."""
+    """A small letter as it is; capitals (the parser reads them as small letters), d and f as symbols."""
     return f"{name} " if len(name) == 1 and name.islower() and name not in "df" else _symbol(name)
 
 
 def _symbol(name: str) -> str:
-    """A symbol of algebra for a name: s with an index made of its characters."""
-    said = "".join(name.split()).encode()
-    return f"s_{{{int.from_bytes(said, 'big')}}} "
+    """A symbol for a name: s with the characters as its index."""
+    characters = "".join(name.split()).encode()
+    return f"s_{{{int.from_bytes(characters, 'big')}}} "
 
 
 def _is_word(text: str) -> bool:
-    r"""Letters alone that are no product: RSR, red, no. One letter is a name."""
+    r"""Whether the text is letters only and no product: RSR, red, no. A single letter is a name."""
     if not text.isalpha() or not text.isascii() or len(text) == 1:
         return False
     return not _PRODUCTS.fullmatch(text) or text in SHORT_WORDS.split()

@@ -1,7 +1,7 @@
-r"""Answers with a form of their own, which algebra would misread: a range is no difference, a date no subtraction.
+r"""Answers that algebra would misread: ranges, dates, times, ratios, sequences, numbers in a base, products.
 
-Each is recognised as a whole and equals its own kind only. Two of them may stand for a number as well: a ratio of two
-terms is a quotient, and `180^\circ - 145^\circ` an angle.
+Each is recognised as a whole and equals its own kind only. Two kinds may also be a number: a ratio of two terms is a quotient, and
+`180^\circ - 145^\circ` is an angle.
 """
 
 import re
@@ -14,23 +14,23 @@ from vlm_rl.rewards.units import split_unit
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What kind of thing an answer is, and what it says: two of one kind are equal when `says` is."""
+    """The kind of an answer and its content. Two forms are equal if both are the same."""
 
     kind: str
-    says: tuple[object, ...]
-    number: Fraction | None = field(default=None, compare=False)  # what an answer of this form may also write: 2 : 3 is 2/3
-    also: "Form | None" = field(default=None, compare=False)  # how an answer may be read, too, where the gold is of that kind
+    content: tuple[object, ...]
+    number: Fraction | None = field(default=None, compare=False)  # the same answer as a number: 2 : 3 is 2/3
+    alternative: "Form | None" = field(default=None, compare=False)  # a second reading of an answer, for a gold of that kind
 
     def equals(self, other: "Form") -> bool:
-        """Whether an answer of form `other` is the same; a clock time with a. m. or p. m. equals one without."""
-        if other.also and other.also.kind == self.kind:
-            other = other.also
-        if not self.kind == other.kind == "clock" or (self.says[-1] is None) == (other.says[-1] is None):
+        """Whether an answer of form `other` is equal; a time with a. m. or p. m. equals one without."""
+        if other.alternative and other.alternative.kind == self.kind:
+            other = other.alternative
+        if not self.kind == other.kind == "clock" or (self.content[-1] is None) == (other.content[-1] is None):
             return self == other
-        plain, marked = (self, other) if self.says[-1] is None else (other, self)
-        hour, half = marked.says[0], marked.says[-1]
+        plain, marked = (self, other) if self.content[-1] is None else (other, self)
+        hour, half = marked.content[0], marked.content[-1]
         assert isinstance(hour, int)
-        return plain.says[:-1] in (marked.says[:-1], (hour % 12 + 12 * (half == "p"), *marked.says[1:-1]))
+        return plain.content[:-1] in (marked.content[:-1], (hour % 12 + 12 * (half == "p"), *marked.content[1:-1]))
 
 
 _NUMBER = rf"[+-]?{UNSIGNED}(?:\\?%)?"
@@ -66,7 +66,7 @@ _LARGEST_BASE = 36
 
 
 def form_of(text: str, *, unit: str | None = None) -> Form | None:
-    """The form of a normalised text without name and without the `unit` at its end; None: a number, words or algebra."""
+    """The form of a normalised text, without name and `unit`; None for a number, words or algebra."""
     return moment(text) or _ratio(text) or _range(text, unit) or _sequence(text) or _base(text) or _product(text)
 
 
@@ -79,7 +79,7 @@ def _date(text: str) -> Form | None:
     if match := _DATE.fullmatch(text):
         return _day(match["year"], match["month"], match["day"])
     if match := _SHORT_DATE.fullmatch(text):
-        return Form(kind="short date", says=(int(match["a"]), int(match["b"]), int(match["year"])))
+        return Form(kind="short date", content=(int(match["a"]), int(match["b"]), int(match["year"])))
     if match := _NAMED_DATE.fullmatch(text):
         name = (match["month"] or match["month2"])[:3].casefold()
         month = 1 + [month[:3] for month in _MONTHS.split()].index(name)
@@ -89,7 +89,7 @@ def _date(text: str) -> Form | None:
 
 def _day(year: str, month: str, day: str) -> Form | None:
     numbers = int(year), int(month), int(day)
-    return Form(kind="date", says=numbers) if 1 <= numbers[1] <= 12 and 1 <= numbers[2] <= 31 else None
+    return Form(kind="date", content=numbers) if 1 <= numbers[1] <= 12 and 1 <= numbers[2] <= 31 else None
 
 
 def _clock(text: str) -> Form | None:
@@ -98,8 +98,8 @@ def _clock(text: str) -> Form | None:
     if not match or not (match["half"] or match["said"] or (match["minute"] and ":" in text)):
         return None
     half = match["half"] and match["half"][0].casefold()
-    said = (int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half)
-    return Form(kind="clock", says=said, also=None if half or (match["minute"] or "0")[0] == "0" else _ratio(text))
+    time = (int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half)
+    return Form(kind="clock", content=time, alternative=None if half or (match["minute"] or "0")[0] == "0" else _ratio(text))
 
 
 def _ratio(text: str) -> Form | None:
@@ -110,10 +110,10 @@ def _ratio(text: str) -> Form | None:
     known = [value for value in values if value is not None]
     if len(known) == len(terms) and known[0]:
         scaled = tuple(value / known[0] for value in known)
-        return Form(kind="ratio", says=scaled, number=1 / scaled[1] if len(scaled) == 2 and scaled[1] else None)
+        return Form(kind="ratio", content=scaled, number=1 / scaled[1] if len(scaled) == 2 and scaled[1] else None)
     if any(re.search(r"(?<![\\A-Za-z])[A-Za-z]{3,}", term) for term in terms):
         return None
-    return Form(kind="ratio of expressions", says=tuple("".join(term.split()) for term in terms))
+    return Form(kind="ratio of expressions", content=tuple("".join(term.split()) for term in terms))
 
 
 def _range(text: str, unit: str | None) -> Form | None:
@@ -122,18 +122,18 @@ def _range(text: str, unit: str | None) -> Form | None:
         return None  # 2x - 3
     low, high = (exact_number(match[name].rstrip("%\\")) for name in ("low", "high"))
     has_degrees = (match["unit"] or "").strip() in ("°", r"^\circ")
-    return Form(kind="range", says=(low, high), number=low - high if has_degrees and low and high else None)
+    return Form(kind="range", content=(low, high), number=low - high if has_degrees and low and high else None)
 
 
 def _sequence(text: str) -> Form | None:
-    """Three and more things joined by dashes, two and more by arrows; `x - y - z` of lower-case letters is algebra."""
+    """At least three things joined by dashes, or two by arrows; `x - y - z` with lower-case letters is algebra."""
     arrows = r"\to" in text or "->" in text
     if not _SEQUENCE.fullmatch(text):
         return None
     things = [thing.strip() for thing in re.split(r"->|-|\\to", text)]
     if not arrows and (len(things) < 3 or re.search(r"(?<!\w)[a-z](?!\w)", text)):
         return None
-    return Form(kind="sequence", says=tuple(things))
+    return Form(kind="sequence", content=tuple(things))
 
 
 def _base(text: str) -> Form | None:
@@ -147,11 +147,11 @@ def _base(text: str) -> Form | None:
     if not 2 <= base <= _LARGEST_BASE or not is_number or any(int(digit, 36) >= base for digit in digits):
         return None
     digits = match["digits"].casefold().lstrip("0") or "0"
-    return Form(kind="base", says=(digits, base))
+    return Form(kind="base", content=(digits, base))
 
 
 def _product(text: str) -> Form | None:
     """Dimensions, `4 \\times 8 \\times 12`; their order counts."""
     if not _PRODUCT.fullmatch(text):
         return None
-    return Form(kind="product", says=tuple(map(Fraction, re.findall(UNSIGNED, text, re.ASCII))))
+    return Form(kind="product", content=tuple(map(Fraction, re.findall(UNSIGNED, text, re.ASCII))))

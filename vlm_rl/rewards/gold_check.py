@@ -1,11 +1,10 @@
-r"""Before training each gold is judged against itself, three near misses, and the spellings in which a model would write it:
-no row may be unwinnable or free.
+r"""Judge each gold before training: against itself, three near misses, and the spellings in which a model would write it.
 
-The rows are named by their position in `golds`; turning positions into row ids and sentences is the caller's part.
+Results are positions in `golds`; the caller turns them into row ids and messages.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,12 +19,12 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\d])", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class GoldCheck:
-    """Positions of the golds that cannot be trained on; all empty = every gold is fit."""
+    """Positions of the golds that cannot be trained on; empty tuples: every gold can."""
 
-    unparsable: tuple[int, ...]  # nothing can be compared with it
+    unparsable: tuple[int, ...]  # no answer can be compared with it
     not_equal_to_itself: tuple[int, ...]  # a perfect answer would be wrong
     equal_to_a_near_miss: tuple[int, ...]  # a wrong answer would be right
-    not_reached: tuple[int, ...] = ()  # fit, but what a model would write is not right: the gold holds more than the answer
+    not_reached: tuple[int, ...] = ()  # usable, but the usual spelling is judged wrong: the gold holds more than the answer
 
     @property
     def failing(self) -> tuple[int, ...]:
@@ -37,21 +36,24 @@ def check_golds(judge: Judge, golds: Sequence[str]) -> GoldCheck:
     """Judges each distinct gold once: can it be read, against itself, against its near misses."""
     distinct = list(dict.fromkeys(golds))
     unparsable = {gold for gold, is_parsable in zip(distinct, judge.are_parsable(distinct), strict=True) if not is_parsable}
-    itself = judge.judge([as_response(gold) for gold in distinct], distinct)
-    unequal = {gold for gold, verdict in zip(distinct, itself, strict=True) if verdict is not Verdict.CORRECT}
-    misses = [(as_response(miss), gold) for gold in distinct if gold not in unparsable for miss in near_misses(gold)]
-    verdicts = judge.judge([response for response, _ in misses], [gold for _, gold in misses])
-    too_easy = {gold for (_, gold), verdict in zip(misses, verdicts, strict=True) if verdict is Verdict.CORRECT}
-    fit = [gold for gold in distinct if gold not in unparsable | unequal | too_easy]
-    usual = [(as_response(spelling), gold) for gold in fit for spelling in usual_spellings(gold)]
-    reached = judge.judge([response for response, _ in usual], [gold for _, gold in usual])
-    not_reached = {gold for (_, gold), verdict in zip(usual, reached, strict=True) if verdict is not Verdict.CORRECT}
+    unequal = {gold for gold, is_right in _judged(judge, distinct, lambda gold: [gold]) if not is_right}
+    parsable = [gold for gold in distinct if gold not in unparsable]
+    too_easy = {gold for gold, is_right in _judged(judge, parsable, near_misses) if is_right}
+    fit = [gold for gold in parsable if gold not in unequal | too_easy]
+    not_reached = {gold for gold, is_right in _judged(judge, fit, usual_spellings) if not is_right}
     return GoldCheck(
         not_reached=_positions(golds, not_reached),
         unparsable=_positions(golds, unparsable),
         not_equal_to_itself=_positions(golds, unequal),
         equal_to_a_near_miss=_positions(golds, too_easy),
     )
+
+
+def _judged(judge: Judge, golds: Sequence[str], answers: Callable[[str], list[str]]) -> list[tuple[str, bool]]:
+    """For each answer to each gold: the gold, and whether the answer is right."""
+    pairs = [(gold, as_response(answer)) for gold in golds for answer in answers(gold)]
+    verdicts = judge.judge([response for _, response in pairs], [gold for gold, _ in pairs])
+    return [(gold, verdict is Verdict.CORRECT) for (gold, _), verdict in zip(pairs, verdicts, strict=True)]
 
 
 def near_misses(gold: str) -> list[str]:
@@ -62,7 +64,7 @@ def near_misses(gold: str) -> list[str]:
 
 
 def usual_spellings(gold: str) -> list[str]:
-    """How a model would write a fit `gold`: in dollars, and, where a single number stands among other things, that number."""
+    """How a model would write `gold`: in dollars, and, where it has one number beside other text, that number alone."""
     read = read_gold(gold)
     text = read.spelling
     numbers = _NUMBER.findall(text)
@@ -87,7 +89,7 @@ def _near_misses_of(part: Part) -> list[str]:
 
 
 def _is_more_than_a_number(part: Part) -> bool:
-    r"""Whether its number is only a piece of it: 2x + 1, \sqrt{2}, a form of its own."""
+    r"""Whether the number in it is only a part of the value: 2x + 1, \sqrt{2}, a range."""
     if part.value is not None:
         return part.text.casefold() != part.text or " " in part.text  # 12 hundred
     return bool(part.form or part.relation or part.elements or is_expression(part.text))

@@ -1,20 +1,20 @@
-r"""The verifier: does a response's last `\boxed{}` say what the gold answer says? It never sees the question.
+r"""The verifier: is the last `\boxed{}` of a response equal to the gold answer? It never sees the question.
 
-The rules stand in docs/judge.md, each with examples; where each is in the code, in the order in which they apply:
+docs/judge.md explains the rules with examples. Where each rule is implemented, in the order in which they apply:
 
 1. The last box, too long, nothing to read: boxed.py, answers.py. No box and nothing readable are UNPARSABLE, too long is WRONG.
-2. One spelling for what looks the same: characters.py, latex.py.
+2. One spelling for texts that look the same: characters.py, latex.py.
 3. Options by letter: options.py.
 4. Names, equations and relations: names.py.
-5. Units, degrees, per cent: units.py. One that only one side gives is ignored; nothing is converted.
+5. Units, degrees, per cent: units.py. A unit on one side only is ignored. Nothing is converted.
 6. Lists, points, sets, matrices: splitting.py.
 7. Ranges, dates, times, ratios, sequences, bases, products: forms.py.
 8. Plain numbers, exactly and in this process: exact_numbers.py.
-9. Algebra, in a worker process: expressions.py says what is algebra, algebra.py whether two are equal.
-10. All else is text: comparison.py, which also puts the rules in their order.
+9. Algebra, in a worker process: expressions.py recognises it, algebra.py compares it.
+10. Everything else is text: comparison.py, which also applies the rules in order.
 
-Algebra that takes more than `timeout_s` seconds of CPU (rounded up to whole seconds, so that a busy machine changes
-nothing), more than 1 GiB, or kills its worker is TIMED_OUT: never right.
+An answer is TIMED_OUT, and not correct, if its algebra takes more than `timeout_s` CPU seconds (rounded up to whole seconds; the
+load of the machine has no effect), takes more than 1 GiB, or kills its worker.
 """
 
 import enum
@@ -39,16 +39,16 @@ Pair = tuple[str, str]  # gold, and the content of the box
 
 
 class Verdict(enum.Enum):
-    """What the judge says of one response. Only CORRECT earns anything."""
+    """The result for one response. Only CORRECT is rewarded."""
 
     CORRECT = "correct"
     WRONG = "wrong"
-    UNPARSABLE = "unparsable"  # no answer that could be read
-    TIMED_OUT = "timed_out"  # the answer used up its CPU time or memory, or killed its worker
+    UNPARSABLE = "unparsable"  # no readable answer
+    TIMED_OUT = "timed_out"  # the answer exceeded CPU time or memory, or killed its worker
 
 
 class Judge:
-    """Judges responses against golds. Worker processes start only when an answer needs them; `close()` ends them."""
+    """Judge responses against golds. Worker processes start when an answer first needs them; `close()` ends them."""
 
     def __init__(self, *, num_workers: int = 1, timeout_s: float = 2.0) -> None:
         if num_workers < 1 or timeout_s <= 0:
@@ -70,7 +70,7 @@ class Judge:
         return [known[pair] or by_worker[pair] for pair in pairs]
 
     def are_parsable(self, golds: Sequence[str]) -> list[bool]:
-        """Whether an answer can be compared with each gold; one that cannot be read would make every answer wrong."""
+        """Whether each gold can be read. With an unreadable gold every answer would be wrong."""
         texts = {gold: [text for part in read_gold(gold).parts for text in _expressions(part)] for gold in golds}
         tasks = [(text,) for text in dict.fromkeys(chain.from_iterable(texts.values()))]
         found = self._pool.map(partial(judge_worker.is_parsable, cpu_s=self._timeout_s), tasks)
@@ -78,7 +78,7 @@ class Judge:
         return [read_gold(gold).is_readable and parsable.issuperset(texts[gold]) for gold in golds]
 
     def close(self) -> None:
-        """Ends the worker processes. The judge stays usable: the next answer that needs one starts new ones."""
+        """End the worker processes. The judge stays usable: it starts new ones when it needs them."""
         self._pool.close()
 
     def __enter__(self) -> "Judge":
@@ -88,11 +88,11 @@ class Judge:
         self.close()
 
     def _without_worker(self, pair: Pair) -> Verdict | None:
-        """From the cache or by the rules that need no algebra; None where only algebra can tell."""
+        """The verdict from the cache or by rules without algebra; None where algebra is needed."""
         if pair in self._cache:
             return self._cache[pair]
         try:
-            return self._remember(pair, Verdict(verdict(*pair, equal=_cannot_tell)))
+            return self._remember(pair, Verdict(verdict(*pair, equal=_needs_worker)))
         except _NeedsWorker:
             return None
 
@@ -112,12 +112,12 @@ class _NeedsWorker(Exception):
     pass
 
 
-def _cannot_tell(gold: Sequence[str], answer: Sequence[str]) -> bool:
+def _needs_worker(gold: Sequence[str], answer: Sequence[str]) -> bool:
     raise _NeedsWorker
 
 
 def _expressions(part: Part) -> list[str]:
-    """The texts of a part that algebra has to read."""
+    """The texts of a part that algebra.py has to parse."""
     if part.elements:
         return [text for element in part.elements for text in _expressions(element)]
     if part.form is not None or part.value is not None:

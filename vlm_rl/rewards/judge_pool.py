@@ -1,8 +1,8 @@
 """The judge's worker processes: pebble's pool over `spawn`, without the program's own imports.
 
-`spawn` imports the parent's `__main__` again in every child, and a training program's `__main__` imports torch (7.5 s
-and 875 MB for each worker). Workers need nothing of it, so they are not told of it. `fork` would copy CUDA and
-threads; a `forkserver` would make the workers children of a server that the whole program shares.
+`spawn` imports the parent's `__main__` again in every child. That of a training program imports torch: 7.5 s and 875 MB per
+worker, which needs nothing of it. So the child is not given the name of `__main__`. `fork` would copy CUDA and threads; with
+`forkserver` the workers would be children of a server that the whole program shares.
 """
 
 import contextlib
@@ -26,15 +26,15 @@ T = TypeVar("T")
 WALL_CLOCK_FACTOR = 30.0  # times the CPU budget: reached only where a worker sleeps or the machine is stopped
 WALL_CLOCK_MARGIN_S = 30.0
 START_TIMEOUT_S = 300.0  # for one worker to import SymPy on a busy machine
-MAX_TASKS = 5000  # then a worker is replaced, so that caches of SymPy and ANTLR cannot grow into the memory limit
-PATIENCE_S = 1.0  # between two looks at whether the pool still lives
+MAX_TASKS = 5000  # then a worker is replaced, since the caches of SymPy and ANTLR grow
+PATIENCE_S = 1.0  # between two checks that the pool is alive
 EXTRA_ATTEMPTS = 2  # for a task that was lost with a broken pool
 
 _preparation_lock = threading.Lock()
 
 
 class WorkerPool:
-    """Runs functions of judge_worker.py under limits. Starts with the first task, not before."""
+    """Run functions of judge_worker.py under limits. The processes start with the first task."""
 
     def __init__(self, *, num_workers: int, cpu_s: float) -> None:
         self._num_workers = num_workers
@@ -48,9 +48,9 @@ class WorkerPool:
         return self._pool is not None
 
     def map(self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T | None]:
-        """`function(*task)` for each task, in order; None where one went over a limit or killed its worker.
+        """`function(*task)` for each task, in order; None where a task exceeded a limit or killed its worker.
 
-        A worker that dies between two tasks breaks pebble's pool. What was lost then runs again, one by one.
+        A worker that dies between two tasks breaks pebble's pool. The lost tasks then run again, one at a time.
         """
         results = self._attempt(function, dict(enumerate(tasks))) if tasks else {}
         for index, task in enumerate(tasks):
@@ -60,13 +60,13 @@ class WorkerPool:
         return [results.get(index) for index in range(len(tasks))]
 
     def close(self) -> None:
-        """Ends the workers; the next task starts new ones."""
+        """End the workers; the next task starts new ones."""
         if self._finalizer is not None:
             self._finalizer()
         self._pool, self._finalizer = None, None
 
     def _attempt(self, function: Callable[..., T], tasks: dict[int, tuple[Any, ...]]) -> dict[int, T | None]:
-        """What this round decided; tasks that a broken pool lost are not in it."""
+        """Results by index, without the tasks that a broken pool lost."""
         pool = self._started()
         wall_s = self._cpu_s * WALL_CLOCK_FACTOR + WALL_CLOCK_MARGIN_S
         results: dict[int, T | None] = {}
@@ -76,13 +76,13 @@ class WorkerPool:
                 results[index] = _result(pool, future)
         except RuntimeError:  # BrokenProcessPool is one; pebble refuses new tasks of a broken pool by another
             self.close()
-        except BaseException:  # Ctrl-C: what is queued must not delay the next batch
+        except BaseException:  # Ctrl-C: queued tasks must not delay the next batch
             self.close()
             raise
         return results
 
     def _started(self) -> ProcessPool:
-        """The running pool. A pool whose first worker cannot do a trivial task is an error, not a wrong answer."""
+        """The running pool. Raise RuntimeError if its first worker fails a trivial task: that is no wrong answer."""
         if self._pool is not None:
             return self._pool
         pool = ProcessPool(
@@ -107,15 +107,15 @@ class WorkerPool:
 
 
 def _result(pool: ProcessPool, future: ProcessFuture[T]) -> T | None:
-    """The worker's result, or None whatever went wrong with this one task. Raises BrokenProcessPool for a lost one."""
+    """The worker's result, or None after any failure of this task. Raises BrokenProcessPool for a lost task."""
     while not wait([future], timeout=PATIENCE_S).done:
-        if not pool.active:  # pebble never ends the futures that a broken pool had not yet sent out
+        if not pool.active:  # pebble never resolves the futures that a broken pool had not sent
             raise BrokenProcessPool
     try:
         result: T = future.result()
     except BrokenProcessPool:
         raise
-    except Exception:  # ProcessExpired, the wall clock's TimeoutError, or whatever SymPy raised over there
+    except Exception:  # ProcessExpired, TimeoutError of the wall clock, or any error of SymPy
         return None
     return result
 
@@ -127,9 +127,9 @@ def _stop(pool: Any) -> None:  # pebble leaves stop() untyped
 
 @contextlib.contextmanager
 def _light_preparation() -> Iterator[None]:
-    """What a new process is told leaves out `__main__`, and names a start method that it knows (not `loky`).
+    """Remove `__main__` from the preparation data of a new process, and name a start method that it knows (not `loky`).
 
-    There is no argument for this. Other threads that start processes meanwhile are told all, as ever.
+    multiprocessing has no argument for this. Processes that other threads start meanwhile get the full data.
     """
     this_thread = threading.get_ident()
 

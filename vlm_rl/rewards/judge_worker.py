@@ -1,7 +1,7 @@
-r"""What runs in a judge's worker process: math-verify under limits that the kernel enforces. Imports no torch.
+r"""The functions of a judge's worker process: math-verify under limits of the kernel. Imports no torch.
 
-math-verify's own timeouts (signal.alarm) are off: CPU time is limited by RLIMIT_CPU, which also stops code that never
-returns to Python. SIGXCPU keeps its default action, so the worker dies and the pool starts another.
+math-verify's own timeouts (signal.alarm) are off. RLIMIT_CPU limits CPU time and also stops code that never returns to Python.
+SIGXCPU keeps its default action: the worker dies and the pool starts another.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ PARENT_POLL_S = 0.5
 
 
 def prepare_worker(parent_pid: int) -> None:
-    """Once for each worker: watch the parent, import math-verify outside any budget, then limit memory."""
+    """Run once in each worker: watch the parent, import math-verify without a limit, then limit memory."""
     threading.Thread(target=_exit_without_parent, args=(parent_pid,), daemon=True).start()
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off
-    compare(r"\frac{\sqrt{16}}{2}", "2", cpu_s=60.0)  # fills SymPy's and the parser's tables
+    compare(r"\frac{\sqrt{16}}{2}", "2", cpu_s=60.0)  # fills the caches of SymPy and the parser
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower_limit(resource.RLIMIT_AS, MEMORY_LIMIT_BYTES)
 
 
 def compare(gold: str, answer: str, *, cpu_s: float) -> str:
-    """`correct`, `wrong` or `unparsable`: the rules of comparison.py with algebra.py to tell whether expressions are equal."""
+    """`correct`, `wrong` or `unparsable` by the rules of comparison.py, with algebra.py for expressions."""
     with _cpu_limit(cpu_s):
         try:
             return verdict(gold, answer, equal=algebra.equal)
@@ -47,7 +47,7 @@ def compare(gold: str, answer: str, *, cpu_s: float) -> str:
 
 
 def is_parsable(text: str, *, cpu_s: float) -> bool:
-    """Whether algebra makes an expression of `text`."""
+    """Whether algebra.py can parse `text`."""
     with _cpu_limit(cpu_s):
         try:
             algebra.parsed(text)
@@ -74,7 +74,7 @@ def _lower_limit(limit: int, value: int) -> None:
 
 
 def _exit_without_parent(parent_pid: int) -> None:
-    """PR_SET_PDEATHSIG follows the parent's *thread*, and pools start workers from threads: the parent is polled."""
+    """Poll the parent. PR_SET_PDEATHSIG would follow its thread, and pools start workers from short-lived threads."""
     while os.getppid() == parent_pid:
         time.sleep(PARENT_POLL_S)
     os._exit(1)

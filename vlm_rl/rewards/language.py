@@ -1,7 +1,6 @@
-r"""Language: a penalty for writing in another script. The authors count Chinese characters; this is a share.
+r"""Language: a penalty for letters of another script. The authors count Chinese characters; this uses a share.
 
-Mathematics is not a language: Greek letters, LaTeX commands, digits, signs and Unicode's mathematical alphabets cost
-nothing.
+Mathematics is not penalised: Greek letters, LaTeX commands, digits, signs and Unicode's mathematical alphabets.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from vlm_rl.types import Response
 
 
 class LanguageTerm:
-    """Minus the share of letters outside the Latin and Greek scripts: 0 for English, -1 for all in another script."""
+    """Minus the share of letters that are neither Latin nor Greek: 0 for English, -1 for a text all in another script."""
 
     name = "language"
 

@@ -1,7 +1,7 @@
-r"""One spelling for what looks the same: LaTeX read as commands with their arguments, and written again.
+r"""One spelling for LaTeX that looks the same: parse commands with their arguments, and write them again.
 
-Arguments are found by reading, never by looking one character back: `\frac { 20 } { 3 }`, `\frac{20}3` and `\dfrac{20}{3}`
-all become `\frac{20}{3}`, and braces that no command, power or index needs are left out. No mathematics here. One pass.
+`\frac { 20 } { 3 }`, `\frac{20}3` and `\dfrac{20}{3}` all become `\frac{20}{3}`. Braces that no command, power or index needs are
+left out. No mathematics. One pass.
 """
 
 import contextlib
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from vlm_rl.rewards.characters import plain_characters
 
-LONGEST = 3000  # characters; a longer text stays as it is
-DEEPEST = 50  # commands and braces within others; deeper texts stay as they are
+LONGEST = 3000  # characters; a longer text is not parsed
+DEEPEST = 50  # nested commands and braces; a deeper text is not parsed
 
 _ONE_ARGUMENT = "sqrt overline vec hat bar dot ddot widehat overrightarrow overleftarrow overarc tilde pmod bmod"
 _ARGUMENTS = dict.fromkeys(_ONE_ARGUMENT.split(), 1) | {"frac": 2, "binom": 2}
@@ -32,7 +32,7 @@ _SIZES_AND_FONTS = (
     "mathnormal underline large Large LARGE huge Huge small tiny normalsize mbox hbox "
     "operatorname bm boldsymbol rm bf it unit mathord mathbin mathop"
 )
-_SAYS_NOTHING = frozenset(_SIZES_AND_FONTS.split())
+_DROPPED = frozenset(_SIZES_AND_FONTS.split())
 _BECOMES = _inverted({
     " ": "quad qquad , ; : > space thinspace enspace nobreakspace", "": "! ( ) [ ] $ - / dollar textdollar", "|": "vert | mid",
     "=": "approx simeq", r"\cdot": "cdot", ":": "colon", "<": "lt", ">": "gt", r"\{": "lbrace", r"\}": "rbrace", "[": "lbrack",
@@ -45,7 +45,7 @@ _THOUSANDS = re.compile(r"(?<![\d.,(\[{])(?<!\d )\d{1,3}(?:(?:,\d{3})+(?!\d|,\d)
 
 
 def normalise(text: str) -> str:
-    r"""`text` in the one spelling: sizes, fonts, `\text{}`, `$`, Unicode signs, thousands separators, final stop."""
+    r"""`text` without sizes, fonts, `\text{}`, `$`, thousands separators and final stop, and with one sign for each meaning."""
     text = _SEPARATED_THOUSANDS.sub("", plain_characters(text))
     if len(text) > LONGEST:
         return text
@@ -78,14 +78,14 @@ def _tree(text: str) -> "list[object]":
             levels[-1].append(group)
         else:
             levels[-1].append(token)
-    while len(levels) > 1:  # what never closes
+    while len(levels) > 1:  # groups that never close
         rest = levels.pop()
         levels[-1] += ["{", *rest]
     return levels[0]
 
 
 class _Writer:
-    """Reads nodes from left to right and takes for each command the arguments that it needs."""
+    """Write nodes from left to right, each command with the arguments that it needs."""
 
     def __init__(self, nodes: "list[object]", *, depth: int) -> None:
         self._nodes, self._at, self._depth = nodes, 0, depth
@@ -116,7 +116,7 @@ class _Writer:
 
     def _command(self, name: str) -> str:
         name = _SAME.get(name, name)
-        if name in _SAYS_NOTHING:
+        if name in _DROPPED:
             return self._dropped()
         if name in _BECOMES:
             return _BECOMES[name]
@@ -126,14 +126,14 @@ class _Writer:
         if name in ("begin", "end"):
             environment = self._argument()
             if name == "begin" and environment == "array" and isinstance(self._peek(), list):
-                self._at += 1  # how its columns are aligned
+                self._at += 1  # the alignment of its columns
             return rf"\{name}{{{environment}}}"
         root = self._optional() if name == "sqrt" else ""
         arguments = [self._argument() for _ in range(_ARGUMENTS.get(name, 0))]
         return rf"\{name}{root}" + "".join(f"{{{argument}}}" for argument in arguments if argument is not None)
 
     def _dropped(self) -> str:
-        r"""A size or a font says nothing; `\left.` draws no bracket."""
+        r"""A size or a font is dropped; `\left.` draws no bracket."""
         if self._peek() == ".":
             following = self._nodes[self._at + 1 : self._at + 2]
             self._at += not (following and isinstance(following[0], str) and following[0].isdigit())
@@ -170,7 +170,7 @@ class _Writer:
         return f"[{_write(nodes[1:end], depth=self._depth + 1).strip()}]"
 
     def _script(self, sign: str) -> str:
-        """A power or an index; `10^-19` and `2^10` as they are meant."""
+        """A power or an index; `10^-19` and `2^10` have the whole number as exponent."""
         self._skip_spaces()
         argument = self._digits() or self._argument()
         if not argument:
@@ -182,7 +182,7 @@ class _Writer:
         return f"{sign}{argument}" if argument == r"\circ" else f"{sign}{{{argument}}}"
 
     def _digits(self) -> str:
-        """A whole number, perhaps with its sign, that stands next; empty where there is none."""
+        """The integer that follows, with its sign; empty where there is none."""
         end = self._at + (self._peek() in ("+", "-"))
         start = end
         while end < len(self._nodes) and isinstance(node := self._nodes[end], str) and node.isdigit():

@@ -1,4 +1,4 @@
-"""Length: two penalties for responses that run long. Neither is in the paper's objective; both are zero or less."""
+"""Length: two penalties for long responses, both at most zero. Neither is in the paper's objective."""
 
 from collections.abc import Sequence
 

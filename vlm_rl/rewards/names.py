@@ -1,6 +1,6 @@
-r"""What stands before `=`: a name that says nothing more (`x = 3`), or one side of an equation that must stay whole.
+r"""Tell the name of a value (`x = 3`) from an equation, which must be compared as a whole.
 
-`AB = CD` and `\alpha + \beta = 180` are equations; `y = 2x + 3` is a definition, worth its right side where the gold has no name.
+`AB = CD` and `\alpha + \beta = 180` are equations; `y = 2x + 3` is a definition and equals its right side where the gold has no name.
 """
 
 import re
@@ -29,12 +29,12 @@ _TRIGONOMETRIC = re.compile(
     rf"(?P<function>\\(?:sin|cos|tan|cot|sec|csc))(?P<power>\^\d)?\s*(?P<open>\()?\s*(?P<angle>\d+(?:\.\d+)?){_DEGREES.pattern}(?(open)\s*\))",
     re.ASCII,
 )
-_SAY_NOTHING = re.compile(r"\\overline(?=\s*\{\s*[A-Z]{2,}\s*\})|[\s{}]|\\angle(?![A-Za-z])|^m(?=[\s\\])")
+_DROPPED = re.compile(r"\\overline(?=\s*\{\s*[A-Z]{2,}\s*\})|[\s{}]|\\angle(?![A-Za-z])|^m(?=[\s\\])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A part of an answer with its name taken off, or as a relation that has none."""
+    """A part of an answer: its name and value, or a relation."""
 
     name: str | None
     value: str
@@ -43,7 +43,7 @@ class Named:
 
 
 def named(text: str) -> Named:
-    r"""`x = 2 + 1 = 3` is named x and worth its last member; a relation between expressions stays whole."""
+    r"""`x = 2 + 1 = 3` has the name x and the value 3; a relation between expressions stays whole."""
     if (match := _POINT.fullmatch(text)) or (match := _MEMBER_OF.fullmatch(text)):
         return Named(name=_canonical(match["name"]), value=match["value"])
     pieces = [piece.strip() for piece in _SIGN.split(text)]
@@ -61,7 +61,7 @@ def without_degrees(text: str) -> str:
 
 
 def in_radians(text: str) -> str:
-    r"""`text` with `\sin 60^\circ` as algebra reads it: an angle without a degree sign is in radians."""
+    r"""`text` with the angle of `\sin 60^\circ` in radians, as algebra.py reads it."""
     return _TRIGONOMETRIC.sub(_in_radians, text) if _DEGREES.search(text) else text
 
 
@@ -83,8 +83,8 @@ def _of_equation(text: str, members: list[str]) -> Named:
 
 
 def may_stand_alone(name: str, value: str) -> bool:
-    """Whether the value of a definition is the answer without its name: that of a function, or of a thing that is measured
-    (V, AB, \\angle A, a_n) in small letters. `y = 2x + 3` and `AB = 2CD` are equations."""
+    """Whether the value of a definition is equal to it without the name: for a function, or for a quantity (V, AB, \\angle A, a_n)
+    in terms of small letters. `y = 2x + 3` and `AB = 2CD` are equations."""
     is_measured = bool(re.match(r"[A-Z]|\\|[a-z]_", name)) and not re.search(
         rf"[A-Z]|\\(?:{'|'.join(GREEK - {'pi'})})(?![a-z])", value
     )
@@ -100,13 +100,13 @@ def _is_prose(member: str) -> bool:
 
 
 def _has_letters(member: str) -> bool:
-    """Whether it names anything: letters that are neither a unit, a function nor \\pi."""
+    """Whether it has letters that are no unit, no function and not \\pi."""
     without_functions = _FUNCTIONS.sub(" ", split_unit(member, glued=True)[0])
     return bool(_LETTERS.search(_IMAGINARY.sub(" ", without_functions)))
 
 
 def _canonical(name: str) -> str:
-    return _SAY_NOTHING.sub("", name)
+    return _DROPPED.sub("", name)
 
 
 def _in_radians(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-r"""Letters of multiple choice: `A`, `(A)`, `A.`, `option A`, `A. 35` name option A; a gold `A. 35` is right by its text, too."""
+r"""Multiple choice: `A`, `(A)`, `A.`, `option A` and `A. 35` name option A. The text 35 is correct for the gold `A. 35`, too."""
 
 import re
 from dataclasses import dataclass
@@ -14,20 +14,22 @@ _ANOTHER_OPTION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A letter, and the text of the option where it is given."""
+    """The letter of an option, and its text where that is given."""
 
     letter: str
     text: str | None
 
 
 def option(text: str, *, is_gold: bool = False) -> Option | None:
-    """What `text`, normalised, chooses; None where it is no choice of one option. The text of a gold's option may be a letter."""
+    """The option that a normalised `text` names, None where it does not name exactly one. In a gold its text may be a letter."""
     match = _OPTION.fullmatch(text)
     if not match:
         return None
-    said = match["text"]
-    if said and ((match["open"] and _BEGINS_AS_ALGEBRA.match(said)) or (not match["gap"] and not re.match(r"[\d\\]", said))):
+    option_text = match["text"]
+    if option_text and (
+        (match["open"] and _BEGINS_AS_ALGEBRA.match(option_text)) or (not match["gap"] and not re.match(r"[\d\\]", option_text))
+    ):
         return None  # (A) \cup (B), A.B
-    if said and not is_gold and _ANOTHER_OPTION.search(said):
+    if option_text and not is_gold and _ANOTHER_OPTION.search(option_text):
         return None
-    return Option(letter=(match["alone"] or match["inside"] or match["before"]).upper(), text=said)
+    return Option(letter=(match["alone"] or match["inside"] or match["before"]).upper(), text=option_text)

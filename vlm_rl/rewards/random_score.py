@@ -1,4 +1,4 @@
-"""A negative control: a reward that knows nothing. A loop that improves under it does not measure learning."""
+"""A negative control: a random reward. A loop that seems to improve with it does not measure learning."""
 
 import hashlib
 import json

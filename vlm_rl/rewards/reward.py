@@ -1,6 +1,5 @@
-"""The reward of a response: a weighted sum of terms that keeps each term beside it. Accuracy is judged once, always.
-
-Where accuracy has weight 0 (`reward=random`, a negative control) it is still judged and reported.
+"""The reward of a response: a weighted sum of terms. Accuracy is always judged, once, and reported even where its weight is 0
+(`reward=random`, a negative control).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ ACCURACY = "accuracy"  # name of the term that is always there
 
 @runtime_checkable
 class RewardTerm(Protocol):
-    """One number for each response; what it is worth is a weight, and stands in YAML."""
+    """One score per response; its weight is in the config."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-r"""Whether two texts without name, unit and form are the same: names of points and segments, expressions, words."""
+r"""Whether two texts without name, unit and form are equal: names of points and segments, expressions, words."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ _SPACE_BESIDE_SIGN = re.compile(r"\s*([^\w\s])\s*")
 
 
 def same_text(gold: str, answer: str, equal: Equal) -> bool:
-    """Names by their letters, expressions by `equal`, all else as words; text never equals an expression."""
+    """Compare names by their letters, expressions by `equal`, other texts as words. Text never equals an expression."""
     if gold == answer:
         return True
     names = _BARE_NAME.fullmatch(gold), _BARE_NAME.fullmatch(answer)
@@ -27,7 +27,7 @@ def same_text(gold: str, answer: str, equal: Equal) -> bool:
 
 
 def _same_name(gold: re.Match[str], answer: re.Match[str]) -> bool:
-    r"""Names of points, segments, angles: `\overline{AB}` and `A B` are AB; one that only one side decorates is the same."""
+    r"""Names of points, segments, angles: `\overline{AB}` and `A B` equal AB; a decoration on one side only is ignored."""
     decorations = [match["decoration"] for match in (gold, answer)]
     letters = ["".join(match["letters"].split()) for match in (gold, answer)]
     may_be_dropped = None in decorations and not {r"\vec", r"\overrightarrow"} & set(decorations) and len(letters[0]) > 1
@@ -35,7 +35,7 @@ def _same_name(gold: re.Match[str], answer: re.Match[str]) -> bool:
 
 
 def _same_words(gold: str, answer: str) -> bool:
-    """Without regard to spaces beside signs, and to the case of whole words: Yes is yes, AaBb is not AABB."""
+    """Ignore spaces beside signs, and the case of whole words: Yes is yes, AaBb is not AABB."""
     ours, theirs = (
         _SPACE_BESIDE_SIGN.sub(r"\1", " ".join(text.replace('"', " ").split())).strip(" .") for text in (gold, answer)
     )
@@ -48,7 +48,7 @@ def _same_words(gold: str, answer: str) -> bool:
 
 
 def _is_cased(word: str) -> bool:
-    """Written as words are: all small, all large, or with a capital; a short one is large only where it is a symbol."""
+    """Whether the case of a word means nothing: all small, all capitals, or one capital. Short capitals are a symbol."""
     if len(word) < 3:
         return word.casefold() in SHORT_WORDS.split()
     return word.islower() or word.istitle() or (word.isupper() and len(word) > 3)

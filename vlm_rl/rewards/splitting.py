@@ -1,4 +1,4 @@
-r"""Where a normalised answer is cut: lists, choices, points, intervals, sets, matrices. Brackets are counted, never guessed."""
+r"""Split a normalised answer: lists, choices, points, intervals, sets, matrices. Brackets are counted."""
 
 import re
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 
 @dataclass(frozen=True, kw_only=True)
 class Bracketed:
-    """What stands between a pair of brackets, cut at its commas, or in a matrix."""
+    """The elements between a pair of brackets or in a matrix."""
 
     brackets: str  # both: (), (], \{\}; of a matrix its kind and shape
     elements: tuple[str, ...]
 
 
 def split_parts(text: str) -> list[str]:
-    r"""The parts of a list or a choice: cut at commas, `or`, `and`, or a space between numbers, outside all brackets;
+    r"""The parts of a list or a choice: split at commas, `or`, `and`, or a space between numbers, outside all brackets;
     `2 \pm 3` is two parts."""
     text = without_outer_brackets(text)
     if not text:

@@ -1,7 +1,7 @@
-r"""Units at the end of an answer: which text is one, and which two name the same. Nothing is ever converted.
+r"""The unit at the end of an answer, by one name for all its spellings. Nothing is converted.
 
-Degrees and per cent are units like any other. A one-letter unit counts only after a space or in `\text{}`: `5 m` is a
-length, `5m` may be algebra; in a gold of two digits and more, `34m` is a length.
+Degrees and per cent are units, too. A unit of one letter counts only after a space or in `\text{}`: `5 m` is a length, `5m` may be
+algebra. In a gold with at least two digits `34m` is a length.
 """
 
 import re
@@ -82,7 +82,7 @@ def split_unit(text: str, *, glued: bool = False) -> tuple[str, str | None]:
 
 
 def _may_follow(value: str, unit: str) -> bool:
-    r"""One letter is a unit after a plain number, and m after what has no letters: `\pi r^2 h` is no volume in hours."""
+    r"""Whether one letter is a unit: after a plain number, and m after a text without letters. `\pi r^2 h` has no hours."""
     if re.search("[A-Za-z]{2}|[°^]", unit):
         return True
     return exact_number(value) is not None or (unit == "m" and not re.search(r"(?<![\\A-Za-z])[A-Za-z]", value))
@@ -110,7 +110,7 @@ def compound(text: str) -> tuple[Fraction, str] | None:
 
 
 def _is_thing(noun: str) -> bool:
-    """Whether what stands after a number is counted, and no word changes its value: apples, not dozens."""
+    """Whether the words after a number are things that are counted: apples, but not dozens, which change the value."""
     return not any({word, word.rstrip("s")} & _NO_NOUNS for word in noun.split())
 
 
