@@ -85,10 +85,10 @@ class GroupSelection:
         if self.settings.metric == "accuracy":
             values = torch.tensor(terms["accuracy"], device=device)
         queries = samples.indices[::size] // size
-        known = torch.zeros((2, self.settings.num_queries(self.batch_size)), dtype=torch.long, device=device)
-        known[0, queries] = differs(values, group_size=size).long()
-        known[1, queries] = samples.response_mask.sum(1).view(-1, size).sum(1)
-        is_different, tokens = pooled(known)  # another rank's queries are 0 here, so the sum over ranks knows all
+        sums = torch.zeros((2, self.settings.num_queries(self.batch_size)), dtype=torch.long, device=device)
+        sums[0, queries] = differs(values, group_size=size).long()
+        sums[1, queries] = samples.response_mask.sum(1).view(-1, size).sum(1)
+        is_different, tokens = pooled(sums)  # the queries of other ranks are 0 here
         places = places_in_batch(is_different.bool())
         mine = (places[queries] < self.batch_size).repeat_interleave(size).nonzero()[:, 0]
         indices = places[queries].repeat_interleave(size) * size + samples.indices % size

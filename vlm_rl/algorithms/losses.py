@@ -48,9 +48,9 @@ class ClippedTokens:
 
 def clipped_policy_loss(ratio: Tokens, advantages: Tokens, *, clip_low: float, clip_high: float) -> ClippedTokens:
     """Eq. 1, first term, with its sign: -min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)."""
-    free = ratio * advantages
-    held = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
-    return ClippedTokens(loss=-torch.minimum(free, held), ratio=ratio.detach(), clipped=(held < free).detach())
+    surrogate = ratio * advantages
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    return ClippedTokens(loss=-torch.minimum(surrogate, clipped), ratio=ratio.detach(), clipped=(clipped < surrogate).detach())
 
 
 def average_weights(mask: Mask, *, average: LossAverage) -> Tokens:

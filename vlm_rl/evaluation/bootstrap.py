@@ -75,8 +75,8 @@ def probability_of_improvement(
 def percentile_interval(draws: Draws, *, estimate: float, num_seeds: int, confidence: float = 0.95) -> Interval:
     """The middle of the draws around an estimate; draws in which it is not defined (NaN) do not count."""
     tail = (1 - confidence) / 2
-    known = draws[~np.isnan(draws)]
-    low, high = np.quantile(known, [tail, 1 - tail]) if known.size and num_seeds > 1 else (np.nan, np.nan)
+    defined = draws[~np.isnan(draws)]
+    low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size and num_seeds > 1 else (np.nan, np.nan)
     return Interval(estimate=estimate, low=float(low), high=float(high), num_seeds=num_seeds)
 
 

@@ -146,7 +146,7 @@ def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[Ge
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """One split under one setting."""
+    """One split under one generation setting."""
 
     accuracy: Interval  # pass@k, 95 % over new questions like these: this model only
     num_questions: int
@@ -164,10 +164,10 @@ class Description:
 def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Description:
     """From the sample records of one evaluation, texts included."""
     counts = count_responses(samples, rule=reflection)
-    asked, answered = by_question(samples, keys=("row_id", "image_id"), counted={"correct": counts.correct})
-    num_correct, num_samples = answered["num_correct"], answered["num_samples"]
+    questions, sums = by_question(samples, keys=("row_id", "image_id"), counted={"correct": counts.correct})
+    num_correct, num_samples = sums["num_correct"], sums["num_samples"]
     scores = pass_at_k_by_question(num_correct, num_samples=num_samples, k=k)
-    clusters = [question["image_id"] or question["row_id"] for question in asked.to_pylist()]
+    clusters = [question["image_id"] or question["row_id"] for question in questions.to_pylist()]
     verdicts = samples["verdict"].to_pylist()
     return Description(
         accuracy=share_interval(scores[None], images=clusters),

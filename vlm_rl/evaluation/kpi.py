@@ -22,7 +22,7 @@ from vlm_rl.rewards.boxed import last_boxed
 
 ONE_SIDED_95 = 1.6448536269514722  # quantile of the normal distribution
 PLAIN_BOX = r"(?:^|[^\\])\\boxed\{(?P<content>[^{}\\]*)\}"  # RE2: a box with neither braces nor commands in it
-QUESTIONS = 100  # minutes are told for so many
+QUESTIONS = 100  # minutes are given for so many
 
 
 @runtime_checkable

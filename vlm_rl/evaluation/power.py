@@ -76,11 +76,13 @@ def power(effect: float, *, variances: Variances, seeds: tuple[int, ...], questi
 
 def seeds_needed(difference: Difference, *, effect: float, questions: int | None = None, level: float = LEVEL) -> Range:
     """Seeds (of each arm) that find a true gain of `effect` at 80 % power, on as many questions as now unless said."""
-    asked = difference.num_questions if questions is None else questions
+    num_questions = difference.num_questions if questions is None else questions
 
     def needed(variances: Variances) -> float:
         def reached(size: int) -> float:
-            return power(effect, variances=variances, seeds=(size,) * len(variances.seeds), questions=asked, level=level)
+            return power(
+                effect, variances=variances, seeds=(size,) * len(variances.seeds), questions=num_questions, level=level
+            )
 
         return _smallest(range(FEWEST_SEEDS, MOST_SEEDS + 1), reached)
 
@@ -107,11 +109,11 @@ def detectable_effect(
 ) -> Range:
     """The smallest true gain (a share) found at 80 % power, by this design or with other numbers of seeds or questions."""
     sizes = _seeds(difference, planned=seeds)
-    asked = difference.num_questions if questions is None else questions
+    num_questions = difference.num_questions if questions is None else questions
 
     def detected(variances: Variances) -> float:
         def gap(effect: float) -> float:
-            return power(effect, variances=variances, seeds=sizes, questions=asked, level=level) - POWER
+            return power(effect, variances=variances, seeds=sizes, questions=num_questions, level=level) - POWER
 
         return float(optimize.brentq(gap, 0.0, 1.0, xtol=1e-6)) if gap(1.0) > 0 else math.inf
 
