@@ -29,7 +29,9 @@ NO_CONTROLS = Table(name="blind_controls", title="", note="", columns=(), rows=(
 LOSSES, OPEN = tuple(-gain for gain in FIVE), (0.05, -0.05, 0.1)
 GRPO, RLOO, SFT = gained("grpo", *FIVE), gained("rloo", *FIVE), gained("sft", 0.0, 0.05, -0.05)
 AGAINST_SFT = {"config": declaring(reference="sft")}
-ALL_OF_THIS = "All of this speaks of new seeds and of questions like these; not of other models, data or longer training."
+HOLDS_FOR = (
+    "These results hold for new seeds and for questions like these, not for other models, other data or longer training."
+)
 JUDGED_BY = "Judged by the share of right single answers on test (pass@1, T = 0.6) at the epoch that val picks,"
 
 
@@ -99,7 +101,7 @@ def test_the_cost_of_an_arm_is_that_of_a_run_of_all_runs_and_of_a_point() -> Non
     assert page_of(timed(GRPO, 7200), price_per_device_hour=3.0).cost == (
         "grpo: 2.00 device hours (6.00 USD) a run, 10.0 device hours (30.0 USD) for all 5 runs. "
         "About 6.00 device minutes of a run for each point gained over the vanilla model.",
-        "Without the search for learning rates, the evaluation of the vanilla model and the controls.",
+        "Not included: the search for learning rates, the evaluation of the vanilla model and the controls.",
     )
 
 
@@ -125,9 +127,9 @@ def test_what_all_verdicts_share_stands_once_above_them() -> None:
     question = f"{JUDGED_BY} as the runs declared before they started."
     assert page.question == f"{question} The reference, sft, was declared by the runs before they started."
     assert page_of(GRPO, RLOO).question == question
-    late = "The reference was chosen after the runs, so that one that flatters may have been chosen."
+    late = "The reference was chosen after the runs: it may have been chosen because it makes the other arms look good."
     assert [late in each.risks for each in (page, page_of(GRPO, SFT, reference="sft"))] == [False, True]
-    once = ("What this study could not have seen:", "Not covered is rare collapse")
+    once = ("What this study can miss:", "This does not cover rare collapse")
     assert [[sum(text.startswith(said) for text in card.more) for said in once] for card in page.verdicts] == [[1, 1], [1, 1]]
     assert not any(text in page.question for card in page.verdicts for text in card.more)
     assert page.forest is not None
@@ -137,13 +139,13 @@ def test_what_all_verdicts_share_stands_once_above_them() -> None:
 
 def test_under_the_headline_stand_model_and_data_and_that_gains_of_arms_were_not_compared() -> None:
     tiny, big = ({"config": DECLARED | {"model": {"name": name}, "dataset": {"name": "shapes"}}} for name in ("tiny", "big"))
-    assert page_of(GRPO).scope == ALL_OF_THIS  # a manifest without names
+    assert page_of(GRPO).scope == HOLDS_FOR  # a manifest without names
     assert page_of(changed(GRPO, lambda run: tiny), changed(RLOO, lambda run: big)).scope == (
-        f"Model: tiny, big; data: shapes. {ALL_OF_THIS} The arms were not judged against each other: the difference between "
+        f"Model: tiny, big; data: shapes. {HOLDS_FOR} The arms were not judged against each other: the difference between "
         "their gains is no verdict (report.reference=grpo compares them)."
     )
     three = page_of(GRPO, RLOO, gained("dapo", *FIVE)).scope
-    assert three.endswith("all pairs stand under “Which arms can be told apart”, none as a verdict.")
+    assert three.endswith("all pairs are listed under “Which arms can be told apart”, none as a verdict.")
     assert "report.reference" not in three
 
 
@@ -174,9 +176,9 @@ def test_fewer_questions_solved_with_several_tries_are_a_risk_to_look_at_before_
     """Changes of -10, -5, -10, -5, -10 points: mean -8, standard deviation 2.74, t(4) = 2.776: half width 3.4."""
     page = several_tries(*([0.5 + change] * 40 for change in (-0.1, -0.05, -0.1, -0.05, -0.1)))
     risk, meaning = [risk for risk in page.risks if "several tries" in risk]
-    assert "suggests that training sharpened the model" in meaning
+    assert "suggest that training made likely answers more likely" in meaning
     assert "pass@8, T = 1.0 on test changed by -8.0 points (95 % -11.4 to -4.6, new seeds and questions; secondary" in risk
-    assert "Before that: look at what several tries no longer solve (risks)." in page.next_stage[0]
+    assert "Before that, look at the questions that several tries no longer solve (see the risks)." in page.next_stage[0]
     same = several_tries(*([0.5 + change] * 40 for change in (-0.1, 0.1, 0.0, 0.0, 0.0)))
     # All seeds lose 2, 3 or 4 of 40 questions, others win: seeds alone would be sure, new questions are not.
     other_questions = several_tries(*([0.0] * (lost + 10) + [1.0] * 10 + [0.5] * (20 - lost) for lost in (4, 3, 4, 3, 4)))
@@ -205,7 +207,7 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
         (last(config=UNWATCHED), "1 of 5 runs were not watched (alerts=none): only skipped updates would have raised"),
         (last(alerts=(ALERT, ALERT)), "grpo: alerts in 1 of 5 runs: KL ran away (2 times)."),
         (last(finished=False), "grpo: unfinished runs are left out of every mean and verdict: seed 4."),
-        (last(config={}), "The endpoint was not fixed before the runs, so that a lucky one may have been chosen."),
+        (last(config={}), "The endpoint was not fixed before the runs: it may have been chosen because its result is good."),
         (gained("grpo", 0.1, finished=False), "grpo: no run is finished yet (seed 0); what is said here may change."),
         (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
         (changed(GRPO, cut_off), "grpo: 10 % of the responses on test were cut off at the length limit (Vanilla: 1 %)."),

@@ -52,9 +52,9 @@ def test_two_seeds_are_said_to_find_none_and_more_seeds_something() -> None:
 
 def test_how_uncertain_the_measured_spread_is_depends_on_the_seeds() -> None:
     """Square roots of chi-square limits: df 4 (11.143, 0.4844), and df 2 (7.378, 0.05064) of the arm with three seeds."""
-    assert "from 5 seeds may in truth be 0.6 to 2.9 times as much" in power_table(ONE_ARM).note
-    assert "from 3 seeds may in truth be 0.5 to 6.3 times as much" in power_table(VERDICTS).note
-    assert "in truth" not in power_table(()).note
+    assert "with 5 seeds the true spread may be 0.6 to 2.9 times the measured one" in power_table(ONE_ARM).note
+    assert "with 3 seeds the true spread may be 0.5 to 6.3 times the measured one" in power_table(VERDICTS).note
+    assert "true spread" not in power_table(()).note
 
 
 def like(label: str, *gains: float) -> Arm:
@@ -110,7 +110,7 @@ def test_what_is_told_apart_needs_no_plan_and_what_is_not_says_the_seeds() -> No
         (CLOSE, 2, True, "not told apart, and less than 2 points apart"),
         (ALIKE, 0, False, "not told apart: all 3 seeds show a difference of exactly 0"),
         (FEW, 0, True, "not told apart: two seeds are too few"),
-        (FEW, 1, False, "not told apart: one seed shows one run"),
+        (FEW, 1, False, "not told apart: one seed is one run"),
     ],
 )
 def test_a_pair_that_needs_no_plan_or_allows_none_says_why(study: Records, place: int, has_p: bool, said: str) -> None:

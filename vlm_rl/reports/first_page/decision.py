@@ -122,7 +122,9 @@ def _scope(records: Records, *, verdicts: Sequence[Judged]) -> Phrase:
     not_compared = say_named("scope.not_compared", arm=compared[0]) if len(compared) > 1 else ""  # gains invite a ranking
     return paragraph(
         say("Model: {model}; data: {data}.", model=listed(models), data=listed(data)) if models and data else "",
-        say("All of this speaks of new seeds and of questions like these; not of other models, data or longer training."),
+        say(
+            "These results hold for new seeds and for questions like these, not for other models, other data or longer training."
+        ),
         say_named("scope.pairs") if records.has_many_arms else not_compared,
     )
 

@@ -79,14 +79,14 @@ def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
         name = "next_stage.one_more" if more == 1 else "next_stage.more"
         yield say_named(name, arm=verdict.arm, more=more, cost=cost.of_runs(more))
     else:
-        yield say("{arm}: first put right what kept it from being judged, as its verdict says.", arm=verdict.arm)
+        yield say("{arm}: first correct what kept it from being judged; its verdict names it.", arm=verdict.arm)
 
 
 def _open_questions(verdict: Judged) -> Iterator[Phrase]:
     """What an improvement leaves open, to look at before more is spent."""
     comparison, endpoint = verdict.comparison, verdict.comparison.choice.endpoint
     if fewer_solved(comparison.arm, endpoint=endpoint) is not None:
-        yield say("Before that: look at what several tries no longer solve (risks).")
+        yield say("Before that, look at the questions that several tries no longer solve (see the risks).")
     used = [run for run in comparison.arm.used if run.run.seed in comparison.scores.evaluations]
     tried = ((run, run.epochs(split=endpoint.picked_by, setting=endpoint.setting)) for run in used)
     late = sum(len(epochs) > 1 and selected_epoch(run, endpoint=endpoint) == epochs[-1] for run, epochs in tried)
@@ -136,8 +136,10 @@ def cost_sentences(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost], 
         points = points_per_device_hour(cost.arm, endpoint=endpoint).estimate if label in improved else math.nan
         of_a_point = say_named("cost.of_a_point", minutes=amount(60 / points)) if points > 0 else ""
         yield paragraph(_of_runs(cost), of_a_point)
-    uneven = say("Runs that differ so much shared a machine or its load: do not compare arms by their time.")
-    left_out = say("Without the search for learning rates, the evaluation of the vanilla model and the controls.")
+    uneven = say(
+        "Runs of one arm that differ so much in time probably shared their machine: do not compare arms by their time."
+    )
+    left_out = say("Not included: the search for learning rates, the evaluation of the vanilla model and the controls.")
     if any(cost.hours for cost in costs.values()):
         yield paragraph(uneven if any(cost.is_uneven for cost in costs.values()) else "", left_out)
     if not costs:

@@ -27,9 +27,9 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
     """Of the design, of each arm, of the controls and of what was missing. Rare collapse is part of each verdict."""
     endpoint, sharpened = choice.endpoint, False
     if not choice.is_declared:
-        yield say("The endpoint was not fixed before the runs, so that a lucky one may have been chosen.")
+        yield say("The endpoint was not fixed before the runs: it may have been chosen because its result is good.")
     if any(verdict.comparison.has_late_reference for verdict in verdicts):
-        yield say("The reference was chosen after the runs, so that one that flatters may have been chosen.")
+        yield say("The reference was chosen after the runs: it may have been chosen because it makes the other arms look good.")
     for verdict in verdicts:
         yield from (say("{arm}: {flag}", arm=verdict.arm, flag=flag) for flag in verdict.comparison.flags)
     for arm in records.shown:
@@ -38,11 +38,13 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
             yield fewer
             sharpened = True
     if sharpened:
-        yield say("Fewer solved with several tries suggests that training sharpened the model more than it widened it.")
+        yield say(
+            "Fewer questions solved with several tries suggest that training made likely answers more likely, and taught few new ones."
+        )
     yield from silence([run for arm in records.trained for run in arm.runs])
     yield from control_risks(controls, split=endpoint.split)
     if len(records.problems) == 1:
-        yield say("One thing was missing or odd; it stands under “What was missing or odd”.")
+        yield say("One thing was missing or odd; it is listed under “What was missing or odd”.")
     elif records.problems:
         yield say_named("risks.many_problems", count=len(records.problems))
 
