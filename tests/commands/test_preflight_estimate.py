@@ -55,9 +55,9 @@ def traced(workload: Workload, *overrides: str) -> tuple[Policy, dict[str, Phase
 
 
 @pytest.fixture(scope="module")
-def grpo() -> tuple[Workload, Policy, dict[str, Phase]]:
+def smoke() -> tuple[Workload, Policy, dict[str, Phase]]:
     """8 prompts with a picture of 6 tokens, three read at a time: most is alive at the end of the second batch."""
-    workload = workload_of("algorithm=grpo", num_words=30, picture=(84, 56))
+    workload = workload_of(num_words=30, picture=(84, 56))
     tokens = f"model.optimization.forward_batch_tokens={3 * workload.prompts.longest.total + 2}"
     return workload, *traced(workload, tokens)
 
@@ -105,9 +105,9 @@ def test_another_attention_or_strategy_than_was_traced_is_said() -> None:
 
 @pytest.mark.slow
 def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes(
-    grpo: tuple[Workload, Policy, dict[str, Phase]],
+    smoke: tuple[Workload, Policy, dict[str, Phase]],
 ) -> None:
-    workload, policy, phase = grpo
+    workload, policy, phase = smoke
     text = policy.vlm.config.get_text_config()
     width = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
     of_a_prompt = 2 * text.num_hidden_layers * width * workload.prompts.longest.total * 4
@@ -117,12 +117,14 @@ def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes(
 
 @pytest.mark.slow
 def test_several_ranks_have_buckets_for_their_gradients_and_a_step_holds_the_features_of_all_its_images(
-    grpo: tuple[Workload, Policy, dict[str, Phase]],
+    smoke: tuple[Workload, Policy, dict[str, Phase]],
 ) -> None:
     """DDP's buckets are as large as the gradients of what is trained, in every phase. Dapo samples half as many queries again as the
     batch of 8; those of two ranks are shared out."""
-    _, policy, alone = grpo
-    workload = workload_of("algorithm=dapo", "dataset.batch_size=16", num_words=30, picture=(84, 56), num_ranks=2)
+    _, policy, alone = smoke
+    workload = workload_of(
+        *("algorithm=dapo", "algorithm.group_size=2", "dataset.batch_size=16"), num_words=30, picture=(84, 56), num_ranks=2
+    )
     _, together = traced(workload)
     trained = sum(parameter.nbytes for parameter in policy.trained_parameters)
     assert all("gradient buckets of DDP" not in phase.parts for phase in alone.values())
@@ -134,10 +136,10 @@ def test_several_ranks_have_buckets_for_their_gradients_and_a_step_holds_the_fea
 
 @pytest.mark.slow
 def test_eager_attention_is_estimated_as_such_and_adapters_are_told_of_their_rank(
-    grpo: tuple[Workload, Policy, dict[str, Phase]],
+    smoke: tuple[Workload, Policy, dict[str, Phase]],
 ) -> None:
     """Eager attention keeps a matrix of (query, key) for each head, which the fused kernels never make."""
-    workload, _, fused = grpo
+    workload, _, fused = smoke
     _, eager = traced(workload, "model.attention=eager")
     assert eager["update"].total > 1.1 * fused["update"].total
     assert fused["optimizer step"].smaller_by == "a smaller model.lora.rank or fewer model.lora.targets"
@@ -151,7 +153,7 @@ def test_a_batch_of_half_a_million_tokens_with_pictures_is_estimated_in_proporti
     found = []
     for num_responses in (32, 256):
         workload = workload_of(
-            *sizes, f"dataset.batch_size={num_responses // 2}", num_words=1_030, picture=(560, 560), on_gpu=True
+            *sizes, f"dataset.batch_size={num_responses // 2}", num_words=1_700, picture=(560, 560), on_gpu=True
         )
         num_tokens = num_responses * workload.prompts.longest.total
         assert (num_tokens * 8 > LARGEST_REAL) == (num_responses == 256)
@@ -192,7 +194,7 @@ def test_a_model_that_cannot_be_traced_is_no_reason_to_refuse_the_run(monkeypatc
 
 @pytest.mark.slow
 def test_a_run_that_does_not_fit_is_a_problem_and_its_time_is_measured_with_its_threads(
-    grpo: tuple[Workload, Policy, dict[str, Phase]], monkeypatch: pytest.MonkeyPatch
+    smoke: tuple[Workload, Policy, dict[str, Phase]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tiny model's weights alone are 5 MB. Solutions that are given take no time to sample."""
     threads = []
@@ -203,7 +205,7 @@ def test_a_run_that_does_not_fit_is_a_problem_and_its_time_is_measured_with_its_
 
     monkeypatch.setattr(preflight_estimate, "measured", measured)
     words = ("num_threads=3", "algorithm=sft")
-    (memory, *_, times, last), verdict = page(monkeypatch, list(grpo[2].values()), *words, free_bytes=1_000_000)
+    (memory, *_, times, last), verdict = page(monkeypatch, list(smoke[2].values()), *words, free_bytes=1_000_000)
     assert isinstance(memory, Table) and isinstance(times, Table) and memory.row_count == 7
     (problem,) = verdict.problems
     assert problem.startswith("It would not fit: phase ") and "card has" in problem and "Smaller by model." in problem

@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -44,24 +45,55 @@ def look(folder: Path, *names: str, decode: str = "auto", cache: Cache | None = 
     return check_pictures(named(sources), decode=decode, cache=cache or Cache(folder=None), dataset="d")
 
 
-def test_pictures_that_many_rows_share_are_read_once(tmp_path: Path, loads: Loads) -> None:
-    write(tmp_path, "a.jpg", "b.jpg")
-    found = look(tmp_path, *["a.jpg", "b.jpg"] * 50)
-    assert sorted(loads) == ["a.jpg", "b.jpg"]
-    seen = found.at(picture_file(tmp_path / "a.jpg"))
-    assert (seen.size, seen.key, seen.problem, seen.decoded) == ((8, 6), picture_file(tmp_path / "a.jpg").key, "", True)
-    assert seen.load().size == (8, 6)
+class Nameless:
+    """A source whose content cannot even be read for its name."""
+
+    size = (1, 1)
+
+    @property
+    def key(self) -> str:
+        raise OSError("stale handle")
+
+    def load(self) -> Image.Image:
+        raise OSError("stale handle")
 
 
-def test_a_second_look_takes_everything_from_the_cache(tmp_path: Path, loads: Loads) -> None:
+class Odd(Nameless):
+    """A source of somebody else, whose decoder raises what it likes."""
+
+    key = "odd"
+
+    def load(self) -> Image.Image:
+        raise ZeroDivisionError("no tiles")
+
+
+def test_pictures_that_many_rows_share_are_read_once_and_then_known_from_the_cache(tmp_path: Path, loads: Loads) -> None:
     write(tmp_path, "a.jpg", "b.jpg")
-    cache = Cache(folder=str(tmp_path / "cache"))
-    first = look(tmp_path, "a.jpg", "b.jpg", cache=cache)
-    loads.clear()
+    cache, source = Cache(folder=str(tmp_path / "cache")), picture_file(tmp_path / "a.jpg")
+    first = look(tmp_path, *["a.jpg", "b.jpg"] * 50, cache=cache)
+    assert (sorted(loads), first.num_known) == (["a.jpg", "b.jpg"], 0)
     second = look(tmp_path, "a.jpg", "b.jpg", cache=cache)
-    assert (first.num_known, second.num_known, loads) == (0, 2, [])
-    assert {name: seen.key for name, seen in first.by_name.items()} == {name: seen.key for name, seen in second.by_name.items()}
-    assert [seen.size for seen in second.by_name.values()] == [(8, 6), (8, 6)]
+    assert (len(loads), second.num_known) == (2, 2)
+    for found in (first, second):
+        seen = found.at(source)
+        assert (seen.size, seen.key, seen.problem, seen.decoded) == ((8, 6), source.key, "", True)
+        assert found.at(picture_file(tmp_path / "b.jpg")).key == picture_file(tmp_path / "b.jpg").key
+
+
+def test_no_pixels_are_kept() -> None:
+    """Each picture that was decoded is gone when the check is over."""
+    decoded: list[weakref.ref[Image.Image]] = []
+
+    class Drawn(Nameless):
+        key = "drawn"
+
+        def load(self) -> Image.Image:
+            image = Image.new("RGB", (1, 1))
+            decoded.append(weakref.ref(image))
+            return image
+
+    found = check_pictures(named([Drawn()]), decode="all", cache=Cache(folder=None), dataset="d")
+    assert found.at(Drawn()).decoded and [image() for image in decoded] == [None]
 
 
 @pytest.mark.parametrize("change", ["size", "time", "neither"])
@@ -162,28 +194,6 @@ def test_the_sample_depends_on_the_names_alone() -> None:
     assert len(drawn(names[:20_000], decode="auto")) == 20_000
     assert drawn(names, decode="headers") == set()
     assert len(drawn(names, decode="all")) == 25_000
-
-
-class Nameless:
-    """A source whose content cannot even be read for its name."""
-
-    size = (1, 1)
-
-    @property
-    def key(self) -> str:
-        raise OSError("stale handle")
-
-    def load(self) -> Image.Image:
-        raise OSError("stale handle")
-
-
-class Odd(Nameless):
-    """A source of somebody else, whose decoder raises what it likes."""
-
-    key = "odd"
-
-    def load(self) -> Image.Image:
-        raise ZeroDivisionError("no tiles")
 
 
 def test_what_anybody_s_source_raises_is_a_problem_of_its_row() -> None:
