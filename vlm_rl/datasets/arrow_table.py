@@ -1,9 +1,8 @@
 """A memory-mapped table of the library `datasets`. Rows are built one at a time; pictures are read when they are opened."""
 
 import bisect
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -11,21 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlm_rl.datasets.picture import Picture
+from vlm_rl.datasets.picture import MemoryBytes, Picture
 from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.row_text import path_of
 from vlm_rl.datasets.written_picture import LONGEST_NAME, REMEMBERED, Span, spans_of, written_picture
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CellBytes:
-    """The bytes of a picture inside a table."""
-
-    array: pa.Array = field(repr=False)
-    place: int
-
-    def open(self) -> io.BytesIO:
-        return io.BytesIO(self.array[self.place].as_buffer())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +66,7 @@ class ImageColumn:
         return [name or None]
 
     def _picture_of_bytes(self, number: int, value: int, place: str, row: int) -> Picture:
-        content = CellBytes(array=self._chunks[number].content, place=value)
+        content = MemoryBytes(read=partial(_bytes, self._chunks[number].content, value))
         return Picture(content=content, where=self._where(number, row, place), largest=self._largest)
 
     def _picture_of_text(self, number: int, value: int, place: str, row: int, span: Span) -> Picture:
@@ -127,6 +115,10 @@ def _is_long(names: pa.Array) -> np.ndarray | None:
         return None
     long: np.ndarray = pc.greater(pc.binary_length(names), LONGEST_NAME).fill_null(False).to_numpy(zero_copy_only=False)
     return long
+
+
+def _bytes(content: pa.Array, place: int) -> pa.Buffer:
+    return content[place].as_buffer()
 
 
 def _text(texts: pa.Array, place: int) -> memoryview:

@@ -101,13 +101,12 @@ class Dataset:
     def _readable(self, name: str) -> Sequence[Row]:
         """The rows of the source that can be read. `on_bad_row` says whether another one is an error."""
         rows = self.source.rows(name)
-        lists = rows.unused_lists if isinstance(rows, LazyRows) else ()
-        if new := [column for column in lists if column not in self._unused_lists]:  # printed once
+        if not isinstance(rows, LazyRows):
+            return rows
+        if new := [column for column in rows.unused_lists if column not in self._unused_lists]:  # printed once
             self._unused_lists |= dict.fromkeys(new)
             print(f"{self.name}: {unused_sentence(new)}", flush=True)
-        survey = rows.survey() if isinstance(rows, LazyRows) else None
-        if survey is None or not survey.problems:
-            return rows
+        survey = rows.survey()
         count = f"{len(survey.problems)} of {len(rows)} rows of split {name!r}"
         left_out = "cannot be read and are left out"
         leave_out(survey.problems, count=count, fault="cannot be read", left_out=left_out, on_bad_row=self.on_bad_row)

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -64,6 +64,16 @@ class FileBytes:
         if stat.S_ISREG(status.st_mode):
             raise ValueError(f"its {status.st_size:,} bytes are more than a picture file may have ({LARGEST_FILE:,})")
         raise ValueError("it is no regular file, but a pipe, a device or the like")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MemoryBytes:
+    """Bytes of a table or a text."""
+
+    read: Callable[[], Any] = field(repr=False)  # bytes or a buffer
+
+    def open(self) -> BytesIO:
+        return BytesIO(self.read())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

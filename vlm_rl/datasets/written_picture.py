@@ -3,14 +3,12 @@
 import binascii
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from os.path import normpath
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.datasets.picture import FORMATS, LARGEST_FILE, LARGEST_IMAGE, Picture, picture_file
+from vlm_rl.datasets.picture import FORMATS, LARGEST_FILE, LARGEST_IMAGE, MemoryBytes, Picture, picture_file
 from vlm_rl.datasets.row import BadRow
 from vlm_rl.datasets.shown import shown
 
@@ -33,21 +31,14 @@ USUAL = bytes.maketrans(b"-_", b"+/")  # URL-safe base64 has these two letters
 REMEMBERED = 10_000  # pictures in a cache; with hash and size 1.5 kB each
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WrittenBytes:
-    """A picture in base64, decoded again each time it is opened."""
-
-    read: Callable[[], Text] = field(repr=False)  # the whole text
-    span: Span
-
-    def open(self) -> BytesIO:
-        start, end = self.span
-        return BytesIO(_decoded(self.read()[start:end]))
-
-
 def written_picture(read: Callable[[], Text], span: Span, *, where: str, largest: int) -> Picture:
-    """The picture at `span` of a text."""
-    return Picture(content=WrittenBytes(read=read, span=span), where=where, largest=largest)
+    """The picture at `span` of a text, read and decoded again each time it is opened."""
+
+    def decoded() -> bytes:
+        start, end = span
+        return _decoded(read()[start:end])
+
+    return Picture(content=MemoryBytes(read=decoded), where=where, largest=largest)
 
 
 def spans_of(text: Text) -> list[Span]:
