@@ -12,8 +12,8 @@ from torch import Tensor
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.models import parts
 from vlm_rl.models.policy import Policy
-from vlm_rl.pipeline.step4_policy_update import Stepper
-from vlm_rl.types import Trajectory, select
+from vlm_rl.pipeline.step4_policy_update import PolicyUpdate, Stepper
+from vlm_rl.types import Trajectory, UpdateStats, select
 
 Build = Callable[..., Experiment]
 
@@ -102,6 +102,17 @@ class Hand:
     def _step(self) -> None:
         self.seen.append({name: p.grad.clone() for name, p in trained(self._policy).items() if p.grad is not None})
         self.optimizer.step()
+
+
+def standing(
+    experiment: Experiment, trajectory: Trajectory, *, max_skipped_updates: int = 2, step: int = 0
+) -> tuple[UpdateStats, Hand]:
+    """The updates of one generation step at a learning rate of 0."""
+    policy = experiment.policy
+    policy.zero_grad(set_to_none=True)
+    hand = Hand(experiment, optimizer=torch.optim.SGD(trained(policy).values(), lr=0.0))
+    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=max_skipped_updates)
+    return update.update(trajectory, policy, hand.stepper, step=step), hand
 
 
 def largest_difference(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:

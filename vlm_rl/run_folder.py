@@ -59,7 +59,7 @@ class RunFolder:
                     yield json.loads(line)
 
     def cut_back(self, generation_steps: int) -> None:
-        """Forgets what came after a checkpoint: its steps will be repeated. Whole evaluations stay, they would be the same."""
+        """Remove what came after a checkpoint: its steps will be repeated. Complete evaluations stay: they would be the same."""
         for name in LINE_FILES:
             kept = [line for line in self.lines(name) if line["generation_steps"] <= generation_steps]
             text = "".join(json.dumps(line) + "\n" for line in kept)
@@ -72,7 +72,7 @@ class RunFolder:
             leftover.unlink()
 
     def clear(self) -> None:
-        """Forgets everything: no checkpoint was ever written."""
+        """Remove everything but the manifest: no checkpoint was ever written."""
         for name in LINE_FILES:
             (self.path / name).unlink(missing_ok=True)
         for name in ("completions", "evaluations", "checkpoints"):

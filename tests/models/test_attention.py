@@ -1,5 +1,7 @@
 """An attention that cannot be used is told with its key; other errors of building a model are about its config."""
 
+import re
+
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -12,9 +14,9 @@ def tiny() -> PreTrainedConfig:
     return load_config("tiny")
 
 
-@pytest.mark.parametrize("attention", ["flash_attention_2", "spda"])
+@pytest.mark.parametrize("attention", ["flash_attention_2", "spda", "evil/kernel", "paged|evil/kernel"])
 def test_an_attention_that_is_not_there_is_an_error_with_the_key_and_the_way_out(attention: str) -> None:
-    message = rf"model.attention={attention} cannot be used here: .* model.attention=sdpa needs nothing"
+    message = rf"model.attention={re.escape(attention)} cannot be used here: .* model.attention=sdpa needs nothing"
     with pytest.raises(ValueError, match=message):
         load_pretrained("tiny", dtype="float32", attention=attention)
 

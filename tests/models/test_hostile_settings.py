@@ -8,7 +8,7 @@ import pytest
 
 from vlm_rl.callbacks.checkpoint import _state
 from vlm_rl.models.folder_files import check_adapter
-from vlm_rl.models.loading import check_weights, load_pretrained, load_processor
+from vlm_rl.models.loading import check_weights, load_processor
 
 ADAPTER = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "q_proj", "megatron_core": "megatron.core"}
 
@@ -17,13 +17,10 @@ ADAPTER = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "q_
     "wrong",
     [
         {"megatron_core": "megatron.evil"},
-        {"megatron_config": {"a": 1}},
         {"auto_mapping": {"base_model_class": "Evil", "parent_library": "evil"}},
         {"layer_replication": [[0, 1000]]},
         {"r": 10**9},
         {"rank_pattern": {"q": 10**9}},
-        {"eva_config": {"rho": 1}},
-        {"loftq_config": {"loftq_bits": 4}},
         {"init_lora_weights": "pissa"},
         {"peft_type": "BONE"},
         {"unheard_of": "x"},
@@ -48,12 +45,6 @@ def test_an_adapter_with_other_keys_than_ours_is_refused(tmp_path: Path, wrong: 
 def test_settings_of_a_processor_that_reach_beyond_it_are_refused_first(tmp_path: Path, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"^model\.processor\.{next(iter(settings))}"):
         load_processor(str(tmp_path / "nothing is here"), settings)
-
-
-@pytest.mark.parametrize("attention", ["evil/kernel", "evil/kernel@v1:f", "paged|evil/kernel"])
-def test_kernels_of_the_hub_are_no_attention(attention: str) -> None:
-    with pytest.raises(ValueError, match=r"never fetched\. model\.attention=sdpa"):
-        load_pretrained("tiny", dtype="float32", attention=attention)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x80\x04cos\nsystem\n(S'touch exploded'\ntR."])

@@ -34,21 +34,15 @@ def test_the_learning_rate_warms_up_linearly_and_then_falls_along_a_cosine() -> 
     assert rates[4] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi / 4)))
     assert rates[6] == pytest.approx(0.55)
     assert rates[10:] == pytest.approx([0.1, 0.1])
-
-
-def test_without_warm_up_the_first_update_has_the_full_rate() -> None:
-    optimizer = SETTINGS.optimizer({"language": [nn.Parameter(torch.zeros(1))]}, scale=1.0)
-    SETTINGS.schedule(optimizer, num_updates=1)
-    assert optimizer.param_groups[0]["lr"] == 0.5
-
-
-def groups(**rates: float | None) -> list[dict[str, object]]:
-    trained = {part: [nn.Parameter(torch.zeros(1))] for part in ("language", "connector", "vision")}
-    return replace(SETTINGS, part_learning_rates=rates).optimizer(trained, scale=2.0).param_groups
+    single = SETTINGS.optimizer({"language": [nn.Parameter(torch.zeros(1))]}, scale=1.0)
+    SETTINGS.schedule(single, num_updates=1)
+    assert single.param_groups[0]["lr"] == 0.5  # without a warm-up the first update has the full rate
 
 
 def test_each_part_has_its_own_rate_and_the_factor_holds_for_all() -> None:
-    found = groups(vision=0.01, connector=None)
+    trained = {part: [nn.Parameter(torch.zeros(1))] for part in ("language", "connector", "vision")}
+    rates = {"vision": 0.01, "connector": None}
+    found = replace(SETTINGS, part_learning_rates=rates).optimizer(trained, scale=2.0).param_groups
     assert [(group["part"], group["lr"]) for group in found] == [("language", 1.0), ("connector", 1.0), ("vision", 0.02)]
 
 

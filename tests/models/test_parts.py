@@ -8,11 +8,9 @@ import torch
 from peft import PeftModel
 from rich.console import Console
 from sight import LORA_LAYERS, adapters, learn, logits, tiny
-from tiny_runs import Build, Hand, roll_out
 from transformers import PreTrainedModel
 
 from vlm_rl.models.parts import PARTS, Lora, check_engine, find_parts, part_table, prepare, sizes, trained
-from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 
 KINDS = ("frozen", "LoRA", "full")
 # Of the 27 choices nine that hold each state of each part, and each pair of states of two parts.
@@ -146,24 +144,3 @@ def test_an_engine_that_would_not_see_what_a_part_learns_is_refused() -> None:
         check_engine(vlm, engine="Server", synced_parts=frozenset({"language"}))
     vlm, _ = prepared(dict.fromkeys(PARTS, "frozen") | {"language": "LoRA"})
     check_engine(vlm, engine="Server", synced_parts=frozenset({"language"}))
-
-
-@pytest.mark.slow
-def test_a_policy_of_three_states_learns_in_all_and_is_saved_and_loaded_whole(built: Build, tmp_path: Path) -> None:
-    overrides = ("model.freeze=[]", "model.lora.targets.vision=qkv", "model.optimization.part_learning_rates.vision=1e-4")
-    learner, fresh = built(*overrides, tremble=False), built(*overrides, tremble=False)
-    trajectory = roll_out(learner)
-    hand, rows = Hand(learner), {group["part"]: group["lr"] for group in Hand(learner).optimizer.param_groups}
-    assert rows == pytest.approx({"language": 1e-4, "connector": 1e-4, "vision": 1e-5})  # a tenth of each: warm-up
-    update = PolicyUpdate(algorithm=learner.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
-    for step in range(2):
-        update.update(trajectory, learner.policy, hand.stepper, step=step)
-    changed = {
-        name for name, p in learner.policy.vlm.named_parameters() if not torch.equal(p, fresh.policy.vlm.get_parameter(name))
-    }
-    assert changed == {name for name, p in fresh.policy.vlm.named_parameters() if p.requires_grad}
-    assert {find_parts(fresh.policy.vlm).part_of(name) for name in changed} == set(PARTS)
-    learner.policy.save(tmp_path)
-    fresh.policy.load(tmp_path)
-    now = dict(fresh.policy.named_parameters())
-    assert all(torch.equal(p, now[name]) for name, p in learner.policy.named_parameters())

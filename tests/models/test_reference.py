@@ -1,11 +1,11 @@
-"""What Lightning's start of the fit does, the reference of full fine-tuning, and gradient checkpointing."""
+"""What Lightning's start of the fit does, and the reference of full fine-tuning."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import Build, Hand, gradients, largest_difference, roll_out
+from tiny_runs import Build, Hand, roll_out
 
 from vlm_rl.pipeline.step3_trajectory_generation import response_logprobs
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
@@ -45,17 +45,3 @@ def test_the_fit_starts_with_the_rows_of_its_rank_and_with_the_copy_that_a_kl_te
     if keeps:
         with module.policy.as_reference():
             pass
-
-
-@pytest.mark.slow
-def test_gradient_checkpointing_samples_and_learns_the_same(built: Build) -> None:
-    parts = ("model.freeze=[]", "model.lora.targets.vision=qkv")  # a trained tower encodes images again each time
-    saving, ordinary = built(*parts, "model.gradient_checkpointing=true"), built(*parts)
-    saving.policy.train()
-    trajectory, expected = roll_out(saving), roll_out(ordinary)
-    assert torch.equal(trajectory.input_ids, expected.input_ids)
-    assert saving.policy.vlm.training  # the engine gives the mode back
-    for experiment in (saving, ordinary):
-        experiment.policy.train()
-        experiment.policy.statistics(expected).logprobs.sum().backward()
-    assert largest_difference(gradients(saving.policy), gradients(ordinary.policy)) < 1e-6

@@ -1,7 +1,6 @@
 """Weights are taken whole or not at all: what a file lacks is not drawn at random, what it has besides is not left out."""
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import Build, trained, trembling
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vlm_rl.models.loading import load_pretrained, resolve
 from vlm_rl.models.policy import Policy
@@ -61,9 +60,8 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(resolve("tiny"), tmp_path / "model"))
 
 
-def load(folder: Path, dtype: str = "float32") -> torch.nn.Module:
-    model: torch.nn.Module = load_pretrained(str(folder), dtype=dtype, attention="sdpa")
-    return model
+def load(folder: Path, dtype: str = "float32") -> PreTrainedModel:
+    return load_pretrained(str(folder), dtype=dtype, attention="sdpa")
 
 
 UNFIT: dict[str, tuple[Change, str]] = {
@@ -72,13 +70,10 @@ UNFIT: dict[str, tuple[Change, str]] = {
         lambda tensors: tensors | {n.replace("layers.1.", "layers.3."): t.clone() for n, t in tensors.items() if "layers.1." in n},
         r"does not have: 12 \(model\.language_model\.layers\.3",
     ),
-    "another name": (renamed("q_proj", "query"), r"it lacks: \d+ \(.*q_proj.*does not have: \d+ \(.*query"),
     "narrow": (put("q_proj.weight", lambda t: t[:64]), r"another shape: 1 \(.*weight is \[64, 128\] there, \[128"),
     "leftovers": (besides(model__layers__0__mlp__up_proj__weight_scale=torch.ones(1)), r"does not have: 1 \(.*weight_scale\)"),
     "codes": (put("q_proj.weight", lambda t: t.to(torch.int8)), r"q_proj\.weight is in I8, the codes of a quantised model"),
-    "codes of eight bits": (put("q_proj.weight", lambda t: t.to(torch.float8_e4m3fn)), r"is in F8_E4M3, the codes of a quantised"),
     "nan": (put("q_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.weight\)"),
-    "inf": (put("visual.blocks.0.norm1", with_number(float("inf"))), r"holds NaN or infinite numbers, in tensors: \d+ \(model\.visual"),
 }  # fmt: skip
 
 
@@ -89,7 +84,6 @@ def test_a_base_that_does_not_fit_is_refused_with_names_and_file(folder: Path, c
     with pytest.raises(ValueError, match=told) as caught:
         load(folder)
     assert str(folder / WEIGHTS) in str(caught.value)
-    assert re.search("Copy or download|before it was quantised", str(caught.value))
 
 
 FIT: dict[str, Change] = {
@@ -97,7 +91,6 @@ FIT: dict[str, Change] = {
     "the layout of new": renamed("model.layers", "model.language_model.layers"),
     "a head that equals the table": lambda t: t | {"lm_head.weight": next(v for k, v in t.items() if "embed_tokens" in k).clone()},
     "frequencies of old": besides(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(8)),
-    "half": lambda tensors: {name: tensor.half() for name, tensor in tensors.items()},
 }  # fmt: skip
 
 
@@ -118,34 +111,23 @@ def test_numbers_that_are_too_large_for_the_dtype_are_told_with_one_that_holds_t
         load(folder, dtype="float16")
 
 
-def in_pieces(folder: Path) -> Path:
-    """Weights in two files; returns the index."""
-    tensors = load_file(folder / WEIGHTS)
-    names = {name: f"model-{place % 2}.safetensors" for place, name in enumerate(tensors)}
-    for file in sorted(set(names.values())):
-        save_file({n: tensors[n] for n in tensors if names[n] == file}, folder / file, metadata={"format": "pt"})
-    (folder / WEIGHTS).unlink()
-    index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    return index
-
-
 def test_a_model_in_pieces_needs_each_piece_and_each_tensor_of_its_index(folder: Path) -> None:
-    index = in_pieces(folder)
+    load(folder).save_pretrained(folder, max_shard_size="4MB")
+    (folder / WEIGHTS).unlink()
     load(folder)
-    told = json.loads(index.read_text())
-    index.write_text(json.dumps(told | {"weight_map": told["weight_map"] | {"model.more.weight": "model-1.safetensors"}}))
-    with pytest.raises(
-        ValueError, match=r"index\.json says that model\.more\.weight is in model-1\.safetensors, but .* not hold"
+    index = folder / "model.safetensors.index.json"
+    whole = json.loads(index.read_text())["weight_map"]
+    second = {name: file for name, file in whole.items() if file != min(whole.values())}
+    for weight_map, message in (
+        (whole | {"more": max(whole.values())}, r"index\.json says that more is in model-.*\.safetensors, but .* not hold"),
+        (second, r"index\.json does not fit the model: .* it lacks: \d+"),  # the other piece is there, and no word of it
     ):
-        load(folder)
-    one = {name: file for name, file in told["weight_map"].items() if file == "model-1.safetensors"}
-    index.write_text(json.dumps(told | {"weight_map": one}))  # the other piece is there, and no word of it
-    with pytest.raises(ValueError, match=r"index\.json does not fit the model: .* it lacks: \d+"):
-        load(folder)
-    index.write_text(json.dumps(told))
-    (folder / "model-0.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"names model-0\.safetensors, which is not there"):
+        index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": whole}))
+    (folder / min(whole.values())).unlink()
+    with pytest.raises(FileNotFoundError, match=r"names model-.*\.safetensors, which is not there"):
         load(folder)
 
 
@@ -179,8 +161,6 @@ def tensors(change: Change) -> Callable[[Path], None]:
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "another layout": (tensors(renamed("language_model.", "")), r"lacks: 42 \(.*language_model.*not have: 42 \(.*\.model\.layers"),
     "the second matrices": (tensors(without("lora_B")), r"it lacks: 21 \(.*lora_B\.weight"),
-    "the part in full": (tensors(without("merger")), r"it lacks: \d+ \(.*merger"),
-    "a weight of the base": (tensors(besides(base_model__model__lm_hed__weight=torch.ones(64))), r"not have: 1 \(.*lm_hed"),
     "another rank": (tensors(put("q_proj.lora_A", lambda t: t[:8])), r"another shape: 1 \(.*lora_A\.weight is \[8, 128\]"),
     "nan": (tensors(put("q_proj.lora_B", with_number(float("nan")))), r"holds NaN or infinite numbers, in tensors: 1 \(.*q_proj\.lora_B"),
     "no file": (lambda folder: (folder / ADAPTER).rename(folder / "other.safetensors"), r"adapter_model\.safetensors is not there"),
@@ -189,7 +169,6 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 OF_CONFIG: dict[str, tuple[Callable[[Path], object], str]] = {
     "alpha": (settings(lora_alpha=64), r"adapter_config\.json: lora_alpha=64, where the run's model\.lora makes it 32"),
     "rank": (settings(r=8), r"adapter_config\.json: r=8, where the run's model\.lora makes it 16"),
-    "a pattern": (settings(alpha_pattern={"q_proj": 1}), r"alpha_pattern=\{'q_proj': 1\}, where .* makes it \{\}"),
     "no config": (lambda folder: (folder / "adapter_config.json").unlink(), r"adapter_config\.json is not there"),
 }  # fmt: skip
 
@@ -215,9 +194,8 @@ def test_it_is_refused_for_merging_and_for_sharing_too(saved: Path, case: str) -
         check_adapter_of("tiny", saved)
 
 
-@pytest.mark.parametrize("changes", [{"target_modules": ["none_such"]}, {"r": 8}])
-def test_a_config_of_other_adapters_is_refused_where_they_are_made_from_it(saved: Path, changes: dict[str, object]) -> None:
-    settings(**changes)(saved)
+def test_a_config_of_other_adapters_is_refused_where_they_are_made_from_it(saved: Path) -> None:
+    settings(target_modules=["none_such"])(saved)
     with pytest.raises(ValueError, match=r"does not fit"):
         check_adapter_of("tiny", saved)
 
@@ -255,7 +233,6 @@ def full(built: Build) -> Policy:
 
 
 WHOLE: dict[str, tuple[Change, str]] = {
-    "a layer": (without(".layers.1."), r"it lacks: 12 \(model\.language_model\.layers\.1"),
     "a frozen tensor": (without("visual.blocks.0.norm1"), r"it lacks: 1 \(model\.visual\.blocks\.0\.norm1"),
     "nan": (put("k_proj.weight", with_number(float("nan"))), r"holds NaN or infinite numbers, in tensors: \d+"),
 }  # fmt: skip

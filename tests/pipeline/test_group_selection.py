@@ -42,22 +42,15 @@ def test_a_batch_of_groups_that_differ_holds_the_first_of_them_in_their_order() 
     assert found.samples.engine_logprobs.tolist() == [[-10, 0], [-11, -11], [-40, 0], [-41, -41]]
 
 
-def test_where_too_few_differ_the_others_fill_the_batch_up_in_their_order() -> None:
-    found = selected(MIXED, batch_size=5)
-    assert queries_of(found) == [1, 4, 5, 0, 2]
-    assert found.counts == SelectionCounts(differing=3, missing=2, thrown_away=1, thrown_away_tokens=3)
-    rows = dict(zip(found.samples.indices.tolist(), found.samples.input_ids.tolist(), strict=True))
-    assert rows[7] == [7, 7, 1, 1, 1]  # the second response to query 0, at place 3; query 5 of this batch has three tokens
-
-
 @pytest.mark.parametrize(
     ("values", "batch_size", "queries", "counts"),
     [
         ([SAME, RIGHT, SAME, RIGHT], 3, [0, 1, 2], (0, 3, 1)),
         ([FIRST, SECOND, FIRST, SECOND], 3, [0, 1, 2], (4, 0, 1)),
+        (MIXED, 5, [1, 4, 5, 0, 2], (3, 2, 1)),
         (MIXED, 6, [1, 4, 5, 0, 2, 3], (3, 3, 0)),
     ],
-    ids=["none differ", "all differ", "no surplus"],
+    ids=["none differ", "all differ", "too few differ", "no surplus"],
 )
 def test_the_batch_is_always_full(values: Values, batch_size: int, queries: list[int], counts: tuple[int, int, int]) -> None:
     """The counts: groups that differ, that are missing, that are thrown away; a group has three tokens."""

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import Build, Hand, largest_difference, trained
+from tiny_runs import Build, largest_difference, standing, trained
 from torch import Tensor
 
 from vlm_rl.commands.build import Experiment
-from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.types import Trajectory
 
 
@@ -46,9 +45,7 @@ def test_the_gradient_is_that_of_equation_1(built: Build, trajectory: Trajectory
     loss = in_one_piece(experiment, given, rows=list(range(0, 16, 2 if mask_truncated else 1)))
     names = list(trained(policy))
     expected = dict(zip(names, torch.autograd.grad(loss, list(trained(policy).values())), strict=True))
-    hand = Hand(experiment, optimizer=torch.optim.SGD(trained(policy).values(), lr=0.0))
-    update = PolicyUpdate(algorithm=experiment.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
-    stats = update.update(given, policy, hand.stepper, step=0)
+    stats, hand = standing(experiment, given)
     assert len(hand.losses) > 1  # several micro-batches
     assert stats.loss == pytest.approx(loss.item(), rel=1e-5, abs=1e-7)
     assert stats.gradient_norm == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in expected.values())), rel=1e-4)

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Build, Hand
+from tiny_runs import Build, standing
 from torch.nn.functional import cross_entropy
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.datasets.row import Row
-from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.solution_engine import SolutionEngine
 from vlm_rl.types import QueryBatch, ResponseBatch
@@ -61,9 +60,7 @@ def test_the_loss_of_sft_is_cross_entropy_over_the_solution_with_its_end(teacher
     policy, module = teacher.policy, teacher.module
     queries = module.data_flow.queries(0)
     trajectory = module.generate_trajectory(queries, module.collect_responses(queries)).trajectory
-    hand = Hand(teacher, optimizer=torch.optim.SGD(policy.parameters(), lr=0.0))
-    update = PolicyUpdate(algorithm=teacher.algorithm, batch_size=8, seed=0, max_skipped_updates=1)
-    stats = update.update(trajectory, policy, hand.stepper, step=0)
+    stats, _ = standing(teacher, trajectory)
     total, count = 0.0, 0
     for row in queries.rows:  # one at a time, by the model's own forward
         output = policy.processor(

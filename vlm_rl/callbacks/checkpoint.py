@@ -19,8 +19,8 @@ from vlm_rl.module import VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder, sync
 
 NOTE = """\
-A checkpoint of a training run, as vlm-rl left it. The run's `manifest.json`, two folders up, says what was trained and how. This is no
-model card: nothing is said here of whether training helped.
+A checkpoint of a training run, as vlm-rl left it. The run's `manifest.json`, two folders up, says what was trained and how. This is not a
+model card: it does not say whether training helped.
 
     python export.py checkpoint=<this folder> folder=my-adapter
 

@@ -1,4 +1,4 @@
-"""A few completions for the loggers, and small copies of the figures that rows show, by content, which all runs of a study share."""
+"""A few completions for the loggers, and small copies of the rows' figures, named by content and shared by all runs of a study."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

@@ -19,22 +19,22 @@ from vlm_rl.run_folder import RunFolder, write_table
 
 
 class EvaluationSchedule(lightning.Callback):
-    """An evaluation that is on disk, whole, is not made again: draws are fixed, so it would come out the same.
+    """An evaluation that is complete on disk is not repeated: its draws are fixed, so the result would be the same.
 
     The vanilla model is evaluated once for each seed, in a folder of its own that all arms of a study share.
     """
 
     def __init__(self, *, evaluator: Evaluator, folder: RunFolder, vanilla: RunFolder) -> None:
         self._evaluator, self._folder, self._vanilla = evaluator, folder, vanilla
-        self.best_step: int | None = None  # the generation step that validation picks
+        self.best_step: int | None = None  # the generation step that validation selects
         self._best_value = -1.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The pick so far."""
+        """The best step so far."""
         return {"best_step": self.best_step, "best_value": self._best_value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.best_step, self._best_value = state_dict["best_step"], for_selection(state_dict["best_value"])
 
     def is_due(self, module: VLMReinforcement) -> bool:
@@ -56,7 +56,7 @@ class EvaluationSchedule(lightning.Callback):
             self.consider(self._evaluate(trainer, module, self._folder))
 
     def consider(self, line: Mapping[str, Any]) -> None:
-        """Picks the step of an evaluation if it is better than all before, by the report's rule; none without what picks."""
+        """Select the step of an evaluation if it is better than all before, by the report's rule; none where the metric is missing."""
         value = line.get(self._evaluator.scheme.endpoint.selection_metric)
         if value is not None and for_selection(value) > self._best_value:
             self._best_value, self.best_step = for_selection(value), line["generation_steps"]

@@ -1,4 +1,4 @@
-"""Before the first step: the forward that is trained is Transformers' own, or a family nobody has tried would go wrong in silence."""
+"""Check before the first step that the trained forward equals Transformers' own: in an untested family an error would go unnoticed."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import in_dtype_of
 
-LOOKED_THROUGH = 1000
+NUM_SEARCHED = 1000
 
 
 class ForwardMismatch(RuntimeError):
-    """What is trained is not what Transformers computes for this model."""
+    """The trained forward differs from the model's own forward in Transformers."""
 
 
 class ForwardParity(lightning.Callback):
@@ -31,9 +31,9 @@ class ForwardParity(lightning.Callback):
 
 
 def examples(rows: Sequence[Row]) -> list[Row]:
-    """The first row with no image, with one and with several, of the first LOOKED_THROUGH: families differ in all three."""
+    """The first row with no image, with one and with several, of the first NUM_SEARCHED: families differ in all three."""
     found: dict[int, Row] = {}
-    for row in itertools.islice(rows, LOOKED_THROUGH):
+    for row in itertools.islice(rows, NUM_SEARCHED):
         found.setdefault(min(2, len(row.images)), row)
     return list(found.values())
 

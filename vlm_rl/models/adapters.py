@@ -40,7 +40,7 @@ def is_tied(vlm: PreTrainedModel) -> bool:
 
 
 def multiply_under_autocast(adapter: PeftModel) -> None:
-    """PEFT raises what adapters read to float32; under autocast their products round it anyway, and the copy is spared."""
+    """Switch off PEFT's cast of adapter inputs to float32: under autocast the products round them anyway, and the copy is saved."""
     for module in adapter.modules():
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = False

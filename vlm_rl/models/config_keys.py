@@ -52,7 +52,7 @@ def _can_be_built(config: PreTrainedConfig, attention: str) -> bool:
 
 
 def check_keys(where: str, config: Mapping[Any, object]) -> None:
-    """Raises ValueError for such a key, at any depth; `where` is the file."""
+    """Raise ValueError for a key that fetches or runs code, at any depth; `where` is the file."""
     for path, key, value in _items("", config):
         why = _REFUSED.get(key) if value not in _FALSE else None
         if any(choice in key for choice in _CHOICES):

@@ -1,4 +1,4 @@
-"""The files of a model's folder that are read: in the folder, not too large, JSON where they should be, adapters as we save them."""
+"""Checks of the files in a model's folder: each lies in it, is not too large, holds JSON where it should; adapters are as we save them."""
 
 import json
 import stat

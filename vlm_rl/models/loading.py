@@ -1,7 +1,7 @@
 """Where a model comes from: a folder or a hub name with weights, or only its config with random weights.
 
-A folder that somebody gave us is data and never code: safetensors and code of Transformers only. Refused are a model that wants
-to run code of its own, one that comes as a pickle, an adapter without its base, and a folder that reaches out of itself.
+A model's folder is read as data, never as code: safetensors, and code of Transformers only. Refused are a model that needs code
+of its own, one saved as a pickle, an adapter without its base, and a folder with links to other places.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
 
 
 def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel:
-    """Weights from safetensors only, no remote code. Raises ValueError where they are not all of the model, and no others."""
+    """Weights from safetensors only, no remote code. Raise ValueError where the files lack weights of the model or have others."""
     with _whole_model(name):
         check_weights(Path(resolve(name)))
     config = without_dropout(load_config(name), name=name)
@@ -89,8 +89,8 @@ def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel
 
 
 def check_weights(folder: Path) -> None:
-    """A local folder, of a model or an adapter, before its weights are read: raises ValueError or FileNotFoundError for pickles
-    alone, which would run whatever they hold, for files that are damaged or elsewhere, and for settings that are no data."""
+    """Check a local folder of a model or an adapter before its weights are read. Raise ValueError or FileNotFoundError where it has
+    only pickles, which can run code, damaged files, links to other places, or settings that run code."""
     if not folder.is_dir():
         return
     _check_folder(folder)

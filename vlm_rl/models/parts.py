@@ -1,4 +1,4 @@
-"""Where vision, connector and language lie, read from a model's classes, and what of each is trained: nothing, LoRA adapters, all."""
+"""The parts of a model (vision, connector, language), found from its classes, and how each is trained: frozen, LoRA or in full."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -39,9 +39,9 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
 
 
 def find_parts(vlm: PreTrainedModel) -> Parts:
-    """Encoders carry the config of a sense (an audio tower counts as vision), the decoder carries the text config.
+    """Find encoders by their vision or audio config (an audio tower counts as vision) and the decoder by the text config.
 
-    Raises ValueError for a model in which one of the two is not to be found.
+    Raise ValueError for a model in which one of the two is missing.
     """
     text = vlm.config.get_text_config()
     senses = [name for name in vlm.config.sub_configs if "vision" in name or "audio" in name]
@@ -66,9 +66,9 @@ def _outermost(paths: list[str]) -> tuple[str, ...]:
 
 
 def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, seed: int) -> PeftModel | None:
-    """Freezes, adds adapters and makes all that is trained float32, in place; the adapter where there is LoRA.
+    """Freeze parts, add adapters and make all trained parameters float32, in place; return the PEFT model where there is LoRA.
 
-    What is in neither `freeze` nor `lora.targets` is trained in full. Raises ValueError for a choice that makes no sense.
+    A part that is neither in `freeze` nor in `lora.targets` is trained in full. Raise ValueError naming the key of a wrong choice.
     """
     adapted = tuple(lora.patterns) if lora else ()
     full = _trained_in_full(freeze, adapted)
@@ -153,7 +153,7 @@ def _state(members: dict[str, nn.Parameter]) -> str:
 
 
 def check_engine(vlm: PreTrainedModel, *, engine: str, synced_parts: Collection[str]) -> None:
-    """Responses must come from the policy that learns: raises ValueError where the engine never sees what a part learns."""
+    """Raise ValueError where a trained part never reaches the engine: responses must come from the policy that learns."""
     unseen = [part for part in trained(vlm) if part not in synced_parts]
     if unseen:
         parts = " and ".join(unseen)

@@ -62,7 +62,7 @@ class Prompts:
 
     @property
     def special_tokens(self) -> frozenset[str]:
-        """What is more than text to tokenizer and processor, wherever it stands."""
+        """The tokens that tokenizer and processor never read as plain text."""
         tokenizer = self._processor.tokenizer
         added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         images = tokenizer.convert_ids_to_tokens(sorted(self._image_ids))

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, put into the model that it was trained from, and an adapter merged into its base; nothing else is taken."""
+"""Load a checkpoint into the model that it was trained from, and merge an adapter into its base; any misfit is an error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The images of a prompt become features, once for all forwards while the vision tower is frozen, and are kept by their content.
+"""Image features of a prompt: computed once for all forwards while the vision tower is frozen, and cached by image content.
 
 Features go into the model through Transformers' `mm_encoder_outputs`, deep-stack features included, so no family is named here. A
 family without that way in gets its pixels at every forward.

@@ -1,4 +1,4 @@
-"""Weights on the disk: headers and index before anybody reads a tensor; then all those of the model, no others, and numbers."""
+"""Checks of weight files: header and index before a tensor is read; then that all tensors of the model are there, no others, all finite."""
 
 import json
 import math

@@ -9,9 +9,9 @@ from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.processors import TemplateProcessing
 from transformers import GemmaTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer, TokenizersBackend
 
-import vlm_rl.models.tiny
+from vlm_rl.models.loading import resolve
 
-SHIPPED = Path(vlm_rl.models.tiny.__file__).parent / "weights" / "tokenizer.json"
+SHIPPED = Path(resolve("tiny"), "tokenizer.json")
 
 
 def _shipped() -> dict[str, Any]:

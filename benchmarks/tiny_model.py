@@ -1,4 +1,4 @@
-"""The tiny VLM's folder but for its weights (`experiment=tiny_pretrain`): `python -m vlm_rl.models.tiny.build FOLDER`."""
+"""Writes the tiny VLM's folder without its weights (`experiment=tiny_pretrain`): `python benchmarks/tiny_model.py FOLDER`."""
 
 import json
 import sys
@@ -108,7 +108,7 @@ def config(tokens: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
 
 
 def write(folder: Path) -> None:
-    """Writes everything but the weights."""
+    """Write config, tokenizer, chat template and processor."""
     tokens = tokenizer()
     images = Qwen2VLImageProcessor(
         patch_size=14, merge_size=2, temporal_patch_size=2, image_mean=[PAPER_WHITE] * 3, image_std=[0.25] * 3
