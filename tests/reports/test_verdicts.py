@@ -8,7 +8,6 @@ import pytest
 from case_files import cases
 from judged_studies import FIVE, SETTING, arm, changed, declaring, gained, judged, records, run_records
 
-from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm
@@ -103,12 +102,6 @@ def test_what_has_no_chance_of_seeds_has_no_p_and_no_ends() -> None:
     one, alike = the(gained("grpo", 0.2)), the(gained("grpo", 0.2, 0.2, 0.2))
     assert all(map(math.isnan, (one.p_value, alike.p_value, alike.same_benchmark.low)))
     assert the(STUDIES["two"]).adjusted_p < 0.05
-
-
-def test_an_endpoint_chosen_after_the_runs_carries_no_improvement() -> None:
-    greedy = gained("grpo", *FIVE, config=declaring(setting="pass@1_t0.01"))
-    chosen = Endpoint(split="test", setting=SETTING, picked_by="val")
-    assert the(greedy, endpoint=chosen).outcome is Outcome.NOT_JUDGED
 
 
 @pytest.mark.parametrize("case", cases("verdicts", "against_arm"))
