@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import VERDICTS, Evaluation, Questions
 from vlm_rl.reports.reading.runs import Run
@@ -95,10 +94,9 @@ def gained(label: str, *gains: float, spread: float = 0.1, questions: int = 40, 
     return arm(label, before=before, after=before + np.asarray(gains)[:, None] + response, **changes)
 
 
-def judged(study: Records, *, endpoint: Endpoint | None = None, reference: str | None = None) -> tuple[Judged, ...]:
+def judged(study: Records, *, reference: str | None = None) -> tuple[Judged, ...]:
     """The verdicts where 2 points are the smallest effect that matters."""
-    choice = choose_endpoint(study, override=endpoint)
-    return verdicts_of(study, choice=choice, reference=reference, smallest_effect=0.02)
+    return verdicts_of(study, choice=choose_endpoint(study), reference=reference, smallest_effect=0.02)
 
 
 def shown(table: Table) -> list[dict[str, str]]:

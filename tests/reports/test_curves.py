@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_runs import write_study
-from hand_runs import BY_HAND, ENDPOINT, VANILLA, ends, records_of, write_by_hand
+from hand_runs import BY_HAND, ENDPOINT, ends, records_of, write_by_hand
 from hand_training import records_of as of_runs
 from hand_training import run_of
 from matplotlib.figure import Figure as Canvas
@@ -158,14 +158,6 @@ def test_all_panels_have_the_same_axes_that_show_every_seed_and_band() -> None:
     ((_, ends),) = limits
     lowest, highest = 100 * (0.12 - 0.02 / np.sqrt(2)), 100 * (0.67 + 0.02 / np.sqrt(2))  # bands of the first and the last arm
     np.testing.assert_allclose(ends, [lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest)])
-
-
-def test_validation_has_a_panel_for_every_arm_from_the_same_vanilla_model(tmp_path: Path) -> None:
-    right = {(VANILLA, 0, 0): 2} | {(arm, 0, 1): count for arm, count in (("grpo", 4), ("rloo", 3), ("sft", 2))}
-    records = records_of(write_by_hand(tmp_path / "s", right=right))
-    panels = accuracy_curves.validation_one_by_one(records, endpoint=ENDPOINT).panels
-    found = {panel.title: (panel.lines[0].mean().tolist(), panel.baseline) for panel in panels}
-    assert found == {arm: ([0.2, after], 0.2) for arm, after in (("grpo", 0.4), ("rloo", 0.3), ("sft", 0.2))}
 
 
 def test_fig_5_begins_at_the_vanilla_model(tmp_path: Path) -> None:

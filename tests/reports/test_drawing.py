@@ -70,14 +70,6 @@ def test_a_dollar_in_a_word_or_a_label_is_a_dollar(tmp_path: Path) -> None:
     assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG", b"%PDF"] * 2
 
 
-@pytest.mark.slow
-def test_long_names_take_rows_of_the_legend(tmp_path: Path) -> None:
-    """Three arms below each other. A row of the legend is 0.2 inches, and one is space; 200 dots an inch."""
-    panels = (panel_of(LONG, LONG, LONG),)
-    path, _ = write_figure(Figure(name="f", title="t", caption="c", panels=panels, num_columns=4), folder=tmp_path)
-    assert int.from_bytes(path.read_bytes()[20:24], "big") == 200 * 2.5 + 40 * 4  # the height of a PNG
-
-
 def test_a_long_title_takes_lines_and_an_axis_ends_where_the_panel_says() -> None:
     axes = Canvas().subplots()
     draw_panel(axes, panel=panel_of("grpo", title=LONG, y_range=(-0.5, 80.0)))

@@ -15,6 +15,7 @@ from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.reading.records import arm_labels
 from vlm_rl.reports.reading.runs import read_run
 
+pytestmark = pytest.mark.slow
 RIGHT = {"dapo": 9, "grpo": 6, "rloo": 5, "sft": 3}  # of 12 questions, after training; 4 before it
 
 
@@ -46,7 +47,6 @@ def test_every_column_is_filled_from_the_rows_of_its_table(content: Content) -> 
     assert len(columns) > 150 and columns <= filled
 
 
-@pytest.mark.slow
 def test_the_picture_of_all_effects_comes_before_the_verdicts_which_open_on_demand(page: str) -> None:
     assert page.index('class="forest"') < page.index("card verdict")
     assert page.count("<details><summary>What it rests on</summary>") == 4
@@ -59,7 +59,6 @@ def test_four_arms_have_small_multiples_and_pairs(content: Content) -> None:
     assert [panel["title"] for panel in (*trained, *validated)] == ["dapo", "grpo", "rloo", "dapo", "grpo", "rloo", "sft"]
 
 
-@pytest.mark.slow
 def test_an_arm_has_one_colour_in_the_legend_the_forest_and_its_own_panel(page: str) -> None:
     assert re.search(r'<span class="arm-2" data-glyph="▲——">rloo, n\s=\s3 seeds', page)
     assert re.search(r'<div class="row arm-2">\s*<span class="name"><bdi>rloo', page)

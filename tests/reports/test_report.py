@@ -55,6 +55,7 @@ def page_of(study: Path, **changes: Any) -> str:
     return render_html(content_of(records_of(study), settings=usual_settings(**changes)), language="en")
 
 
+@pytest.mark.slow
 def test_the_same_records_make_the_same_report(fake_records: Records, fake_content: Content) -> None:
     again = content_of(fake_records, settings=usual_settings())
     assert {name: str(rows) for name, rows in again.as_json()["tables"].items() if name != "cost"}.items() <= {
@@ -63,6 +64,7 @@ def test_the_same_records_make_the_same_report(fake_records: Records, fake_conte
     assert again.as_json()["figures"] == fake_content.as_json()["figures"]
 
 
+@pytest.mark.slow
 def test_the_page_says_the_headline_and_the_command_and_has_two_arms_verdicts_open_before_their_picture(
     fake_content: Content, fake_page: str
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_page_says_the_headline_and_the_command_and_has_two_arms_verdicts_op
     assert [name for name in names if name == "pairs" or name.startswith("arms_one_by_one")] == []  # those are for more arms
 
 
+@pytest.mark.slow
 def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(fake_page: str) -> None:
     assert re.search(r'<div class="table many">\s*<h3 id="accuracy">', fake_page)  # 12 columns
     assert re.search(r'<div class="table">\s*<h3 id="gain">', fake_page)
@@ -80,6 +83,7 @@ def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_col
     assert [style for style in styles if style not in fake_page] == []
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_network_and_runs_one_script_which_is_ours(fake_page: str) -> None:
     page = Elements(fake_page)
     assert page.tags & {"link", "iframe", "img", "object", "embed", "form", "base"} == set(page.loaded) == set()

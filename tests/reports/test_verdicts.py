@@ -8,20 +8,19 @@ import pytest
 from case_files import cases
 from judged_studies import FIVE, SETTING, arm, changed, declaring, gained, judged, records, run_records
 
-from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Arm
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import said, sentences
+from vlm_rl.reports.verdicts.verdict_sentences import sentence_of, sentences
 
 WEAK = (0.0, 0.05, -0.05)  # variance 0.0025
 OTHER_TEST = {"train": "a", "val": "b", "test": "another"}  # of a vanilla model that is no arm of the report
 
 
 def texts_of(verdict: Judged) -> list[Phrase]:
-    return [said(verdict, "headline"), *sentences(verdict), *verdict.comparison.notes]
+    return [sentence_of(verdict, "headline"), *sentences(verdict), *verdict.comparison.notes]
 
 
 def text_of(verdict: Judged) -> str:
@@ -105,12 +104,6 @@ def test_what_has_no_chance_of_seeds_has_no_p_and_no_ends() -> None:
     assert the(STUDIES["two"]).adjusted_p < 0.05
 
 
-def test_an_endpoint_chosen_after_the_runs_carries_no_improvement() -> None:
-    greedy = gained("grpo", *FIVE, config=declaring(setting="pass@1_t0.01"))
-    chosen = Endpoint(split="test", setting=SETTING, picked_by="val")
-    assert the(greedy, endpoint=chosen).outcome is Outcome.NOT_JUDGED
-
-
 @pytest.mark.parametrize("case", cases("verdicts", "against_arm"))
 def test_only_a_declared_reference_carries_an_improvement(case: dict[str, Any]) -> None:
     config = declaring(reference=case.get("declared"))
@@ -150,7 +143,7 @@ def test_arms_that_cannot_be_compared_are_refused_with_the_reason(case: dict[str
     changes = {key: value for key, value in case.items() if key != "said"}
     verdict = the(GRPO, gained("sft", *WEAK, **changes), reference="sft")
     assert (verdict.outcome, verdict.difference) == (Outcome.NOT_JUDGED, None)
-    assert case["said"] in said(verdict, "headline")
+    assert case["said"] in sentence_of(verdict, "headline")
 
 
 def test_what_is_odd_about_either_side_of_a_comparison_is_said_and_refuses_nothing() -> None:

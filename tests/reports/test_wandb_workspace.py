@@ -10,6 +10,8 @@ from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.wandb_workspace import build_workspace, save_workspace, split_path
 
+pytestmark = pytest.mark.slow  # importing the library takes seconds
+
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -108,10 +108,10 @@ def overridden(records: Records, *, settings: ReportSettings) -> tuple[Records, 
         )
     title_of(setting)  # refuses what is not the name of a setting
     records = with_setting(records, setting=setting)
-    for key, asked, present in (("setting", setting, records.settings()), ("split", split, records.splits())):
-        if present and asked not in present:
+    for key, value, present in (("setting", setting, records.settings()), ("split", split, records.splits())):
+        if present and value not in present:
             raise ReportError(
-                f"report.{key}={asked}, but the runs were evaluated under {', '.join(present)}. Pass one of these."
+                f"report.{key}={value}, but the runs were evaluated under {', '.join(present)}. Pass one of these."
             )
     return records, Endpoint(split=split, setting=setting, picked_by=declared.picked_by)
 

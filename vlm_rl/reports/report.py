@@ -1,7 +1,6 @@
 """From run folders to report.html, report.json and, in report_files/, tables as CSV, Markdown and LaTeX, figures as PNG and PDF."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import write_whole
 from vlm_rl.reports.wandb_workspace import save_workspace
 
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*")
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")  # of all that is written to report_files/
 
 
@@ -55,22 +53,13 @@ def _make_folder(files: Path) -> None:
         link.unlink()
 
 
-def _checked(name: str) -> str:
-    """The name of a table or figure, which becomes that of a file."""
-    if FILE_NAME.fullmatch(name) is None:
-        raise ReportError(f"{name!r} is no name of a file of the report. Use letters, digits, _ and - only.")
-    return name
-
-
 def _write_files(content: Content, *, folder: Path, catalogue: Catalogue) -> Iterator[Path]:
     """Tables and figures for other people's documents."""
     for table in content.tables:
-        _checked(table.name)
         yield table.write_csv(folder / f"{table.name}.csv")
         yield write_whole(folder / f"{table.name}.md", text=markdown(table, catalogue=catalogue))
         yield write_whole(folder / f"{table.name}.tex", text=latex(table))
     for figure in content.figures:
-        _checked(figure.name)
         yield from write_figure(figure, folder=folder)
     if content.decision.forest is not None:
         yield from write_forest(content.decision.forest, folder=folder)

@@ -70,8 +70,8 @@ def two_way_band(points: Sequence[Sequence[Evaluation]], *, num_seeds: int) -> F
     whole = [place for place, row in enumerate(points) if len(row) == num_seeds]
     questions = {one.questions.asked: one.questions for place in whole for one in points[place]}
     if num_seeds > 1 and len(questions) == 1:
-        (asked,) = questions.values()
-        seeds, drawn = _draws(num_seeds, images=tuple(asked.images()))
+        (shared,) = questions.values()
+        seeds, drawn = _draws(num_seeds, images=tuple(shared.images()))
         scores = np.array([[one.scores() for one in points[place]] for place in whole])
         ends[:, whole] = np.quantile(bootstrap_means(scores, seeds=seeds, questions=drawn), [0.025, 0.975], axis=-1)
     return ends

@@ -18,7 +18,7 @@ from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table, finite
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import said, sentences, short_verdict
+from vlm_rl.reports.verdicts.verdict_sentences import sentence_of, sentences, short_verdict
 
 TONES = {"improvement": "good", "harm": "bad", "open": "open"}  # colours of cards; grey the others
 BADGES = {outcome.name.lower(): say_named(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
@@ -71,7 +71,7 @@ class DecisionPage:
         texts += [text for card in self.verdicts for text in (card.arm, card.badge, card.said, *card.more)]
         texts += [] if self.forest is None else [self.forest.title, self.forest.caption]
         everything = "\n".join(texts)
-        found = [entry for looked_for, entry in words("glossary").items() if re.search(looked_for, everything, re.IGNORECASE)]
+        found = [entry for pattern, entry in words("glossary").items() if re.search(pattern, everything, re.IGNORECASE)]
         return tuple((phrase_of(term, {}), phrase_of(meaning, {})) for term, meaning in found)
 
     def as_json(self) -> dict[str, Any]:
@@ -140,6 +140,6 @@ def _card(verdict: Judged) -> Card:
         arm=verdict.arm,
         outcome=verdict.outcome.name.lower(),
         effect=None if verdict.difference is None else finite(verdict.difference.estimate),
-        said=said(verdict, "headline"),
+        said=sentence_of(verdict, "headline"),
         more=sentences(verdict),
     )

@@ -15,7 +15,7 @@ from vlm_rl.reports.reading.results import selected_epoch
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.cost_tables import device_hours, points_per_device_hour
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, said, scarcer
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, scarcer, sentence_of
 
 LARGEST_RATIO = 1.5  # slowest to fastest run of an arm; beyond it the machine, not the arm, was measured
 
@@ -69,7 +69,7 @@ def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
     num_runs = len(verdict.comparison.scores.evaluations)
     more = FEWEST_SEEDS - num_runs
     if verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):
-        yield said(verdict, "next_stage")
+        yield sentence_of(verdict, "next_stage")
         if verdict.outcome is Outcome.IMPROVEMENT:
             yield from _open_questions(verdict)
             yield say_named("next_stage.again", runs=num_runs, cost=cost.of_runs(num_runs))

@@ -156,7 +156,7 @@ class EvaluationReader:
             samples, changed = read_judged(path, columns=COLUMNS, rejudge=self.rejudge)
         except UnreadableRows as error:
             return error.reason
-        asked, counts = by_question(samples, keys=QUESTION_COLUMNS, counted=_counted(samples))
+        questions, counts = by_question(samples, keys=QUESTION_COLUMNS, counted=_counted(samples))
         if (fewest := int(counts["num_samples"].min())) < k_of(named["setting"]):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
         verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
@@ -165,7 +165,7 @@ class EvaluationReader:
             epoch=int(epoch),
             split=named["split"],
             setting=named["setting"],
-            questions=Questions(**{name: tuple(values) for name, values in asked.to_pydict().items()}),
+            questions=Questions(**{name: tuple(values) for name, values in questions.to_pydict().items()}),
             **counts,
             verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
             num_truncated=pc.sum(pc.equal(samples["finish_reason"], "length")).as_py(),

@@ -80,8 +80,8 @@ def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:
         if different := next(filter(None, mixed), ""):
             yield say_named("gaps.other_data", split=split, arms=different)
     for split, setting in sorted({(one.split, one.setting) for model in models for one in model.evaluations}):
-        said = (phrase for of_seed in by_seed for phrase in _other_questions(of_seed, split=split, setting=setting))
-        yield from islice(said, 1)
+        problems = (phrase for of_seed in by_seed for phrase in _other_questions(of_seed, split=split, setting=setting))
+        yield from islice(problems, 1)
 
 
 def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> Iterator[Phrase]:
@@ -98,11 +98,11 @@ def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> I
             yield say_named("gaps.other_figures", arms=arms, **where)
 
 
-def _sets(asked: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+def _sets(given: Iterable[tuple[str, tuple[str, ...]]]) -> str:
     """Which arms were given which questions, or figures, for each question one."""
     names: dict[tuple[str, ...], str] = {}
     return _named_if_mixed(
-        (names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), label) for label, ids in asked
+        (names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), label) for label, ids in given
     )
 
 

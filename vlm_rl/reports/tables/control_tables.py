@@ -105,8 +105,8 @@ def _chosen(evaluation: Evaluation, *, modality: str) -> list[bool]:
 
 def chance(path: Path, *, modality: str = EVERYTHING) -> float:
     """The share of questions whose gold answer is the most frequent one, as it is spelled."""
-    asked = read_rows(path, columns=("row_id", "modality", "answer")).to_pylist()
-    answers = {row["row_id"]: row["answer"].strip() for row in asked if modality in (EVERYTHING, row["modality"])}
+    rows = read_rows(path, columns=("row_id", "modality", "answer")).to_pylist()
+    answers = {row["row_id"]: row["answer"].strip() for row in rows if modality in (EVERYTHING, row["modality"])}
     return Counter(answers.values()).most_common(1)[0][1] / len(answers) if answers else float("nan")
 
 

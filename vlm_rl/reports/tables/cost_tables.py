@@ -92,9 +92,9 @@ def seconds(run: RunRecords) -> float:
 def device_hours(run: RunRecords) -> float:
     """seconds x devices x machines / 3600; NaN where the config says `auto`."""
     trainer = run.run.config.get("trainer", {})
-    asked = trainer.get("devices")
-    devices = str(len(asked) if isinstance(asked, list) else asked)
-    known = float(devices) if devices.isdigit() else math.nan  # auto and -1: as many as there were
+    devices = trainer.get("devices")
+    count = str(len(devices) if isinstance(devices, list) else devices)
+    known = float(count) if count.isdigit() else math.nan  # auto and -1: as many as there were
     return seconds(run) * known * float(trainer.get("num_nodes") or 1) / 3600
 
 
@@ -166,7 +166,10 @@ def differences(rows: Sequence[Row]) -> Iterator[Phrase]:
         return
     is_other = len({row["data"] for row in rows}) > 1
     other_data = [say("The arms were trained on different data.")] if is_other else []
-    found = [*other_data, *(said for key in ("rows", "epochs", "updates", "tokens") for said in _unequal(rows, key=key))]
+    found = [
+        *other_data,
+        *(sentence for key in ("rows", "epochs", "updates", "tokens") for sentence in _unequal(rows, key=key)),
+    ]
     yield from found or [say("They agree in data, rows, epochs, updates and response tokens, to a tenth.")]
 
 

@@ -128,9 +128,9 @@ class Comparison:
         vanilla = [records.vanilla for records in self._used if records.vanilla and self.reference is None]
         if len({run.data.get(endpoint.split) for run in (*vanilla, *(records.run for records in self._used))}) > 1:
             yield say("the runs do not have the same {split} data", split=endpoint.split)
-        asked = {evaluation.questions.row_id for evaluation in compared}
-        if len(asked) > 1:
-            sizes = ", ".join(str(size) for size in sorted({len(rows) for rows in asked}))
+        question_sets = {evaluation.questions.row_id for evaluation in compared}
+        if len(question_sets) > 1:
+            sizes = ", ".join(str(size) for size in sorted({len(rows) for rows in question_sets}))
             yield say("the runs were not all asked the same questions ({sizes} questions)", sizes=sizes)
         if len({evaluation.questions.image_id for evaluation in compared}) > 1:
             yield say("the same questions were asked with different figures")

@@ -12,7 +12,7 @@ from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import Row, Table, table_of
 from vlm_rl.reports.verdicts.comparisons import compare
 from vlm_rl.reports.verdicts.family import NO_INTERVAL, Judged, judged_all
-from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, effect_range, said
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, effect_range, sentence_of
 
 PLANNED_SEEDS = (3, 5, 10, 20)
 
@@ -30,7 +30,7 @@ def _decision_row(verdict: Judged) -> Row:
     return {
         "arm": verdict.arm,
         "reference": comparison.reference_name,
-        "verdict": said(verdict, "word"),
+        "verdict": sentence_of(verdict, "word"),
         "gain": verdict.new_questions,
         "same_benchmark": verdict.same_benchmark,
         "this_run_only": difference.this_run_only() if difference and difference.num_seeds == 1 else NO_INTERVAL,
@@ -78,16 +78,17 @@ def _delta(verdicts: Sequence[Judged]) -> float:
 
 def _power_row(verdict: Judged, *, difference: Difference, seeds: int | None) -> Row:
     """`seeds` None: as many as there are."""
-    asked, level, runs = difference.num_questions, verdict.planning_level, difference.num_seeds if seeds is None else seeds
+    num_questions, level = difference.num_questions, verdict.planning_level
+    runs = difference.num_seeds if seeds is None else seeds
     found, found_with_more = (
-        detectable_effect(difference, seeds=seeds, questions=times * asked, level=level) for times in (1, TIMES_AS_MANY)
+        detectable_effect(difference, seeds=seeds, questions=times * num_questions, level=level) for times in (1, TIMES_AS_MANY)
     )
     too_few = say("none: fewer than three seeds") if runs < FEWEST_SEEDS else None
     needed = questions_needed(difference, effect=verdict.smallest_effect, seeds=seeds, level=level)
     return {
         "arm": verdict.arm,
         "seeds": runs,
-        "questions": asked,
+        "questions": num_questions,
         "found": too_few or effect_range(found),
         "found_with_more": too_few or effect_range(found_with_more),
         "questions_needed": _within_reach(needed, kind="questions"),
@@ -126,7 +127,7 @@ def _pair_row(pair: Judged) -> Row:
         "difference": pair.new_questions,
         "p_value": pair.p_value,
         "adjusted_p": pair.adjusted_p,
-        "said": said(pair, "pair"),
+        "said": sentence_of(pair, "pair"),
         "seeds": _seeds(difference) if difference else "",
         **plans,
     }

@@ -71,12 +71,12 @@ def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
     return Endpoint(**{key: declared[key] for key in keys}, reference=declared.get("reference"))
 
 
-def choose_reference(records: Records, *, choice: EndpointChoice, asked: str | None) -> Arm | None:
-    """The arm whose label or variant was asked for, else declared by the runs and one of several here; None: the vanilla models."""
-    name = choice.endpoint.reference if asked is None else asked
+def choose_reference(records: Records, *, choice: EndpointChoice, reference: str | None) -> Arm | None:
+    """The arm whose label or variant `reference` is, else declared by the runs and one of several here; None: the vanilla models."""
+    name = choice.endpoint.reference if reference is None else reference
     called = [arm for arm in records.trained if is_called(arm, name=name)]
     found = [arm for arm in called if arm.label == name] or called
-    if name in (None, VANILLA) or (asked is None and (not found or len(records.trained) == 1)):
+    if name in (None, VANILLA) or (reference is None and (not found or len(records.trained) == 1)):
         return None
     if len(found) != 1:
         labels = ", ".join([VANILLA, *(arm.label for arm in records.trained)])

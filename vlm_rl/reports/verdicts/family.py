@@ -64,7 +64,7 @@ def verdicts_of(
     `reference` is the label or variant of a trained arm, which counts as chosen after the runs unless they declared it, or
     "vanilla"; None: as the runs declared, else each arm's own vanilla model. `smallest_effect`: delta, a share.
     """
-    chosen = choose_reference(records, choice=choice, asked=reference)
+    chosen = choose_reference(records, choice=choice, reference=reference)
     comparisons = [compare(arm, reference=chosen, choice=choice) for arm in records.trained if arm is not chosen]
     return tuple(map(_checked, judged_all(comparisons, smallest_effect=smallest_effect)))
 

@@ -23,7 +23,7 @@ COLLAPSE = 0.2  # of seeds, in the sentence on what is not covered and in benchm
 TIMES_AS_MANY = 4  # where more seeds or questions alone do not settle a case
 
 
-def said(verdict: Judged, kind: str) -> Phrase:
+def sentence_of(verdict: Judged, kind: str) -> Phrase:
     """What came out, as words/sentences.toml has it for each outcome: `headline`, `short`, `word`, `next_stage`, or `pair` of a pair."""
     comparison, levels = verdict.comparison, {}
     if comparison.difference is not None:
@@ -43,8 +43,8 @@ def said(verdict: Judged, kind: str) -> Phrase:
 
 def short_verdict(verdict: Judged) -> Phrase:
     """The few words of the headline, with both levels of accuracy where they differ."""
-    is_told_by_levels = verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM) and verdict.comparison.reference is not None
-    return said(verdict, "short_against_arm" if is_told_by_levels else "short")
+    has_two_levels = verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM) and verdict.comparison.reference is not None
+    return sentence_of(verdict, "short_against_arm" if has_two_levels else "short")
 
 
 def sentences(verdict: Judged) -> tuple[Phrase, ...]:
@@ -56,10 +56,10 @@ def sentences(verdict: Judged) -> tuple[Phrase, ...]:
 
 
 def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
-    asked, images = verdict.comparison.num_questions, difference.num_questions
-    questions = say("{questions:,} questions", questions=asked)
-    if images != asked:
-        questions = say("{questions:,} questions on {images:,} images", questions=asked, images=images)
+    num_questions, num_images = verdict.comparison.num_questions, difference.num_questions
+    questions = say("{questions:,} questions", questions=num_questions)
+    if num_images != num_questions:
+        questions = say("{questions:,} questions on {images:,} images", questions=num_questions, images=num_images)
     design = say("the seeds of the two sides have nothing to do with each other and are not paired")
     if verdict.comparison.reference is None:
         design = say("each seed is compared with its own vanilla model")
