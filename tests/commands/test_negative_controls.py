@@ -12,8 +12,9 @@ from tiny_commands import train
 SMALL = (
     "experiment=smoke",
     "num_threads=1",
-    "dataset.source.val_rows=4",
-    "dataset.source.test_rows=12",
+    "dataset.source.val_rows=2",
+    "dataset.source.test_rows=6",
+    "dataset.epochs=1",
     "dataset.max_new_tokens=64",
     "seed=0,1,2",
 )
@@ -40,7 +41,7 @@ def test_a_random_reward_is_no_improvement(forking: Forking, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_without_learning_nothing_is_judged_because_the_seeds_do_not_differ(forking: Forking, tmp_path: Path) -> None:
-    still = ("model.optimization.learning_rate=0.0", "dataset.epochs=1", "dataset.source.train_rows=8")
+    still = ("model.optimization.learning_rate=0.0", "dataset.max_new_tokens=16", "dataset.source.train_rows=8")
     train(forking, tmp_path, *SMALL, *still, "study=control", "-m")
     decision, page = reported(forking, tmp_path)
     assert (decision["seeds"], decision["gain"]) == ("3", 0.0)
