@@ -8,22 +8,13 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "launchers"
 SCRIPTS = sorted(FOLDER.glob("*.sh"))
-each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 
 
-@each_script
-def test_a_launcher_parses(script: Path) -> None:
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_launcher_parses_can_be_run_as_typed_and_begins_with_its_usage(script: Path) -> None:
     done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@each_script
-def test_a_launcher_can_be_run_as_typed(script: Path) -> None:
     assert os.access(script, os.X_OK)
-
-
-@each_script
-def test_a_launcher_begins_with_its_usage(script: Path) -> None:
     shebang, *lines = script.read_text(encoding="utf-8").splitlines()
     head = lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
     assert shebang == "#!/usr/bin/env bash"

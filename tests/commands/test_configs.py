@@ -125,10 +125,9 @@ def test_experiment_algorithms_changes_an_algorithm_by_its_file_alone(name: str)
     assert differing == (flat(OmegaConf.to_container(OmegaConf.load(file))) if file.exists() else {})
 
 
-@pytest.mark.parametrize("file", sorted(Path(CONF_DIR).rglob("*.yaml")), ids=lambda file: file.stem)
-def test_a_package_directive_is_the_very_first_line(file: Path) -> None:
-    lines = file.read_text().splitlines()
-    assert not any("@package" in line for line in lines[1:])
+def test_a_package_directive_is_the_very_first_line() -> None:
+    for file in Path(CONF_DIR).rglob("*.yaml"):
+        assert not any("@package" in line for line in file.read_text().splitlines()[1:]), file
 
 
 def test_a_declared_reference_is_no_other_arm_and_needs_no_other_vanilla_model() -> None:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from forking import Forking
 from tiny_commands import BRIEF, content, only_run, train
+
+pytestmark = pytest.mark.slow  # whole runs
 
 
 def test_seed_2_alone_equals_seed_2_as_third_of_a_sweep_and_no_other_seed(

@@ -54,8 +54,12 @@ def test_the_printed_path_of_a_run_is_evaluated_at_the_step_that_validation_pick
     assert run.manifest["picked_step"] == 2
     assert "experiment=smoke" in run.manifest["overrides"]
     before = content(run)
-    _, folder = evaluated(forking, arms, f"checkpoint={run.path}")
+    _, folder = evaluated(forking, arms, f"checkpoint={run.path}", "logger=csv")
     assert content(run) == before
+    (file,) = arms.rglob("metrics.csv")
+    (tracked,) = csv.DictReader(file.open())
+    assert (tracked["generation_steps"], tracked["epoch"]) == ("2", "1.0")
+    assert 0 <= float(tracked["val/pass@1_t0.6/accuracy"]) <= 1
     for file in sorted((run.path / "evaluations" / "epoch-0001").glob("*.parquet")):
         again = pq.read_table(folder / "evaluations" / "epoch-0001" / file.name)
         assert again.equals(pq.read_table(file)), file.name
@@ -106,10 +110,11 @@ def evaluation_bytes(cwd: Path) -> Iterator[tuple[str, bytes]]:
         yield file.name, file.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_happened(
     forking: Forking, tmp_path: Path
 ) -> None:
-    arguments = ["checkpoint=tiny", "num_threads=1", "dataset.source.val_rows=12", "evaluation.scheme.splits=[val]"]
+    arguments = ["checkpoint=tiny", "num_threads=1", "dataset.source.val_rows=8", "evaluation.scheme.splits=[val]"]
     arguments += ["experiment=smoke", "evaluation.scheme.batch_rows=2", "dataset.max_new_tokens=24"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
@@ -129,12 +134,7 @@ def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_h
     assert parts_of(killed) == [] and not list(killed.rglob("*.tmp"))
 
 
-def test_where_there_is_no_terminal_a_line_says_how_far_it_is(forking: Forking, tmp_path: Path) -> None:
-    arguments = ["checkpoint=tiny", "experiment=smoke", "evaluation.scheme.splits=[val]", "dataset.max_new_tokens=4"]
-    finished, _ = evaluated(forking, tmp_path, *arguments, "evaluation.scheme.batch_rows=3")
-    assert "val, pass@8, T = 1.0: 8/8 questions, 0 s left" in finished.out
-
-
+@pytest.mark.slow
 def test_the_vanilla_model_of_a_study_has_its_blind_control_under_its_own_folder(
     forking: Forking, run: RunFolder, arms: Path
 ) -> None:
@@ -146,23 +146,19 @@ def test_the_vanilla_model_of_a_study_has_its_blind_control_under_its_own_folder
         find(str(folder))
 
 
-def test_a_checkpoint_of_a_run_and_an_override_go_together(forking: Forking, run: RunFolder, arms: Path) -> None:
-    step = f"{short_path(run)}/checkpoints/step-000002"
-    _, folder = evaluated(forking, arms, f"checkpoint={step}", "evaluation/image=blank")
-    assert (folder / "evaluations" / "epoch-0001" / "val_pass@1_t0.6.parquet").exists()
-    assert json.loads((folder / "evaluation.json").read_text())["config"]["evaluation"]["image"]["_target_"].endswith("Blank")
-
-
+@pytest.mark.slow
 def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: Forking, arms: Path) -> None:
     small = [argument for argument in BRIEF if argument.startswith(("dataset.", "evaluation"))]
     small.append("algorithm.num_minibatches=1")
-    _, folder = evaluated(forking, arms, "checkpoint=tiny", *small)
+    finished, folder = evaluated(forking, arms, "checkpoint=tiny", *small)
+    assert "val, pass@8, T = 1.0: 2/2 questions, 0 s left" in finished.out  # where there is no terminal
     files = {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")}
     assert len(files) == 3
     evaluated(forking, arms, "checkpoint=tiny", *small)
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")} == files
 
 
+@pytest.mark.slow
 def test_vanilla_is_evaluated_once_for_each_seed_and_shared_by_the_arms_of_a_study(forking: Forking, arms: Path) -> None:
     (vanilla,) = (arms / "outputs" / "rl").glob("vanilla-*/seed-0")
     before = {file: file.stat().st_mtime_ns for file in vanilla.glob("evaluations/*/*.parquet")}
@@ -206,14 +202,3 @@ def test_a_checkpoint_that_is_not_there_is_said_with_those_that_are(
         find(f"{short_path(run)}/checkpoints/step-000009")
     with pytest.raises(FileNotFoundError, match=r"outputs/nothing holds no run"):
         find("outputs/nothing")
-
-
-def test_a_tracker_gets_the_accuracies_with_their_axes_as_a_run_of_the_job_evaluate(
-    forking: Forking, run: RunFolder, tmp_path: Path
-) -> None:
-    evaluated(forking, tmp_path, f"checkpoint={run.path}", "logger=csv")
-    (file,) = tmp_path.rglob("metrics.csv")
-    (line,) = csv.DictReader(file.open())
-    assert (line["generation_steps"], line["epoch"]) == ("2", "1.0")
-    assert 0 <= float(line["val/pass@1_t0.6/accuracy"]) <= 1
-    assert composed(["logger=wandb", "job=evaluate"]).logger.job_type == "evaluate"

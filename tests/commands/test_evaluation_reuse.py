@@ -32,10 +32,6 @@ def test_answers_of_the_same_model_data_and_judge_are_taken(tmp_path: Path, answ
     check_answers(folder_with(tmp_path, answers=answers), manifest=TOLD, splits=["val"])
 
 
-def test_what_an_older_version_did_not_write_down_is_no_difference(tmp_path: Path) -> None:
-    check_answers(folder_with(tmp_path, told={}), manifest=TOLD, splits=["val"])
-
-
 @pytest.mark.parametrize("answers", [WHOLE, PART])
 @pytest.mark.parametrize(
     ("before", "judge", "why"),

@@ -15,6 +15,8 @@ from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import trainer_of
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow  # whole runs
+
 ALGORITHMS = sorted(file.stem for file in Path(CONF_DIR, "algorithm").glob("*.yaml"))
 SMALL = (  # 2 generation steps of 2 updates
     "experiment=smoke",

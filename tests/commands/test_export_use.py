@@ -65,21 +65,15 @@ def test_a_push_makes_a_private_repository_and_uploads_the_folder(
 ) -> None:
     monkeypatch.setattr(exporting, "get_token", lambda: "hf_fake")
     monkeypatch.setattr(exporting, "HfApi", FakeHub)
+    for is_private, private in ((True, True), (True, False), (False, False)):  # there already
+        monkeypatch.setattr(FakeHub, "there", {"me/mine": is_private})
+        export_of(run, tmp_path / "mine", push="me/mine", private=private)
+        assert [what for what, _ in FakeHub.asked] == ["create", "upload"]
+    monkeypatch.setattr(FakeHub, "there", {})
     folder = export_of(run, tmp_path / "mine", push="me/mine")
     assert FakeHub.asked == [("create", ("me/mine", True, True)), ("upload", ("me/mine", sorted(os.listdir(folder))))]
     assert '"me/mine"' in (folder / "README.md").read_text()
     assert "Pushed to https://hub/me/mine" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("is_private", "private"), [(True, True), (True, False), (False, False)])
-def test_a_push_goes_into_a_repository_that_is_there(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_private: bool, private: bool
-) -> None:
-    monkeypatch.setattr(exporting, "get_token", lambda: "hf_fake")
-    monkeypatch.setattr(exporting, "HfApi", FakeHub)
-    monkeypatch.setattr(FakeHub, "there", {"me/mine": is_private})
-    export_of(run, tmp_path / "mine", push="me/mine", private=private)
-    assert [what for what, _ in FakeHub.asked] == ["create", "upload"]
 
 
 def test_a_private_push_into_a_public_repository_is_refused_before_anything_is_done(

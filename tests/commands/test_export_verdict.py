@@ -96,3 +96,24 @@ def test_a_section_that_a_sentence_names_is_said_to_be_in_the_report(outputs: Pa
     assert verdict(outputs).risks == (
         "Controls are missing. The commands that make them stand in the report under “Was the figure read?”.",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hash": "00000000"}, "does not speak of this run"),
+        ({"run": "s/grpo/seed-7"}, "does not speak of this run"),
+        ({"status": "unfinished, left out"}, "does not speak of this run"),
+        ({"arm": "nobody"}, "compares this arm with nothing"),
+        ({"format": 1}, "is no report.json of this version"),
+    ],
+)
+def test_a_report_on_something_else_is_refused_if_named_and_else_no_verdict(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    outputs = tmp_path / "outputs"
+    manifest(outputs, "s/grpo/seed-0", arm=ARM, age=100)
+    report = report_on(outputs / "s/grpo/seed-0", outputs / "s/report.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        verdict(outputs, report=report)
+    assert verdict(outputs).outcome == "not_judged"

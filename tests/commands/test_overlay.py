@@ -16,6 +16,8 @@ from vlm_rl.commands.resolvers import variant
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow  # whole runs
+
 EXAMPLE = ROOT / "examples" / "team_overlay"
 TRUST = "trust=[team_overlay]"  # the code of a stored run is trusted by name, each time
 OURS = "hydra.searchpath=[file://team_overlay/conf]"
@@ -84,7 +86,6 @@ def closeness(response: str, answer: str) -> float:
     return max(0.0, 1 - abs(float(box) - float(answer)) / 100) if box.lstrip("-").replace(".", "", 1).isdigit() else 0.0
 
 
-@pytest.mark.slow
 def test_a_team_that_moves_takes_its_configs_with_it_and_is_asked_where_they_are_if_not(
     forking: Forking, team: Path, run: RunFolder, tmp_path: Path
 ) -> None:
@@ -102,7 +103,6 @@ def test_a_team_that_moves_takes_its_configs_with_it_and_is_asked_where_they_are
     went_well(typed(forking, new, "evaluate.py", *words, f"hydra.searchpath=[file://{tmp_path}/conf]"))  # finds all answered
 
 
-@pytest.mark.slow
 def test_a_report_shows_the_teams_key_figure_and_the_command_that_makes_it_again(
     forking: Forking, team: Path, run: RunFolder
 ) -> None:

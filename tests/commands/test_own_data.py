@@ -11,6 +11,8 @@ from tiny_commands import only_run, trained_steps
 
 from vlm_rl.commands.build import build, composed
 
+pytestmark = pytest.mark.slow  # whole runs
+
 Items = Mapping[str, list[dict[str, Any]]]
 SIZES = (
     "num_threads=1",
@@ -97,7 +99,6 @@ def trained(forking: Forking, folder: Path, *overrides: str, study: str = "s") -
     return forking.run("train.py", [*SIZES, *overrides, cache, f"study={study}"], cwd=folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [authors, image_folder, geometry3k])
 def test_damage_stops_the_run_before_it_starts_or_is_left_out_and_counted(
     forking: Forking, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from families.build import build
-from forking import Finished, Forking
+from forking import Forking
 from PIL import Image
 from safetensors import safe_open
 from tiny_commands import only_run, train, trained_steps
@@ -35,6 +35,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return ("model=qwen", "dataset=geo", f"model.name={model}", f"dataset.source.folder={folder}", "model.lora.rank=4", *SMALL)
 
 
+@pytest.mark.slow
 def test_the_papers_command_trains_adapters_over_a_bfloat16_base(
     forking: Forking, paper: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -49,12 +50,3 @@ def test_the_papers_command_trains_adapters_over_a_bfloat16_base(
         assert all(".language_model.layers." in name for name in names)
         assert all(str(saved.get_tensor(name).dtype) == "torch.float32" for name in names)
         assert any(saved.get_tensor(name).abs().sum() > 0 for name in names if ".lora_B." in name)  # they begin at zero
-
-
-def test_preflight_of_the_papers_command_says_what_it_would_do_and_leaves_nothing(
-    forking: Forking, paper: tuple[str, ...], tmp_path: Path
-) -> None:
-    done: Finished = forking.run("train.py", [*paper, "preflight=true", "preflight.cache=null"], cwd=tmp_path)
-    assert done.code == 0, done.out + done.err
-    assert "image tokens" in done.out
-    assert not (tmp_path / "outputs").exists()

@@ -16,8 +16,8 @@ from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_ste
 from vlm_rl.callbacks.checkpoint import saved_steps
 from vlm_rl.run_folder import RunFolder
 
-NUM_KILLS = 12
-LEAST_DURING_A_CHECKPOINT = 3
+NUM_KILLS = 6
+LEAST_DURING_A_CHECKPOINT = 2
 MOST_STARTS = 40
 
 
@@ -93,14 +93,6 @@ def test_a_run_killed_at_many_moments_ends_as_if_nothing_had_happened(forking: F
     assert not list(only_run(tmp_path, study="killed").path.rglob("*.tmp"))
 
 
-def test_the_uninterrupted_run_learns_something(whole: Path) -> None:
-    run = only_run(whole, study="whole")
-    norms = [line["policy/gradient_norm"] for line in run.lines("metrics.jsonl") if line["event"] == "train"]
-    assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
-    assert min(norms) > 0
-    assert run.manifest is not None and run.manifest["status"] == "finished"
-
-
 @pytest.mark.slow
 def test_ctrl_c_and_sigterm_finish_the_step_and_the_same_command_goes_on(forking: Forking, whole: Path, tmp_path: Path) -> None:
     arguments = [*TINY, "study=interrupted", "checkpoint.every=100"]
@@ -118,9 +110,13 @@ def test_ctrl_c_and_sigterm_finish_the_step_and_the_same_command_goes_on(forking
         assert finished.out.rstrip().endswith("study=interrupted checkpoint.every=100")
         assert "Traceback" not in finished.err
     train(forking, tmp_path, *arguments)
-    assert content(only_run(tmp_path, study="interrupted")) == content(only_run(whole, study="whole"))
+    run = only_run(tmp_path, study="interrupted")
+    assert content(run) == content(only_run(whole, study="whole"))
+    norms = [line["policy/gradient_norm"] for line in run.lines("metrics.jsonl") if line["event"] == "train"]
+    assert len(norms) == NUM_STEPS and min(norms) > 0  # otherwise equality would show little
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_vanilla_model_is_evaluated_leaves_a_run_that_can_be_started_again(
     forking: Forking, whole: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +130,7 @@ def test_ctrl_c_while_the_vanilla_model_is_evaluated_leaves_a_run_that_can_be_st
     assert content(only_run(tmp_path, study="early")) == content(only_run(whole, study="whole"))
 
 
+@pytest.mark.slow
 def test_max_time_stops_and_may_be_raised_afterwards(forking: Forking, whole: Path, tmp_path: Path) -> None:
     arguments = [*TINY, "study=timed", "hydra.run.dir=outputs/timed/v/seed-0"]  # one folder, whatever max_time is
     finished = train(forking, tmp_path, *arguments, "trainer.max_time=00:00:00:00")
@@ -163,6 +160,7 @@ def test_a_study_without_a_name_says_first_that_it_cannot_be_resumed(forking: Fo
     assert finished.out.splitlines()[0] == "This study has no name, so it cannot be resumed; study=NAME gives it one."
 
 
+@pytest.mark.slow
 def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_space(
     forking: Forking, whole: Path, small_disk: Callable[[str], Path]
 ) -> None:

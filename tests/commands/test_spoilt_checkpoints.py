@@ -1,6 +1,7 @@
 """What was trained and then damaged, cut off or changed is told by every command that reads it: exit code 2, the file, no traceback."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from exported_runs import export_of
 from forking import Finished, Forking
 from safetensors.torch import load_file, save_file
 from tiny_commands import TINY, only_run
@@ -97,6 +99,7 @@ RESUMED: dict[str, tuple[Spoil, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RESUMED)
 def test_a_run_does_not_go_on_from_it(forking: Forking, run: RunFolder, tmp_path: Path, case: str) -> None:
     spoil, told = RESUMED[case]
@@ -107,38 +110,31 @@ def test_a_run_does_not_go_on_from_it(forking: Forking, run: RunFolder, tmp_path
 READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights", "another layout")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", READ)
-@pytest.mark.parametrize(
-    ("script", "more"),
-    [
-        ("evaluate.py", ("dataset.evaluation_rows=1",)),
-        ("export.py", ("folder=out",)),
-        ("export.py", ("folder=out", "merge=true")),
-    ],
-    ids=["evaluate", "export", "merge"],
-)
-def test_it_is_neither_evaluated_nor_shared(
-    forking: Forking, run: RunFolder, tmp_path: Path, case: str, script: str, more: tuple[str, ...]
-) -> None:
-    spoil, told = READ[case]
+def test_it_is_neither_evaluated_nor_shared(forking: Forking, run: RunFolder, tmp_path: Path, case: str) -> None:
+    spoil, message = READ[case]
     checkpoint = saved_steps(run)[-1].path
     spoil(checkpoint)
-    refused(forking.run(script, (f"checkpoint={checkpoint}", *more), cwd=tmp_path), told=told)
+    for merge in (False, True):
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+            export_of(checkpoint, tmp_path / "out", merge=merge)
     assert not (tmp_path / "out").exists()
+    finished = forking.run("evaluate.py", (f"checkpoint={checkpoint}", "dataset.evaluation_rows=1"), cwd=tmp_path)
+    refused(finished, told=message)
 
 
-@pytest.mark.parametrize("merge", ["true", "false"])
 @pytest.mark.parametrize("changes", [{"lora_alpha": 1}, {"r": 4}, {"target_modules": ["q_proj"]}])
-def test_an_adapter_whose_config_was_changed_is_not_shared(
-    forking: Forking, run: RunFolder, tmp_path: Path, changes: dict[str, Any], merge: str
-) -> None:
+def test_an_adapter_whose_config_was_changed_is_not_shared(run: RunFolder, tmp_path: Path, changes: dict[str, Any]) -> None:
     checkpoint = saved_steps(run)[-1].path
     config = json.loads((checkpoint / CONFIG).read_text())
     (checkpoint / CONFIG).write_text(json.dumps(config | changes))
-    finished = forking.run("export.py", (f"checkpoint={checkpoint}", "folder=out", f"merge={merge}"), cwd=tmp_path)
-    refused(finished, told=str(checkpoint))
+    for merge in (False, True):
+        with pytest.raises(ValueError, match=re.escape(str(checkpoint))):
+            export_of(checkpoint, tmp_path / "out", merge=merge)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "key"), [("train.py", "model.name"), ("evaluate.py", "checkpoint")])
 def test_a_base_with_holes_is_not_taken_and_what_transformers_says_of_it_is_seen(
     forking: Forking, tmp_path: Path, script: str, key: str

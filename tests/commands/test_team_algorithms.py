@@ -16,6 +16,8 @@ from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.table_3 import table3_table
 
+pytestmark = pytest.mark.slow  # whole runs
+
 CODE = '''
 from dataclasses import dataclass
 

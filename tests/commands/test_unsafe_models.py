@@ -39,6 +39,7 @@ def tiny_folder(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
 def test_a_model_that_is_a_pickle_is_refused(forking: Forking, tmp_path: Path, script: str) -> None:
     folder = tiny_folder(tmp_path / "model")
@@ -60,6 +61,7 @@ def with_code(folder: Path, file: str, **changes: Any) -> Path:
     return folder / "exploded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "file"), [("train.py", "config.json"), ("evaluate.py", "config.json"), ("train.py", "processor_config.json")]
 )
@@ -84,6 +86,7 @@ def test_code_beside_a_model_that_transformers_knows_is_not_run(tmp_path: Path) 
     assert not trace.exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_a_pickle_is_refused_by_evaluation_and_export(
     built: Build, forking: Forking, tmp_path: Path
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_never_unpickled(built: Build,
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "more"), [("train.py", []), ("train.py", ["preflight=true"]), ("evaluate.py", [])])
 def test_an_exported_adapter_in_the_place_of_a_model_is_told_with_the_way_to_one(
     built: Build, forking: Forking, tmp_path: Path, script: str, more: list[str]

@@ -183,7 +183,7 @@ def _sampling(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm) -> Sampli
 
 
 def _selection(dataset: Dataset, algorithm: Algorithm) -> GroupSelection | None:
-    """What chooses the groups of an update, where more are sampled."""
+    """The selection of the groups that an update learns from, where more are sampled."""
     if algorithm.dynamic_sampling is None:
         return None
     return GroupSelection(settings=algorithm.dynamic_sampling, batch_size=dataset.batch_size, group_size=algorithm.group_size)
@@ -196,7 +196,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """What two runs must share to continue one another."""
+    """The part of a config that must be equal for one run to continue another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
     return kept
@@ -232,7 +232,7 @@ def vanilla_of(config: dict[str, Any]) -> str:
 
 
 def _without_reference(config: dict[str, Any]) -> dict[str, Any]:
-    """What a run is compared with changes nothing that it computes, and stays out of every hash."""
+    """Without the reference of the comparison: it does not change what a run computes, so no hash has it."""
     evaluation = config["evaluation"]
     scheme = evaluation["scheme"]
     endpoint = {key: value for key, value in scheme["endpoint"].items() if key != "reference"}

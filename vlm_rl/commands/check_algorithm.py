@@ -29,7 +29,7 @@ def check_parts(cfg: DictConfig) -> None:
 
 
 def check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
-    """Whose responses an algorithm learns from, and whose it is given."""
+    """The engine must give the responses that the algorithm learns from: its own, or worked solutions."""
     name, from_teacher = type(algorithm).__name__, _makes(cfg.rollout.engine, SolutionEngine)
     if algorithm.learns_from_own_responses and from_teacher:
         raise ValueError(
@@ -53,7 +53,7 @@ def check_dynamic_sampling(cfg: DictConfig, algorithm: Algorithm) -> None:
 
 
 def check_score(cfg: DictConfig, algorithm: Algorithm) -> None:
-    """The penalty for a long response, or one without EOS, must have a place to stand."""
+    """A penalty on long or truncated responses has no effect where those get no score."""
     if not algorithm.rewards_only_ended_responses:
         return
     cause, way_out = type(algorithm).__name__, ""

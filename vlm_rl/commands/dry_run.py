@@ -1,4 +1,4 @@
-"""`dry_run=rollouts`: what the vanilla model answers and what each reward term says, before an hour is spent on it."""
+"""`dry_run=rollouts`: show responses of the vanilla model and their rewards, without training."""
 
 import math
 
@@ -34,7 +34,7 @@ def show_rollouts(experiment: Experiment) -> None:
 
 
 def _lines(queries: QueryBatch, responses: ResponseBatch, scored: ScoredTrajectory) -> list[tuple[int, tuple[str, ...]]]:
-    """Of this rank: where a line stands in the batch of all ranks, and its cells."""
+    """(place in the batch of all ranks, cells of the line) for the responses of this rank."""
     lines, scores, size = [], scored.scores, responses.num_samples
     for i, response in enumerate(responses.responses):
         row = queries.rows[i // size]

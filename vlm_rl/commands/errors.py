@@ -1,4 +1,4 @@
-"""Errors as a person reads them: what, where, and what to type instead; our own message last, no chain of wrappers."""
+"""Errors as messages for users: what is wrong, where, and what to type instead. The message comes last, without Hydra's wrappers."""
 
 import difflib
 import errno
@@ -86,8 +86,8 @@ def message_of(error: Exception) -> str | None:
             f"The disk is full ({error}). Everything up to the last checkpoint is intact. "
             "Free some space and type the same command again."
         )
-    if isinstance(error, (OSError, ValueError)) and (said := _of_model_name(str(error))):
-        return said
+    if isinstance(error, (OSError, ValueError)) and (message := _of_model_name(str(error))):
+        return message
     if "Config group override must be a string" in str(error):
         return _switched_off(sys.argv[1:])  # Hydra does not say which word it was
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -130,8 +130,8 @@ def _switched_off(words: list[str]) -> str:
     """Where null was to choose a file: what to type instead of each word."""
     chosen = [word for word in words if re.fullmatch(r"[\w/]+(@[\w.]+)?=null", word)]
     chosen = [word for word in chosen if "/" in (group := re.split("[@=]", word)[0]) or Path(CONF_DIR, group).is_dir()]
-    said = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
-    return " ".join(said) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
+    messages = [f"{word} chooses no file. {_instead(word.removesuffix('=null'))}" for word in chosen]
+    return " ".join(messages) or "null chooses no file of a group; a part is switched off with dots: GROUP.PART=null."
 
 
 def _instead(choice: str) -> str:
@@ -154,7 +154,7 @@ def _key_of(error: Exception) -> str:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Python says it by a number, safetensors and torch by words."""
+    """Python raises ENOSPC; safetensors and torch only write it into their messages."""
     text = str(error)
     numbered = isinstance(error, OSError) and error.errno == errno.ENOSPC
     torch_says = "inline_container" in text and ("unexpected pos" in text or "write failed" in text)
@@ -168,27 +168,27 @@ def composition_message(error: BaseException) -> str:
     if match is None:
         text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
         return re.split(r"\nConfig search path|\n +full_key:", text)[0].strip()
-    asked = match[1] or match[2]
+    key = match[1] or match[2]
     typed = (argument.split("=")[0].lstrip("+~") for argument in sys.argv[1:])
-    asked = next((key for key in typed if key == asked or key.endswith(f".{asked}")), asked)
-    if said := why_not_swept(asked, words=sys.argv[1:]):
-        return said
-    if owners := _owners(asked):
-        return f"There is no config key {asked!r} with what was chosen. It belongs to {', '.join(owners)}."
+    key = next((whole for whole in typed if whole == key or whole.endswith(f".{key}")), key)
+    if message := why_not_swept(key, words=sys.argv[1:]):
+        return message
+    if owners := _owners(key):
+        return f"There is no config key {key!r} with what was chosen. It belongs to {', '.join(owners)}."
     from vlm_rl.commands.build import composed
 
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", word)]
     known = flat(OmegaConf.to_container(composed(groups, searchpath=searchpath.typed(sys.argv[1:])), resolve=False))
-    nearest = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+    nearest = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "`--cfg job` prints every key."
-    return f"There is no config key {asked!r}. {hint}\nTo add a key that no config has, write +{asked}=... ."
+    return f"There is no config key {key!r}. {hint}\nTo add a key that no config has, write +{key}=... ."
 
 
-def _owners(asked: str) -> list[str]:
+def _owners(key: str) -> list[str]:
     """The files to choose whose key it is: algorithm.score_at is of algorithm=reinforce_pp."""
-    *group, key = re.split(r"[./]", asked)
+    *group, name = re.split(r"[./]", key)
     files = sorted(Path(CONF_DIR, *group).glob("*.yaml")) if group else []
-    return [f"{'/'.join(group)}={file.stem}" for file in files if key in _own_keys(file)]
+    return [f"{'/'.join(group)}={file.stem}" for file in files if name in _own_keys(file)]
 
 
 def _own_keys(file: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""`python evaluate.py checkpoint=...`: the whole scheme on a run, a checkpoint or a plain model. What is done is not done again."""
+"""`python evaluate.py checkpoint=...`: evaluate a run, a checkpoint or a plain model by the whole scheme. Stored answers are kept."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def _main() -> None:
 
 
 def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = None) -> dict[str, float]:
-    """Runs what is missing, on all ranks of the command, prints the table and returns the accuracies."""
+    """Answer what is missing, on all ranks, print the table and return the accuracies."""
     silence_known_warnings()
     placement = placement or checked_placement("evaluate", cfg)
     if target.weights is not None:
@@ -98,14 +98,14 @@ def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict
     tables = answered(experiment, target, folder, epoch=written["epoch"])
     values = metrics(tables, settings=experiment.evaluator.scheme.settings)
     if ranks.is_first():
-        _tell(experiment, folder, tables, values=values, written=written)
+        _write_result(experiment, folder, tables, values=values, written=written)
     return values
 
 
-def _tell(
+def _write_result(
     experiment: Experiment, folder: RunFolder, tables: Cells, *, values: dict[str, float], written: dict[str, Any]
 ) -> None:
-    """In files, to the logger and to the person."""
+    """Writes evaluation.json and the manifest, logs the accuracies and prints the table."""
     described = {
         (split, setting.name): describe(tables[split, setting.name], k=setting.k, reflection=experiment.reflection)
         for split, setting in experiment.evaluator.scheme.cells
@@ -123,22 +123,21 @@ def _tell(
 
 
 def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
-    """A manifest as a run's: a report takes an evaluation as an arm beside those that were trained here."""
+    """The manifest of an evaluation, with the keys of a run: a report shows it as an arm of its own."""
     config, run = plain(experiment.cfg), target.run
     written = manifest(
         experiment, run=folder.path, algorithm=EVALUATED, overrides=target.overrides, config_name=target.config_name
     )
-    arm = hashlib.sha256(f"{written['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16]
     written |= {
-        "arm": arm,
+        "arm": hashlib.sha256(f"{written['arm']} {EVALUATED} {target.chosen}".encode()).hexdigest()[:16],
         "role": "evaluated",
         "study": "evaluate",
         "vanilla": None,
         "generation_steps": target.generation_steps,
+        "checkpoint": str(target.weights or run or config["model"]["name"]),
+        "model_files": files_of(config["model"]["name"], weights=target.weights),
+        "epoch": epoch_of(target, steps_per_epoch=experiment.module.data_flow.steps_per_epoch),
     }
-    written |= {"checkpoint": str(target.weights or run or config["model"]["name"])}
-    written |= {"model_files": files_of(config["model"]["name"], weights=target.weights)}
-    written |= {"epoch": epoch_of(target, steps_per_epoch=experiment.module.data_flow.steps_per_epoch)}
     if run is not None:
         written |= {
             "study": run.absolute().parents[1].name,
@@ -159,7 +158,7 @@ def epoch_of(target: Target, *, steps_per_epoch: int) -> float:
 
 
 def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch: float) -> Cells:
-    """Every sample of every cell, on every rank; what an earlier attempt left is taken from the disk."""
+    """Every sample of every cell, on every rank; parts of an earlier attempt are read from the disk."""
     tables: dict[tuple[str, str], pa.Table] = {}
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
@@ -188,7 +187,7 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
 
 
 def keep_pictures(experiment: Experiment, folder: Path) -> None:
-    """What the model was shown, small, for a report that takes this evaluation as an arm."""
+    """Save small copies of the evaluated pictures for a report on this evaluation."""
     max_side = experiment.cfg.pictures.max_side
     for split in experiment.evaluator.scheme.splits if max_side is not None else ():
         for row in experiment.evaluator.scheme.image(experiment.dataset.split(split)):
@@ -197,7 +196,7 @@ def keep_pictures(experiment: Experiment, folder: Path) -> None:
 
 
 def show(described: Mapping[tuple[str, str], Description], *, folder: Path, checkpoint: str) -> None:
-    """A row for each cell."""
+    """Print one row for each cell."""
     table = Table()
     for column in ("", "accuracy", "questions", "pass@1..n", "length", "cut off", "reflects", "judge"):
         table.add_column(column, justify="right" if column else "left", no_wrap=column in ("", "accuracy"))

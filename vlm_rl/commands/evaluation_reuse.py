@@ -1,4 +1,4 @@
-"""What an evaluation may take from the disk: this model's answers to these questions by this judge, kept in parts as it goes on."""
+"""Stored answers that an evaluation may reuse: same model, same rows, same judge. They are written in parts while it runs."""
 
 import hashlib
 import shutil
@@ -34,7 +34,7 @@ def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
 
 
 def check_answers(folder: RunFolder, *, manifest: dict[str, Any], splits: Sequence[str]) -> None:
-    """Refuses a folder whose answers are not those that would be given now; `manifest` is the new one."""
+    """Raise ValueError where a folder holds answers of another model, other rows or another judge; `manifest` is the new one."""
     files = sorted(folder.path.rglob("*.parquet"))  # whole evaluations and parts
     reasons = [*_differences(folder.manifest or {}, manifest=manifest, splits=splits), *_other_judges(files)] if files else []
     if reasons:
@@ -45,12 +45,11 @@ def check_answers(folder: RunFolder, *, manifest: dict[str, Any], splits: Sequen
 
 
 def _differences(before: dict[str, Any], *, manifest: dict[str, Any], splits: Sequence[str]) -> Iterator[str]:
-    """What was not yet written down by the version that evaluated is taken to be the same."""
-    known, now = before.get("model_files", manifest["model_files"]), manifest["model_files"]
+    known, now = before.get("model_files", {}), manifest["model_files"]
     changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
     if changed:
         yield f"the model has changed since ({', '.join(changed)})"
-    data = before.get("data", manifest["data"])
+    data = before.get("data", {})
     if others := [split for split in splits if data.get(split) != manifest["data"].get(split)]:
         yield f"the rows of {', '.join(others)} have changed since"
 
@@ -87,12 +86,12 @@ class Parts:
         return pq.read_table(file)
 
     def remove(self) -> None:
-        """After the whole is on the disk."""
+        """Delete the parts after the whole table is on the disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class RowCounter:
-    """Rows answered of those asked, and the time that is left: a bar on a terminal, a line now and then elsewhere."""
+    """Progress over rows and the remaining time: a bar on a terminal, else a line every 20 seconds."""
 
     def __init__(self, *, console: Console) -> None:
         self._console = console
@@ -116,12 +115,12 @@ class RowCounter:
         self._bar.stop()
 
     def begin(self, label: str, *, total: int) -> None:
-        """Another split and setting."""
+        """Start a new count for a split and setting."""
         self._label, self._total, self._done, self._anew = label, total, 0, 0
         self._task, self._begun = self._bar.add_task(label, total=total), time.monotonic()
 
     def count(self, rows: int, *, is_known: bool) -> None:
-        """So many more; the speed is that of rows answered now."""
+        """Count rows; the speed is estimated from rows that were answered now."""
         self._done, self._anew = self._done + rows, self._anew + rows * (not is_known)
         self._bar.update(self._task, completed=self._done)
         now = time.monotonic()

@@ -102,7 +102,7 @@ def _vanilla(out: Path, *, run: Path | None, **composition: Any) -> Target:
 
 
 def _composition(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the run's config is composed from, but for where it ran; manifests of old did not say of which."""
+    """What the run's config is composed from, but for where it ran."""
     overrides = [word for word in manifest["overrides"] if not says_where(word) and not OF_ITS_PREFLIGHT.match(word)]
     return {"overrides": overrides, "config_name": manifest.get("config_name", TRAIN)}
 
@@ -117,7 +117,7 @@ def _trained(path: Path, run: Path, manifest: dict[str, Any]) -> Target:
         raise FileNotFoundError(f"{run} has no checkpoint yet.")
     step = saved.get(wanted, list(saved.values())[-1])
     if step.path.name != wanted:
-        print(f"{run}: {_no_pick(manifest)} Its last checkpoint is taken, {step.path.name}.", flush=True)
+        print(f"{run}: {_why_none_selected(manifest)} Its last checkpoint is taken, {step.path.name}.", flush=True)
     return Target(
         **_composition(manifest),
         weights=step.path,
@@ -128,7 +128,7 @@ def _trained(path: Path, run: Path, manifest: dict[str, Any]) -> Target:
     )
 
 
-def _no_pick(manifest: dict[str, Any]) -> str:
+def _why_none_selected(manifest: dict[str, Any]) -> str:
     """Why a run has no checkpoint that validation picked."""
     if manifest["status"] != "finished":
         return "it is not finished, so validation has picked no checkpoint yet."

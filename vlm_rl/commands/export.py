@@ -225,9 +225,3 @@ def _api(name: str, *, private: bool) -> HfApi:
             "private=false says that this is meant; or name another repository."
         )
     return api
-
-
-if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands import export as by_name
-
-    by_name.main()

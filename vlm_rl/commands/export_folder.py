@@ -1,4 +1,4 @@
-"""The folder of an export: there whole or not at all, and in the place of an earlier one only if that is as it was left."""
+"""The folder of an export: written whole or not at all. An earlier export is replaced only if it was not edited."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ RECORD = "vlm_rl_export.json"
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A folder beside it to be filled, which takes its place at the end."""
+    """A temporary folder beside `folder` to fill; it replaces `folder` at the end."""
     check(folder)
     place = folder.resolve()  # a link to a folder stays one
     unfinished = place.with_name(f".{place.name}.unfinished")

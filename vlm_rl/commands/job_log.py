@@ -1,4 +1,4 @@
-"""The error below Hydra's wrappers, and what becomes of the jobs of a sweep: a log in the folder of each, and all that failed."""
+"""The error inside of Hydra's wrappers; for the jobs of a sweep a log in each folder, and a list of those that failed."""
 
 import contextlib
 import logging
@@ -109,7 +109,7 @@ def _jobs(error: BaseException) -> Sequence[JobReturn]:
 
 def _line(job: JobReturn, *, message_of: Callable[[Exception], str | None]) -> str:
     reason, hydra = job._return_value, job.hydra_cfg.hydra if job.hydra_cfg else None
-    said = message_of(reason) if isinstance(reason, Exception) else None
-    said = said.splitlines()[0] if said else traceback.format_exception_only(reason)[-1].strip()
+    message = message_of(reason) if isinstance(reason, Exception) else None
+    first_line = message.splitlines()[0] if message else traceback.format_exception_only(reason)[-1].strip()
     number, folder = (hydra.job.num, hydra.runtime.output_dir) if hydra else ("?", "?")
-    return f"  #{number} {' '.join(as_written(job.overrides or ()))}: {said} ({folder})"
+    return f"  #{number} {' '.join(as_written(job.overrides or ()))}: {first_line} ({folder})"

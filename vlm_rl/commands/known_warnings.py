@@ -1,4 +1,4 @@
-"""Warnings of libraries about what is done on purpose here; a newcomer should read our lines, not theirs."""
+"""Warnings of libraries about things that are done on purpose here, and are not shown."""
 
 import logging
 import warnings

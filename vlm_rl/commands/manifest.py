@@ -1,4 +1,4 @@
-"""What a run is, written down before it starts: enough to find, compare and repeat it."""
+"""The manifest of a run, written before it starts: what is needed to find, compare and repeat it."""
 
 import hashlib
 import importlib.metadata
@@ -70,7 +70,7 @@ def manifest(
 
 
 def command() -> str:
-    """What was typed, fit to be typed again: by a person, whichever process of theirs asks."""
+    """The command line as the user typed it, quoted so that it can be typed again; the same in every process."""
     return os.environ.get(TYPED) or as_typed()
 
 

@@ -1,4 +1,4 @@
-"""The README.md of shared weights: what they are, whether training helped (only as a report says it), how to use them."""
+"""The README.md of exported weights: what they are, the verdict of a report, how to use them, how they were trained."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def prose(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """All that a model card says."""
+    """The contents of a model card."""
 
     manifest: Mapping[str, Any]  # the run's manifest
     run: Path

@@ -55,7 +55,7 @@ def own_gpus(count: int) -> str:
 
 
 def _free(gpus: Iterator[str]) -> Iterator[tuple[str, FileLock]]:
-    """Those that nobody holds, each locked when it is asked for."""
+    """GPUs that no process holds; each is locked when the iterator yields it."""
     for gpu in gpus:
         lock = FileLock(_folder() / f"{re.sub(r'[^A-Za-z0-9-]', '-', gpu)}.lock")
         try:
@@ -66,7 +66,7 @@ def _free(gpus: Iterator[str]) -> Iterator[tuple[str, FileLock]]:
 
 
 def _folder() -> Path:
-    """This user's, on this machine alone: a folder for temporary files may be shared by several."""
+    """The folder of the locks of this user on this machine; the temporary folder may be shared."""
     folder = Path(tempfile.gettempdir()) / f"vlm-rl-gpus-{os.getuid()}-{socket.gethostname()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""Where a command runs: the device of this process, and which of how many ranks it is. Everything else asks here.
+"""Where a command runs: the device of this process, its rank and the number of ranks. All other code reads them here.
 
 Lightning's Trainer reads `trainer.accelerator`, `devices`, `num_nodes` and the environment that torchrun or SLURM made; what
 would not work, or would leave a GPU unused without a word, is said before anything is loaded.
@@ -33,7 +33,7 @@ DRIVER = Path("/proc/driver/nvidia/version")  # there where Linux drives an NVID
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """One process of a command, among those that work together."""
+    """One process of a command: its device and its rank."""
 
     device: torch.device
     rank: int  # among all processes
@@ -51,7 +51,7 @@ class Placement:
 
 
 def place(settings: DictConfig) -> Placement:
-    """Where this process of a command with these `trainer` settings, which checks.py has seen, runs."""
+    """The placement of this process for `trainer` settings that passed checks.py."""
     trainer = trainer_of(settings)
     device: torch.device = trainer.strategy.root_device
     if device.type == "cuda":
@@ -99,7 +99,7 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
 
 
 def accelerator_of(name: str) -> str:
-    """`auto` decided: an NVIDIA or AMD GPU where torch has one, else the CPU, also on Apple's GPUs, which have no float64."""
+    """Resolve `auto`: an NVIDIA or AMD GPU where torch has one, else the CPU. Apple's GPUs have no float64."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name in GPU_WORDS and torch.cuda.is_available():
@@ -113,7 +113,7 @@ def accelerator_of(name: str) -> str:
 
 
 def check_strategy(cfg: DictConfig) -> None:
-    """Only strategies that the update knows: another would train, and gradients would not be those of the loss."""
+    """Refuse strategies that the update does not support: their gradients would not be those of the loss."""
     if str(cfg.trainer.strategy) not in STRATEGIES:
         raise ValueError(
             f"trainer.strategy={cfg.trainer.strategy} is not supported. trainer.strategy={' or '.join(STRATEGIES)} keeps a whole copy of "
@@ -122,7 +122,7 @@ def check_strategy(cfg: DictConfig) -> None:
 
 
 def check_precision(cfg: DictConfig) -> None:
-    """Precision is the model's: Lightning's would cast adapters too, or hold for the training step and not for evaluation."""
+    """Refuse Lightning's precision: it would cast adapters too, or hold in the training step only."""
     precision = str(cfg.trainer.precision)
     if precision in PRECISIONS:
         return
@@ -138,7 +138,7 @@ def check_precision(cfg: DictConfig) -> None:
 
 
 def check_processes(cfg: DictConfig) -> None:
-    """Processes that torchrun or SLURM started and the trainer does not know of would each train the whole run."""
+    """Refuse processes of torchrun or SLURM that the trainer does not count: each would train the whole run."""
     starter, num_ranks = started_by_others(), ranks_of(cfg.trainer)
     if starter is not None and starter[1] != num_ranks:
         raise ValueError(
@@ -149,7 +149,7 @@ def check_processes(cfg: DictConfig) -> None:
 
 
 def started_by_others() -> tuple[str, int] | None:
-    """Who started this process beside others, and how many there are; None where nobody did."""
+    """(torchrun or SLURM, number of processes) where it started this process with others, else None."""
     if TorchElasticEnvironment.detect():
         return "torchrun", int(os.environ["WORLD_SIZE"])
     if SLURMEnvironment.detect() and not _is_one_task_of_slurm():
@@ -163,7 +163,7 @@ def _is_one_task_of_slurm() -> bool:
 
 
 def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
-    """What a person should know of devices that are here and not used."""
+    """Sentences about devices that are here and not used."""
     visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if placement.device.type == "cuda" and placement.num_local_ranks < visible:
         yield (
@@ -184,7 +184,7 @@ def remarks(placement: Placement, settings: DictConfig) -> Iterator[str]:
 
 
 def with_room(accelerator: str, *, num_bytes: int) -> torch.device:
-    """A GPU that has room for a model of so many bytes and what it computes, else the CPU, which is said where a GPU is here."""
+    """The GPU if it has room for a model of `num_bytes`, else the CPU; a sentence is printed where a GPU is too small."""
     if accelerator_of(accelerator) != "cuda":
         return torch.device("cpu")
     device = torch.device("cuda", torch.cuda.current_device())

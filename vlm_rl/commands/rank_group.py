@@ -1,4 +1,4 @@
-"""The processes of one command, one for each device: joined to a group before anything is decided, and parted in order.
+"""The processes of one command, one for each device: they join a process group before training and leave it together.
 
 Lightning would start the other ranks by the command line again, which is wrong inside a sweep (each rank would run the whole
 sweep) and behind a trailing `-m`. Here they get the one job that this process runs. What torchrun or SLURM started is only joined.

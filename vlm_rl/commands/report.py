@@ -1,9 +1,10 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import hydra
 from hydra.utils import instantiate
@@ -16,15 +17,13 @@ from vlm_rl.commands.setting_types import check_arguments, check_types
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.reading.training import WHOLE_WORDS, declared_rule
 from vlm_rl.reports.report import make_report
 from vlm_rl.reports.settings import ReaderSize, ReportSettings
 from vlm_rl.rewards.judge import Judge
 
-JUDGES = ("stored", "current")
-OWN = {  # the keys that are read here; numbers have a check of their own
+OWN = {  # the keys that are read here
     "studies": str | Sequence[str],
     "report.out": str | None,
     "report.language": str,
@@ -33,9 +32,16 @@ OWN = {  # the keys that are read here; numbers have a check of their own
     "report.setting": str | None,
     "report.breakdown": Sequence[str],
     "report.currency": str,
-    "report.judge": str,
+    "report.judge": Literal["stored", "current"],
+    "report.smallest_effect": float,
+    "report.bottleneck_gain": float,
+    "report.price_per_device_hour": float | None,
     "report.wandb_workspace": str | None,
 }
+COPIED = (
+    *("language", "reference", "split", "setting", "currency", "wandb_workspace"),
+    *("smallest_effect", "bottleneck_gain", "price_per_device_hour"),
+)
 KPI_PARTS = ("name", "unit", "higher_is_better", "__call__")
 
 
@@ -48,51 +54,22 @@ def run(config: DictConfig, *, command: str) -> Path:
     check_types(config, own=OWN, set_later=("evaluation.reflection.words",))  # these are texts whatever they look like
     check_arguments(ReaderSize, config.report.reader, key="report.reader")
     settings = settings_of(config, command=command)
-    with _judge(config.report.judge) as judge:
-        return make_report(
-            _studies(config),
-            out=None if config.report.out is None else Path(config.report.out),
-            settings=settings,
-            judge=judge,
-        )
+    out = None if config.report.out is None else Path(config.report.out)
+    with Judge() if config.report.judge == "current" else nullcontext() as judge:  # its processes end with the report
+        return make_report(_studies(config), out=out, settings=settings, judge=None if judge is None else judge.judge)
 
 
 def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
     """The choices of a composed config, as the report takes them."""
     report = config.report
     return ReportSettings(
-        **{key: report[key] for key in ("language", "reference", "split", "setting", "currency", "wandb_workspace")},
-        smallest_effect=_number(report, key="smallest_effect"),
+        **{key: report[key] for key in COPIED},
         breakdown=tuple(report.breakdown),
-        bottleneck_gain=_number(report, key="bottleneck_gain"),
-        price_per_device_hour=None if report.price_per_device_hour is None else _number(report, key="price_per_device_hour"),
         reader=ReaderSize(**report.reader),
         reflection=_reflection_rule(config.evaluation.reflection, studies=_studies(config)),
         kpis=kpis_of(config.evaluation.get("kpi") or {}),
         command=command,
     )
-
-
-@contextmanager
-def _judge(name: str) -> Iterator[Judging | None]:
-    """The judge of this version, whose processes end with the report; none where stored verdicts count."""
-    if name not in JUDGES:
-        raise ValueError(f"report.judge={name}: pass {' or '.join(JUDGES)}.")
-    if name == "stored":
-        yield None
-        return
-    with Judge() as judge:
-        yield judge.judge
-
-
-def _number(report: DictConfig, *, key: str) -> float:
-    value = report[key]
-    try:
-        if not isinstance(value, bool):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"report.{key}={value} is not a number. Pass one, as in report.{key}=0.5")
 
 
 def kpis_of(config: Mapping[str, DictConfig]) -> tuple[Kpi, ...]:
@@ -151,9 +128,3 @@ def compose_and_run(config: DictConfig) -> None:
 def main() -> None:
     """The command; a mistake is answered in words, with exit code 2."""
     explained(compose_and_run)
-
-
-if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
-    from vlm_rl.commands import report as by_name
-
-    by_name.main()

@@ -31,7 +31,7 @@ def register() -> None:
 
 
 def is_named(study: str) -> bool:
-    """Whether the user chose the study's name, so that the run can be found and resumed."""
+    """Whether the user named the study; only then can the run be resumed."""
     return study != os.environ.get(STUDY_VARIABLE)
 
 
@@ -73,7 +73,7 @@ def variant(overrides: Sequence[str]) -> str:
 
 
 def says_where(override: str) -> bool:
-    """Whether it says on what a run runs, and nothing of what it is."""
+    """Whether an override only names the machine: devices, nodes, accelerator or strategy."""
     return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
 
 

@@ -75,13 +75,13 @@ def check(paths: Sequence[str]) -> None:
 
 
 def remembered(paths: Sequence[str], *, run: Path) -> list[str]:
-    """What a manifest says of them."""
-    here, said = Path.cwd(), []
+    """The same as a manifest stores them."""
+    here, stored = Path.cwd(), []
     for path in paths:
         folder = Path(path.removeprefix(FOLDER))
         both_here = path.startswith(FOLDER) and folder.is_relative_to(here) and run.absolute().is_relative_to(here)
-        said.append(FOLDER + Path(os.path.relpath(folder, run.absolute())).as_posix() if both_here else path)
-    return said
+        stored.append(FOLDER + Path(os.path.relpath(folder, run.absolute())).as_posix() if both_here else path)
+    return stored
 
 
 def found(remembered: Sequence[str], *, run: Path) -> list[str]:

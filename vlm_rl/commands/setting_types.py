@@ -1,7 +1,7 @@
-"""Every setting against the annotation of what it is given to, before anything is built. pydantic decides, strictly and as of a JSON
-file: an integer is a number, a list is a tuple, a text is a path; `true` is no integer, and a number in quotes is none.
+"""Check each setting against the annotation of the argument that takes it, before anything is built.
 
-What Hydra builds is asked for its annotations, a team's own classes too; what has none takes anything.
+pydantic decides, strictly and by the rules of JSON: an integer is a number, a list is a tuple, a text is a path; `true` is no integer,
+and a number in quotes is none. Classes of a team are checked too; an argument without annotation takes anything.
 """
 
 import functools
@@ -10,7 +10,6 @@ import json
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
@@ -94,40 +93,27 @@ def target_of(node: DictConfig) -> Callable[..., object] | None:
 
 
 def _hints(made: Callable[..., object]) -> dict[str, Hint]:
-    """Of the arguments by name; without those whose annotation names what only a type checker imports."""
-    asked = made.__init__ if inspect.isclass(made) and not is_dataclass(made) else made
+    """Of the arguments by name; none where an annotation names what only a type checker imports."""
     try:
         named = {name for name, argument in inspect.signature(made).parameters.items() if argument.kind not in _REST}
     except (ValueError, TypeError):
         return {}
+    annotated = made.__init__ if inspect.isclass(made) and not is_dataclass(made) else made
     try:
-        hints = get_type_hints(asked, include_extras=True)
+        hints = get_type_hints(annotated, include_extras=True)
     except Exception:  # an annotation may be any expression
-        hints = _those_that_resolve(asked)
+        return {}
     return {name: hint for name, hint in hints.items() if name in named}
 
 
 _REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _those_that_resolve(asked: Callable[..., object]) -> dict[str, Hint]:
-    bases = reversed(inspect.getmro(asked)) if inspect.isclass(asked) else [inspect.unwrap(asked)]
-    found: dict[str, Hint] = {}
-    for base in bases:
-        spaces = vars(inspect.getmodule(base)) if inspect.getmodule(base) else {}
-        for name, annotation in inspect.get_annotations(base).items():
-            found.pop(name, None)
-            try:
-                found |= get_type_hints(
-                    SimpleNamespace(__annotations__={name: annotation}), globalns=spaces, include_extras=True
-                )
-            except Exception:
-                continue
-    return found
-
-
 def _check(node: DictConfig, name: str, hint: Hint, *, key: str) -> None:
-    value, check = _plain(node, name), _check_of(hint)
+    try:
+        value, check = _plain(node, name), _check_of(hint)
+    except TypeError:  # an annotation that has no hash
+        return
     if value is _UNKNOWN or check is None:
         return
     try:
@@ -189,16 +175,9 @@ def _of_data(hint: Hint) -> Hint:
     return hint
 
 
+@functools.cache
 def _check_of(hint: Hint) -> Callable[[str], object] | None:
     """What raises ValidationError for a JSON text of another type; None where pydantic cannot tell, as of some protocols."""
-    try:
-        return _made_check(hint)
-    except TypeError:  # an annotation that cannot be remembered
-        return None
-
-
-@functools.cache
-def _made_check(hint: Hint) -> Callable[[str], object] | None:
     try:
         return TypeAdapter(_of_data(hint), config=CHECKS).validate_json
     except (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, AttributeError, RecursionError):
@@ -206,7 +185,7 @@ def _made_check(hint: Hint) -> Callable[[str], object] | None:
 
 
 def _path(value: Any, location: Sequence[int | str]) -> tuple[int | str, ...]:
-    """Where in a value an error is; pydantic's location also names members of unions."""
+    """Keys and indices from the value to the error; pydantic's location also names members of unions."""
     path: list[int | str] = []
     for step in location:
         if (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int)):

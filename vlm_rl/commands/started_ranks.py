@@ -1,4 +1,4 @@
-"""The ranks that the first one starts on its machine: their processes, who watches them, and who watches the first."""
+"""The processes of the other ranks, which the first rank starts and watches; they watch the first rank."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ class StartedRanks:
         return found
 
     def end(self) -> None:
-        """Politely, then not."""
+        """End the processes by SIGTERM, after some seconds by SIGKILL."""
         for process in self._processes.values():
             process.terminate()
         self._wait(ENDING_S)
@@ -54,7 +54,7 @@ class StartedRanks:
             process.wait()
 
     def leave(self) -> None:
-        """Waits for those that still end, and watches no longer."""
+        """Wait until all have ended, and stop watching."""
         self._wait(LEAVING_S)
         self._is_over.set()
         self.end()

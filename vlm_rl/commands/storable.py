@@ -1,4 +1,4 @@
-"""A config as files may hold it: resolved, but for what environment variables say, which may be a key or a password."""
+"""The config as it is stored: resolved, except values of environment variables, which may be keys or passwords."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 SHOWN = frozenset({"VLM_RL_STUDY", "VLM_RL_CACHE", "XDG_CACHE_HOME", "HOME"})  # variables whose values are no secret
 _NO_DEFAULT = object()
-_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+_reads: ContextVar[list[str] | None] = ContextVar("reads", default=None)  # variables, while one value is resolved
 
 
 def environment(name: str, default: Any = _NO_DEFAULT) -> str | None:
-    """OmegaConf's own `oc.env`, which also notes that a variable was asked for. Raises KeyError for one that is not set."""
-    noted = _asked.get()
-    if noted is not None:
-        noted.append(name)
+    """OmegaConf's own `oc.env`, which also records which variable was read. Raises KeyError for one that is not set."""
+    reads = _reads.get()
+    if reads is not None:
+        reads.append(name)
     if name in os.environ:
         return os.environ[name]
     if default is _NO_DEFAULT:
@@ -70,13 +70,13 @@ def _of(node: Any) -> Any:
 
 def _child(parent: Any, key: Any) -> Any:
     written = parent._get_node(key)
-    asked: list[str] = []
-    token = _asked.set(asked)
+    variables: list[str] = []
+    token = _reads.set(variables)
     try:
         value = parent[key] if not OmegaConf.is_missing(parent, key) else "???"
     finally:
-        _asked.reset(token)
-    if set(asked) - SHOWN:
+        _reads.reset(token)
+    if set(variables) - SHOWN:
         return written._value()
     return _of(value)
 

@@ -1,4 +1,4 @@
-"""The verdict of a study's report on the arm of one run, as it stands in report.json; what nobody judged is said to be so."""
+"""The verdict of a study's report.json on the arm of one run; without a report that covers the run, the verdict is "not judged"."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ def verdict_on(target: Target, *, manifest: Mapping[str, Any], report: Path | No
     assert target.run is not None
     path = target.run.absolute().parents[1] / "report.json" if report is None else report
     try:
-        return _read_or_say(path, run=target.run, manifest=manifest)
+        return _read_or_refuse(path, run=target.run, manifest=manifest)
     except (ValueError, FileNotFoundError) as reason:
         if report is not None:
             raise
@@ -49,7 +49,7 @@ def unjudged(why: str) -> StoredVerdict:
     return StoredVerdict(outcome=NOT_JUDGED, said=f"Not judged: {why}.")
 
 
-def _read_or_say(path: Path, *, run: Path, manifest: Mapping[str, Any]) -> StoredVerdict:
+def _read_or_refuse(path: Path, *, run: Path, manifest: Mapping[str, Any]) -> StoredVerdict:
     try:
         return _read(path, run=run, manifest=manifest)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""`python train.py`: compose, build, train. The study's runs go on where they stopped."""
+"""`python train.py`: compose, check, build, train. A run that was stopped resumes from its newest checkpoint."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
 
 
 def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
-    """Whether nothing is left to do, which is said; a folder that holds another run is an error."""
+    """Print and return whether the run is finished; raise ValueError where the folder holds another run."""
     found = folder.manifest
     if found is not None:
         check_links(folder.path)
@@ -128,7 +128,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
 
 
 def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
-    """The manifest of this run, which keeps its name in W&B over restarts."""
+    """The manifest of this run; its W&B id stays the same over restarts."""
     hydra_config = HydraConfig.get()
     written = manifest(
         experiment,
@@ -142,7 +142,7 @@ def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class AroundTheLoop:
-    """The callbacks of a run, in order, and those of them that are asked something afterwards."""
+    """The callbacks of a run, in order, and those of them whose results `train` reads."""
 
     callbacks: list[lightning.Callback]
     interruption: Interruption
@@ -151,7 +151,7 @@ class AroundTheLoop:
 
 
 def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
-    """All that is measured, written, shown, stopped and resumed around the four steps."""
+    """The callbacks that measure, write, show, stop and resume around the four steps."""
     cfg = experiment.cfg
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
     checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
@@ -186,7 +186,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
 
 
 def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint, placement: Placement) -> None:
-    """Takes the newest whole checkpoint, as the first rank sees it, and forgets what came after it; without one, begins anew."""
+    """Load the newest whole checkpoint of the first rank and delete later records; without a checkpoint, start from the beginning."""
     saved = saved_steps(folder)
     checkpoint.resumed = ranks.from_first(saved[-1] if saved else None)
     if checkpoint.resumed is None:
@@ -209,7 +209,7 @@ def vanilla_folder(folder: RunFolder, written: dict[str, Any]) -> RunFolder:
 
 
 def begin_vanilla(vanilla: RunFolder, written: dict[str, Any]) -> None:
-    """Its manifest, unless another arm has written it."""
+    """Write its manifest, unless another arm has written it."""
     if vanilla.manifest is None:
         name = written["vanilla"]
         own = {

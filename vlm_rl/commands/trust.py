@@ -1,4 +1,4 @@
-"""Whose code a stored config may name: ours, and that of packages which this very command line trusts by name.
+"""Which code a stored config may name: classes of vlm-rl, and packages that this command line trusts by name.
 
 A run folder may come from anybody. Its manifest is data: what it says is composed and built only after it has passed here, and
 nothing that it names is imported before. What a person types, and the configs that a typed word leads to, are theirs, as code is.
@@ -112,7 +112,7 @@ def check_composed(cfg: DictConfig, *, file: Path, trusted: Sequence[str], words
 
 
 def check_searchpath(paths: Sequence[str], *, run: Path, file: Path, trusted: Sequence[str]) -> None:
-    """Raises ValueError where a run says that its configs lie in a package that is not trusted, or in a folder of somebody else.
+    """Raises ValueError where a run has its configs in a package that is not trusted, or in a folder outside of its own.
 
     `paths` as searchpath.found gives them. Folders in the working directory, or beside the `outputs` that holds the run, are read.
     """
@@ -132,7 +132,7 @@ def check_searchpath(paths: Sequence[str], *, run: Path, file: Path, trusted: Se
 
 
 def _leads_elsewhere(word: str) -> str | None:
-    """Why an override of a stored run is not composed: it speaks to Hydra itself, or chooses a file outside of the configs."""
+    """Why an override of a stored run is refused: it configures Hydra itself, or chooses a file outside of the configs."""
     key, _, value = word.lstrip("+~").partition("=")
     if re.split(r"[./@]", key.strip())[0].strip("'\"") == "hydra":
         return "speaks to Hydra and not to the run"
@@ -211,7 +211,7 @@ def _shipped() -> dict[str, frozenset[str]]:
 
 
 def _is_as_shipped(target: object, node: Mapping[Any, Any], *, known: Sequence[str]) -> bool:
-    """Whether a class of another package that our configs build gets only the settings that they have, and no path out of here."""
+    """Whether a class of another package gets only settings that our configs have, and no path outside of the working directory."""
     if not isinstance(target, str) or target.startswith("vlm_rl.") or _is_within(target, known):
         return True
     if not {str(key) for key in node} <= _shipped().get(target, frozenset()) | NOT_SHIPPED_BUT_HARMLESS:

@@ -1,4 +1,4 @@
-"""What is said of a value of another type than its key takes: the value, its type, what is wanted, and a word to type."""
+"""The message for a value of the wrong type: the value, its type, the expected type, and an override that works."""
 
 import inspect
 import json
@@ -32,7 +32,7 @@ def wrong_type(key: str, value: Any, hint: Any, *, is_written: bool) -> str:
 
 
 def words_of(hint: Any) -> str:
-    """An annotation as a person reads it."""
+    """An annotation in words."""
     kinds = [_words(member) for member in members_of(hint)]
     return " or ".join(dict.fromkeys(kinds))
 
@@ -53,12 +53,12 @@ def _words(kind: Any) -> str:
 
 
 def members_of(hint: Any) -> tuple[Any, ...]:
-    """Of a union; one alone of anything else."""
+    """The members of a union; any other annotation is its own only member."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _way_out(key: str, value: Any, hint: Any) -> str:
-    """What to type. A key inside of a list is typed as the whole list."""
+    """What to type instead. A key inside of a list is typed as the whole list."""
     members, where = members_of(hint), "on the command line or in the config file that sets it."
     if "[" in key:
         return f"Write the whole list, {key.split('[')[0]}=[...], {where}"
@@ -73,7 +73,7 @@ def _way_out(key: str, value: Any, hint: Any) -> str:
 
 
 def _example(value: Any, members: tuple[Any, ...]) -> str | None:
-    """The same value in the type that is wanted, where there is one."""
+    """The same value in the expected type, where that is possible, else an example."""
     if int in members and isinstance(value, float) and math.isfinite(value):
         return str(int(value) or 1)
     if isinstance(value, str) and bool in members and value.lower() in _YES | _NO:
