@@ -1,5 +1,6 @@
 """The embedded problems, solved again from what a reader sees: the question and the labels of the figure."""
 
+import functools
 import re
 from collections import Counter
 
@@ -23,6 +24,7 @@ SOLVED = {
 }
 
 
+@functools.cache
 def split(name: str, *, num_rows: int = 200, style: SolutionStyle = CLEAN, data_seed: int = 0) -> list[Row]:
     return list(MicroGeometry(split=name, num_rows=num_rows, data_seed=data_seed, solutions=style, carry_share=0.4))
 
@@ -78,6 +80,7 @@ def test_the_canonical_slip_forgets_a_carry_or_invents_one() -> None:
     assert careless_result(68, 35, subtracts=True) == 23  # 33, borrow invented
 
 
+@pytest.mark.slow
 def test_slips_have_the_shares_that_are_asked_for() -> None:
     style = SolutionStyle(corrected=0.2, uncorrected=0.3)
     rows = split("train", num_rows=2000, style=style)
@@ -93,6 +96,7 @@ def test_the_style_of_solutions_changes_no_problem() -> None:
     assert [row.solution for row in clean] != [row.solution for row in careless]
 
 
+@pytest.mark.slow
 def test_training_never_holds_a_problem_of_validation_or_test() -> None:
     source = MicroGeometrySource(train_rows=400, val_rows=100, test_rows=100, data_seed=0, solutions=CLEAN, carry_share=0.5)
     train, val, test = ({row.content_key for row in source.rows(name)} for name in ("train", "val", "test"))
@@ -111,6 +115,7 @@ def test_a_reserved_problem_is_drawn_anew() -> None:
     assert drawn[:3] + drawn[4:] == plain[:3] + plain[4:]
 
 
+@pytest.mark.slow
 def test_test_rows_always_need_a_carry_and_training_rows_in_two_of_five_cases() -> None:
     shares = {}
     for name in ("train", "val", "test"):

@@ -81,6 +81,7 @@ def test_decoding_takes_a_few_bytes_a_pixel(tmp_path: Path, kind: str) -> None:
     assert 4 < float(done.stdout) < 9  # whole, they took 13 and 18
 
 
+@pytest.mark.slow
 def test_of_many_pictures_in_a_table_only_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow_table, "REMEMBERED", 2)
     column = ImageColumn(pa.chunked_array([pa.array([png(i) for i in range(3)])]), table="t", name="image", largest=10_000)

@@ -68,7 +68,7 @@ def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run
 def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
     with Judge() as judge:
         again, stored = (read(run, judge=each).arms[0].runs[0] for each in (judge.judge, None))
-        assert not judge._pool.is_started
+        assert judge._pool._pool is None
     np.testing.assert_array_equal(*(one.evaluations[1, "val", SETTING].num_correct for one in (again, stored)))
     assert again.training.records == stored.training.records
 

@@ -37,11 +37,11 @@ def test_the_last_box_with_balanced_braces_is_the_answer(text: str, content: str
     assert last_boxed(text) == content
 
 
-@pytest.mark.parametrize("piece", ["{", "}", "\\", r"\boxed{", "boxed", r"\boxed ", r"\{", "x"])
-def test_a_long_text_of_anything_is_scanned_in_linear_time(piece: str) -> None:
-    start = time.process_time()
-    last_boxed(piece * (300_000 // len(piece)))
-    assert time.process_time() - start < 10.0  # under a second; in quadratic time, hours
+def test_a_long_text_of_anything_is_scanned_in_linear_time() -> None:
+    for piece in ("{", "}", "\\", r"\boxed{", "boxed", r"\boxed ", r"\{", "x"):
+        start = time.process_time()
+        last_boxed(piece * (300_000 // len(piece)))
+        assert time.process_time() - start < 10.0  # under a second; in quadratic time, hours
 
 
 def test_an_unclosed_box_is_still_seen() -> None:

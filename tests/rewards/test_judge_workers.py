@@ -117,7 +117,7 @@ def test_a_worker_that_was_killed_or_closed_is_replaced() -> None:
         assert judge.judge([r"\boxed{\sqrt{16}}", r"\boxed{\sqrt{17}}"], ["4", "4"]) == [C, W]
         worker = worker_of(judge)
         judge.close()
-        assert not judge._pool.is_started
+        assert judge._pool._pool is None
         assert _is_gone(worker)
         assert judge.judge([r"\boxed{\sqrt{25}}"], ["5"]) == [C]
 

@@ -51,6 +51,7 @@ def test_a_reward_is_chosen_and_changed_from_the_command_line(
     assert built(root, *overrides).weights == weights
 
 
+@pytest.mark.slow
 def test_every_reward_file_composes_and_instantiates(root: Path) -> None:
     for path in sorted((CONF / "reward").glob("*.yaml")):
         built(root, f"reward={path.stem}")

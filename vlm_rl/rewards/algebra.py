@@ -102,8 +102,7 @@ def _rounds_to(decimal: str, exact: Any) -> bool:
 
 def _same_everywhere(ours: Any, theirs: Any) -> bool:
     """At all points where both have a value; at two of them at least."""
-    pairs = [(_at(ours, point), _at(theirs, point)) for point in range(POINTS)]
-    known = [(gold, answer) for gold, answer in pairs if gold is not None and answer is not None]
+    known = _values(ours, theirs)
     return len(known) > 1 and all(_same_value(gold, answer) for gold, answer in known)
 
 
@@ -112,13 +111,18 @@ def _same_relation(ours: Sequence[Any], theirs: Sequence[Any], *, sign: str) -> 
     gold, answer = ours[0] - ours[1], theirs[0] - theirs[1]
     if {symbol.name for symbol in gold.free_symbols} != {symbol.name for symbol in answer.free_symbols}:
         return False
-    pairs = [(_at(gold, point), _at(answer, point)) for point in range(POINTS)]
-    known = [pair for pair in pairs if None not in pair]
+    known = _values(gold, answer)
     if len(known) < 2 or any(value == 0 for pair in known for value in pair):
         return False
     factors = [gold_value / answer_value for gold_value, answer_value in known]
     is_positive = sign in ("=", r"\ne") or _number(factors[0]) > 0
     return bool(is_positive) and all(_same_value(factor, factors[0]) for factor in factors[1:])
+
+
+def _values(ours: Any, theirs: Any) -> list[tuple[Any, Any]]:
+    """Both values at the points where both have one."""
+    pairs = [(_at(ours, point), _at(theirs, point)) for point in range(POINTS)]
+    return [(gold, answer) for gold, answer in pairs if gold is not None and answer is not None]
 
 
 def _at(expression: Any, point: int) -> Any:

@@ -42,11 +42,6 @@ class WorkerPool:
         self._pool: ProcessPool | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
-    @property
-    def is_started(self) -> bool:
-        """Whether worker processes exist."""
-        return self._pool is not None
-
     def map(self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T | None]:
         """`function(*task)` for each task, in order; None where a task exceeded a limit or killed its worker.
 
