@@ -59,14 +59,6 @@ def test_the_kl_estimate_is_of_the_engine_from_the_trainer() -> None:
     assert metrics["rollout/importance_ratio_mean"] == pytest.approx(1.0, abs=0.05)  # in expectation, whatever the engine
 
 
-def test_equal_weights_are_as_many_as_there_are_and_one_heavy_one_is_one() -> None:
-    old = torch.tensor([[0.0], [0.0], [0.0], [0.0]])
-    same = bare([1] * 4, scores=[0.0] * 4, old=old, engine=old + 0.7)
-    assert engine_metrics(same, correction=NONE)["rollout/effective_sample_share"] == pytest.approx(1.0)
-    heavy = replace(same, engine_logprobs=torch.tensor([[-9.0], [9.0], [9.0], [9.0]]))
-    assert engine_metrics(heavy, correction=NONE)["rollout/effective_sample_share"] == pytest.approx(0.25, abs=1e-6)
-
-
 def test_nothing_is_said_where_the_trainer_has_not_spoken() -> None:
     unknown = replace(known(NONE), old_logprobs=None)
     assert engine_metrics(unknown, correction=NONE) == {}

@@ -1,7 +1,6 @@
 """Which groups an update learns from, by hand, against a loop in plain Python, and over ranks. All samples are made by hand."""
 
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,25 +96,6 @@ def test_any_batch_is_that_of_two_lists_one_behind_the_other() -> None:
         values, batch_size = drawn(seed=seed)
         found = selected(values, batch_size=batch_size)
         assert (queries_of(found), found.counts) == expected_of(values, batch_size), seed
-
-
-def test_the_order_in_which_samples_lie_does_not_matter() -> None:
-    """Places come from the indices, which ranks and batches do not change."""
-    samples, terms = sampled(MIXED)
-    order = [query * GROUP + sample for query in (3, 0, 5, 1, 4, 2) for sample in range(GROUP)]
-    chosen = torch.tensor(order)
-    images = tuple(samples.images[i] for i in order)
-    turned = {
-        name: getattr(samples, name)[chosen]
-        for name in ("indices", "input_ids", "attention_mask", "response_mask", "scores", "engine_logprobs")
-    }
-    turned_terms = {"accuracy": [terms["accuracy"][i] for i in order]}
-    settings = DynamicSampling(metric="accuracy", oversample=1.5)
-    selection = GroupSelection(settings=settings, batch_size=4, group_size=GROUP)
-    mixed = selection.select(replace(samples, images=images, **turned), turned_terms)
-    plain = selection.select(samples, terms)
-    assert queries_of(mixed) == queries_of(plain) == [1, 4, 5, 0]
-    assert mixed.counts == plain.counts
 
 
 @pytest.mark.slow

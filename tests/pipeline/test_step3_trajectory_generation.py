@@ -88,15 +88,6 @@ def single(built: Build) -> Experiment:
     return built("algorithm.num_minibatches=1", "algorithm.kl_loss_coef=0", "algorithm.group_size=2")
 
 
-def test_a_single_update_needs_no_old_log_probabilities_but_parity_asks_for_them(single: Experiment) -> None:
-    module = single.module
-    queries = module.data_flow.queries(0)
-    responses = module.collect_responses(queries)
-    assert module.generate_trajectory(queries, responses).trajectory.old_logprobs is not None
-    later = module.generate_trajectory(replace(queries, step=1), responses).trajectory
-    assert later.old_logprobs is None and later.ref_logprobs is None
-
-
 def test_truncated_sampling_is_refused_in_training() -> None:
     with pytest.raises(ValueError, match=r"rollout.top_p is 0.9.*must be 1"):
         check_top_p(0.9)
@@ -137,6 +128,7 @@ def test_with_dynamic_sampling_the_engine_is_checked_and_measured_at_the_steps_t
     responses = single.module.collect_responses(queries)
     scored = selecting(single).generate(queries, responses, single.policy)  # the truth passes
     assert (scored.trajectory.old_logprobs is not None) == is_due
+    assert scored.trajectory.ref_logprobs is None
     with pytest.raises(EngineMismatch) if is_due else contextlib.nullcontext():
         selecting(single).generate(queries, lying(responses, by=0.05), single.policy)
 
