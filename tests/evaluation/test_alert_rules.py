@@ -179,6 +179,7 @@ def test_an_advised_reward_term_can_be_added_as_advised(term: str) -> None:
         checked_algorithm("train", composed([added]))
 
 
+@pytest.mark.slow
 def test_alerts_and_tables_change_no_result_and_so_neither_arm_nor_folder() -> None:
     overrides = ["alerts.rules.truncation.largest_share=0.5", "~alerts.rules.kl_explosion", "completion_tables.rows=0"]
     changed = composed(overrides)
