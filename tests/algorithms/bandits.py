@@ -46,7 +46,7 @@ class Bandit:
         return self.probabilities(logits) @ torch.tensor(self.rewards)
 
 
-def arms(*rewards: float) -> Bandit:
+def one_token(*rewards: float) -> Bandit:
     """One token for each response."""
     tokens = tuple(((0, choice),) for choice in range(len(rewards)))
     return Bandit(choices=(len(rewards),), responses=tokens, rewards=rewards)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from bandits import Bandit, arms, every_batch, short_or_long
+from bandits import Bandit, every_batch, one_token, short_or_long
 from every_algorithm import POLICY_GRADIENTS, without_kl
 from torch import Tensor
 
@@ -13,8 +13,8 @@ from vlm_rl.algorithms.algorithm import Algorithm
 pytestmark = pytest.mark.usefixtures("float64")
 GROUP = 4
 BANDITS = {
-    "three arms": arms(0.0, 0.3, 1.0),
-    "one right answer": arms(0.0, 0.0, 1.0),
+    "three responses": one_token(0.0, 0.3, 1.0),
+    "one right answer": one_token(0.0, 0.0, 1.0),
     "the best is long": short_or_long(0.3, 0.0, 1.0),
     "the best is short": short_or_long(1.0, 0.0, 0.3),
 }
@@ -65,7 +65,7 @@ def spread(name: str, scores: Tensor) -> Tensor:
     return scores.std(1, correction=0 if name == "reinforce_pp" else 1)
 
 
-@pytest.mark.parametrize("kind", ["three arms", "one right answer"])
+@pytest.mark.parametrize("kind", ["three responses", "one right answer"])
 @pytest.mark.parametrize("name", POLICY_GRADIENTS)
 def test_but_for_its_scale_each_is_the_policy_gradient_where_responses_have_one_token(name: str, kind: str) -> None:
     bandit = BANDITS[kind]
@@ -78,7 +78,7 @@ def test_but_for_its_scale_each_is_the_policy_gradient_where_responses_have_one_
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("rloo", "three arms"), ("rloo", "the best is long"), ("rloo", "the best is short"), ("dr_grpo", "three arms")],
+    [("rloo", "three responses"), ("rloo", "the best is long"), ("rloo", "the best is short"), ("dr_grpo", "three responses")],
 )
 def test_responses_of_an_older_policy_teach_the_gradient_of_the_new_one_while_nothing_is_clipped(name: str, kind: str) -> None:
     bandit, wide = BANDITS[kind], {"clip_low": 0.99, "clip_high": 99.0}
@@ -94,7 +94,7 @@ def divergence(bandit: Bandit, left: Tensor, right: Tensor) -> Tensor:
     return logs[0].exp() @ (logs[0] - logs[1])
 
 
-@pytest.mark.parametrize("kind", ["three arms", "the best is long"])
+@pytest.mark.parametrize("kind", ["three responses", "the best is long"])
 def test_with_kl_in_its_reward_leave_one_out_climbs_reward_less_divergence(kind: str) -> None:
     bandit = BANDITS[kind]
     ref, logits = policies(bandit)[1:]
@@ -107,7 +107,7 @@ def test_with_kl_in_its_reward_leave_one_out_climbs_reward_less_divergence(kind:
 @pytest.mark.parametrize("name", POLICY_GRADIENTS)
 def test_the_kl_loss_alone_goes_back_to_the_reference(name: str, estimator: str) -> None:
     """k2 along the gradient of KL(policy, reference), k3 along that of KL(reference, policy); scores are equal."""
-    bandit = arms(0.5, 0.5, 0.5)
+    bandit = one_token(0.5, 0.5, 0.5)
     ref, logits = policies(bandit)[1:]
     batches = every_batch(grouped(name, kl_loss_coef=0.3, kl_loss_estimator=estimator), bandit, ref=ref)
     assert batches.batch.advantages.eq(0).all()

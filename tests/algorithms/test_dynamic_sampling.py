@@ -30,7 +30,7 @@ def test_a_step_samples_a_multiple_of_what_its_update_learns_from_rounded_up() -
     assert {case: DynamicSampling(metric="score", oversample=case[0]).num_queries(case[1]) for case in by_hand} == by_hand
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@settings(max_examples=50, derandomize=True, deadline=None, database=None)
 @given(thousandths=st.integers(1000, 8000), batch_size=st.integers(1, 4096))
 def test_the_number_of_queries_is_the_one_of_exact_arithmetic(thousandths: int, batch_size: int) -> None:
     settings = DynamicSampling(metric="accuracy", oversample=thousandths / 1000)

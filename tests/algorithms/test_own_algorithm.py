@@ -37,6 +37,7 @@ SMALL = (
     "dataset.epochs=1",
     "dataset.max_new_tokens=12",
     "evaluation.scheme.splits=[val]",
+    "evaluation.pass_at_1_samples=1",
     "algorithm.group_size=4",
     "reward=random",
     "rollout.temperature=4",  # the tiny model's first words are always the same

@@ -142,15 +142,6 @@ def test_both_sides_of_the_clip_hold_the_gradient_back_where_it_would_go_too_far
     assert logprobs.grad[0].tolist() == pytest.approx([0, 0.3, -0.1, 0, -0.22])
 
 
-def test_without_old_logprobs_the_ratio_is_one_and_the_gradient_that_of_reinforce() -> None:
-    trajectory, advantages = bare([2], scores=[0.0]), torch.tensor([[2.0, -3.0]])
-    logprobs = torch.tensor([[-0.3, -4.0]], requires_grad=True)
-    result = reinforce().loss(logprobs, mini_batch(trajectory, advantages=advantages, weights=torch.full((1, 2), 0.5)))
-    result.loss.backward()
-    assert result.ratio is not None and result.ratio.tolist() == [[1.0, 1.0]]
-    assert logprobs.grad is not None and logprobs.grad.tolist() == [[-1.0, 1.5]]
-
-
 def test_what_the_algorithm_asks_for_follows_from_its_coefficients() -> None:
     assert not reinforce().needs_reference
     assert reinforce(kl_loss_coef=0.1).needs_reference

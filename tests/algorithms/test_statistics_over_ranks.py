@@ -20,7 +20,7 @@ from vlm_rl.types import select
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64")]
 GROUP = 4
 # Every way of pooling that a setting chooses, beside the shipped ones.
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "grpo by batch": ("grpo", {"scale_by": "batch"}),
     "grpo by tokens": ("grpo", {"loss_average": "token"}),
     "reinforce_pp with kl in the reward": ("reinforce_pp", {"kl_reward_coef": 0.1, "gamma": 0.9}),
@@ -34,7 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 def settings() -> dict[str, Algorithm]:
     shipped = {name: algorithm(name, **({} if name == "sft" else {"group_size": GROUP})) for name in EVERY}
-    return shipped | {label: algorithm(name, group_size=GROUP, **changes) for label, (name, changes) in VARIANTS.items()}
+    return shipped | {label: algorithm(name, group_size=GROUP, **changes) for label, (name, changes) in OPTIONS.items()}
 
 
 def batch(chosen: Algorithm, *, num_queries: int, seed: int) -> Batch:
@@ -84,7 +84,7 @@ def added_up(folder: Path, name: str, *, num_ranks: int) -> Answers:
     return {key: torch.stack([answers[key] for answers in ranks]).sum(0) for key in ranks[0]}
 
 
-@pytest.mark.parametrize("label", [*EVERY, *VARIANTS])
+@pytest.mark.parametrize("label", [*EVERY, *OPTIONS])
 def test_ranks_that_share_a_batch_find_what_one_process_finds(folder: Path, label: str) -> None:
     for num_ranks, num_queries in QUERIES.items():
         expected = cases()[f"{label}, {num_queries}"].answers(rank=0, num_ranks=1)

@@ -167,18 +167,21 @@ def test_the_default_watches_for_everything_and_none_for_skipped_updates_alone(d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("term", ["length", "truncation"])
-def test_an_advised_reward_term_can_be_added_as_advised(term: str) -> None:
+def test_the_advised_reward_terms_can_be_added_as_advised() -> None:
     """With the score at EOS a response that is cut off has none, and these terms are refused."""
     advice = [str(rule(history(metric, *numbers))) for rule, metric, numbers, _ in SPEAKING]
-    (place,) = {word for text in advice if f"reward term `{term}`" in text for word in text.split() if "score_at=" in word}
-    added = f"+reward/term@reward.terms.{term}={term}"
-    checked_algorithm("train", composed([added, place]))
-    checked_algorithm("train", composed([added, "algorithm=grpo"]))  # which has no such key
-    with pytest.raises(ValueError, match=f"reward.terms.{term} is against long responses"):
-        checked_algorithm("train", composed([added]))
+    terms = ("length", "truncation")
+    advised = [text for text in advice if any(f"reward term `{term}`" in text for term in terms)]
+    (place,) = {word for text in advised for word in text.split() if "score_at=" in word}
+    added = [f"+reward/term@reward.terms.{term}={term}" for term in terms]
+    assert len(advised) == 2
+    checked_algorithm("train", composed([*added, place]))
+    checked_algorithm("train", composed([*added, "algorithm=grpo"]))  # which has no such key
+    with pytest.raises(ValueError, match=r"reward\.terms\.length is against long responses"):
+        checked_algorithm("train", composed(added))
 
 
+@pytest.mark.slow
 def test_alerts_and_tables_change_no_result_and_so_neither_arm_nor_folder() -> None:
     overrides = ["alerts.rules.truncation.largest_share=0.5", "~alerts.rules.kl_explosion", "completion_tables.rows=0"]
     changed = composed(overrides)

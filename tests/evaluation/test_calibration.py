@@ -34,6 +34,7 @@ def calibration() -> Any:
         sys.path.remove(str(BENCHMARKS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_vectorised_verdict_is_the_projects_own(calibration: Any, paired: bool) -> None:
     from calibration_decisions import differences
