@@ -67,7 +67,7 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     results = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint)
-    before, after = map(_share_cut_off, (results.vanilla, results.picked))
+    before, after = map(_share_cut_off, (results.vanilla, results.selected))
     if after > MANY_CUT_OFF:
         known = say("not known") if math.isnan(before) else say("{share:.0f} %", share=100 * before)
         yield say_named("risks.cut_off", arm=arm.label, after=100 * after, split=endpoint.split, before=known)
@@ -91,7 +91,7 @@ def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Phrase | None:
     tried = {setting for _, split, setting in arm.used[0].evaluations if split == endpoint.split}
     setting = max(tried, key=k_of, default=endpoint.setting)
     results = Results(arm=arm, split=endpoint.split, setting=setting, endpoint=endpoint)
-    pairs = results.gained(results.picked)
+    pairs = results.gained(results.selected)
     if not pairs or k_of(setting) == 1:
         return None
     difference = gain_difference(pairs)  # None: other questions for each seed, so that the spread of seeds holds both chances

@@ -129,7 +129,7 @@ def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Sour
 
 
 def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path, str], seen: set[Path]) -> Iterator[_Source]:
-    """On every split: vanilla, picked and last, each file once; a vanilla model goes under its own label."""
+    """On every split: vanilla, selected and last, each file once; a vanilla model goes under its own label."""
     for split in sorted({split for _, split, name in run.evaluations if name == endpoint.setting}):
         last = run.epochs(split=split, setting=endpoint.setting)[-1:]
         for epoch in sorted({VANILLA_EPOCH, selected_epoch(run, endpoint=endpoint) or VANILLA_EPOCH, *last}):

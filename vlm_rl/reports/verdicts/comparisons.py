@@ -121,7 +121,7 @@ class Comparison:
             [*self.scores.evaluations.values(), *self.reference_scores.evaluations.values()],
         )
         picking = (records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in self._used)
-        for evaluations in (compared, *picking):  # those by which one run's epoch was picked, too
+        for evaluations in (compared, *picking):  # those by which one run's epoch was selected, too
             judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
             if len(judges) > 1:
                 yield say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))
