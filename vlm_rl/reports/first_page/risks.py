@@ -1,4 +1,4 @@
-"""What could make a good verdict a bad decision: everything odd that the runs left on disk, in sentences. No thresholds are judged anew."""
+"""What could make a decision wrong although the verdict is good: everything unusual that the runs left on disk, in sentences."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that
 
 
 def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointChoice, controls: Table) -> Iterator[Phrase]:
-    """Of the design, of each arm, of the controls and of what was missing. Rare collapse is part of each verdict."""
+    """Risks of the design, of each arm, of missing controls and files. Each verdict itself speaks of rare collapse."""
     endpoint, sharpened = choice.endpoint, False
     if not choice.is_declared:
         yield say("The endpoint was not fixed before the runs: it may have been chosen because its result is good.")
