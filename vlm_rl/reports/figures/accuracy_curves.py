@@ -86,7 +86,7 @@ def _draws(num_seeds: int, *, images: tuple[str, ...]) -> tuple[SeedCounts, Ques
 
 
 def pass_at_figure(records: Records, *, endpoint: Endpoint) -> Figure:
-    """A panel for each split; trained arms at the epoch that validation picks under the endpoint's setting."""
+    """A panel for each split; trained arms at the epoch that validation selects under the endpoint's setting."""
     setting = most_sampled(records)
     splits = records.splits() if setting else []
     return figure_of(
@@ -147,7 +147,7 @@ def training_one_by_one(records: Records) -> Figure:
 
 
 def validation_one_by_one(records: Records, *, endpoint: Endpoint) -> Figure:
-    """Accuracy over epochs on the split that picks the epoch, under the setting of the endpoint: what all arms have."""
+    """Accuracy over epochs on the split that selects the epoch, under the setting of the endpoint: what all arms have."""
     split, setting = endpoint.picked_by, endpoint.setting
     panels = one_by_one(accuracy_panel(records, split=split, setting=setting)) if records.has_many_arms else []
     return figure_of("arms_one_by_one_validation", panels, split=split, setting=title_of(setting))

@@ -83,7 +83,7 @@ class DecisionPage:
 def decision_page(
     records: Records, *, verdicts: Sequence[Judged], choice: EndpointChoice, controls: Table, settings: ReportSettings
 ) -> DecisionPage:
-    """Everything on the first page. What is judged is the same for all verdicts, and stands once above them."""
+    """Everything on the first page. The endpoint is the same for all verdicts, so it is named once above them."""
     costs = {arm.label: RunCost(arm=arm, settings=settings) for arm in records.trained}
     return DecisionPage(
         headline=headline_of(verdicts),
@@ -98,7 +98,7 @@ def decision_page(
 
 
 def headline_of(verdicts: Sequence[Judged]) -> Phrase:
-    """The verdicts in one breath: where there are many, the arms of each verdict, a few by name and more by number."""
+    """All verdicts in one paragraph. Where there are many arms, they are grouped by verdict: a few by name, more as a count."""
     if not verdicts:
         return say("No verdict: no trained run was evaluated beside its vanilla model.")
     if len(verdicts) <= MOST_NAMED:

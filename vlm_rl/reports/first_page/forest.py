@@ -39,7 +39,7 @@ class ForestRow:
 
     @property
     def detail(self) -> Phrase:
-        """What it rests on, in small letters."""
+        """Interval and number of seeds, in small letters."""
         span = say("{low:+.1f} to {high:+.1f}", low=100 * self.low, high=100 * self.high)
         return say("{span}; n = {seeds}", span=span if self.has_interval else say("no interval"), seeds=len(self.seeds))
 
@@ -108,7 +108,7 @@ def _row(verdict: Judged, *, color: int) -> ForestRow:
 
 
 def _effects(comparison: Comparison) -> list[float]:
-    """Of each seed, against its own vanilla model or against the mean of the reference."""
+    """The effect of each seed, against its own vanilla model or against the mean of the reference."""
     level = {seed: evaluation.accuracy() for seed, evaluation in comparison.reference_scores.evaluations.items()}
     mean, paired = math.fsum(level.values()) / len(level), comparison.reference is None
     scores = comparison.scores.evaluations.items()

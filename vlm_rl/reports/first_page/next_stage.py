@@ -1,4 +1,4 @@
-"""What the runs took, as measured; what the next stage would be, by rule from the verdict, and what it would take. No taste here."""
+"""What the runs cost, as measured; the next stage, which follows from the verdict by rule; and what that would cost."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ LARGEST_RATIO = 1.5  # slowest to fastest run of an arm; beyond it the machine, 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """What one more run of an arm takes: the mean over the used runs that were measured."""
+    """What one more run of an arm costs: the mean over the used runs whose time is known."""
 
     arm: Arm
     settings: ReportSettings
@@ -34,7 +34,7 @@ class RunCost:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether the runs took so unequal times that their mean says little of the arm."""
+        """Whether the runs took such different times that their mean does not describe the arm."""
         return bool(self.hours) and max(self.hours) > LARGEST_RATIO * min(self.hours)
 
     def of_runs(self, num_runs: int) -> Phrase:
@@ -58,7 +58,7 @@ def amount(value: float) -> str:
 
 
 def next_stages(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost]) -> Iterator[Phrase]:
-    """A paragraph for each arm: scale up, stop, or how much more it takes to know."""
+    """A paragraph for each arm: scale up, stop, or how many more seeds or questions decide."""
     for verdict in verdicts:
         yield paragraph(*_next_stage(verdict, cost=costs[verdict.arm]))
     if not verdicts:
@@ -83,7 +83,7 @@ def _next_stage(verdict: Judged, *, cost: RunCost) -> Iterator[Phrase]:
 
 
 def _open_questions(verdict: Judged) -> Iterator[Phrase]:
-    """What an improvement leaves open, to look at before more is spent."""
+    """What to check after an improvement, before more is spent."""
     comparison, endpoint = verdict.comparison, verdict.comparison.choice.endpoint
     if fewer_solved(comparison.arm, endpoint=endpoint) is not None:
         yield say("Before that, look at the questions that several tries no longer solve (see the risks).")
@@ -97,7 +97,7 @@ def _open_questions(verdict: Judged) -> Iterator[Phrase]:
 def _to_settle(verdict: Judged, *, difference: Difference, cost: RunCost) -> Iterator[Phrase]:
     """The first design that can be run: for the smallest effect that matters, or else for the one that was measured.
 
-    More of what leaves most to chance is tried first, then with several times as much of the other, too.
+    First more of what causes most uncertainty (seeds or questions), then that with several times as many of the other.
     """
     designs = (
         (effect, times, more_needed(verdict, difference=difference, effect=effect, times=times))
@@ -130,7 +130,7 @@ def _to_settle(verdict: Judged, *, difference: Difference, cost: RunCost) -> Ite
 
 
 def cost_sentences(verdicts: Sequence[Judged], *, costs: Mapping[str, RunCost], endpoint: Endpoint) -> Iterator[Phrase]:
-    """For each arm what a run takes and what a point took; then what the figures leave out."""
+    """For each arm the cost of a run and of a point gained; then what these figures leave out."""
     improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
     for label, cost in costs.items():
         points = points_per_device_hour(cost.arm, endpoint=endpoint).estimate if label in improved else math.nan

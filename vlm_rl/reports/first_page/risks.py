@@ -1,4 +1,4 @@
-"""What could make a good verdict a bad decision: everything odd that the runs left on disk, in sentences. No thresholds are judged anew."""
+"""What could make a decision wrong although the verdict is good: everything unusual that the runs left on disk, in sentences."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that
 
 
 def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointChoice, controls: Table) -> Iterator[Phrase]:
-    """Of the design, of each arm, of the controls and of what was missing. Rare collapse is part of each verdict."""
+    """Risks of the design, of each arm, of missing controls and files. Each verdict itself speaks of rare collapse."""
     endpoint, sharpened = choice.endpoint, False
     if not choice.is_declared:
         yield say("The endpoint was not fixed before the runs: it may have been chosen because its result is good.")
@@ -67,7 +67,7 @@ def _unfinished(arm: Arm) -> Iterator[Phrase]:
 
 def _cut_off(arm: Arm, *, endpoint: Endpoint) -> Iterator[Phrase]:
     results = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint)
-    before, after = map(_share_cut_off, (results.vanilla, results.picked))
+    before, after = map(_share_cut_off, (results.vanilla, results.selected))
     if after > MANY_CUT_OFF:
         known = say("not known") if math.isnan(before) else say("{share:.0f} %", share=100 * before)
         yield say_named("risks.cut_off", arm=arm.label, after=100 * after, split=endpoint.split, before=known)
@@ -91,7 +91,7 @@ def fewer_solved(arm: Arm, *, endpoint: Endpoint) -> Phrase | None:
     tried = {setting for _, split, setting in arm.used[0].evaluations if split == endpoint.split}
     setting = max(tried, key=k_of, default=endpoint.setting)
     results = Results(arm=arm, split=endpoint.split, setting=setting, endpoint=endpoint)
-    pairs = results.gained(results.picked)
+    pairs = results.gained(results.selected)
     if not pairs or k_of(setting) == 1:
         return None
     difference = gain_difference(pairs)  # None: other questions for each seed, so that the spread of seeds holds both chances

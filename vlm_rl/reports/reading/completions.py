@@ -1,4 +1,4 @@
-"""The completions that a reader of the report may page through: a bounded, fixed choice over runs, steps, epochs and verdicts."""
+"""The completions that the report shows: a bounded, deterministic choice over runs, steps, epochs and verdicts."""
 
 import re
 from collections import defaultdict
@@ -29,7 +29,7 @@ AS_STORED = (
     *("verdict", "finish_reason", "response_length"),
 )
 TEXTS = ("question", "answer", "response")  # cut if they are very long
-TRAINING_POINTS = 4  # generation steps of a run that are looked into: the first, the last and those evenly between
+TRAINING_POINTS = 4  # generation steps of a run that are read: the first, the last and some evenly between
 MOST_OF_A_RUN = 60
 MOST_IN_ALL = 1500
 IMAGE_KEY = re.compile(r"[\w-]+")  # nothing that could lead out of the folder of images
@@ -129,7 +129,7 @@ def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Sour
 
 
 def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path, str], seen: set[Path]) -> Iterator[_Source]:
-    """On every split: vanilla, picked and last, each file once; a vanilla model goes under its own label."""
+    """On every split: vanilla, selected and last, each file once; a vanilla model goes under its own label."""
     for split in sorted({split for _, split, name in run.evaluations if name == endpoint.setting}):
         last = run.epochs(split=split, setting=endpoint.setting)[-1:]
         for epoch in sorted({VANILLA_EPOCH, selected_epoch(run, endpoint=endpoint) or VANILLA_EPOCH, *last}):

@@ -1,4 +1,4 @@
-"""What is missing in runs, and what makes arms hard to compare: other data, other questions, another judge. Said, never mended."""
+"""What is missing in runs, and what makes arms hard to compare: other data, other questions, another judge. Reported, never corrected."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:
 
 
 def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> Iterator[Phrase]:
-    """What was not asked alike of the models of one seed; what is shown other figures on purpose says so, and is apart."""
+    """Where models of one seed answered different questions, or saw different figures without being an image control."""
     evaluations = [
         (model, one) for model in models for one in model.evaluations if (one.split, one.setting) == (split, setting)
     ]
@@ -99,7 +99,7 @@ def _other_questions(models: Sequence[_Model], *, split: str, setting: str) -> I
 
 
 def _sets(given: Iterable[tuple[str, tuple[str, ...]]]) -> str:
-    """Which arms were given which questions, or figures, for each question one."""
+    """Which arms were given which set of questions, or of figures; empty where all were given the same."""
     names: dict[tuple[str, ...], str] = {}
     return _named_if_mixed(
         (names.setdefault(ids, f"set {len(names) + 1} of {len(ids)} questions"), label) for label, ids in given

@@ -37,12 +37,12 @@ class Results:
 
     @property
     def selected_epochs(self) -> dict[int, int | None]:
-        """The epoch that validation picked for each seed; None where it was never asked."""
+        """The epoch that validation selected for each seed; None where it was never asked."""
         return {run.run.seed: selected_epoch(run, endpoint=self.endpoint) for run in self.arm.used}
 
     @property
-    def picked(self) -> BySeed:
-        """At the epoch that validation picked for each seed."""
+    def selected(self) -> BySeed:
+        """At the epoch that validation selected for each seed."""
         return self.at(self.selected_epochs)
 
     @property
@@ -78,7 +78,7 @@ def results_of(
 
 
 def selected_epoch(run: RunRecords, *, endpoint: Endpoint) -> int | None:
-    """The epoch after training began at which the picking split scored highest, the first of equals."""
+    """The epoch after training began at which the selecting split scored highest, the first of equals."""
     tried = run.over_epochs(split=endpoint.picked_by, setting=endpoint.setting)
     best = max(
         tried, key=lambda evaluation: for_selection(evaluation.accuracy()), default=None

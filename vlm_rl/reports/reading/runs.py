@@ -102,7 +102,7 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
 
 
 def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterator[Run]:
-    """Further seeds of what was found: someone may have left out those that do not suit."""
+    """Seeds of the same arms that were not passed: leaving some out changes the result."""
     arms = {(folder.parent, run.arm) for folder, run in tried.items() if run is not None}
     for variant in sorted({folder for folder, _ in arms}):
         folders = [manifest.parent for manifest in sorted(variant.glob(SEED_PATTERN))]
@@ -160,7 +160,7 @@ def _seed(value: Any) -> int:
 
 
 def _tables(config: dict[str, Any], *, known: dict[str, Any]) -> dict[str, Any]:
-    """The config without those of its known tables that are none: whoever reads one of them later may rely on it."""
+    """The config without known tables that are not dictionaries, so that later readers can rely on their type."""
     kept = {key: value for key, value in config.items() if key not in known or isinstance(value, dict)}
     return kept | {key: _tables(kept[key], known=inner) for key, inner in known.items() if key in kept}
 
@@ -174,7 +174,7 @@ def vanilla_folder(run: Run) -> Path | None:
 
 
 def vanilla_outside(run: Run) -> Phrase | None:
-    """What is said where a manifest names a vanilla model outside of its study."""
+    """The problem of a manifest that names a vanilla model outside of its study; None where it does not."""
     if run.vanilla is None or _vanilla_in_study(run) is not None:
         return None
     return say_named("gaps.vanilla_outside", path=run.path / "manifest.json", name=run.vanilla)

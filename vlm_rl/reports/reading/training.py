@@ -1,7 +1,7 @@
 """What training looked like: what was logged, and from stored responses whatever the log lacks.
 
-A number that was logged is shown as it was logged. What is counted in texts and verdicts fills in: steps without a line, quantities
-that an older run did not log, another list of reflection words, another judge. A teacher's texts are no responses of the policy.
+A number that was logged is shown as it was logged. What is counted in texts and verdicts is used for steps and quantities that were
+not logged, for another list of reflection words and for another judge. A teacher's texts are no responses of the policy.
 """
 
 import math

@@ -23,7 +23,7 @@ MOST_COLUMNS = 8  # of pass@k; with more samples k doubles from column to column
 
 
 def accuracy_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """Vanilla, mean and maximum over epochs, luck, the epoch that validation picks and the last one, each averaged over seeds."""
+    """Vanilla, mean and maximum over epochs, luck, the epoch that validation selects and the last one, each averaged over seeds."""
     rows = (_accuracy_row(found) for found in results_of(records, endpoint=endpoint) if found.vanilla or found.curves)
     return table_of("accuracy", rows, split=endpoint.picked_by, setting=title_of(endpoint.setting))
 
@@ -39,7 +39,7 @@ def _accuracy_row(results: Results) -> Row:
         "mean": mean_interval([float(np.mean(curve)) for curve in curves]),
         "max": mean_interval([max(curve) for curve in curves]),
         "lucky_max": _lucky_max(vanilla.values(), num_evaluations=max(map(len, curves), default=0)),
-        "picked": mean_accuracy(results.picked),
+        "picked": mean_accuracy(results.selected),
         "selected_epochs": ", ".join(str(epoch) for epoch in results.selected_epochs.values() if epoch is not None),
         "last": mean_accuracy(results.last),
         "last_epoch": results.last_epoch,
@@ -61,15 +61,15 @@ def _lucky_max(vanilla: Iterable[Evaluation], *, num_evaluations: int) -> Interv
 
 
 def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[str] = ("modality", "kind")) -> Table:
-    """Accuracy by any field of a row at the picked epochs, beside the vanilla model."""
+    """Accuracy by any field of a row at the selected epochs, beside the vanilla model."""
     found = product(results_of(records, endpoint=endpoint, setting=endpoint.setting), fields)
     rows = (row for results, field in found for row in _breakdown_rows(results, field=field))
     return table_of("accuracy_by_kind", rows, setting=title_of(endpoint.setting), most=MOST_VALUES)
 
 
 def _breakdown_rows(results: Results, *, field: str) -> Iterator[Row]:
-    vanilla, picked = list(results.vanilla.values()), list(results.picked.values())
-    everything = [*vanilla, *picked]
+    vanilla, selected = list(results.vanilla.values()), list(results.selected.values())
+    everything = [*vanilla, *selected]
     values = sorted({value for evaluation in everything for value in evaluation.questions.values(field)} - {""})
     for value in values if len(values) <= MOST_VALUES else ():
         share = partial(share_right, field=field, value=value)
@@ -79,10 +79,10 @@ def _breakdown_rows(results: Results, *, field: str) -> Iterator[Row]:
             "by": known_word(field),
             "value": known_word(value),
             "questions": everything[-1].questions.values(field).count(value),
-            "seeds": len(picked) or len(vanilla),
+            "seeds": len(selected) or len(vanilla),
             "vanilla": mean_interval(list(map(share, vanilla))),
-            "picked": mean_interval(list(map(share, picked))),
-            "gain": mean_interval([share(after) - share(before) for before, after in results.gained(results.picked)]),
+            "picked": mean_interval(list(map(share, selected))),
+            "gain": mean_interval([share(after) - share(before) for before, after in results.gained(results.selected)]),
         }
 
 
@@ -114,7 +114,7 @@ def _verdict_rows(results: Results) -> Iterator[Row]:
 
 
 def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """pass@1 to pass@n wherever n > 1 samples are stored: the vanilla model once, each arm at the epochs that validation picked."""
+    """pass@1 to pass@n wherever n > 1 samples are stored: the vanilla model once, each arm at the epochs that validation selected."""
     keys = product(records.splits(), records.settings())
     rows = [row for split, name in keys for row in _pass_at_rows(records, endpoint=endpoint, split=split, setting=name)]
     shown = sorted({int(key.removeprefix("pass@")) for row in rows for key in row if key.startswith("pass@")})
@@ -123,12 +123,12 @@ def pass_at_table(records: Records, *, endpoint: Endpoint) -> Table:
 
 
 def pass_at_levels(records: Records, *, endpoint: Endpoint, split: str, setting: str) -> list[tuple[str, BySeed]]:
-    """Whose samples are compared, by seed: each vanilla model, then each arm at the epochs that validation picked."""
+    """Whose samples are compared, by seed: each vanilla model, then each arm at the epochs that validation selected."""
     levels: list[tuple[str, BySeed]] = [
         (model.label, model.by_seed(split=split, setting=setting)) for model in vanilla_models(records)
     ]
     for arm in records.shown:
-        found = Results(arm=arm, split=split, setting=setting, endpoint=endpoint).picked
+        found = Results(arm=arm, split=split, setting=setting, endpoint=endpoint).selected
         levels.append((arm.label, found or evaluated_as_it_came(arm, split=split, setting=setting)))
     return levels
 

@@ -28,7 +28,7 @@ Seen = dict[str, Evaluation]  # intact, blank, shuffled -> what one seed scored
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """An arm at the epochs that validation picked, or a vanilla model."""
+    """An arm at the epochs that validation selected, or a vanilla model."""
 
     label: str
     seeds: tuple[Seen, ...]

@@ -1,4 +1,4 @@
-"""What a run costs and what was gained for it, and whether all arms had the same chance. Measured, never estimated."""
+"""What a run cost and gained, and whether all arms were trained with the same resources. Measured, never estimated."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -161,7 +161,7 @@ def learning_rate(config: Mapping[str, Any]) -> float:
 
 
 def differences(rows: Sequence[Row]) -> Iterator[Phrase]:
-    """In what the arms were not given the same: a sentence for each quantity; one if none differs, nothing of a single arm."""
+    """A sentence for each quantity in which the arms differ; one sentence if none differs, none for a single arm."""
     if len(rows) < 2:
         return
     is_other = len({row["data"] for row in rows}) > 1

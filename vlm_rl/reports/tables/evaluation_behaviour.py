@@ -1,6 +1,6 @@
 """How models answer val and test: length, truncation, reflection, language. The one place where SFT and RL can be compared in this.
 
-In training SFT writes no responses of its own. Texts are read at three epochs only: vanilla, picked by validation, and last.
+In training SFT writes no responses of its own. Texts are read at three epochs only: vanilla, selected by validation, and last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,10 +55,10 @@ def evaluation_behaviour_table(records: Records, *, endpoint: Endpoint) -> Table
 
 
 def _stages(results: Results) -> dict[str, BySeed]:
-    """By the keys of STAGES; picked and last may be the same epoch."""
+    """By the keys of STAGES; `picked` and `last` may be the same epoch."""
     last = {run.run.seed: run.epochs(split=results.split, setting=results.setting)[-1:] for run in results.arm.used}
     at_last = results.at({seed: epochs[0] if epochs else None for seed, epochs in last.items()})
-    return {"vanilla": results.vanilla, "picked": results.picked, "last": at_last}
+    return {"vanilla": results.vanilla, "picked": results.selected, "last": at_last}
 
 
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:

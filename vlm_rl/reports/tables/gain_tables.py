@@ -74,9 +74,9 @@ def _gain_row(results: Results, *, pairs: Pairs) -> Row:
 
 
 def gain_split_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """How much of the gain at the picked epochs is format and how much is reasoning: split for each seed, averaged over seeds."""
+    """How much of the gain at the selected epochs is format and how much is reasoning: split for each seed, averaged over seeds."""
     found = results_of(records, endpoint=endpoint, setting=endpoint.setting, arms=records.trained)
-    rows = (_split_row(results, pairs=pairs) for results in found if (pairs := results.gained(results.picked)))
+    rows = (_split_row(results, pairs=pairs) for results in found if (pairs := results.gained(results.selected)))
     return table_of("gain_split", rows, setting=title_of(endpoint.setting))
 
 
@@ -104,7 +104,7 @@ def aggregate_table(records: Records, *, endpoint: Endpoint) -> Table:
 
 
 def _aggregate_row(results: Results) -> Iterator[Row]:
-    after, before = results.picked, results.vanilla
+    after, before = results.selected, results.vanilla
     if after:
         kinds = next(iter(after.values())).questions.values("kind")
         cells = len(after) * len(set(kinds))

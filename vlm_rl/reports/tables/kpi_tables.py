@@ -56,7 +56,7 @@ def kpi_tables(
         _row(kpi, place=place, results=results, pairs=pairs, measured=measured, with_correlations=with_correlations)
         for place, kpi in enumerate(kpis)
         for results in found
-        if (pairs := results.gained(results.picked))
+        if (pairs := results.gained(results.selected))
     ]
     known = ("kpi", "arm", "seeds", *(f"with_{name}" for name in BEHAVIOUR))
     correlations = [{key: row[key] for key in known} for row in rows if with_correlations]

@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def flags(self) -> list[Phrase]:
-        """What to look at; none of it changes the verdict. The vanilla model has no other seeds to lie far from."""
+        """Warnings that do not change the verdict. Vanilla models are not checked for seeds far from the others."""
         if self.refusal is not None:
             return []
         found = [
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def dropped(self) -> tuple[Phrase, ...]:
-        """Runs that should count and do not."""
+        """Why runs of either side are left out."""
         own, others = (*self.scores.dropped, *self.arm.absent), self.reference_scores.dropped
         if self.reference is not None:
             missing = (*others, *self.reference.absent)
@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[Phrase, ...]:
-        """What it is judged by and compared with, and since when that is fixed; the vanilla model needs no word."""
+        """The endpoint and the reference, and when each was chosen; nothing on the vanilla model, the default reference."""
         if self.reference is not None:
             since = "chosen_afterwards" if self.has_late_reference else "declared"
             return self.choice.note, say_named(f"reference.{since}", reference=self.reference.label)
@@ -105,7 +105,7 @@ class Comparison:
     def _obstacles(self) -> Iterator[Phrase]:
         """What is missing; then other judges, data, questions or figures on the two sides.
 
-        The files are asked for judges, not the manifests: a run that is resumed after an update keeps its old evaluations.
+        Judge versions come from the evaluation files, not the manifests: a run resumed after an update keeps its old evaluations.
         """
         for arm in self._sides:
             if not any(records.run.finished for records in arm.runs):
@@ -121,7 +121,7 @@ class Comparison:
             [*self.scores.evaluations.values(), *self.reference_scores.evaluations.values()],
         )
         picking = (records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in self._used)
-        for evaluations in (compared, *picking):  # those by which one run's epoch was picked, too
+        for evaluations in (compared, *picking):  # those by which one run's epoch was selected, too
             judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})
             if len(judges) > 1:
                 yield say("the answers were judged by different versions of the judge ({versions})", versions=", ".join(judges))

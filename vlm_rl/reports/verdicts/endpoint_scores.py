@@ -1,4 +1,4 @@
-"""What a study is judged by, as its runs declared it, and what each seed scored there at the epoch that validation picked."""
+"""What a study is judged by, as its runs declared it, and what each seed scored there at the epoch that validation selected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> En
 
 
 def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
-    """`evaluation.scheme.endpoint` of a run's config; None where an older run has none, or one whose judged split picks."""
+    """`evaluation.scheme.endpoint` of a run's config; None where it has none, or one whose judged split selects."""
     declared = config.get("evaluation", {}).get("scheme", {}).get("endpoint")
     keys = {"split", "setting", "picked_by"}
     if not isinstance(declared, Mapping) or not keys <= declared.keys() or declared["split"] == declared["picked_by"]:
@@ -103,8 +103,8 @@ class EndpointScores:
 
 
 def trained_scores(arm: Arm, *, endpoint: Endpoint) -> EndpointScores:
-    """Each finished run at its picked epoch."""
-    found = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint).picked
+    """Each finished run at its selected epoch."""
+    found = Results(arm=arm, split=endpoint.split, setting=endpoint.setting, endpoint=endpoint).selected
     unfinished = [say("seed {seed} did not finish", seed=run.run.seed) for run in arm.left_out]
     lacking = sorted((run for run in arm.used if run.run.seed not in found), key=lambda run: run.run.seed)
     dropped = (*unfinished, *(_what_it_lacks(run, endpoint=endpoint) for run in lacking))

@@ -89,7 +89,7 @@ def judged_all(comparisons: Sequence[Comparison], *, smallest_effect: float, few
 
 
 def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
-    """Why nothing can be said of it at all."""
+    """Why a comparison is not judged at all; None where it is."""
     difference = comparison.difference
     if difference is None:
         return comparison.refusal
@@ -106,7 +106,7 @@ def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
 
 
 def _checked(judged: Judged) -> Judged:
-    """A gain that passes the test may yet not be called an improvement."""
+    """A gain that passes the test is not called an improvement if endpoint, reference or number of seeds do not allow it."""
     comparison, reason = judged.comparison, None
     if not comparison.choice.is_declared:
         reason = say_named("verdict.reason.late_endpoint")
