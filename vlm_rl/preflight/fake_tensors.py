@@ -21,13 +21,17 @@ aten = torch.ops.aten
 _INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
 
+class _CPUMode(FakeTensorMode):  # type: ignore[no-untyped-call]
+    avoid_device_init = True  # PyTorch asks at every operation, and would look for a GPU's driver each time
+
+
 class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, operations on fake tensors make fake tensors, and the tracker is told of each."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tracker = Tracker()
-        self._mode = FakeTensorMode()
+        self._mode = _CPUMode()
 
     def replace(self, module: nn.Module) -> None:
         """Turns the meta tensors of a module into fake ones (whole numbers into zeros); shared ones stay shared."""
