@@ -84,9 +84,9 @@ def test_a_picture_that_is_cut_off_is_seen_whole_before_training(
     judge: Judge, tmp_path: Path, suffix: str, share: float
 ) -> None:
     path = picture(tmp_path / f"half.{suffix}", share=share, size=(64, 64))
-    told = found(judge, row("a", images=(path,)))["a"]
-    assert told.startswith(f"its image {path} cannot be read")
-    assert told.endswith("Save it again or drop the row.")
+    messages = found(judge, row("a", images=(path,)))["a"]
+    assert messages.startswith(f"its image {path} cannot be read")
+    assert messages.endswith("Save it again or drop the row.")
 
 
 def test_images_markers_lengths_golds_solutions_and_ids(judge: Judge, tmp_path: Path) -> None:
@@ -100,15 +100,15 @@ def test_images_markers_lengths_golds_solutions_and_ids(judge: Judge, tmp_path: 
         row("twice", question="Q"),
         row("twice", question="R"),
     ]
-    told = found(judge, row("good", images=(image,)), *rows)
-    assert "good" not in told
-    assert told["two gone"] == f"its image {tmp_path / 'gone.png'} is not there. Restore the file or drop the row."
-    assert told["two markers"].startswith("it has 2 <image> markers but 1 images.")
-    assert told["no marker"].startswith("it has 0 <image> markers but 1 images.")
-    assert "its prompt has 21 tokens, image tokens included, more than dataset.max_prompt_tokens=20" in told["long"]
-    assert told["long"].endswith("Raise the limit, or lower dataset.max_pixels.")
-    assert "is not judged equal to itself" in told["unparsable"]
-    assert told["twice"] == "its id stands 2 times. Ids must be unique."
+    messages = found(judge, row("good", images=(image,)), *rows)
+    assert "good" not in messages
+    assert messages["two gone"] == f"its image {tmp_path / 'gone.png'} is not there. Restore the file or drop the row."
+    assert messages["two markers"].startswith("it has 2 <image> markers but 1 images.")
+    assert messages["no marker"].startswith("it has 0 <image> markers but 1 images.")
+    assert "its prompt has 21 tokens, image tokens included, more than dataset.max_prompt_tokens=20" in messages["long"]
+    assert messages["long"].endswith("Raise the limit, or lower dataset.max_pixels.")
+    assert "is not judged equal to itself" in messages["unparsable"]
+    assert messages["twice"] == "its id stands 2 times. Ids must be unique."
     assert "no worked solution" in found(judge, row("a", question="Q"), needs_solutions=True)["a"]
 
 

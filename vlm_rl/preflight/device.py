@@ -26,7 +26,7 @@ class Device:
     name: str
     free_bytes: int
     on_gpu: bool  # where the run would be
-    is_certain: bool  # found to be a GPU, or asked for: too little of it stands in the way of the run
+    is_certain: bool  # a GPU was found, or the device was named: then too little memory keeps the run from starting
 
     @property
     def is_here(self) -> bool:

@@ -26,7 +26,7 @@ class _CPUMode(FakeTensorMode):  # type: ignore[no-untyped-call]
 
 
 class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is on, operations on fake tensors make fake tensors, and the tracker is told of each."""
+    """While it is on, operations on fake tensors make fake tensors, and the tracker records each."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

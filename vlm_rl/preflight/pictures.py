@@ -114,7 +114,7 @@ def file_of(image: ImageSource) -> Path | None:
 
 
 def name_of(image: ImageSource) -> str:
-    """What a picture is told apart by: its path, which costs no reading, else its content."""
+    """The name of a picture: its path, which costs no reading, else the hash of its content."""
     path = file_of(image)
     return image.key if path is None else os.path.abspath(path)
 
