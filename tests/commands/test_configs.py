@@ -116,15 +116,6 @@ def test_what_an_experiment_sets_for_one_algorithm_reaches_that_algorithm(file: 
     assert said.items() <= composition.items()
 
 
-@pytest.mark.parametrize("name", sorted(option for _, option in options("algorithm")))
-def test_experiment_algorithms_changes_an_algorithm_by_its_file_alone(name: str) -> None:
-    ours = flat(config("experiment=algorithms", f"algorithm={name}"))
-    plain = flat(config(f"algorithm={name}", "dataset.batch_size=16", "dataset.ppo_batch_size=2"))
-    differing = {key: ours[key] for key in plain if key.startswith(("algorithm.", "model.")) and ours[key] != plain[key]}
-    file = Path(CONF_DIR, "experiment", "settings", "algorithms", f"{name}.yaml")
-    assert differing == (flat(OmegaConf.to_container(OmegaConf.load(file))) if file.exists() else {})
-
-
 def test_a_package_directive_is_the_very_first_line() -> None:
     for file in Path(CONF_DIR).rglob("*.yaml"):
         assert not any("@package" in line for line in file.read_text().splitlines()[1:]), file

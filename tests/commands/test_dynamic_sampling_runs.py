@@ -10,8 +10,6 @@ from forking import Forking
 from safetensors.torch import load_file
 from tiny_commands import content, only_run, train, trained_steps
 
-from vlm_rl.commands.build import arm_of, composed, plain
-from vlm_rl.commands.resolvers import variant
 from vlm_rl.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
@@ -75,13 +73,6 @@ def test_every_step_ends_with_its_updates_and_the_weights_move(whole: Path) -> N
         assert before != after or not learned[step]
 
 
-def test_no_row_is_sampled_twice_in_an_epoch(whole: Path) -> None:
-    run = only_run(whole, study="whole")
-    for steps in ((1, 2), (3, 4)):
-        rows = [group[0]["row_id"] for step in steps for group in groups_of(run, step)]
-        assert len(rows) == len(set(rows)) == 2 * SAMPLED
-
-
 def test_completions_hold_all_that_was_sampled_and_the_counts_agree_with_them(whole: Path) -> None:
     run = only_run(whole, study="whole")
     costs = [cost for cost in run.lines("cost.jsonl") if cost["event"] == "train"]
@@ -141,10 +132,3 @@ def test_a_step_in_which_nothing_differs_ends_with_its_updates_and_is_counted(fo
     assert run.manifest is not None and run.manifest["status"] == "finished"
     weights = load_file(run.path / "checkpoints" / f"step-{NUM_STEPS:06d}" / "adapter_model.safetensors")
     assert all(float(tensor.abs().max()) < 1e-6 for name, tensor in weights.items() if "lora_B" in name)  # as they began
-
-
-def test_how_much_is_sampled_is_part_of_what_a_run_is() -> None:
-    shipped, other = (["algorithm=dapo", *more] for more in ([], ["algorithm.dynamic_sampling.oversample=2"]))
-    assert variant(shipped) == "algorithm-dapo" != variant(other)
-    left, right = (arm_of(plain(composed([*overrides, "study=s"]))) for overrides in (shipped, other))
-    assert left != right

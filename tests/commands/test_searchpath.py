@@ -75,17 +75,6 @@ def test_hashes_and_names_do_not_depend_on_where_the_folder_lies(tmp_path: Path)
     assert (arm_of(here), vanilla_of(here)) == (arm_of(there), vanilla_of(there))
 
 
-def test_an_overlay_that_nothing_is_taken_from_changes_nothing() -> None:
-    words = ["experiment=smoke", "algorithm=sft", "dataset.epochs=3", "study=s"]
-    assert composed(words, searchpath=[f"file://{CONF}"]) == composed(words)
-
-
-def test_a_config_of_ours_is_not_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
-    (tmp_path / "reward").mkdir()
-    (tmp_path / "reward" / "accuracy.yaml").write_text("accuracy_weight: 99\n")
-    assert composed(["study=s"], searchpath=[f"file://{tmp_path}"]).reward.accuracy_weight == 1.0
-
-
 @pytest.mark.parametrize("place", ["file", "package"])
 def test_a_file_by_the_name_of_one_of_ours_is_an_error_that_says_how_to_name_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

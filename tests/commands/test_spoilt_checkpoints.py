@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,16 @@ import pytest
 import torch
 from exported_runs import export_of
 from forking import Finished, Forking
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from safetensors.torch import load_file, save_file
 from tiny_commands import TINY, only_run
+from tiny_runs import Hand
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
+from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.commands.build import Experiment, build, composed
+from vlm_rl.commands.placement import trainer_of
 from vlm_rl.models.loading import resolve
 from vlm_rl.run_folder import RunFolder
 
@@ -99,12 +105,39 @@ RESUMED: dict[str, tuple[Spoil, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def experiment() -> Iterator[Experiment]:
+    """What the run was made of."""
+    built = build(composed([*TINY, "study=whole"]), command="train")
+    yield built
+    built.reward.close()
+
+
+def go_on(run: RunFolder, experiment: Experiment) -> None:
+    """Load weights and state of the newest checkpoint, as train.py does."""
+    schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=run, vanilla=run)
+    hand, checkpoint = Hand(experiment), Checkpoint(folder=run, schedule=schedule, every=1, keep_every=None)
+    checkpoint.resumed = saved_steps(run)[-1]
+    experiment.policy.load(checkpoint.resumed.path)
+    trainer = trainer_of(experiment.cfg.trainer, callbacks=[Recorder(folder=run, reflection=experiment.reflection)])
+    trainer.strategy.optimizers = [hand.optimizer]
+    trainer.strategy.lr_scheduler_configs = [LRSchedulerConfig(hand.stepper.schedule)]
+    checkpoint.on_fit_start(trainer, experiment.module)
+
+
 @pytest.mark.parametrize("case", RESUMED)
-def test_a_run_does_not_go_on_from_it(forking: Forking, run: RunFolder, tmp_path: Path, case: str) -> None:
-    spoil, told = RESUMED[case]
+def test_a_run_does_not_go_on_from_it(run: RunFolder, experiment: Experiment, case: str) -> None:
+    spoil, message = RESUMED[case]
+    go_on(run, experiment)  # nothing is wrong yet
     spoil(saved_steps(run)[-1].path)
-    refused(forking.run("train.py", (*TINY, "study=whole"), cwd=tmp_path), told=told)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        go_on(run, experiment)
+
+
+def test_train_says_so_and_ends_with_exit_code_2(forking: Forking, run: RunFolder, tmp_path: Path) -> None:
+    spoil, message = RESUMED["cut state"]
+    spoil(saved_steps(run)[-1].path)
+    refused(forking.run("train.py", (*TINY, "study=whole"), cwd=tmp_path), told=message)
 
 
 READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights", "another layout")}

@@ -68,19 +68,12 @@ WRONG = [  # a word to type, the key that is named and what it takes
     ("model.untrained=no", BOOL),
     ("model.autocast=null", BOOL),
     ("model.freeze=vision", LIST),
-    ("model.lora.rank='16'", INTEGER),
     ("model.optimization.learning_rate='1e-3'", NUMBER),
-    ("model.optimization.betas=0.9", LIST),
-    ("reward.judge.timeout_s=long", NUMBER),
-    ("reward.terms.language.weight=false", NUMBER),
     ("evaluation.pass_at_1_samples=2.0", INTEGER),
     ("evaluation.scheme.endpoint.split=null", TEXT),
-    ("alerts.rules.truncation.largest_share=most", NUMBER),
     ("trainer.deterministic=maybe", f"{BOOL} or warn or null"),
     ("num_threads=1.0", f"{INTEGER} or null"),
     ("dry_run=true", "rollouts or null"),
-    ("parity.tolerance=null", NUMBER),
-    ("pictures.max_side=384.0", f"{INTEGER} or null"),
 ]  # fmt: skip
 
 
