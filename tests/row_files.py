@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm_rl.datasets.columns import Columns
+from vlm_rl.datasets.dataset import Dataset, Source
 from vlm_rl.datasets.hub import TableSource
 from vlm_rl.datasets.jsonl import JsonlSource
 from vlm_rl.datasets.row import Row
@@ -46,3 +47,12 @@ def write_cells(path: Path, items: Sequence[Mapping[str, Any]], *, separator: st
 def shades(row: Row) -> list[int]:
     """The red of the top left pixel of each picture."""
     return [image.load().getpixel((0, 0))[0] for image in row.images]  # type: ignore[index]
+
+
+def dataset_of(source: Source, **settings: Any) -> Dataset:
+    """A data set with ordinary settings, changed."""
+    ordinary = {
+        "name": "own", "prompt": "{question}", "batch_size": 1, "epochs": 1, "max_prompt_tokens": 9, "max_new_tokens": 9,
+        "max_pixels": None, "evaluation_rows": None, "on_bad_row": "error",
+    }  # fmt: skip
+    return Dataset(source=source, **{**ordinary, **settings})

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from own_files import png, write_authors
+from row_files import dataset_of
 
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.jsonl import JsonlSource
@@ -33,19 +34,8 @@ class Levels:
 
 
 def dataset(source: Any = None, **settings: Any) -> Dataset:
-    """A data set of ordinary settings, changed."""
-    ordinary: Mapping[str, Any] = {
-        "name": "numbers",
-        "prompt": "{question}",
-        "batch_size": 1,
-        "epochs": 1,
-        "max_prompt_tokens": 9,
-        "max_new_tokens": 9,
-        "max_pixels": None,
-        "evaluation_rows": None,
-        "on_bad_row": "error",
-    }
-    return Dataset(source=source or Levels(), **{**ordinary, **settings})
+    """The twelve rows, or others."""
+    return dataset_of(source or Levels(), **settings)
 
 
 def places(rows: Sequence[Row]) -> list[int]:

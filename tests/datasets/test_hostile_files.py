@@ -22,62 +22,39 @@ NO_IMAGES = Columns(question="question", answer="answer", images=None)
 REGULAR = "Put a regular file there, or name another one."
 
 
-def pipe(path: Path) -> None:
-    """Nobody will ever write to it."""
-    os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    """A folder with the name of a file."""
-    path.mkdir()
-
-
-def device(path: Path) -> None:
-    """A link to a file without end."""
-    path.symlink_to("/dev/zero")
-
-
-def long_line(path: Path) -> None:
-    """A file with a hole of 4 GB behind its first line."""
+def with_hole(path: Path) -> None:
+    """4 GB without a line end behind the first line."""
     path.write_bytes(b'{"question": "Q", "answer": "1"}\n')
     os.truncate(path, 2**32)
 
 
-def long_text(path: Path) -> None:
-    """A row of too many letters, which is valid JSON."""
-    path.write_bytes(b'{"id": 1, "question": "' + b"x" * LONGEST_LINE + b'", "answer": "1"}\n')
-
-
-def packed(path: Path) -> None:
-    """What would be 64 MB."""
-    path.write_bytes(gzip.compress(bytes(2**26)))
-
-
-def binary(path: Path) -> None:
-    """No text."""
-    path.write_bytes(b"\xff\xfe" + "{}".encode("utf-16-le"))
-
-
-def empty(path: Path) -> None:
-    """Nothing at all."""
-    path.touch()
+MAKE: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,  # nobody will ever write to it
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "packed": lambda path: path.write_bytes(gzip.compress(bytes(2**26))),  # 64 MB
+    "binary": lambda path: path.write_bytes(b"\xff\xfe" + "{}".encode("utf-16-le")),
+    "empty": Path.touch,
+    "hole": with_hole,
+    "long": lambda path: path.write_bytes(b'{"id": 1, "question": "' + b"x" * LONGEST_LINE + b'", "answer": "1"}\n'),
+}
 
 
 @pytest.mark.parametrize(
-    ("make", "message", "way_out"),
+    ("kind", "message", "way_out"),
     [
-        (pipe, "is no file of rows but a pipe", REGULAR),
-        (folder, "is no file of rows but a folder", REGULAR),
-        (device, "is no file of rows but a pipe, a device", REGULAR),
-        pytest.param(long_line, "line 2 is longer than", "put pictures into files", marks=pytest.mark.slow),
-        pytest.param(long_text, "line 1 is longer than", "put pictures into files", marks=pytest.mark.slow),
-        (packed, "is no UTF-8 text", "It is compressed: gunzip it first."),
-        (binary, "is no UTF-8 text", "Save it as UTF-8."),
-        (empty, "holds no row", ""),
+        ("pipe", "is no file of rows but a pipe", REGULAR),
+        ("folder", "is no file of rows but a folder", REGULAR),
+        ("device", "is no file of rows but a pipe, a device", REGULAR),
+        ("packed", "is no UTF-8 text", "It is compressed: gunzip it first."),
+        ("binary", "is no UTF-8 text", "Save it as UTF-8."),
+        ("empty", "holds no row", ""),
+        pytest.param("hole", "line 2 is longer than", "put pictures into files", marks=pytest.mark.slow),
+        pytest.param("long", "line 1 is longer than", "put pictures into files", marks=pytest.mark.slow),
     ],
 )
-def test_a_file_of_lines_that_is_none_is_told(data: Path, make: Callable[[Path], None], message: str, way_out: str) -> None:
-    make(data / "train.jsonl")
+def test_a_file_of_lines_that_is_none_is_told(data: Path, kind: str, message: str, way_out: str) -> None:
+    MAKE[kind](data / "train.jsonl")
     (said,) = told(JsonlSource(folder=str(data), files={"train": "train.jsonl"}), data=data)
     assert said.startswith(f"{data}/train.jsonl")
     assert message in said
@@ -86,9 +63,9 @@ def test_a_file_of_lines_that_is_none_is_told(data: Path, make: Callable[[Path],
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_file_of_a_table_that_is_none_is_told(data: Path, suffix: str) -> None:
-    for make in (pipe, folder, device, packed, binary, empty):
-        name = f"{make.__name__}.{suffix}"
-        make(data / name)
+    for kind in ("pipe", "folder", "device", "packed", "binary", "empty"):
+        name = f"{kind}.{suffix}"
+        MAKE[kind](data / name)
         (said,) = told(TableSource(folder=str(data), files={"train": name}, columns=NO_IMAGES), data=data)
         assert f"{data}/{name}" in said
 
@@ -169,7 +146,7 @@ def test_a_hostile_card_is_told(data: Path, card: str, message: str) -> None:
 @pytest.mark.parametrize("name", ["README.md", "data/train-00000-of-00002.parquet"])
 def test_a_pipe_in_a_copy_of_a_set_does_not_stop_the_scan_for_ever(data: Path, name: str) -> None:
     write_hub_copy(data, {"train": [{"problem": "Q", "answer": "1", "images": []}]})
-    pipe(data / name)
+    os.mkfifo(data / name)
     said = told(hub(data), data=data)
     assert said == [] or f"{data / name} is no file of rows but a pipe" in said[0]
 

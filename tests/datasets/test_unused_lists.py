@@ -4,25 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import OWN, TYPED, source_of
+from row_files import OWN, TYPED, dataset_of, source_of
 
 from vlm_rl.datasets.columns import Columns
-from vlm_rl.datasets.dataset import Dataset, Source
 
 ITEM = {"question": "Q", "answer": "B", "choices": ["3", "5"], "level": 1}
 TOLD = "own: the list in 'choices' is not used. Options are asked where dataset.source.columns.options names their column.\n"
 
 
-def dataset(source: Source) -> Dataset:
-    return Dataset(
-        name="own", source=source, prompt="{question}", batch_size=1, epochs=1, max_prompt_tokens=9, max_new_tokens=9,
-        max_pixels=None, evaluation_rows=None, on_bad_row="error",
-    )  # fmt: skip
-
-
 def said(folder: Path, kind: str, capsys: pytest.CaptureFixture[str], *items: dict[str, Any], columns: Columns = OWN) -> str:
     """What is printed while a split is loaded twice."""
-    made = dataset(source_of(folder, kind, items, columns=columns))
+    made = dataset_of(source_of(folder, kind, items, columns=columns))
     for _ in range(2):
         made.split("train")
         made._rows.clear()
@@ -53,7 +45,7 @@ def test_what_is_used_or_no_list_is_not_named(tmp_path: Path, kind: str, capsys:
 def test_a_list_in_a_later_row_is_seen_and_a_bad_line_is_left_to_the_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = dataset(source_of(tmp_path, "jsonl", [{"question": "Q", "answer": "1"}, ITEM]))
+    made = dataset_of(source_of(tmp_path, "jsonl", [{"question": "Q", "answer": "1"}, ITEM]))
     (tmp_path / "train.jsonl").write_text("no JSON\n" + (tmp_path / "train.jsonl").read_text())
     with pytest.raises(ValueError, match="line 1 is no JSON"):
         made.split("train")

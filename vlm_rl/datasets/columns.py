@@ -126,7 +126,7 @@ class Columns:
             pictures.picture(value, where=where) if isinstance(value, str) else value for value in self._pictures(item, where)
         )
         options = self._options(item, f"{where} (id {row_id!r})")
-        question = options.asked(self._text(item, self.question, where))
+        question = options.with_question(self._text(item, self.question, where))
         question, images = marked(question, images, marker=self.marker, in_front=self.markers_in_front)
         answer = self._required(item, self.answer, where)
         return Row(

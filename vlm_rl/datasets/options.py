@@ -30,7 +30,7 @@ class Options:
 
     texts: tuple[str, ...]
 
-    def asked(self, question: str) -> str:
+    def with_question(self, question: str) -> str:
         """The question with a line `A. text` for each option after it."""
         return "\n".join([question, *(f"{LETTERS[i]}. {text}" for i, text in enumerate(self.texts))])
 

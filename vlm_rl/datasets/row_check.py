@@ -118,9 +118,9 @@ def _first(lines: Sequence[str]) -> str:
 def without(rows: Sequence[Row], problems: Sequence[RowProblem]) -> Sequence[Row]:
     """The rows without a problem, in their order, still built on access."""
     bad = {problem.row_id for problem in problems}
-    return picked(rows, [place for place, row in enumerate(rows) if row.id not in bad]) if bad else rows
+    return rows_at(rows, [place for place, row in enumerate(rows) if row.id not in bad]) if bad else rows
 
 
-def picked(rows: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
+def rows_at(rows: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
     """The rows at some places."""
     return LazyRows(rows.__getitem__, indices=places)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.row import ImageSource
-from vlm_rl.datasets.row_check import picked, report, without
+from vlm_rl.datasets.row_check import report, rows_at, without
 from vlm_rl.datasets.shown import shown
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.preflight.pictures import DECODE, Cache, Pictures, check_pictures, named
@@ -159,4 +159,4 @@ def keep(dataset: Dataset, found: DataCheck) -> None:
     for split in SPLITS:
         dataset.keep(split, without(dataset.split(split), found.splits[split].problems))
     if found.overlap.train_left_out:
-        dataset.keep("train", picked(dataset.train, found.overlap.train_kept))
+        dataset.keep("train", rows_at(dataset.train, found.overlap.train_kept))

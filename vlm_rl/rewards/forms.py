@@ -42,7 +42,7 @@ _RANGE = re.compile(
 _SEQUENCE = re.compile(r"(?P<first>\w{1,12})(?:\s*(?:->|-|\\to)\s*\w{1,12})+", re.ASCII)
 _CLOCK = re.compile(
     r"(?:at\s+)?(?P<hour>[01]?\d|2[0-4])\s*(?:[:.]\s*(?P<minute>[0-5]\d)(?:\s*:\s*(?P<second>[0-5]\d))?)?\s*"
-    r"(?P<half>[ap]\s*\.?\s*m\s*\.?)?(?P<said>\s*o'?clock)?",
+    r"(?P<half>[ap]\s*\.?\s*m\s*\.?)?(?P<oclock>\s*o'?clock)?",
     re.ASCII | re.IGNORECASE,
 )
 _DATE = re.compile(r"(?P<year>\d{4})\s*(?P<sign>[-/.])\s*(?P<month>\d{1,2})\s*(?P=sign)\s*(?P<day>\d{1,2})", re.ASCII)
@@ -58,7 +58,7 @@ _TERM = rf"(?:{UNSIGNED}|[^:=<>,]{{1,40}})"
 _RATIO = re.compile(rf"{_TERM}(?:\s*:\s*{_TERM}){{1,5}}")
 _BASE = re.compile(
     r"(?P<open>\()?\s*(?P<digits>[0-9A-Za-z]+(?:\.[0-9A-Za-z]+)?)\s*(?(open)\))\s*(?:_\s*(?:\{\s*\(?\s*(?P<braced>\w+)\s*\)?\s*\}|(?P<digit>\d))"
-    r"|,?\s*\(?\s*(?:in\s+)?base\s*-?\s*(?P<said>\w+)\s*\)?)",
+    r"|,?\s*\(?\s*(?:in\s+)?base\s*-?\s*(?P<word>\w+)\s*\)?)",
     re.ASCII,
 )
 _PRODUCT = re.compile(rf"{_FACTOR}(?:\s*(?:\\times|\\cdot|\*|[xX])\s*{_FACTOR})+", re.ASCII)
@@ -95,7 +95,7 @@ def _day(year: str, month: str, day: str) -> Form | None:
 def _clock(text: str) -> Form | None:
     """Hour, minute, second, a or p or None; `5.19` is a time only with a. m. or p. m."""
     match = _CLOCK.fullmatch(text)
-    if not match or not (match["half"] or match["said"] or (match["minute"] and ":" in text)):
+    if not match or not (match["half"] or match["oclock"] or (match["minute"] and ":" in text)):
         return None
     half = match["half"] and match["half"][0].casefold()
     time = (int(match["hour"]), int(match["minute"] or 0), int(match["second"] or 0), half)
@@ -140,7 +140,7 @@ def _base(text: str) -> Form | None:
     match = _BASE.fullmatch(text)
     if not match:
         return None
-    written = (match["braced"] or match["digit"] or match["said"]).casefold()
+    written = (match["braced"] or match["digit"] or match["word"]).casefold()
     base = exact_number(written) or 0
     digits = match["digits"].casefold().replace(".", "")
     is_number = any(map(str.isdigit, digits)) or (len(digits) > 1 and match["digits"].isupper())

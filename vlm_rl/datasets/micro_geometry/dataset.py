@@ -14,9 +14,9 @@ from vlm_rl.randomness import stream
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MicroGeometry(Sequence[Row]):
-    """One split, drawn row by row when asked for.
+    """One split; its rows are drawn on access.
 
-    Kinds take turns, and so do the two modalities, so that every split is balanced. `reserved` holds content keys that this
+    Kinds and modalities alternate, so every split is balanced. `reserved` holds content keys that this
     split must not contain: training never yields a problem of validation or test.
     """
 
@@ -87,5 +87,5 @@ class MicroGeometrySource:
         self._splits = {"train": made(split="train", num_rows=train_rows, reserved=reserved), "val": val, "test": test}
 
     def rows(self, split: str) -> Sequence[Row]:
-        """The rows of a split, drawn when they are asked for."""
+        """The rows of a split, drawn on access."""
         return self._splits[split]

@@ -1,7 +1,7 @@
 """The figures of micro_geometry, drawn with Pillow on a grid of 28-pixel cells.
 
-A cell is what one merged image token of the tiny model sees (patch 14, merge 2). Every number is centred on a cell, which is
-what lets a model of a million parameters learn to read it within minutes; labels placed freely were not learned.
+A cell is the area of one merged image token of the tiny model (patch 14, merge 2). Every number is centred on a cell: then a
+model of a million parameters learns to read it within minutes. It did not learn labels at free positions.
 """
 
 import colorsys
@@ -36,7 +36,7 @@ def cell(column: int, row: int) -> Point:
 
 
 class Canvas:
-    """Shapes are drawn large and smoothed; letters and numbers are set afterwards at their real size."""
+    """Shapes are drawn larger and scaled down; letters and numbers are added afterwards at their final size."""
 
     def __init__(self, *, hue: float) -> None:
         self.size = (CELL * COLUMNS, CELL * ROWS)
@@ -57,7 +57,7 @@ class Canvas:
         return [(x * SMOOTHING, y * SMOOTHING) for x, y in points]
 
     def line(self, *points: Point, width: float = 2.0) -> None:
-        """A broken line in ink."""
+        """A polyline in ink."""
         self._draw.line(self._scaled(points), fill=INK, width=round(width * SMOOTHING), joint="curve")
 
     def polygon(self, *points: Point) -> None:
@@ -147,7 +147,7 @@ DRAWINGS: dict[str, Callable[[Canvas, str, float, str, str], None]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What is drawn: an image source of `datasets.row`. Empty labels: the numbers are in the question instead."""
+    """A figure: an image source of `datasets.row`. Labels are empty where the numbers are in the question."""
 
     kind: str
     points: str

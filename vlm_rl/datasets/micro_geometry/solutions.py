@@ -1,4 +1,4 @@
-"""Worked solutions: clean, with a slip that the solver notices and corrects, or with a slip that nobody notices."""
+"""Worked solutions: without a slip, with a slip that is corrected, or with a slip that is not."""
 
 import enum
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ REFLECTIONS = ("Wait, check again", "Wait, re-check", "Wait, verify", "Wait, try
 
 
 class Care(enum.Enum):
-    """How careful the solver of one problem was."""
+    """Whether a solution has a slip, and whether it is corrected."""
 
     CLEAN = enum.auto()
-    CORRECTED = enum.auto()  # slips in the first step, says so, and repairs it
-    UNCORRECTED = enum.auto()  # slips in the first step and carries on
+    CORRECTED = enum.auto()  # a slip in the first step, corrected
+    UNCORRECTED = enum.auto()  # a slip in the first step, not corrected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class SolutionStyle:
     uncorrected: float
 
     def draw(self, rng: np.random.Generator) -> Care:
-        """How careful the next solver is."""
+        """The kind of the next solution."""
         number = rng.random()
         if number < self.corrected:
             return Care.CORRECTED
@@ -34,7 +34,7 @@ class SolutionStyle:
 
 
 def worked_solution(kind: Kind, numbers: tuple[int, int], points: str, *, care: Care, reflection: str) -> str:
-    """What was read, each step, and the boxed result; `reflection` is said where a slip is corrected."""
+    """The given numbers, each step and the boxed result; `reflection` precedes the correction of a slip."""
     sign, value = "-" if kind.subtracts else "+", exact_result(*numbers, subtracts=kind.subtracts)
     slip = careless_result(*numbers, subtracts=kind.subtracts)
     given = [name.format(*points) for name in kind.given]
