@@ -80,6 +80,7 @@ def test_question_and_images_are_in_the_prompt(
                 assert all(piece in around for piece, around in zip(pieces, found, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", MODELS)
 def test_lengths_are_those_of_the_ids_that_transformers_makes(
     option: str, processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
