@@ -73,6 +73,7 @@ def check_whole(told: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
+@pytest.mark.slow
 def test_the_step_has_seconds_and_memory_of_each_phase_and_repeats_bit_for_bit(found: Callable[[str], dict[str, Any]]) -> None:
     second = check_whole(found("step-toy-B"))["second pass"]
     assert set(second["seconds"]) == set(second["peak_bytes"]) == PHASES
@@ -83,6 +84,7 @@ def test_the_step_has_seconds_and_memory_of_each_phase_and_repeats_bit_for_bit(f
     assert second["repetition"]["gradients"]["largest_entry"] > 0  # there is something to repeat
 
 
+@pytest.mark.slow
 def test_trl_takes_the_same_prompts_and_trains_as_many_weights(found: Callable[[str], dict[str, Any]]) -> None:
     """That the ids are ours is checked inside; another processor would be a failed part."""
     theirs, ours = check_whole(found("trl-toy-B"))["timed step"], found("step-toy-B")["numbers"]["second pass"]
@@ -92,6 +94,7 @@ def test_trl_takes_the_same_prompts_and_trains_as_many_weights(found: Callable[[
     assert 0 < sum(theirs["seconds"].values()) <= theirs["step_seconds"] * 1.001
 
 
+@pytest.mark.slow
 def test_synchronisations_are_counted_by_line_of_the_package(found: Callable[[str], dict[str, Any]]) -> None:
     numbers = check_whole(found("synchronisations"))
     assert numbers["sampling"]["per_token_and_layer"] == 0
@@ -116,6 +119,7 @@ def test_what_cuda_warns_of_is_counted_and_other_warnings_are_not(
     assert "test_gpu_benchmark.py:" in next(iter(lines))  # this caller is not inside vlm_rl, which the line says
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_everything(bench: SimpleNamespace, found: Callable[[str], dict[str, Any]]) -> None:
     names = ["synchronisations", "step-toy-B", "trl-toy-B"]
     report = {"machine": MACHINE, "sizes": "toy", "device": "cpu", "seconds": 9.0, "models": ["toy-A", "toy-B"]}
@@ -196,6 +200,7 @@ def test_the_budgets_leave_room_within_nine_minutes(bench: SimpleNamespace) -> N
     assert {part.name for part in real} == {*bench.main.SECONDS, "estimate-3B", "estimate-7B"}
 
 
+@pytest.mark.slow
 def test_the_large_models_have_the_shapes_of_qwen2_5_vl(bench: SimpleNamespace, tmp_path: Path) -> None:
     """Parameters of the published models: 3.75 and 8.29 thousand million."""
     from vlm_rl.models.loading import load_untrained

@@ -49,6 +49,7 @@ def found() -> Iterator[Findings]:
         yield findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_advantages_weights_and_loss_of_every_algorithm_stay_on_the_gpu(name: str, found: Findings) -> None:
     made = bare([3, 2, 1, 2], scores=[1.0, 0.0, 0.5, 0.5])

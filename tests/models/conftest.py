@@ -21,11 +21,9 @@ SETTINGS = (
 Variant = Callable[..., Experiment]
 
 
-@pytest.fixture(
-    scope="session", params=[pytest.param(name, marks=() if name == "qwen3_vl" else pytest.mark.slow) for name in FAMILIES]
-)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES])
 def family(request: pytest.FixtureRequest) -> str:
-    """Each family in turn; the quick check takes one."""
+    """Each family in turn."""
     return str(request.param)
 
 

@@ -59,6 +59,7 @@ def datasets() -> list[Dataset]:
     return [replace(embedded, name=name, prompt=composed([f"dataset={name}"]).dataset.prompt) for name in DATASETS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", MODELS)
 def test_question_and_images_are_in_the_prompt(
     option: str, processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
@@ -80,6 +81,7 @@ def test_question_and_images_are_in_the_prompt(
                 assert all(piece in around for piece, around in zip(pieces, found, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", MODELS)
 def test_lengths_are_those_of_the_ids_that_transformers_makes(
     option: str, processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
@@ -96,6 +98,7 @@ def test_lengths_are_those_of_the_ids_that_transformers_makes(
         assert length.image == sum(int(i) in processor.image_token_ids for i in expected)
 
 
+@pytest.mark.slow
 def test_a_pixel_budget_shortens_prompts_and_pictures_alike(
     processor_of: Callable[[str], ProcessorMixin], datasets: list[Dataset], mixed_rows: list[Row]
 ) -> None:
@@ -106,6 +109,7 @@ def test_a_pixel_budget_shortens_prompts_and_pictures_alike(
     assert (half.process(row)["input_ids"] == processor_of("qwen").image_token_id).sum() == 11 * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "size", "num_tokens"),
     [

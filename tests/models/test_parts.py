@@ -15,6 +15,7 @@ from vlm_rl.models.parts import PARTS, Lora, check_engine, find_parts, part_tabl
 KINDS = ("frozen", "LoRA", "full")
 # Of the 27 choices nine that hold each state of each part, and each pair of states of two parts.
 CHOICES = [dict(zip(PARTS, (KINDS[i], KINDS[j], KINDS[(i + j + 1) % 3]), strict=True)) for i in range(3) for j in range(3)]
+THREE = [CHOICES[1], CHOICES[5], CHOICES[6]]  # each state of each part
 
 
 def prepared(states: dict[str, str], *, dtype: str = "float32") -> tuple[PreTrainedModel, PeftModel | None]:
@@ -36,7 +37,11 @@ def expected_changes(states: dict[str, str]) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("states", CHOICES, ids=lambda states: "-".join(states.values()))
+@pytest.mark.parametrize(
+    "states",
+    [pytest.param(c, marks=() if c in THREE else pytest.mark.slow) for c in CHOICES],
+    ids=lambda states: "-".join(states.values()),
+)
 def test_two_steps_change_exactly_what_was_asked_and_plain_peft_loads_it(states: dict[str, str], tmp_path: Path) -> None:
     vlm, adapter = prepared(states)
     assert (adapter is not None) == ("LoRA" in states.values())
@@ -74,7 +79,7 @@ RANK_2 = {  # parameters of the adapters: rank x (inputs + outputs) of each laye
 DTYPES = {"frozen": ("bfloat16",), "LoRA": ("bfloat16", "float32"), "full": ("float32",)}
 
 
-@pytest.mark.parametrize("states", [CHOICES[1], CHOICES[5], CHOICES[6]], ids=lambda states: "-".join(states.values()))
+@pytest.mark.parametrize("states", THREE, ids=lambda states: "-".join(states.values()))
 def test_the_table_counts_every_parameter_once_and_no_vanilla_copy(states: dict[str, str]) -> None:
     whole = {size.part: size.total for size in sizes(tiny())}
     assert sum(whole.values()) == sum(p.numel() for p in tiny().parameters()) == 1_238_432

@@ -58,6 +58,7 @@ def weightless(family: str) -> PreTrainedModel:
         return AutoModelForImageTextToText.from_config(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", PARTS_BY_PREFIX)
 def test_every_parameter_belongs_to_the_part_that_a_person_would_say(family: str) -> None:
     expected, vlm = PARTS_BY_PREFIX[family], weightless(family)

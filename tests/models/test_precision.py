@@ -99,6 +99,7 @@ def test_sampling_and_training_agree_and_all_that_is_trained_is_float32(built: B
         assert torch.equal(response_logprobs(policy, trajectory), trajectory.ref_logprobs)  # off, it is what it was
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_a_float32_model_up_to_rounding(
     built: Build, exact: Experiment, trajectory: Trajectory
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_gradient_is_that_of_a_float32_model_up_to_rounding(
     assert torch.nn.functional.cosine_similarity(left, right, dim=0) > 0.99
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_full_training_loads_in_plain_transformers_without_rounding(built: Build, tmp_path: Path) -> None:
     policy = built(*FULL).policy  # trembling: no weight of the language part is a bfloat16 number any more
     policy.save(tmp_path)

@@ -14,6 +14,7 @@ FULL = ("model.lora=null", "model.optimization.learning_rate=1e-3")
 SECOND_OF_TWO_RANKS: Any = SimpleNamespace(global_rank=1, world_size=2, is_global_zero=True)  # in place of Lightning's trainer
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_keeps_a_frozen_copy_that_training_does_not_touch(built: Build) -> None:
     learner = built(*FULL, tremble=False)
     policy = learner.policy
@@ -32,6 +33,7 @@ def test_full_fine_tuning_keeps_a_frozen_copy_that_training_does_not_touch(built
     assert len(list(policy.parameters())) == count  # the copy is neither trained nor saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overrides", "keeps"), [((), True), (("algorithm.kl_loss_coef=0",), False)])
 def test_the_fit_starts_with_the_rows_of_its_rank_and_with_the_copy_that_a_kl_term_needs(
     built: Build, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...], keeps: bool

@@ -92,6 +92,7 @@ def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_a_step_of_trainin
     assert set(calls.values()) == {2}
 
 
+@pytest.mark.slow
 def test_a_frozen_tower_encodes_the_images_of_a_prompt_once_in_an_evaluation(experiment: Experiment) -> None:
     experiment.policy.vision_cache = VisionCache(max_bytes=0)
     split, setting = experiment.evaluator.scheme.cells[0]

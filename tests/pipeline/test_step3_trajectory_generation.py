@@ -27,7 +27,7 @@ def lying(responses: ResponseBatch, *, by: float) -> ResponseBatch:
     return replace(responses, engine_logprobs=responses.engine_logprobs + by * responses.response_mask)
 
 
-@pytest.mark.parametrize("by", [0.05, float("nan")])
+@pytest.mark.parametrize("by", [0.05, pytest.param(float("nan"), marks=pytest.mark.slow)])
 def test_an_engine_that_lies_about_its_log_probabilities_stops_the_run(experiment: Experiment, by: float) -> None:
     module = experiment.module
     queries = module.data_flow.queries(0)
@@ -119,6 +119,7 @@ def selecting(experiment: Experiment, *, every: int = 2, batch_size: int = 4) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "is_due"), [(4, True), (5, False)])
 def test_with_dynamic_sampling_the_engine_is_checked_and_measured_at_the_steps_that_are_due(
     single: Experiment, step: int, is_due: bool
@@ -133,6 +134,7 @@ def test_with_dynamic_sampling_the_engine_is_checked_and_measured_at_the_steps_t
         selecting(single).generate(queries, lying(responses, by=0.05), single.policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [4, 5])
 def test_selected_groups_have_the_log_probabilities_that_they_have_among_all(
     experiment: Experiment, trajectory: Trajectory, batch_size: int

@@ -70,6 +70,7 @@ def widened(trajectory: Trajectory, *, left: int, right: int) -> Trajectory:
     )
 
 
+@pytest.mark.slow
 def test_padding_changes_neither_statistics_nor_gradients(learner: Experiment, trajectory: Trajectory) -> None:
     wide = widened(trajectory, left=9, right=5)
     policy, width = learner.policy, trajectory.response_mask.shape[1]
@@ -81,6 +82,7 @@ def test_padding_changes_neither_statistics_nor_gradients(learner: Experiment, t
     assert_same(at_rest(learner, trajectory), at_rest(learner, wide))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["equal rewards", "truncated responses that are masked"])
 def test_what_has_no_advantage_moves_nothing_but_the_kl_term(built: Build, trajectory: Trajectory, why: str) -> None:
     experiment = built("algorithm.group_size=2", "algorithm.kl_loss_coef=0", "algorithm.mask_truncated=true")
@@ -129,6 +131,7 @@ def test_a_loss_that_is_not_finite_skips_its_update_and_too_many_in_a_row_stop_t
     assert all(torch.equal(p, before[name]) for name, p in trained(learner.policy).items())
 
 
+@pytest.mark.slow
 def test_the_gradient_is_clipped_to_its_norm(built: Build, trajectory: Trajectory) -> None:
     clipped = built("algorithm.group_size=2", "model.optimization.max_grad_norm=1e-3")
     stats, gradients = at_rest(clipped, trajectory)

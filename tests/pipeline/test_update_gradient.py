@@ -30,7 +30,7 @@ def in_one_piece(experiment: Experiment, trajectory: Trajectory, *, rows: list[i
     return torch.stack([tokens[i, trajectory.response_mask[i]].mean() for i in rows]).mean()
 
 
-@pytest.mark.parametrize("mask_truncated", [False, True])
+@pytest.mark.parametrize("mask_truncated", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_gradient_is_that_of_equation_1(built: Build, trajectory: Trajectory, mask_truncated: bool) -> None:
     experiment = built(
         "algorithm.group_size=2",
