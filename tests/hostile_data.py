@@ -6,7 +6,7 @@ from pathlib import Path
 from watched import watched
 
 from vlm_rl.datasets.dataset import Source
-from vlm_rl.preflight.pictures import Cache, check_pictures, named
+from vlm_rl.datasets.picture_check import Cache, check_pictures, named
 
 SECRET = "canary: this text must never be shown"
 

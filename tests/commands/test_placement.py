@@ -149,3 +149,8 @@ def test_an_error_of_one_rank_ends_its_process_and_not_only_its_job_of_a_sweep(
         raise ValueError("dataset.epochs=0 is no number of epochs.")
     assert ended.value.code == 2
     assert "Error: dataset.epochs=0 is no number of epochs." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("devices", "ranks"), [(4, 8), ([0, 2, 3], 6), ("0,2,3", 6), ("auto", 2), (-1, 2)])
+def test_ranks_are_devices_times_nodes(devices: object, ranks: int) -> None:
+    assert placement.num_ranks(devices=devices, num_nodes=2, accelerator="cpu") == ranks

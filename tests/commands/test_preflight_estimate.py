@@ -12,11 +12,12 @@ from tiny_runs import Sheet
 
 from vlm_rl.commands import preflight_estimate
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.preflight_estimate import estimates, length_of, not_estimated
+from vlm_rl.commands.preflight_estimate import estimates, length_of
 from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.split_check import PromptLength
 from vlm_rl.models.loading import load_processor
 from vlm_rl.models.policy import Policy
-from vlm_rl.models.prompts import PromptLength, Prompts
+from vlm_rl.models.prompts import Prompts
 from vlm_rl.preflight.data_page import Verdict
 from vlm_rl.preflight.device import Device, Machine
 from vlm_rl.preflight.fake_tensors import LARGEST_REAL
@@ -84,23 +85,6 @@ def test_a_run_is_counted_with_the_evaluation_of_its_vanilla_model() -> None:
     assert (length.num_steps, length.encoded_prompts, length.num_evaluations) == (4, 16, 3)
     assert (length.evaluated_rows, length.evaluated_responses) == (16 * 3, 16 * (8 + 4 + 1))
     assert length_of(cfg, workload, features_are_cached=False).encoded_prompts == 4 * 8
-
-
-def test_another_attention_or_strategy_than_was_traced_is_said() -> None:
-    cfg = composed(["experiment=smoke"])
-
-    def messages(ranks: int, *, attention: str = "sdpa", strategy: str = "auto") -> list[str]:
-        cfg.model.attention, cfg.trainer.strategy = attention, strategy
-        return list(not_estimated(cfg, ranks=ranks))
-
-    assert messages(2) == messages(2, strategy="ddp_find_unused_parameters_true") == messages(1, strategy="fsdp") == []
-    assert messages(1, attention="eager") == []
-    assert messages(1, attention="flash_attention_2") == [
-        "Memory and time are those of model.attention=sdpa; what flash_attention_2 takes was not estimated."
-    ]
-    assert messages(2, strategy="fsdp") == [
-        "Memory and time are those of DDP on 2 ranks; what trainer.strategy=fsdp takes was not estimated."
-    ]
 
 
 @pytest.mark.slow

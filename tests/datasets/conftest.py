@@ -1,4 +1,4 @@
-"""A cache of the library `datasets` where tests may write, and a folder for somebody else's data."""
+"""A cache of the library `datasets` where tests may write, a folder for somebody else's data, and a judge."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,8 @@ import datasets.config
 import pytest
 from hostile_data import SECRET
 from own_files import png
+
+from vlm_rl.rewards.judge import Judge
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +30,11 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     datasets.disable_progress_bars()
     yield tmp_path / "data"
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.fixture
+def judge() -> Iterator[Judge]:
+    """Starts no process for plain numbers."""
+    made = Judge(num_workers=1, timeout_s=2.0)
+    yield made
+    made.close()

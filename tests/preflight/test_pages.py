@@ -11,16 +11,15 @@ from rich.table import Table
 
 from vlm_rl.commands.build import composed
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.picture_check import Pictures
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.row_check import RowProblem
-from vlm_rl.models.prompts import PromptLength
+from vlm_rl.datasets.row_scan import DataCheck, overlap
+from vlm_rl.datasets.split_check import PromptLength, SplitCheck
 from vlm_rl.preflight.data_page import Verdict, bars, longest_prompts, rows_table, steps_page, tokens_table
-from vlm_rl.preflight.device import Device, device_of, num_bytes, num_ranks
+from vlm_rl.preflight.device import Device, device_of, num_bytes
 from vlm_rl.preflight.estimate_page import in_words, judge_room, memory_table, not_counted, size, time_lines
 from vlm_rl.preflight.phase import Phase
-from vlm_rl.preflight.pictures import Pictures
-from vlm_rl.preflight.rows import SplitCheck
-from vlm_rl.preflight.scan import DataCheck, overlap
 from vlm_rl.preflight.time_estimate import TimeEstimate
 from vlm_rl.preflight.workload import prompt_sizes
 
@@ -110,11 +109,6 @@ def test_stated_memory_is_a_gpu_s_wherever_it_is_and_the_cpu_says_what_is_free()
     cpu = device_of("cpu", memory=None)
     assert cpu.device.type == "cpu" and cpu.is_certain and cpu.is_here
     assert 2**20 < cpu.free_bytes < 2**50
-
-
-@pytest.mark.parametrize(("devices", "ranks"), [(4, 8), ([0, 2, 3], 6), ("0,2,3", 6), ("auto", 2), (-1, 2)])
-def test_ranks_are_devices_times_nodes(devices: object, ranks: int) -> None:
-    assert num_ranks(devices=devices, num_nodes=2, accelerator="cpu") == ranks
 
 
 def test_the_columns_of_time_say_what_they_are() -> None:

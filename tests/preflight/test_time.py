@@ -10,7 +10,7 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.build import composed
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.prompts import PromptLength
+from vlm_rl.datasets.split_check import PromptLength
 from vlm_rl.preflight import phase as names
 from vlm_rl.preflight.device import Machine, measured
 from vlm_rl.preflight.phase import Phase

@@ -22,6 +22,7 @@ from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement
 from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row_scan import RowScan, check_rows
 from vlm_rl.device import forget_peak
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
@@ -33,7 +34,6 @@ from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
-from vlm_rl.preflight.scan import RowScan, check_rows
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.stopwatch import Stopwatch

@@ -6,6 +6,7 @@ would not work, or would leave a GPU unused without a word, is said before anyth
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands.job_log import innermost
-from vlm_rl.preflight.device import num_ranks
 
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32", "32-true")
@@ -202,3 +202,15 @@ def ranks_of(trainer: DictConfig) -> int:
     plain = OmegaConf.to_container(trainer, resolve=True)
     assert isinstance(plain, dict)
     return num_ranks(devices=plain["devices"], num_nodes=plain["num_nodes"], accelerator=str(plain["accelerator"]))
+
+
+def num_ranks(*, devices: object, num_nodes: int, accelerator: str) -> int:
+    """Ranks of a run: trainer.devices may be a number, a list, a list in a word, or words for all there are."""
+    if isinstance(devices, str) and re.fullmatch(r"\d+(,\d+)*,?", devices):
+        devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
+    if isinstance(devices, int) and devices > 0:
+        return devices * num_nodes
+    if isinstance(devices, list | tuple):
+        return len(devices) * num_nodes
+    on_gpus = accelerator in GPU_WORDS and torch.cuda.is_available()
+    return (torch.cuda.device_count() if on_gpus else 1) * num_nodes

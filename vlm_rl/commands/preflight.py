@@ -14,17 +14,17 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.checks import Objects, refusals, refuse
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.known_warnings import silence_known_warnings
-from vlm_rl.commands.preflight_estimate import estimates, traced_attention
+from vlm_rl.commands.preflight_estimate import TRACED, estimates
 from vlm_rl.commands.preflight_jobs import jobs
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.row_scan import DataCheck, RowScan, keep
 from vlm_rl.models import parts
 from vlm_rl.models.loading import check_weights, resolve
 from vlm_rl.models.parts import part_table
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.preflight.data_page import Verdict, data_page, steps_page
-from vlm_rl.preflight.scan import DataCheck, RowScan, keep
 from vlm_rl.preflight.workload import prompt_sizes
 from vlm_rl.rewards.reward import Reward
 
@@ -82,10 +82,11 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
 
 def _policy(cfg: DictConfig) -> Policy:
     """On the meta device: shapes, dtypes and adapters are right, and no weights are read."""
-    settings, is_here = cfg.model, cfg.preflight.device_memory is None
+    settings = cfg.model
     if not settings.untrained:
         check_weights(Path(resolve(settings.name)))
-    attention = settings.attention if is_here else traced_attention(settings.attention)  # whose library need not be here
+    is_elsewhere = cfg.preflight.device_memory is not None  # then the library of an attention need not be here
+    attention = "sdpa" if is_elsewhere and settings.attention not in TRACED else settings.attention
     with torch.device("meta"):
         policy: Policy = instantiate(
             settings, temperature=cfg.rollout.temperature, seed=cfg.seed, untrained=True, attention=attention
@@ -94,10 +95,10 @@ def _policy(cfg: DictConfig) -> Policy:
 
 
 def _check(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, policy: Policy, reward: Reward) -> DataCheck:
-    scan = RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache)
-    prompts = Prompts(processor=policy.processor, dataset=dataset)
+    prompts, needs_solutions = Prompts(processor=policy.processor, dataset=dataset), not algorithm.learns_from_own_responses
     try:
-        return scan.check(dataset, prompts=prompts, judge=reward.judge, needs_solutions=not algorithm.learns_from_own_responses)
+        scan = RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache)
+        return scan.check(dataset, prompts=prompts, judge=reward.judge, needs_solutions=needs_solutions)
     finally:
         reward.close()
 

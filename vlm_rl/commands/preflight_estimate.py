@@ -49,7 +49,8 @@ def estimates(
         return
     yield memory_table(traced, device=device)
     yield not_counted(device)
-    yield from not_estimated(cfg, ranks=workload.num_ranks)
+    if cfg.model.attention not in TRACED:
+        yield f"Memory and time are those of model.attention=sdpa; what {cfg.model.attention} takes was not estimated."
     yield from judge_room(traced, device=device, verdict=verdict)
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."
@@ -62,20 +63,6 @@ def estimates(
     is_cached = policy.encodes_images_once and feature_bytes <= cfg.model.vision_cache
     length = length_of(cfg, workload, features_are_cached=is_cached)
     yield from time_lines(duration(traced, workload=workload, length=length, machine=machine))
-
-
-def not_estimated(cfg: DictConfig, *, ranks: int) -> Iterator[str]:
-    """Where the run is set to something else than what was traced."""
-    if cfg.model.attention not in TRACED:
-        yield f"Memory and time are those of model.attention=sdpa; what {cfg.model.attention} takes was not estimated."
-    strategy = str(cfg.trainer.strategy)
-    if ranks > 1 and not strategy.startswith(("auto", "ddp")):
-        yield f"Memory and time are those of DDP on {ranks} ranks; what trainer.strategy={strategy} takes was not estimated."
-
-
-def traced_attention(attention: str) -> str:
-    """What memory and time are estimated with."""
-    return attention if attention in TRACED else "sdpa"
 
 
 def length_of(cfg: DictConfig, workload: Workload, *, features_are_cached: bool) -> RunLength:

@@ -16,7 +16,6 @@ from vlm_rl.commands import resolvers, searchpath
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.paths import CONF_DIR
 
-SHORT = re.compile(r"preflight=(\w+)")
 YES = re.compile(r"preflight\.run=(true|yes|on|1)", re.IGNORECASE)
 HYDRA_ANSWERS = {"cfg", "info", "help", "hydra_help", "shell_completion"}  # flags that only show something
 
@@ -31,7 +30,7 @@ class Job:
 
 def spelled_out(words: Sequence[str]) -> list[str]:
     """`preflight=true` as the key that it is short for."""
-    return [SHORT.sub(r"preflight.run=\1", word) if SHORT.fullmatch(word) else word for word in words]
+    return [re.sub(r"^preflight=", "preflight.run=", word) for word in words]
 
 
 def is_asked(words: Sequence[str]) -> bool:

@@ -11,19 +11,7 @@ from transformers import BatchFeature, ProcessorMixin
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.datasets.shown import shown
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptLength:
-    """Tokens of one prompt."""
-
-    text: int
-    image: int  # what the images of the prompt are expanded to
-
-    @property
-    def total(self) -> int:
-        """What dataset.max_prompt_tokens bounds."""
-        return self.text + self.image
+from vlm_rl.datasets.split_check import PromptLength
 
 
 def chat(prompt: str) -> list[dict[str, object]]:

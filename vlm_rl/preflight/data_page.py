@@ -12,9 +12,9 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.datasets.dataset import SPLITS, Dataset, unused_sentence
 from vlm_rl.datasets.picture import shrunk_size
 from vlm_rl.datasets.row_check import listed
+from vlm_rl.datasets.row_scan import DataCheck
 from vlm_rl.datasets.shown import shown
-from vlm_rl.preflight.rows import SplitCheck
-from vlm_rl.preflight.scan import DataCheck
+from vlm_rl.datasets.split_check import SplitCheck
 
 QUANTILES = {"least": 0.0, "median": 0.5, "90 %": 0.9, "99 %": 0.99, "most": 1.0}  # shares of the rows
 NUM_BINS = 10
@@ -22,8 +22,8 @@ WIDEST_BAR = 40  # characters
 LARGEST = 5  # rows named
 
 
-def titled(title: str, *columns: str, words_last: bool = False) -> Table:
-    """A table whose first column is words, and perhaps the last; the others are numbers."""
+def titled(title: str, *columns: str, words_last: int = 0) -> Table:
+    """A table whose first column and last `words_last` columns are words; the others are numbers."""
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if 0 < place < len(columns) - words_last else "left", overflow="fold")
@@ -53,7 +53,7 @@ def data_page(dataset: Dataset, check: DataCheck) -> Iterator[RenderableType]:
 def rows_table(check: DataCheck, *, checked_rows: int | None) -> Table:
     """Rows that are kept and those that are not, by reason; with the number of checked rows where not all are."""
     checked = ["checked"] if checked_rows is not None else []
-    table = titled("Rows", "split", "rows", *checked, "kept", "bad", "why", words_last=True)
+    table = titled("Rows", "split", "rows", *checked, "kept", "bad", "why", words_last=1)
     for split in SPLITS:
         found = check.splits[split]
         left_out = check.overlap.train_left_out if split == "train" else 0

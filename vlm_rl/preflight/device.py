@@ -1,11 +1,10 @@
 """The device that a run would use, the memory that is free on it, and how fast the one at hand is, measured in three seconds."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import psutil
 import torch
 from torch.utils.benchmark import Timer
 
@@ -41,13 +40,14 @@ def device_of(accelerator: str, *, memory: str | int | None) -> Device:
     """
     has_gpu = accelerator in GPU_ACCELERATORS and torch.cuda.is_available()
     device = torch.device("cuda", torch.cuda.current_device()) if has_gpu else torch.device("cpu")
+    on_gpu = has_gpu or memory is not None
     if memory is not None:
-        free = num_bytes(memory)
-        return Device(device=device, name="preflight.device_memory", free_bytes=free, on_gpu=True, is_certain=True)
-    if has_gpu:
+        name, free = "preflight.device_memory", num_bytes(memory)
+    elif has_gpu:
         name, free = torch.cuda.get_device_name(device), torch.cuda.mem_get_info(device)[0]
-        return Device(device=device, name=name, free_bytes=free, on_gpu=True, is_certain=True)
-    return Device(device=device, name="CPU", free_bytes=_free_memory(), on_gpu=False, is_certain=accelerator == "cpu")
+    else:
+        name, free = "CPU", psutil.virtual_memory().available
+    return Device(device=device, name=name, free_bytes=free, on_gpu=on_gpu, is_certain=on_gpu or accelerator == "cpu")
 
 
 def num_bytes(memory: str | int) -> int:
@@ -56,25 +56,6 @@ def num_bytes(memory: str | int) -> int:
     if found is None or found[2] not in UNITS:
         raise ValueError(f"preflight.device_memory={memory} is no size. Write what is free on one device, as 80GiB or 40GB.")
     return round(float(found[1]) * UNITS[found[2]])
-
-
-def num_ranks(*, devices: object, num_nodes: int, accelerator: str) -> int:
-    """Ranks of a run: trainer.devices may be a number, a list, a list in a word, or words for all there are."""
-    if isinstance(devices, str) and re.fullmatch(r"\d+(,\d+)*,?", devices):
-        devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
-    if isinstance(devices, int) and devices > 0:
-        return devices * num_nodes
-    if isinstance(devices, list | tuple):
-        return len(devices) * num_nodes
-    on_gpus = accelerator in GPU_ACCELERATORS and torch.cuda.is_available()
-    return (torch.cuda.device_count() if on_gpus else 1) * num_nodes
-
-
-def _free_memory() -> int:
-    if (file := Path("/proc/meminfo")).exists():
-        line = next(line for line in file.read_text().splitlines() if line.startswith("MemAvailable"))
-        return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +85,7 @@ def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -
     source = torch.zeros(MOVED.get(device.type, MOVED["cpu"]) // 4, device=device)
     moving = _seconds("target.copy_(source)", num_threads, source=source, target=torch.empty_like(source))
     layer, rows = torch.nn.Linear(16, 16, bias=False, device=device), torch.zeros(4, 16, device=device)
-    start = (
-        _seconds("layer(rows) * rows + rows", num_threads, layer=layer, rows=rows) / 3
-    )  # too small to count but as operations
+    start = _seconds("layer(rows) * rows + rows", num_threads, layer=layer, rows=rows) / 3  # too small for anything else
     return Machine(flops=flops, bandwidth=2 * source.nbytes / moving, start=start)
 
 

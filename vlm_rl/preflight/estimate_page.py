@@ -21,9 +21,8 @@ def memory_table(phases: Sequence[Phase], *, device: Device) -> Table:
     table = titled(
         f"Memory at the peak of each phase ({device.name}: {size(device.free_bytes)} free)",
         *("phase", "all", "of this phase", "most of it", "smaller by"),
+        words_last=2,
     )
-    for column in table.columns[3:]:
-        column.justify = "left"
     for phase in phases:
         most = f"{phase.dominant} ({size(phase.parts[phase.dominant])})"
         table.add_row(phase.name, size(phase.total), size(phase.total - phase.resident), most, phase.smaller_by)

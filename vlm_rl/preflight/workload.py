@@ -7,8 +7,8 @@ import numpy as np
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
-from vlm_rl.models.prompts import PromptLength
-from vlm_rl.preflight.scan import DataCheck
+from vlm_rl.datasets.row_scan import DataCheck
+from vlm_rl.datasets.split_check import PromptLength
 
 
 @dataclass(frozen=True, kw_only=True)

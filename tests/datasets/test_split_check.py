@@ -8,16 +8,16 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from vlm_rl.commands.build import composed
+from vlm_rl.datasets import split_check as rows_module
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.picture import picture_file
+from vlm_rl.datasets.picture_check import Cache, check_pictures, named
 from vlm_rl.datasets.row import Row
+from vlm_rl.datasets.row_scan import judged_golds
+from vlm_rl.datasets.split_check import PromptLength, Rules, SplitCheck, check_split
 from vlm_rl.models import prompts as prompts_module
 from vlm_rl.models.loading import load_processor
-from vlm_rl.models.prompts import PromptLength, Prompts
-from vlm_rl.preflight import rows as rows_module
-from vlm_rl.preflight.pictures import Cache, check_pictures, named
-from vlm_rl.preflight.rows import Rules, SplitCheck, check_split
-from vlm_rl.preflight.scan import judged_golds
+from vlm_rl.models.prompts import Prompts
 from vlm_rl.rewards.judge import Judge
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vlm_rl.preflight import pictures as module
-from vlm_rl.preflight.pictures import Cache
+from vlm_rl.datasets import picture_check as module
+from vlm_rl.datasets.picture_check import Cache
 
 
 def test_entries_are_there_for_the_next_process_and_stay_with_their_place(tmp_path: Path) -> None:

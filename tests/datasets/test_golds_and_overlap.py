@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vlm_rl.preflight import scan
-from vlm_rl.preflight.pictures import Cache
-from vlm_rl.preflight.rows import SplitCheck
-from vlm_rl.preflight.scan import judged_golds, overlap
+from vlm_rl.datasets import row_scan as scan
+from vlm_rl.datasets.picture_check import Cache
+from vlm_rl.datasets.row_scan import judged_golds, overlap
+from vlm_rl.datasets.split_check import SplitCheck
 from vlm_rl.rewards.gold_check import GoldCheck, check_golds
 from vlm_rl.rewards.judge import Judge
 

@@ -3,18 +3,45 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from vlm_rl.datasets.picture_check import CheckedPicture, Pictures
 from vlm_rl.datasets.row import IMAGE_MARKER, Row
 from vlm_rl.datasets.row_check import RowProblem, long_prompt, problems_of_text, repeated_ids, unfit_gold
 from vlm_rl.datasets.shown import shortened
-from vlm_rl.models.prompts import PromptLength, Prompts
-from vlm_rl.preflight.pictures import CheckedPicture, Pictures
 
 CHUNK = 1_000  # rows
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptLength:
+    """Tokens of one prompt."""
+
+    text: int
+    image: int  # what the images of the prompt are expanded to
+
+    @property
+    def total(self) -> int:
+        """What dataset.max_prompt_tokens bounds."""
+        return self.text + self.image
+
+
+@runtime_checkable
+class Prompts(Protocol):
+    """What measures prompts and solutions in tokens: `models.prompts.Prompts`."""
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """Tokens that no text of a row may hold."""
+
+    def lengths(self, rows: Sequence[Row]) -> list[PromptLength]:
+        """Length of each prompt."""
+
+    def solution_lengths(self, rows: Sequence[Row]) -> list[int]:
+        """Tokens of each worked solution."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from vlm_rl.datasets.dataset import SPLITS, Dataset
+from vlm_rl.datasets.picture_check import DECODE, Cache, Pictures, check_pictures, named
 from vlm_rl.datasets.row import ImageSource
 from vlm_rl.datasets.row_check import report, rows_at, without
 from vlm_rl.datasets.shown import shown
-from vlm_rl.models.prompts import Prompts
-from vlm_rl.preflight.pictures import DECODE, Cache, Pictures, check_pictures, named
-from vlm_rl.preflight.rows import Rules, SplitCheck, check_split, chunks
+from vlm_rl.datasets.split_check import Prompts, Rules, SplitCheck, check_split, chunks
 from vlm_rl.rewards.gold_check import check_golds
 from vlm_rl.rewards.judge import JUDGE_VERSION, Judge
 

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import pytest
 from PIL import Image
 
+from vlm_rl.datasets import picture_check as pictures
 from vlm_rl.datasets.picture import FileBytes, Picture, picture_file
-from vlm_rl.preflight import pictures
-from vlm_rl.preflight.pictures import Cache, Pictures, check_pictures, drawn, named
+from vlm_rl.datasets.picture_check import Cache, Pictures, check_pictures, drawn, named
 
 Loads = list[str]
 
