@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from torch.utils.benchmark import Timer
 
 from vlm_rl.preflight.tracker import Operation
 
@@ -90,5 +89,7 @@ def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -
 
 
 def _seconds(statement: str, num_threads: int, **named: object) -> float:
+    from torch.utils.benchmark import Timer  # its import initialises CUDA: not before a worker has its own GPUs
+
     timer = Timer(statement, globals=named, num_threads=num_threads)
     return min(timer.blocked_autorange(min_run_time=SECONDS_EACH).times)
