@@ -58,8 +58,8 @@ def estimates(
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in policy.vlm.parameters()})
     machine = measured(device.device, dtypes=dtypes, num_threads=cfg.num_threads or torch.get_num_threads())
     head: torch.Tensor = policy.vlm.get_output_embeddings().weight
-    num_rows, image_tokens = len(workload.dataset.train) // workload.num_ranks, workload.prompts.mean.image
-    feature_bytes = num_rows * image_tokens * head.shape[1] * head.element_size()
+    num_image_tokens = workload.prompts.mean.image * len(dataset.train) // workload.num_ranks
+    feature_bytes = num_image_tokens * head.shape[1] * head.element_size()
     is_cached = policy.encodes_images_once and feature_bytes <= cfg.model.vision_cache
     length = length_of(cfg, workload, features_are_cached=is_cached)
     yield from time_lines(duration(traced, workload=workload, length=length, machine=machine))

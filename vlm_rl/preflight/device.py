@@ -76,8 +76,7 @@ class Machine:
 @torch.no_grad()
 def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -> Machine:
     """The device at hand; of each measurement the quickest run counts."""
-    side = SIDES.get(device.type, SIDES["cpu"])
-    flops = {}
+    side, flops = SIDES.get(device.type, SIDES["cpu"]), {}
     for name in dtypes:
         matrix = torch.ones(side, side, dtype=getattr(torch, name), device=device)
         flops[name] = 2 * side**3 / _seconds("matrix @ matrix", num_threads, matrix=matrix)
@@ -91,5 +90,4 @@ def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -
 def _seconds(statement: str, num_threads: int, **named: object) -> float:
     from torch.utils.benchmark import Timer  # its import initialises CUDA: not before a worker has its own GPUs
 
-    timer = Timer(statement, globals=named, num_threads=num_threads)
-    return min(timer.blocked_autorange(min_run_time=SECONDS_EACH).times)
+    return min(Timer(statement, globals=named, num_threads=num_threads).blocked_autorange(min_run_time=SECONDS_EACH).times)
