@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,7 +42,7 @@ from vlm_rl.models import parts, vision
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step4_policy_update import Stepper
 from vlm_rl.preflight import phase as names
-from vlm_rl.preflight.device import measured
+from vlm_rl.preflight.device import Machine, measured
 from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.phases import trace
 from vlm_rl.preflight.time_estimate import SLOWER, RunLength, duration
@@ -198,9 +199,15 @@ def compared(case: Case) -> list[Line]:
     ]
 
 
+@cache
+def machine_of(device: torch.device, *, num_threads: int) -> Machine:
+    """The speed of a device, measured once in a process."""
+    return measured(device, dtypes=("float32", "bfloat16"), num_threads=num_threads)
+
+
 def expected_seconds(traced: list[Phase], case: Case, experiment: Experiment) -> list[float]:
     """Roofline seconds of the four measured phases; no run is that fast, see time_estimate.SLOWER."""
-    machine = measured(experiment.policy.device, dtypes=("float32", "bfloat16"), num_threads=case.num_threads)
+    machine = machine_of(experiment.policy.device, num_threads=case.num_threads)
     length = RunLength(num_steps=1, encoded_prompts=0, num_evaluations=0, evaluated_rows=0, evaluated_responses=0)
     work = workload_of(case, experiment.cfg, on_gpu=torch.cuda.is_available())
     found = duration(traced, workload=work, length=length, machine=machine)

@@ -11,7 +11,7 @@ from vlm_rl.preflight.tracker import Operation
 
 GPU_ACCELERATORS = ("auto", "gpu", "cuda")  # of trainer.accelerator
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-SECONDS_EACH = 0.4  # of one measurement
+SECONDS_EACH, NUM_REPEATS = 0.4, 4  # of one measurement
 SIDES = {"cuda": 8192, "cpu": 1024}  # of the matrices multiplied
 MOVED = {"cuda": 2**30, "cpu": 2**26}  # bytes of the tensor copied: larger than any cache
 
@@ -90,4 +90,6 @@ def measured(device: torch.device, *, dtypes: Sequence[str], num_threads: int) -
 def _seconds(statement: str, num_threads: int, **named: object) -> float:
     from torch.utils.benchmark import Timer  # its import initialises CUDA: not before a worker has its own GPUs
 
-    return min(Timer(statement, globals=named, num_threads=num_threads).blocked_autorange(min_run_time=SECONDS_EACH).times)
+    timer = Timer(statement, globals=named, num_threads=num_threads)
+    number = max(1, round(SECONDS_EACH / NUM_REPEATS / timer.timeit(1).mean))
+    return float(min(timer.timeit(number).mean for _ in range(NUM_REPEATS)))
