@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,15 +89,13 @@ class Tracker:
         made = _Storage(num_bytes=storage.nbytes(), born=self._time)
         if tensor.is_floating_point() and tensor.ndim:
             made.label = self.label_of_width.get(tensor.shape[-1], ACTIVATIONS)
-
-        def died(_: Any) -> None:
-            del self._alive[address]
-            self._time += 1
-            made.died = self._time
-
-        self._alive[address] = (made, weakref.ref(storage, died))
+        self._alive[address] = (made, weakref.ref(storage, partial(self._end, address)))
         self._storages.append(made)
         return made
+
+    def _end(self, address: int, _: Any) -> None:
+        self._time += 1
+        self._alive.pop(address)[0].died = self._time
 
 
 def operation(func: Any, args: Any, kwargs: Any, out: Any, *, outputs: list[Tensor]) -> Operation:
