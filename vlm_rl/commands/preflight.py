@@ -82,14 +82,13 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
 
 def _policy(cfg: DictConfig) -> Policy:
     """On the meta device: shapes, dtypes and adapters are right, and no weights are read."""
-    settings = cfg.model
-    if not settings.untrained:
-        check_weights(Path(resolve(settings.name)))
+    if not cfg.model.untrained:
+        check_weights(Path(resolve(cfg.model.name)))
     is_elsewhere = cfg.preflight.device_memory is not None  # then the library of an attention need not be here
-    attention = "sdpa" if is_elsewhere and settings.attention not in TRACED else settings.attention
+    attention = "sdpa" if is_elsewhere and cfg.model.attention not in TRACED else cfg.model.attention
     with torch.device("meta"):
         policy: Policy = instantiate(
-            settings, temperature=cfg.rollout.temperature, seed=cfg.seed, untrained=True, attention=attention
+            cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed, untrained=True, attention=attention
         )
     return policy
 
