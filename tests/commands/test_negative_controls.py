@@ -37,13 +37,3 @@ def test_a_random_reward_is_no_improvement(forking: Forking, tmp_path: Path) -> 
     assert decision["seeds"] == "3"
     assert "is an improvement" not in page  # of any arm, in any table or sentence
     assert decision["verdict"] in ("no evidence either way", "no difference larger than 2 points", "harm")
-
-
-@pytest.mark.slow
-def test_without_learning_nothing_is_judged_because_the_seeds_do_not_differ(forking: Forking, tmp_path: Path) -> None:
-    still = ("model.optimization.learning_rate=0.0", "dataset.max_new_tokens=16", "dataset.source.train_rows=8")
-    train(forking, tmp_path, *SMALL, *still, "study=control", "-m")
-    decision, page = reported(forking, tmp_path)
-    assert (decision["seeds"], decision["gain"]) == ("3", 0.0)
-    assert decision["verdict"] == "not judged"
-    assert "improvement" not in page.split("</header>")[0].lower()
