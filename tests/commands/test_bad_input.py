@@ -9,6 +9,8 @@ from PIL import Image
 
 from vlm_rl.commands.build import build, composed
 
+pytestmark = pytest.mark.slow
+
 JSONL = ("dataset=jsonl", "dataset.batch_size=2", "dataset.epochs=1", "dataset.max_new_tokens=4", "algorithm.num_minibatches=1")
 
 

@@ -15,6 +15,8 @@ from vlm_rl.models.parts import PARTS
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SMOKE = ("experiment=smoke", "num_threads=1", "dataset.max_new_tokens=4", "dataset.batch_size=16")
 OVERSAMPLE = ("algorithm/dynamic_sampling=dapo", "algorithm.dynamic_sampling.metric=score", "algorithm.group_size=2")
 

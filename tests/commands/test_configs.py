@@ -12,6 +12,8 @@ from vlm_rl.commands.checks import refuse
 from vlm_rl.commands.errors import flat
 from vlm_rl.commands.paths import CONF_DIR
 
+pytestmark = pytest.mark.slow
+
 GROUPS = (
     *("model", "dataset", "reward", "algorithm", "rollout", "evaluation", "trainer", "logger", "seeds", "experiment", "alerts"),
     *("algorithm/dynamic_sampling", "algorithm/rollout_correction", "evaluation/image"),

@@ -17,6 +17,8 @@ from vlm_rl.commands.evaluation_target import find, taken_out
 from vlm_rl.reports.reading.runs import find_runs, vanilla_folder
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def run(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
@@ -110,7 +112,6 @@ def evaluation_bytes(cwd: Path) -> Iterator[tuple[str, bytes]]:
         yield file.name, file.read_bytes()
 
 
-@pytest.mark.slow
 def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_happened(
     forking: Forking, tmp_path: Path
 ) -> None:
@@ -134,7 +135,6 @@ def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_h
     assert parts_of(killed) == [] and not list(killed.rglob("*.tmp"))
 
 
-@pytest.mark.slow
 def test_the_vanilla_model_of_a_study_has_its_blind_control_under_its_own_folder(
     forking: Forking, run: RunFolder, arms: Path
 ) -> None:
@@ -146,7 +146,6 @@ def test_the_vanilla_model_of_a_study_has_its_blind_control_under_its_own_folder
         find(str(folder))
 
 
-@pytest.mark.slow
 def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: Forking, arms: Path) -> None:
     small = [argument for argument in BRIEF if argument.startswith(("dataset.", "evaluation"))]
     small.append("algorithm.num_minibatches=1")
@@ -158,7 +157,6 @@ def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: 
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")} == files
 
 
-@pytest.mark.slow
 def test_vanilla_is_evaluated_once_for_each_seed_and_shared_by_the_arms_of_a_study(forking: Forking, arms: Path) -> None:
     (vanilla,) = (arms / "outputs" / "rl").glob("vanilla-*/seed-0")
     before = {file: file.stat().st_mtime_ns for file in vanilla.glob("evaluations/*/*.parquet")}

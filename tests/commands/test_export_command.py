@@ -16,6 +16,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from vlm_rl.models.loading import resolve
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -99,7 +101,6 @@ def test_no_verdict_is_claimed_for_a_checkpoint_that_validation_did_not_pick(run
     assert "improvement" not in card
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "rounding"), [(None, 1e-4), ("bfloat16", 2e-1)])
 def test_merged_weights_are_the_same_model_and_change_neither_run_nor_base(
     run: Path, tmp_path: Path, dtype: str | None, rounding: float
@@ -121,7 +122,6 @@ def test_merged_weights_are_the_same_model_and_change_neither_run_nor_base(
     AutoProcessor.from_pretrained(folder)
 
 
-@pytest.mark.slow
 def test_a_part_that_was_trained_in_full_beside_lora_is_shared_and_merged_too(built: Build, tmp_path: Path) -> None:
     """The connector, all of whose weights moved."""
     run = run_of(built("study=s", "model.freeze=[vision]"), tmp_path / "outputs/s/grpo/seed-0")

@@ -21,6 +21,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from vlm_rl.commands import export as exporting
 from vlm_rl.models.loading import resolve
 
+pytestmark = pytest.mark.slow
+
 # The README names in a sentence what the card imports.
 IMPORTED = {
     "AutoModelForImageTextToText": AutoModelForImageTextToText,

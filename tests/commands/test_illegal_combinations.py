@@ -10,6 +10,8 @@ from refusing import checked, refusal
 
 from vlm_rl.commands.build import build, composed
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = ("model.name=/nowhere", "dataset=jsonl", "dataset.source.folder=/nowhere")  # whatever is loaded fails by this name
 
 

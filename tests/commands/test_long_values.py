@@ -15,6 +15,8 @@ from refusing import refusal
 from vlm_rl.commands.build import build
 from vlm_rl.datasets.shown import lines_shortened
 
+pytestmark = pytest.mark.slow
+
 LONG = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300_000))
 LETTERS = base64.b64encode(random.Random(0).randbytes(300_000)).decode()
 SIZES = ("dataset.batch_size=2", "dataset.epochs=1", "dataset.max_new_tokens=4", "algorithm.num_minibatches=1", "num_threads=1")

@@ -8,6 +8,8 @@ from tiny_commands import NUM_STEPS, only_run
 from vlm_rl.reports.reading.files import number
 from vlm_rl.reports.reading.training import count_training
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_a_real_run_logged_is_what_its_texts_say(whole: Path) -> None:
     run = only_run(whole, study="whole")

@@ -24,6 +24,8 @@ from vlm_rl.commands.placement import trainer_of
 from vlm_rl.models.loading import resolve
 from vlm_rl.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Spoil = Callable[[Path], object]
 STATE, ADAPTER, CONFIG = "trainer_state.pt", "adapter_model.safetensors", "adapter_config.json"
 
@@ -143,7 +145,6 @@ def test_train_says_so_and_ends_with_exit_code_2(forking: Forking, run: RunFolde
 READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights", "another layout")}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", READ)
 def test_it_is_neither_evaluated_nor_shared(forking: Forking, run: RunFolder, tmp_path: Path, case: str) -> None:
     spoil, message = READ[case]
@@ -167,7 +168,6 @@ def test_an_adapter_whose_config_was_changed_is_not_shared(run: RunFolder, tmp_p
             export_of(checkpoint, tmp_path / "out", merge=merge)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("script", "key"), [("train.py", "model.name"), ("evaluate.py", "checkpoint")])
 def test_a_base_with_holes_is_not_taken_and_what_transformers_says_of_it_is_seen(
     forking: Forking, tmp_path: Path, script: str, key: str

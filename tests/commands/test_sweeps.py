@@ -14,6 +14,8 @@ from vlm_rl.commands.job_log import LOG, innermost, portable
 from vlm_rl.commands.preflight_jobs import Job, jobs
 from vlm_rl.commands.swept_groups import left_to_jobs
 
+pytestmark = pytest.mark.slow
+
 
 def composed_jobs(typed: str) -> list[Job]:
     """The jobs of a sweep, as Hydra composes them."""

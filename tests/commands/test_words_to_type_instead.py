@@ -10,6 +10,8 @@ from refusing import checked, refusal
 
 from vlm_rl.commands.build import composed
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_algorithm"
 
 

@@ -21,6 +21,8 @@ from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.report import _make_folder
 from vlm_rl.reports.tables.table import write_whole
 
+pytestmark = pytest.mark.slow
+
 RUN = "default/seed-0"
 
 
