@@ -16,7 +16,7 @@ from gpu_sizes import Setting
 from gpu_step import compared
 from safetensors.torch import load_file
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]

@@ -81,8 +81,10 @@ def test_alerts_are_written_printed_and_sent_once(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize("checkpoint", [0, 3, 4, 9])
 def test_a_run_that_is_cut_back_at_any_step_and_resumed_tells_the_same(tmp_path: Path, checkpoint: int) -> None:
     folder = RunFolder(path=tmp_path)
-    train(folder, begin=1, end=9)
-    folder.cut_back(checkpoint)
+    train(folder, begin=1, end=checkpoint)
+    record = folder.record()
+    train(folder, begin=checkpoint + 1, end=9)
+    folder.cut_back(record, generation_steps=checkpoint)
     train(folder, begin=checkpoint + 1, end=10)
     assert told(folder) == TOLD
 
@@ -96,7 +98,7 @@ def test_a_run_that_stops_itself_says_why_and_forgets_it_when_it_is_resumed(tmp_
     alerts.on_exception(trainer, module, reason("That is why."))
     line = {"generation_steps": 7, "alert": "run_stopped", "message": "That is why."}
     assert list(folder.lines("alerts.jsonl")) == [line]
-    folder.cut_back(6)
+    folder.cut_back({}, generation_steps=6)
     assert told(folder) == []
 
 

@@ -25,7 +25,7 @@ def run_of(experiment: Experiment, path: Path) -> Path:
     """A finished run of that experiment; its accuracy on test rose from 42 to 90 %."""
     folder = RunFolder(path=path)
     for step in (PICKED, LAST):
-        save_whole(path / "checkpoints" / f"step-{step:06d}", experiment.policy, {"generation_steps": step})
+        save_whole(path / "checkpoints" / f"step-{step:06d}", experiment.policy, {"generation_steps": step}, record={})
     for step, accuracy in ((0, 0.42), (PICKED, 0.9)):
         folder.append("metrics.jsonl", {"event": "evaluation", "generation_steps": step, "test/pass@1_t0.6/accuracy": accuracy})
     told = {"study": "s", "variant": "grpo", "seed": 0, "arm": ARM, "algorithm": "grpo", "status": "finished", "overrides": []}

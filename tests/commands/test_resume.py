@@ -13,7 +13,7 @@ import pytest
 from forking import Command, Forking
 from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_steps
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.run_folder import RunFolder
 
 NUM_KILLS = 6

@@ -13,12 +13,14 @@ from exported_runs import export_of
 from forking import Finished, Forking
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from safetensors.torch import load_file, save_file
-from tiny_commands import TINY, only_run
+from tiny_commands import TINY, content, only_run, train
 from tiny_runs import Hand
 
-from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
+from vlm_rl.callbacks.checkpoint import Checkpoint
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.callbacks.saved_steps import saved_steps
+from vlm_rl.checksums import HASHES
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.commands.placement import trainer_of
 from vlm_rl.models.loading import resolve
@@ -50,6 +52,15 @@ def cut(name: str, share: float) -> Spoil:
     def spoil(folder: Path) -> None:
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return spoil
+
+
+def flip(name: str) -> Spoil:
+    def spoil(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[-1] ^= 1
+        (folder / name).write_bytes(content)
 
     return spoil
 
@@ -118,7 +129,7 @@ def experiment() -> Iterator[Experiment]:
 def go_on(run: RunFolder, experiment: Experiment) -> None:
     """Load weights and state of the newest checkpoint, as train.py does."""
     schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=run, vanilla=run)
-    hand, checkpoint = Hand(experiment), Checkpoint(folder=run, schedule=schedule, every=1, keep_every=None)
+    hand, checkpoint = Hand(experiment), Checkpoint(folder=run, schedule=schedule, every=1, keep_newest=2, keep_every=None)
     checkpoint.resumed = saved_steps(run)[-1]
     experiment.policy.load(checkpoint.resumed.path)
     trainer = trainer_of(experiment.cfg.trainer, callbacks=[Recorder(folder=run, reflection=experiment.reflection)])
@@ -136,13 +147,24 @@ def test_a_run_does_not_go_on_from_it(run: RunFolder, experiment: Experiment, ca
         go_on(run, experiment)
 
 
-def test_train_says_so_and_ends_with_exit_code_2(forking: Forking, run: RunFolder, tmp_path: Path) -> None:
-    spoil, message = RESUMED["cut state"]
-    spoil(saved_steps(run)[-1].path)
-    refused(forking.run("train.py", (*TINY, "study=whole"), cwd=tmp_path), told=message)
+def test_train_moves_it_aside_and_ends_as_if_nothing_had_happened(
+    forking: Forking, run: RunFolder, whole: Path, tmp_path: Path
+) -> None:
+    newest = saved_steps(run)[-1].path
+    cut(STATE, 0.5)(newest)
+    finished = train(forking, tmp_path, *TINY, "study=whole")
+    assert f"{STATE} is cut off" in finished.out
+    aside = Path("damaged", newest.name)
+    assert f"{aside}, and the run goes on from the one before it." in finished.out
+    assert (run.path / aside / STATE).is_file()
+    assert content(run) == content(only_run(whole, study="whole"))
 
 
-READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights", "another layout")}
+READ = {case: RESUMED[case] for case in ("cut weights", "cut header", "cut config", "no weights")} | {
+    "another layout": (old_layout, f"{ADAPTER} is cut off"),
+    "one bit": (flip(ADAPTER), f"{ADAPTER} is not what was written: bytes have changed"),
+    "no hashes": (lambda folder: (folder / HASHES).unlink(), f"{HASHES} is not there"),
+}
 
 
 @pytest.mark.parametrize("case", READ)

@@ -31,7 +31,6 @@ BRIEF = (*TINY, "dataset.epochs=1", "dataset.source.train_rows=8")  # 2 steps
 CONTENT = (
     "metrics.jsonl",
     "alerts.jsonl",
-    "checkpoints/*/adapter_model.safetensors",
     "completions/*.parquet",
     "evaluations/*/*.parquet",
 )
@@ -51,8 +50,12 @@ def only_run(cwd: Path, *, study: str, seed: int = 0) -> RunFolder:
 
 
 def content(run: RunFolder) -> dict[str, str]:
-    """Hashes of all that must not differ between two runs of a seed; cost.jsonl and the manifest tell the time and the machine."""
+    """Hashes of all that must not differ between two runs of a seed; cost.jsonl and the manifest tell the time and the machine.
+
+    Of the checkpoints the newest: which older ones are there depends on `checkpoint.every`.
+    """
     files = [file for pattern in CONTENT for file in sorted(run.path.glob(pattern))]
+    files += sorted((run.path / "checkpoints").glob("step-*/adapter_model.safetensors"))[-1:]
     return {str(file.relative_to(run.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

@@ -13,7 +13,7 @@ from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_ste
 from torch import Tensor
 from typed import AS_MODULE, INSTALLED, TORCHRUN, TRAIN, Ended, Words, interrupted, typed
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.run_folder import RunFolder
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_commands import only_run, train
 from typed import TRAIN, typed
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.run_folder import RunFolder
 
 # A coin as the reward: there is something to learn whatever the weights. 2 steps sample 6 groups each and learn from 4.

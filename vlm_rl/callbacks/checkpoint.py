@@ -1,9 +1,12 @@
-"""Checkpoints that a run resumes from exactly and plain PEFT or Transformers loads; written beside their name, synced, renamed."""
+"""Checkpoints that a run resumes from exactly and plain PEFT or Transformers loads; written beside their name, synced, renamed.
+
+The last file of each is `hashes.json`: its own files, and all records of the run up to its step, which are on the disk before it.
+"""
 
 import pickle
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,13 @@ from torch import Tensor
 
 from vlm_rl import ranks
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.saved_steps import SavedStep, saved_steps
+from vlm_rl.checksums import HASHES, Hashes, hash_of, write_hashes
+from vlm_rl.durable_files import make_folder, sync
 from vlm_rl.models.loading import TRAINER_STATE
 from vlm_rl.models.policy import Policy
-from vlm_rl.module import VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder, sync
+from vlm_rl.module import Progress, VLMReinforcement, reinforcement
+from vlm_rl.run_folder import RunFolder
 
 NOTE = """\
 A checkpoint of a training run, as vlm-rl left it. The run's `manifest.json`, two folders up, says what was trained and how. This is not a
@@ -31,25 +37,18 @@ makes a folder to share, whose model card carries the verdict of the study's rep
 COUNTS = ("generation_steps", "gradient_steps")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SavedStep:
-    """A whole checkpoint."""
-
-    generation_steps: int
-    path: Path
-
-
-def saved_steps(folder: RunFolder) -> list[SavedStep]:
-    """The whole checkpoints of a run, oldest first."""
-    paths = sorted((folder.path / "checkpoints").glob("step-[0-9]*[0-9]"))
-    return [SavedStep(generation_steps=int(path.name.removeprefix("step-")), path=path) for path in paths]
-
-
 class Checkpoint(lightning.Callback):
-    """Keeps the last checkpoint, the one that validation selects, and every k-th with `keep_every`."""
+    """Keeps the newest checkpoints, the one that validation selects, and every k-th with `keep_every`."""
 
-    def __init__(self, *, folder: RunFolder, schedule: EvaluationSchedule, every: int, keep_every: int | None) -> None:
-        self._folder, self._schedule, self._every, self._keep_every = folder, schedule, every, keep_every
+    def __init__(
+        self, *, folder: RunFolder, schedule: EvaluationSchedule, every: int, keep_newest: int, keep_every: int | None
+    ) -> None:
+        if keep_newest < 1:
+            raise ValueError(
+                f"checkpoint.keep_newest={keep_newest}: a run needs one to go on from. Give 2, or 1 on a small disk."
+            )
+        self._folder, self._schedule, self._every = folder, schedule, every
+        self._keep_newest, self._keep_every = keep_newest, keep_every
         self.resumed: SavedStep | None = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -72,13 +71,17 @@ class Checkpoint(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
-        if module.progress.generation_steps % self._every == 0 or self._schedule.is_due(module):
+        if self._is_regular(module.progress):
             self._save(trainer, module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps and not ranks.from_first(self._path(module).exists()):
             self._save(trainer, module)
+
+    def _is_regular(self, progress: Progress) -> bool:
+        """Whether every run has a checkpoint here, also one that nobody stopped."""
+        return progress.generation_steps % self._every == 0 or self._schedule.is_due(progress)
 
     def _path(self, module: VLMReinforcement) -> Path:
         return self._folder.path / "checkpoints" / f"step-{module.progress.generation_steps:06d}"
@@ -92,8 +95,8 @@ class Checkpoint(lightning.Callback):
                 "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
                 "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
             }
-            save_whole(self._path(module), module.policy, state)
-            self._drop_old()
+            save_whole(self._path(module), module.policy, state, record=self._folder.record())
+            self._drop_others(module.progress)
         trainer.strategy.barrier()
 
     @staticmethod
@@ -101,12 +104,18 @@ class Checkpoint(lightning.Callback):
         ours = [callback for callback in trainer.callbacks if type(callback).__module__.startswith("vlm_rl")]  # type: ignore[attr-defined]
         return {type(callback).__name__: callback for callback in ours if callback.state_dict()}
 
-    def _drop_old(self) -> None:
-        *older, _ = saved_steps(self._folder)
-        for saved in older:
-            wanted = self._keep_every is not None and saved.generation_steps % self._keep_every == 0
-            if saved.generation_steps != self._schedule.best_step and not wanted:
-                shutil.rmtree(saved.path)
+    def _drop_others(self, progress: Progress) -> None:
+        """Remove those that are not kept: so the same ones are left whether the run was stopped on its way or not.
+
+        Those of later steps go, too: this run went back behind them, and makes them again.
+        """
+        now, steps = progress.generation_steps, {saved.generation_steps: saved.path for saved in saved_steps(self._folder)}
+        regular = [step for step in steps if step < now and self._is_regular(replace(progress, generation_steps=step))]
+        kept = {now, self._schedule.best_step, *[*regular, now][-self._keep_newest :]}
+        if self._keep_every is not None:
+            kept |= {step for step in steps if step <= now and step % self._keep_every == 0}
+        for step in steps.keys() - kept:
+            shutil.rmtree(steps[step])
 
 
 def _state(file: Path) -> dict[str, Any]:
@@ -134,17 +143,20 @@ def _damaged(file: Path) -> str:
     )
 
 
-def save_whole(path: Path, policy: Policy, state: dict[str, Any]) -> None:
-    """Writes a checkpoint so that a crash at any moment leaves the old ones and no half one."""
+def save_whole(path: Path, policy: Policy, state: dict[str, Any], *, record: Hashes) -> None:
+    """Writes a checkpoint so that a crash at any moment leaves the old ones and no half one; `record`: what it stands for."""
+    make_folder(path.parent)
     for leftover in path.parent.glob("*.tmp"):
         shutil.rmtree(leftover)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     policy.save(temporary)
     (temporary / "README.md").write_text(NOTE, encoding="utf-8")  # in place of PEFT's form to be filled in
     torch.save(state, temporary / TRAINER_STATE)
-    for file in temporary.iterdir():
+    files = sorted(file for file in temporary.rglob("*") if file.is_file())
+    for file in files:
         sync(file)
+    write_hashes(temporary / HASHES, checkpoint={str(file.relative_to(temporary)): hash_of(file) for file in files}, run=record)
     if path.exists():
         shutil.rmtree(path)
     temporary.replace(path)

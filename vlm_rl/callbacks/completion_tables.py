@@ -15,9 +15,10 @@ from vlm_rl.callbacks.logger_sinks import Sheet, show
 from vlm_rl.callbacks.recorder import step_records
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import ImageSource, Row
+from vlm_rl.durable_files import write_whole
 from vlm_rl.evaluation.evaluator import Evaluator
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder, write_whole
+from vlm_rl.run_folder import RunFolder
 
 MAX_SIDE = 384  # pixels of a picture
 SHOWN = ("question", "response", "answer", "verdict", "finish_reason", "response_length")
@@ -48,7 +49,7 @@ class CompletionTables(lightning.Callback):
         module = reinforcement(pl_module)
         if module.progress.generation_steps % self._every == 0:
             self._show(trainer, lambda: self._of_training(module))
-        if self._schedule.is_due(module):
+        if self._schedule.is_due(module.progress):
             self._show(trainer, lambda: self._of_validation(module, self._folder))
 
     def _show(self, trainer: lightning.Trainer, make: Callable[[], Sheet]) -> None:

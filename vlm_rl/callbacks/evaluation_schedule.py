@@ -6,16 +6,18 @@ from typing import Any
 
 import lightning
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vlm_rl import ranks
 from vlm_rl.callbacks.recorder import log
 from vlm_rl.device import peak_bytes
+from vlm_rl.durable_files import remove_leftovers
 from vlm_rl.evaluation.endpoint import for_selection
 from vlm_rl.evaluation.evaluator import Evaluator, metrics
 from vlm_rl.evaluation.settings import GenerationSetting
-from vlm_rl.module import VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder, write_table
+from vlm_rl.module import Progress, VLMReinforcement, reinforcement
+from vlm_rl.run_folder import RunFolder
+
+Cells = Mapping[tuple[str, str], pa.Table]  # (split, setting name) -> sample records
 
 
 class EvaluationSchedule(lightning.Callback):
@@ -37,23 +39,31 @@ class EvaluationSchedule(lightning.Callback):
         """Continue from a checkpoint."""
         self.best_step, self._best_value = state_dict["best_step"], for_selection(state_dict["best_value"])
 
-    def is_due(self, module: VLMReinforcement) -> bool:
+    def is_due(self, progress: Progress) -> bool:
         """Whether an evaluated epoch has just ended."""
-        interval = module.progress.steps_per_epoch * self._evaluator.scheme.every_epochs
-        return module.progress.generation_steps % interval == 0
+        return progress.generation_steps % (progress.steps_per_epoch * self._evaluator.scheme.every_epochs) == 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
-            with ranks.locked(
-                self._vanilla.path / ".evaluating"
-            ):  # by arms of a seed that start together; a killed one lets go
-                self._evaluate(trainer, module, self._vanilla)
+            self._log(trainer, module, self.evaluate_vanilla(module))
+
+    def evaluate_vanilla(self, module: VLMReinforcement) -> Cells:
+        """Evaluate the vanilla model, or read what is whole of it. The module has no trained weights yet. Every rank must call this."""
+        with ranks.locked(self._vanilla.path / ".evaluating"):  # by arms of a seed that start together; a killed one lets go
+            if ranks.is_first():
+                remove_leftovers(self._vanilla.path, is_shared=False)
+                self._vanilla.recall()
+            tables = self._tables(module, self._vanilla)
+            manifest = self._vanilla.manifest if ranks.is_first() else None
+            if manifest is not None and manifest["status"] != "finished":
+                self._vanilla.write_manifest(manifest | {"status": "finished"})
+        return tables
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
-        if self.is_due(module):
-            self.consider(self._evaluate(trainer, module, self._folder))
+        if self.is_due(module.progress):
+            self.consider(self._log(trainer, module, self._tables(module, self._folder)))
 
     def consider(self, line: Mapping[str, Any]) -> None:
         """Select the step of an evaluation if it is better than all before, by the report's rule; none where the metric is missing."""
@@ -61,16 +71,16 @@ class EvaluationSchedule(lightning.Callback):
         if value is not None and for_selection(value) > self._best_value:
             self._best_value, self.best_step = for_selection(value), line["generation_steps"]
 
-    def _evaluate(self, trainer: lightning.Trainer, module: VLMReinforcement, folder: RunFolder) -> dict[str, Any]:
-        progress, scheme = module.progress, self._evaluator.scheme
+    def _tables(self, module: VLMReinforcement, folder: RunFolder) -> Cells:
         with module.stopwatch.measure("evaluation"):
-            tables = {
-                (split, setting.name): self._table(
-                    module, folder.path / evaluation_file(round(progress.epoch), split, setting.name), split, setting
-                )
-                for split, setting in scheme.cells
+            return {
+                (split, setting.name): self._table(module, folder, split, setting)
+                for split, setting in self._evaluator.scheme.cells
             }
-        line = {"event": "evaluation", **progress.axes, **metrics(tables, settings=scheme.settings)}
+
+    def _log(self, trainer: lightning.Trainer, module: VLMReinforcement, tables: Cells) -> dict[str, Any]:
+        progress = module.progress
+        line = {"event": "evaluation", **progress.axes, **metrics(tables, settings=self._evaluator.scheme.settings)}
         if trainer.is_global_zero:
             self._folder.append("metrics.jsonl", line)
             peak = peak_bytes(module.policy.device)
@@ -80,16 +90,18 @@ class EvaluationSchedule(lightning.Callback):
             log(trainer.loggers, line, step=progress.generation_steps)
         return line
 
-    def _table(self, module: VLMReinforcement, file: Path, split: str, setting: GenerationSetting) -> pa.Table:
-        """On every rank. The first one decides whether the file exists: on a network file system other ranks may not see it yet."""
-        if (known := ranks.from_first(pq.read_table(file) if ranks.is_first() and file.exists() else None)) is not None:
-            return known
+    def _table(self, module: VLMReinforcement, folder: RunFolder, split: str, setting: GenerationSetting) -> pa.Table:
+        """On every rank. The first one decides whether the file is whole: on a network file system other ranks may not see it yet."""
         progress = module.progress
+        name = str(evaluation_file(round(progress.epoch), split, setting.name))
+        if (known := ranks.from_first(folder.whole_table(name) if ranks.is_first() else None)) is not None:
+            return known
         table = self._evaluator.evaluate(
             module.policy, split=split, setting=setting, epoch=progress.epoch, generation_steps=progress.generation_steps
         )
         if ranks.is_first():
-            write_table(file, table)
+            folder.write_table(name, table)
+            folder.remember()
         return table
 
 

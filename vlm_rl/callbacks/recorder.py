@@ -22,7 +22,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
 from vlm_rl.masking import pooled, pooled_max, pooled_mean
 from vlm_rl.module import GenerationStep, VLMReinforcement, reinforcement
-from vlm_rl.run_folder import RunFolder, write_table
+from vlm_rl.run_folder import RunFolder
 from vlm_rl.types import Mask, Tokens, Trajectory
 
 
@@ -61,7 +61,7 @@ class Recorder(lightning.Callback):
         if step.scored.counts is not None:
             cost["tokens/thrown_away"] = step.scored.counts.thrown_away_tokens
         if trainer.is_global_zero:
-            write_table(self._folder.path / "completions" / f"step-{progress.generation_steps:06d}.parquet", table)
+            self._folder.write_table(f"completions/step-{progress.generation_steps:06d}.parquet", table)
             self._folder.append("metrics.jsonl", line)
             self._folder.append("cost.jsonl", cost)
             log(trainer.loggers, {**line, **cost}, step=progress.generation_steps)

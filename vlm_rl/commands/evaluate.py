@@ -21,6 +21,8 @@ from vlm_rl import ranks
 from vlm_rl.callbacks.completion_tables import keep_picture
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_sinks import log_once
+from vlm_rl.callbacks.saved_steps import check_whole
+from vlm_rl.checksums import hash_of
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
@@ -33,11 +35,13 @@ from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.device import peak_bytes
+from vlm_rl.durable_files import remove_leftovers, write_whole
 from vlm_rl.evaluation.evaluator import Description, describe, metrics
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.models.loading import check_weights
-from vlm_rl.run_folder import RunFolder, write_table, write_whole
+from vlm_rl.run_folder import RunFolder
 
+RESULT = "evaluation.json"
 WIDTH_IN_FILES = 140  # characters of the table where the output is no terminal
 Cells = Mapping[tuple[str, str], pa.Table]  # (split, setting name) -> sample records
 
@@ -75,6 +79,7 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
     placement = placement or checked_placement("evaluate", cfg)
     if target.weights is not None:
         check_weights(target.weights)
+        check_whole(target.weights)
     for remark in remarks(placement, cfg.trainer):
         print(remark, flush=True)
     experiment = build(cfg, placement=placement, algorithm=checked_algorithm("evaluate", cfg))
@@ -93,6 +98,8 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
     written = manifest_of(experiment, target, folder)
     if ranks.is_first():
+        remove_leftovers(folder.path, is_shared=False)
+        folder.recall()
         check_answers(folder, manifest=written, splits=experiment.evaluator.scheme.splits)
         folder.write_manifest(written)
     tables = answered(experiment, target, folder, epoch=written["epoch"])
@@ -114,7 +121,8 @@ def _write_result(
         "metrics": values,
         "cells": {f"{split}/{setting}": description.as_json() for (split, setting), description in described.items()},
     }
-    write_whole(folder.path / "evaluation.json", lambda file: file.write_text(json.dumps(result, indent=1)))
+    write_whole(folder.path / RESULT, lambda file: file.write_text(json.dumps(result, indent=1)))
+    folder.remember(folder.record() | {RESULT: hash_of(folder.path / RESULT)})
     folder.write_manifest(written | {"status": "finished"})
     if experiment.cfg.logger:
         logger = instantiate(experiment.cfg.logger, version=f"{written['arm'][:8]}-{written['seed']}")
@@ -164,20 +172,22 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
     with RowCounter(console=Console()) as counter:
         for split, setting in evaluator.scheme.cells:
-            file = folder.path / evaluation_file(round(epoch), split, setting.name)
+            file = evaluation_file(round(epoch), split, setting.name)
             parts = Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
-            if not ranks.from_first(file.exists()):
+            known = folder.whole_table(str(file)) if ranks.is_first() else None
+            if ranks.from_first(known is None):
                 counter.begin(f"{split}, {title_of(setting.name)}{others}", total=evaluator.share(split))
                 steps = target.generation_steps
                 table = evaluator.evaluate(
                     experiment.policy, split=split, setting=setting, epoch=epoch, generation_steps=steps, keep=parts
                 )
                 if ranks.is_first():
-                    write_table(file, table)
+                    folder.write_table(str(file), table)
+                    folder.remember()
                 num_new += table.num_rows
             if ranks.is_first():
                 parts.remove()
-            tables[split, setting.name] = ranks.from_first(pq.read_table(file) if ranks.is_first() else None)
+            tables[split, setting.name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
     if num_new and ranks.is_first():
         peak = peak_bytes(experiment.policy.device)
         cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak}

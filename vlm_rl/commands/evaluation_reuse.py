@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vlm_rl.checksums import hash_of
+from vlm_rl.durable_files import write_table
 from vlm_rl.evaluation.evaluator import Answer
 from vlm_rl.models.loading import resolve
 from vlm_rl.rewards.judge import JUDGE_VERSION
-from vlm_rl.run_folder import RunFolder, write_table
+from vlm_rl.run_folder import RunFolder
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")  # weights, configs, tokenizer, chat template
 SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
@@ -69,8 +71,9 @@ def _hash(file: Path) -> str:
 
 
 class Parts:
-    """A `Keep` of the evaluator: one file for each batch of rows, whole or absent. It is read back even if just written, so
-    that an evaluation which was killed and went on is put together from the very same bytes as one that was not.
+    """A `Keep` of the evaluator: one file for each batch of rows, named by its content, so that a damaged one is answered again.
+
+    It is read back even if just written: an evaluation that was killed and went on is made of the same bytes as one that was not.
     """
 
     def __init__(self, *, folder: Path, counter: "RowCounter") -> None:
@@ -78,16 +81,23 @@ class Parts:
 
     def __call__(self, indices: Sequence[int], answer: Answer) -> pa.Table:
         """The records of these rows, answered now or by an earlier attempt."""
-        file = self._folder / f"rows-{indices[0]:06d}.parquet"
-        is_known = file.exists()
-        if not is_known:
-            write_table(file, answer())
-        self._counter.count(len(indices), is_known=is_known)
-        return pq.read_table(file)
+        place = f"rows-{indices[0]:06d}"
+        known = [file for file in self._folder.glob(f"{place}.*.parquet") if file.name == _named(place, file)]
+        if not known:
+            unnamed = self._folder / f"{place}.parquet"
+            write_table(unnamed, answer())
+            self._counter.count(len(indices), is_known=False)
+            return pq.read_table(unnamed.replace(self._folder / _named(place, unnamed)))
+        self._counter.count(len(indices), is_known=True)
+        return pq.read_table(known[0])
 
     def remove(self) -> None:
         """Delete the parts after the whole table is on the disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _named(place: str, file: Path) -> str:
+    return f"{place}.{hash_of(file).sha256[:16]}.parquet"
 
 
 class RowCounter:

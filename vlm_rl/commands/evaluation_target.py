@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.callbacks.checkpoint import saved_steps
+from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.commands import trust
 from vlm_rl.commands.build import arm_of
 from vlm_rl.commands.resolvers import says_where

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
+from vlm_rl.callbacks.saved_steps import check_whole
 from vlm_rl.commands import errors, resolvers, trust
 from vlm_rl.commands.build import plain
 from vlm_rl.commands.evaluation_target import Target, find, taken_out
@@ -79,6 +80,7 @@ def export(target: Target, *, request: Request) -> Path:
             "checkpoint=... names a vanilla model: there is nothing trained to share. Name a run or a checkpoint in it."
         )
     check_weights(target.weights)
+    check_whole(target.weights)
     manifest: dict[str, Any] = RunFolder(path=target.run).manifest or {}
     trust.stored_config(manifest, file=target.run / "manifest.json", parts=("dataset", "model", "reward"))
     verdict = verdict_on(target, manifest=manifest, report=None if request.report is None else Path(request.report))

@@ -4,11 +4,9 @@ import json
 import os
 import secrets
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import hydra
-import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -16,15 +14,9 @@ from omegaconf import DictConfig
 
 from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.callbacks.checkpoint import Checkpoint, saved_steps
-from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
-from vlm_rl.callbacks.display import Display
-from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
-from vlm_rl.callbacks.forward_parity import ForwardParity
-from vlm_rl.callbacks.interruption import Agreement, Interruption
-from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
-from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.callbacks.saved_steps import problems_of_finished, remember_finished, step_to_resume
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
+from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.dry_run import show_rollouts
@@ -35,7 +27,6 @@ from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.commands.storable import overrides_as_written
-from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder, check_link, check_links
 
 
@@ -78,8 +69,14 @@ def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
         check_links(folder.path)
         check_same_config(found, cfg, folder)
         if found["status"] == "finished":
-            print(f"{folder.path} is finished; nothing to do.", flush=True)
-            return True
+            if not (problems := problems_of_finished(folder)):
+                print(f"{folder.path} is finished; nothing to do.", flush=True)
+                return True
+            print(f"{folder.path} was finished, but it is not as it was then: {problems[0]}.", flush=True)
+    elif folder.has_records():
+        raise ValueError(
+            f"{folder.path / 'manifest.json'} is not there, but records of a run are. Put a whole copy of it back, or remove that folder."
+        )
     return False
 
 
@@ -108,7 +105,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         folder.write_manifest(written)
         begin_vanilla(vanilla, written)
     around = around_the_loop(experiment, folder, vanilla=vanilla, written=written)
-    resume(experiment, folder, around.checkpoint, placement)
+    resume(experiment, folder, around, placement)
     loggers: list[Any] = [instantiate(cfg.logger, version=written["wandb_id"])] if cfg.logger else []
     trainer = trainer_of(cfg.trainer, callbacks=around.callbacks, logger=loggers or False)
     data_flow = experiment.module.data_flow
@@ -123,8 +120,8 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         ranks.gathered(None)  # torchrun and srun end all ranks as soon as one of them is gone with 130
         raise SystemExit(130 if around.interruption.requested else 0)
     if ranks.is_first():
+        remember_finished(folder)
         folder.write_manifest(written | {"status": "finished", "picked_step": around.schedule.best_step})
-        vanilla.write_manifest(vanilla.manifest | {"status": "finished"} if vanilla.manifest else {})
 
 
 def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
@@ -140,67 +137,23 @@ def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     return written | {"wandb_id": (folder.manifest or written)["wandb_id"] or secrets.token_hex(4)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class AroundTheLoop:
-    """The callbacks of a run, in order, and those of them whose results `train` reads."""
-
-    callbacks: list[lightning.Callback]
-    interruption: Interruption
-    schedule: EvaluationSchedule
-    checkpoint: Checkpoint
-
-
-def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
-    """The callbacks that measure, write, show, stop and resume around the four steps."""
-    cfg = experiment.cfg
-    schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
-    checkpoint = Checkpoint(folder=folder, schedule=schedule, every=cfg.checkpoint.every, keep_every=cfg.checkpoint.keep_every)
-    interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
-    watch: Watch = instantiate(cfg.alerts)
-    callbacks: list[lightning.Callback] = [
-        interruption,  # first: it listens while the vanilla model is evaluated
-        ForwardParity(
-            policy=experiment.policy,
-            encoder=experiment.encoder,
-            rows=experiment.dataset.train,
-            tolerance=experiment.cfg.parity.tolerance,
-        ),
-        recorder,
-        LoggerSetup(folder=folder, config=written["config"] | {"variant": written["variant"], "arm": written["arm"]}),
-        Alerts(folder=folder, recorder=recorder, watch=watch),
-        Pictures(
-            folder=folder.path.parents[1] / "images",
-            dataset=experiment.dataset,
-            splits=experiment.evaluator.scheme.splits,
-            max_side=cfg.pictures.max_side,
-        ),
-        Display(folder=folder, label=f"{written['variant']}/seed-{cfg.seed}", num_steps=experiment.module.data_flow.num_steps),
-        schedule,
-        CompletionTables(
-            folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
-        ),
-        checkpoint,  # after all that writes: what a checkpoint stands for is on the disk before it
-        Agreement(interruption),  # last: whatever was heard during the step counts, on every rank
-    ]
-    return AroundTheLoop(callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint)
-
-
-def resume(experiment: Experiment, folder: RunFolder, checkpoint: Checkpoint, placement: Placement) -> None:
+def resume(experiment: Experiment, folder: RunFolder, around: AroundTheLoop, placement: Placement) -> None:
     """Load the newest whole checkpoint of the first rank and delete later records; without a checkpoint, start from the beginning."""
-    saved = saved_steps(folder)
-    checkpoint.resumed = ranks.from_first(saved[-1] if saved else None)
-    if checkpoint.resumed is None:
+    saved = step_to_resume(folder, accept_damage=experiment.cfg.checkpoint.accept_damage) if ranks.is_first() else None
+    around.checkpoint.resumed = resumed = ranks.from_first(saved)
+    if resumed is None:
         if ranks.is_first():
             folder.clear()
         return
     if ranks.is_first():
-        folder.cut_back(checkpoint.resumed.generation_steps)
+        folder.cut_back(resumed.record(), generation_steps=resumed.generation_steps)
+    around.schedule.evaluate_vanilla(experiment.module)  # where it was damaged since; before the trained weights come in
     if experiment.algorithm.needs_reference:
-        experiment.policy.keep_reference()  # before the trained weights come in
+        experiment.policy.keep_reference()
     with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
-        experiment.policy.load(checkpoint.resumed.path)
-    experiment.module.data_flow.start(first_step=checkpoint.resumed.generation_steps, rank=0, num_ranks=1)
-    print(f"Resuming from {checkpoint.resumed.path}", flush=True)
+        experiment.policy.load(resumed.path)
+    experiment.module.data_flow.start(first_step=resumed.generation_steps, rank=0, num_ranks=1)
+    print(f"Resuming from {resumed.path}", flush=True)
 
 
 def vanilla_folder(folder: RunFolder, written: dict[str, Any]) -> RunFolder:

@@ -18,8 +18,8 @@ from vlm_rl.datasets.missing import hint
 from vlm_rl.datasets.picture import BadPicture, FileBytes, Picture
 from vlm_rl.datasets.row import ImageSource
 from vlm_rl.datasets.shown import shortened
+from vlm_rl.durable_files import write_whole
 from vlm_rl.randomness import stream
-from vlm_rl.run_folder import write_whole
 
 FORMAT = "v1"  # goes up with every change of what an entry means
 MAX_ENTRIES = 2_000_000  # of one file; past that only what is new is kept

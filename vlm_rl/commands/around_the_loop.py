@@ -1,0 +1,70 @@
+"""The callbacks of a run: what is measured, written, shown, stopped and resumed around the four steps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+from hydra.utils import instantiate
+
+from vlm_rl.callbacks.checkpoint import Checkpoint
+from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
+from vlm_rl.callbacks.display import Display
+from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.forward_parity import ForwardParity
+from vlm_rl.callbacks.interruption import Agreement, Interruption
+from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
+from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.commands.build import Experiment
+from vlm_rl.evaluation.alert_watch import Watch
+from vlm_rl.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class AroundTheLoop:
+    """The callbacks of a run, in order, and those of them whose results `train` reads."""
+
+    callbacks: list[lightning.Callback]
+    interruption: Interruption
+    schedule: EvaluationSchedule
+    checkpoint: Checkpoint
+
+
+def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
+    """The callbacks that measure, write, show, stop and resume around the four steps."""
+    cfg = experiment.cfg
+    schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
+    checkpoint = Checkpoint(
+        folder=folder,
+        schedule=schedule,
+        every=cfg.checkpoint.every,
+        keep_newest=cfg.checkpoint.keep_newest,
+        keep_every=cfg.checkpoint.keep_every,
+    )
+    interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
+    watch: Watch = instantiate(cfg.alerts)
+    callbacks: list[lightning.Callback] = [
+        interruption,  # first: it listens while the vanilla model is evaluated
+        ForwardParity(
+            policy=experiment.policy,
+            encoder=experiment.encoder,
+            rows=experiment.dataset.train,
+            tolerance=experiment.cfg.parity.tolerance,
+        ),
+        recorder,
+        LoggerSetup(folder=folder, config=written["config"] | {"variant": written["variant"], "arm": written["arm"]}),
+        Alerts(folder=folder, recorder=recorder, watch=watch),
+        Pictures(
+            folder=folder.path.parents[1] / "images",
+            dataset=experiment.dataset,
+            splits=experiment.evaluator.scheme.splits,
+            max_side=cfg.pictures.max_side,
+        ),
+        Display(folder=folder, label=f"{written['variant']}/seed-{cfg.seed}", num_steps=experiment.module.data_flow.num_steps),
+        schedule,
+        CompletionTables(
+            folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
+        ),
+        checkpoint,  # after all that writes: what a checkpoint stands for is on the disk before it
+        Agreement(interruption),  # last: whatever was heard during the step counts, on every rank
+    ]
+    return AroundTheLoop(callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint)
