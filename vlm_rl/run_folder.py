@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from vlm_rl.durable_files import make_folder, remove_leftovers, sync, write_whol
 OF_LOGGERS = ("wandb",)  # folders that only a logger writes and nothing reads; W&B's has links to its cache
 LINE_FILES = ("metrics.jsonl", "cost.jsonl", "alerts.jsonl")
 RECORDS = ("completions", "evaluations", "checkpoints")  # folders
+COMPLETIONS = re.compile(r"completions/step-\d{6,}\.parquet")
 TO_OUTPUTS = 4  # folders from that of a run to `outputs`, both included
 
 
@@ -136,7 +138,7 @@ class RunFolder:
                 text = "".join(json.dumps(line) + "\n" for line in kept)
                 write_whole(file, lambda place, text=text: place.write_text(text))  # type: ignore[misc]
         for file in (self.path / "completions").glob("step-*.parquet"):
-            if f"completions/{file.name}" not in record:
+            if COMPLETIONS.fullmatch(name := f"completions/{file.name}") and name not in record:
                 file.unlink()
         remove_leftovers(self.path, is_shared=False)
         self.recall()

@@ -51,32 +51,63 @@ def check_whole(checkpoint: Path) -> None:
         raise ValueError(f"{wrong[0]}. Nothing of it was loaded. {_AGAIN}, or take another checkpoint of this run.")
 
 
-def step_to_resume(folder: RunFolder, *, accept_damage: bool) -> SavedStep | None:
-    """The newest whole checkpoint whose records are whole, None for a run that has none yet.
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """From which checkpoint a run goes on, and what speaks against newer ones; sentences name files."""
 
-    Damaged ones that are newer are moved aside. Raise ValueError naming files and way out where checkpoints are there and none
-    will do, or where there must have been one. With `accept_damage` a run goes on though records are damaged.
-    """
-    damaged: list[tuple[SavedStep, list[str]]] = []
+    saved: SavedStep | None
+    damaged: dict[Path, str]  # newer checkpoints whose own files are not whole
+    records: list[str]  # damaged completions, evaluations and lines
+
+
+def choose(folder: RunFolder, *, accept_damage: bool = False) -> Choice:
+    """The newest whole checkpoint whose records are whole, too, or may be damaged. Nothing is changed."""
+    damaged: dict[Path, str] = {}
     records: list[str] = []
     for saved in reversed(saved_steps(folder)):
         if wrong := saved.damages():
-            damaged.append((saved, wrong))
-        elif (wrong := folder.damages(saved.record())) and not accept_damage:
-            records += [why for why in wrong if why not in records]
-        else:
-            _say_damages(saved, wrong or records)
-            for other, why in damaged:
-                _move_aside(other, why)
-            return saved
-    if damaged or records:
-        raise ValueError(_refusal(folder, damaged, records))
-    if (steps := _steps_of(folder)) > _first_checkpoint(folder):
+            damaged[saved.path] = wrong[0]
+            continue
+        wrong = folder.damages(saved.record())
+        records += [why for why in wrong if why not in records]
+        if accept_damage or not wrong:
+            return Choice(saved=saved, damaged=damaged, records=records)
+    return Choice(saved=None, damaged=damaged, records=records)
+
+
+def step_to_resume(folder: RunFolder, *, accept_damage: bool) -> SavedStep | None:
+    """The checkpoint that a run goes on from, None for a run that has none yet; damaged newer ones are moved aside.
+
+    Raise ValueError naming files and way out where checkpoints are there and none will do, or where there must have been one.
+    """
+    choice = choose(folder, accept_damage=accept_damage)
+    if choice.saved is None and (choice.damaged or choice.records):
+        raise ValueError(_refusal(folder, choice))
+    if choice.saved is None:
+        _check_that_none_was_lost(folder)
+        return None
+    for why in choice.records:
+        print(f"{why}.", flush=True)
+    if choice.records:
+        print(f"What came after generation step {choice.saved.generation_steps} is trained again.", flush=True)
+    for path, why in choice.damaged.items():
+        aside = _moved_aside(path)
+        print(f"{why}. This checkpoint is now {aside}, and the run goes on from the one before it.", flush=True)
+    return choice.saved
+
+
+def _check_that_none_was_lost(folder: RunFolder) -> None:
+    """Raise ValueError where a run without checkpoints has records that only a run with checkpoints has."""
+    lines = list(folder.lines("metrics.jsonl"))
+    steps: list[int] = [line["generation_steps"] for line in lines if line.get("event") == "train"]
+    evaluated = [step for line in lines if line.get("event") == "evaluation" and (step := line["generation_steps"])]
+    every = ((folder.manifest or {}).get("config") or {}).get("checkpoint", {}).get("every")
+    first_checkpoint = min([*evaluated, *([every] if isinstance(every, int) else [])], default=math.inf)
+    if (last := max(steps, default=0)) > first_checkpoint:
         raise ValueError(
-            f"{folder.path / CHECKPOINTS} holds no checkpoint, though metrics.jsonl has {steps} generation steps. Put the checkpoints "
+            f"{folder.path / CHECKPOINTS} holds no checkpoint, though metrics.jsonl has {last} generation steps. Put the checkpoints "
             f"back, or remove the folder {folder.path}: the same command then trains from the beginning."
         )
-    return None
 
 
 def problems_of_finished(folder: RunFolder) -> list[str]:
@@ -92,45 +123,38 @@ def problems_of_finished(folder: RunFolder) -> list[str]:
     return folder.damages(there) + [why for saved in saved_steps(folder) for why in saved.damages()]
 
 
+def problems_of_vanilla(folder: RunFolder) -> list[str]:
+    """What is not whole of the evaluated vanilla model of a finished run."""
+    try:
+        if (folder.manifest or {}).get("status") != "finished":
+            return [f"{folder.path / 'manifest.json'} does not say that it is finished"]
+        return folder.damages(read_hashes(folder.path / HASHES, "run"))
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)]
+
+
 def remember_finished(folder: RunFolder) -> None:
     """Write the hashes of all that a finished run has."""
     files = [saved.path / HASHES for saved in saved_steps(folder)]
     folder.remember(folder.record() | {str(file.relative_to(folder.path)): hash_of(file) for file in files})
 
 
-def _say_damages(saved: SavedStep, wrong: list[str]) -> None:
-    for why in wrong:
-        print(f"{why}.", flush=True)
-    if wrong:
-        print(f"What came after generation step {saved.generation_steps} is made again, as far as it can be.", flush=True)
-
-
-def _move_aside(saved: SavedStep, why: list[str]) -> None:
-    folder, name = saved.path.parents[1] / DAMAGED, saved.path.name
+def _moved_aside(path: Path) -> Path:
+    """The new place of a checkpoint: the folder `damaged` of its run."""
+    folder = path.parents[1] / DAMAGED
     make_folder(folder)
-    free = next(place for number in count(1) if not (place := folder / (name if number == 1 else f"{name}-{number}")).exists())
-    saved.path.replace(free)
+    names = (path.name if number == 1 else f"{path.name}-{number}" for number in count(1))
+    free = next(folder / name for name in names if not (folder / name).exists())
+    path.replace(free)
     sync(folder)
-    sync(saved.path.parent)
-    print(f"{why[0]}. This checkpoint is now {free}, and the run goes on from the one before it.", flush=True)
+    sync(path.parent)
+    return free
 
 
-def _refusal(folder: RunFolder, damaged: list[tuple[SavedStep, list[str]]], records: list[str]) -> str:
-    lines = "\n".join(f"  {why}" for why in [*(why[0] for _, why in damaged), *records][:10])
-    accept = " checkpoint.accept_damage=true goes on without these records; the manifest then says so." if records else ""
+def _refusal(folder: RunFolder, choice: Choice) -> str:
+    lines = "\n".join(f"  {why}" for why in [*choice.damaged.values(), *choice.records][:10])
+    accept = " checkpoint.accept_damage=true goes on without these records." if choice.records else ""
     return (
         f"{folder.path} cannot go on: no checkpoint is whole together with what was recorded up to it.\n{lines}\n{_AGAIN}; or remove "
         f"the folder {folder.path}: the same command then trains from the beginning.{accept}"
     )
-
-
-def _steps_of(folder: RunFolder) -> int:
-    steps: list[int] = [line["generation_steps"] for line in folder.lines("metrics.jsonl") if line.get("event") == "train"]
-    return max(steps, default=0)
-
-
-def _first_checkpoint(folder: RunFolder) -> float:
-    """The generation step after which this run had a checkpoint, as its first start declared it."""
-    every = ((folder.manifest or {}).get("config") or {}).get("checkpoint", {}).get("every")
-    evaluated = [line["generation_steps"] for line in folder.lines("metrics.jsonl") if line.get("event") == "evaluation"]
-    return min(every if isinstance(every, int) else math.inf, min(filter(None, evaluated), default=math.inf))

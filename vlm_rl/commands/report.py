@@ -1,6 +1,7 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vlm_rl.commands import searchpath
+from vlm_rl.commands import check_study, searchpath, trust
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.setting_types import check_arguments, check_types
@@ -25,6 +26,8 @@ from vlm_rl.rewards.judge import Judge
 
 OWN = {  # the keys that are read here
     "studies": str | Sequence[str],
+    "check": bool,
+    "mend": bool,
     "report.out": str | None,
     "report.language": str,
     "report.reference": str | None,
@@ -47,16 +50,20 @@ KPI_PARTS = ("name", "unit", "higher_is_better", "__call__")
 
 def run(config: DictConfig, *, command: str) -> Path:
     """Make the report that a composed config asks for and return the path of report.html."""
+    _check_types(config)
+    settings = settings_of(config, command=command)
+    out = None if config.report.out is None else Path(config.report.out)
+    with Judge() if config.report.judge == "current" else nullcontext() as judge:  # its processes end with the report
+        return make_report(_studies(config), out=out, settings=settings, judge=None if judge is None else judge.judge)
+
+
+def _check_types(config: DictConfig) -> None:
     if OmegaConf.is_missing(config, "studies"):
         raise ValueError(
             "studies is missing. Pass the folders to report on, as in: python report.py studies='[outputs/quickstart]'"
         )
     check_types(config, own=OWN, set_later=("evaluation.reflection.words",))  # these are texts whatever they look like
     check_arguments(ReaderSize, config.report.reader, key="report.reader")
-    settings = settings_of(config, command=command)
-    out = None if config.report.out is None else Path(config.report.out)
-    with Judge() if config.report.judge == "current" else nullcontext() as judge:  # its processes end with the report
-        return make_report(_studies(config), out=out, settings=settings, judge=None if judge is None else judge.judge)
 
 
 def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
@@ -117,14 +124,22 @@ def _words_of_all(studies: Sequence[Path]) -> tuple[str, ...]:
     return lists.pop()
 
 
-@hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")
-def compose_and_run(config: DictConfig) -> None:
-    """Print where the report lies."""
-    overrides = [*searchpath.as_overrides(searchpath.in_use()), *overrides_as_written()]
-    path = run(config, command=shlex.join(["python", "report.py", *overrides]))
-    print(f"report: {path}")
-
-
 def main() -> None:
     """The command; a mistake is answered in words, with exit code 2."""
-    explained(compose_and_run)
+    explained(_main)
+
+
+def _main() -> None:
+    sys.argv, trusted = trust.taken_out(sys.argv)
+
+    @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="report")
+    def compose_and_run(config: DictConfig) -> None:
+        if config.check:
+            _check_types(config)
+            check_study.check(_studies(config), make=config.mend, trusted=trusted)
+            return
+        overrides = [*searchpath.as_overrides(searchpath.in_use()), *overrides_as_written()]
+        path = run(config, command=shlex.join(["python", "report.py", *overrides]))
+        print(f"report: {path}")
+
+    compose_and_run()

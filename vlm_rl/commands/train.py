@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.callbacks.saved_steps import problems_of_finished, remember_finished, step_to_resume
+from vlm_rl.callbacks.saved_steps import problems_of_finished, problems_of_vanilla, remember_finished, step_to_resume
 from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
@@ -69,7 +69,7 @@ def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
         check_links(folder.path)
         check_same_config(found, cfg, folder)
         if found["status"] == "finished":
-            if not (problems := problems_of_finished(folder)):
+            if not (problems := [*problems_of_finished(folder), *problems_of_vanilla(vanilla_folder(folder, found))]):
                 print(f"{folder.path} is finished; nothing to do.", flush=True)
                 return True
             print(f"{folder.path} was finished, but it is not as it was then: {problems[0]}.", flush=True)
@@ -146,7 +146,10 @@ def resume(experiment: Experiment, folder: RunFolder, around: AroundTheLoop, pla
             folder.clear()
         return
     if ranks.is_first():
-        folder.cut_back(resumed.record(), generation_steps=resumed.generation_steps)
+        record = resumed.record()
+        if experiment.cfg.checkpoint.accept_damage:
+            record = {name: written for name, written in record.items() if not folder.damages({name: written})}
+        folder.cut_back(record, generation_steps=resumed.generation_steps)
     around.schedule.evaluate_vanilla(experiment.module)  # where it was damaged since; before the trained weights come in
     if experiment.algorithm.needs_reference:
         experiment.policy.keep_reference()
