@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
@@ -68,7 +69,10 @@ def fitting(model: PeftModel, folder: Path) -> dict[str, Tensor]:
             f"{file} is not there, but model.lora trains an adapter. Copy the checkpoint again; where it holds a whole model, "
             "leave model.lora as it was in that run (null)."
         )
-    tensors = load_file(file)
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged or cut off ({error}). Copy the checkpoint again.") from None
     needed = get_peft_model_state_dict(model, save_embedding_layers=False)
     with_tables = get_peft_model_state_dict(model, save_embedding_layers=True)  # where the head has an adapter, PEFT adds them
     misfit(tensors, needed=needed, allowed=with_tables.keys()).check(str(file), way_out=WAY_OUT)
