@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vlm_rl"
-FOUNDATION = {"checksums", "device", "durable_files", "masking", "randomness", "ranks", "run_folder", "stopwatch", "types"}
+FOUNDATION = {
+    "checksums",
+    "device",
+    "durable_files",
+    "masking",
+    "randomness",
+    "ranks",
+    "run_folder",
+    "run_lock",
+    "stopwatch",
+    "types",
+}
 # A part may import the parts below it, never one above or beside it. `datasets.row` is a shape and counts as foundation.
 LAYERS = (
     {"commands"},

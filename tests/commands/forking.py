@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,7 @@ def become(order: dict[str, Any]) -> None:
     """Turns the fork into the command that was ordered."""
     for descriptor, path in ((0, os.devnull), (1, order["log"]), (2, str(Path(order["log"]).with_suffix(".err")))):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where the tests run in the background
     os.chdir(order["cwd"])
     sys.argv = order["argv"]
     sys.path[0] = str(Path(order["argv"][0]).parent)

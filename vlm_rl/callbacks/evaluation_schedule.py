@@ -52,7 +52,7 @@ class EvaluationSchedule(lightning.Callback):
         """Evaluate the vanilla model, or read what is whole of it. The module has no trained weights yet. Every rank must call this."""
         with ranks.locked(self._vanilla.path / ".evaluating"):  # by arms of a seed that start together; a killed one lets go
             if ranks.is_first():
-                remove_leftovers(self._vanilla.path, is_shared=False)
+                remove_leftovers(self._vanilla.path, is_shared=True)  # other arms write its manifest
                 self._vanilla.recall()
             tables = self._tables(module, self._vanilla)
             manifest = self._vanilla.manifest if ranks.is_first() else None

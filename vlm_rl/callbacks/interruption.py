@@ -27,9 +27,9 @@ class Interruption(lightning.Callback):
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
 
-        def handle(number: int, _: FrameType | None) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
             if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
+                self._before[signal.SIGINT](number, frame)  # whoever listened before: the command ends at once
             self.requested = reinforcement(pl_module).stop_is_asked = True
             more = " Once more stops at once." if number == signal.SIGINT else ""
             print(f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint.{more}", flush=True)

@@ -17,7 +17,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vlm_rl.commands import searchpath
+from vlm_rl.commands import leaving, searchpath
 from vlm_rl.commands.job_log import failed_jobs, innermost, is_of_jobs
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.swept_groups import why_not_swept
@@ -26,7 +26,6 @@ from vlm_rl.datasets.shown import lines_shortened, shortened
 USER_ERRORS = (ValueError, FileNotFoundError, RuntimeError, NotImplementedError)
 EXIT_CODE = 2
 TYPED = "VLM_RL_COMMAND"  # the variable that hands on what a person typed
-INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
 
 def explained(run: Callable[[], object]) -> None:
@@ -38,8 +37,10 @@ def explained(run: Callable[[], object]) -> None:
         searchpath.check(searchpath.typed(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
-        _leave("Stopped before the step was finished. The same command goes on from the last checkpoint.", code=INTERRUPTED)
+        _leave(leaving.STOPPED, code=leaving.INTERRUPTED)
     except Exception as error:
+        if leaving.was_interrupted():  # a library made another error of it
+            _leave(leaving.STOPPED, code=leaving.INTERRUPTED)
         if not is_of_jobs(error) and (message_of(error) is None or os.environ.get("VLM_RL_TRACEBACK")):
             raise
         leave_with(error)

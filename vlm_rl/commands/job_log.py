@@ -18,6 +18,7 @@ from vlm_rl.run_folder import RunFolder, check_link
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
 LOG = "train.log"
 PLAIN = (ValueError, RuntimeError, NotImplementedError)
+LOCAL_LAUNCHERS = ("JoblibLauncher", "submitit_launcher.LocalLauncher")  # processes on the machine of the command itself
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -28,6 +29,12 @@ def innermost(error: Exception) -> Exception:
             break
         error = cause
     return error
+
+
+def is_of_local_sweep() -> bool:
+    """Whether this job was started by a sweep on this machine, in a process of its own."""
+    config = HydraConfig.get()
+    return config.mode == RunMode.MULTIRUN and str(config.launcher._target_).endswith(LOCAL_LAUNCHERS)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Warnings of libraries about things that are done on purpose here, and are not shown."""
 
 import logging
+import os
 import warnings
 
 from transformers.utils import logging as transformers_logging
@@ -13,6 +14,15 @@ EXPECTED = (
     "The 'train_dataloader' does not have many workers",  # the encoder shares the policy's vision cache
 )
 GREETING = ("lightning.pytorch", "lightning.fabric")  # they tell at level INFO of what goes well
+
+OF_JOBLIB = (
+    "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"  # after Ctrl-C its process tidies up, and says so
+)
+
+
+def silence_joblib() -> None:
+    """For the process that joblib starts beside its workers, which reads only the environment."""
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), OF_JOBLIB)))
 
 
 def silence_known_warnings() -> None:

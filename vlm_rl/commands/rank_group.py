@@ -15,9 +15,11 @@ import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 from torch._C._distributed_c10d import Store, TCPStore
 
+from vlm_rl import ranks
 from vlm_rl.commands import errors, searchpath
+from vlm_rl.commands.leaving import leave_at_once
 from vlm_rl.commands.placement import Placement
-from vlm_rl.commands.started_ranks import PARENT, StartedRanks, done_key, leave_at_once, watch_the_first
+from vlm_rl.commands.started_ranks import PARENT, StartedRanks, done_key, watch_the_first
 from vlm_rl.commands.storable import overrides_as_written
 
 TIME_LIMIT = timedelta(minutes=30)  # of one collective
@@ -58,6 +60,25 @@ def joined(placement: Placement, *, again: Sequence[str]) -> Iterator[None]:
     else:
         with _as_first_rank(placement, again=again):
             yield
+
+
+@contextlib.contextmanager
+def by_first(context: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    """The first rank enters a context for all of them. Its ValueError is told once: the other ranks end after it without a word."""
+    with contextlib.ExitStack() as entered:
+        refused: ValueError | None = None
+        try:
+            if ranks.is_first():
+                entered.enter_context(context)
+        except ValueError as error:
+            refused = error
+        is_entered = ranks.from_first(refused is None)
+        if refused is not None:
+            raise refused
+        if not is_entered:
+            time.sleep(FIRST_SPEAKS_S)
+            raise SystemExit(errors.EXIT_CODE)
+        yield
 
 
 @contextlib.contextmanager

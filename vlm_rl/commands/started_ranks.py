@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import NoReturn
 
 from torch._C._distributed_c10d import TCPStore
+
+from vlm_rl.commands.leaving import ended_with_it, leave_at_once, watch
 
 PARENT = "VLM_RL_FIRST_RANK"  # process id, in the environment of the ranks that it started
 FINE = (None, 0, 130)  # exit codes: still running, done, stopped by a signal after its step
@@ -35,6 +36,7 @@ class StartedRanks:
             )
             for rank in range(1, count + 1)
         }
+        ended_with_it.append(self._kill)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def lost(self, *, within_s: float) -> str | None:
@@ -49,15 +51,20 @@ class StartedRanks:
         for process in self._processes.values():
             process.terminate()
         self._wait(ENDING_S)
+        self._kill()
+        for process in self._processes.values():
+            process.wait()
+
+    def _kill(self) -> None:
         for process in self._processes.values():
             process.kill()
-            process.wait()
 
     def leave(self) -> None:
         """Wait until all have ended, and stop watching."""
         self._wait(LEAVING_S)
         self._is_over.set()
         self.end()
+        ended_with_it.remove(self._kill)
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -87,19 +94,5 @@ def done_key(rank: int) -> str:
 
 def watch_the_first() -> None:
     """In a started rank: without the first one, which may have been killed, it would wait in a collective for ever."""
-    first = int(os.environ[PARENT])
-
-    def watch() -> None:
-        while os.getppid() == first:
-            time.sleep(POLL_S)
-        leave_at_once("The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint.")
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def leave_at_once(why: str, *, then: object = None) -> NoReturn:
-    """From any thread: a main thread that hangs in a collective hears nothing. Other runs of a sweep end with this process."""
-    print(f"\nError: {why}", file=sys.stderr, flush=True)
-    if callable(then):
-        then()
-    os._exit(1)
+    why = "The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint."
+    watch(int(os.environ[PARENT]), then=lambda: leave_at_once(why))

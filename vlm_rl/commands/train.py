@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import sys
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import hydra
@@ -12,21 +13,23 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from vlm_rl import ranks
+from vlm_rl import ranks, run_lock
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.callbacks.saved_steps import problems_of_finished, problems_of_vanilla, remember_finished, step_to_resume
-from vlm_rl.commands import errors, preflight, preflight_jobs, resolvers, swept_groups
+from vlm_rl.commands import errors, leaving, preflight, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.dry_run import show_rollouts
-from vlm_rl.commands.job_log import logged
-from vlm_rl.commands.known_warnings import silence_known_warnings
+from vlm_rl.commands.job_log import is_of_local_sweep, logged
+from vlm_rl.commands.known_warnings import silence_joblib, silence_known_warnings
 from vlm_rl.commands.manifest import check_same_config, command, manifest
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
-from vlm_rl.commands.rank_group import again, joined
+from vlm_rl.commands.rank_group import again, by_first, joined
+from vlm_rl.commands.started_ranks import PARENT
 from vlm_rl.commands.storable import overrides_as_written
+from vlm_rl.durable_files import remove_leftovers
 from vlm_rl.run_folder import RunFolder, check_link, check_links
 
 
@@ -35,14 +38,18 @@ def main() -> None:
     resolvers.register()
     sys.argv[1:] = preflight_jobs.spelled_out(sys.argv[1:])
     os.environ.setdefault(errors.TYPED, errors.as_typed())  # before words are rewritten
+    os.environ.setdefault(leaving.TYPED_BY, str(os.getpid()))
+    leaving.listen(leaving.stop)
+    silence_joblib()
     sys.argv[1:] = swept_groups.left_to_jobs(sys.argv[1:])
     errors.explained(preflight.main if preflight_jobs.is_asked(sys.argv[1:]) else _main)
 
 
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="train")
 def _main(cfg: DictConfig) -> None:
+    leaving.listen(leaving.stop_at_once)
     folder = RunFolder(path=HydraConfig.get().runtime.output_dir)
-    with logged(folder):
+    with leaving.job_of_the_typed() if is_of_local_sweep() else nullcontext(), logged(folder):
         train(cfg, folder=folder)
 
 
@@ -52,13 +59,19 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
     placement = checked_placement("train", cfg)
     if not resolvers.is_named(cfg.study) and placement.rank == 0:
         print("This study has no name, so it cannot be resumed; study=NAME gives it one.", flush=True)
-    if not placement.are_started and is_finished(folder, cfg):
-        return  # before other ranks are started for nothing
-    algorithm = checked_algorithm("train", cfg)
-    with joined(
-        placement, again=again("train", own=(f"hydra.run.dir={json.dumps(str(folder.path.absolute()), ensure_ascii=False)}",))
-    ):
-        if not ranks.from_first(ranks.is_first() and is_finished(folder, cfg)):
+    by_others = placement.are_started and PARENT not in os.environ  # torchrun, SLURM: only as a group they have a first one
+    alone = run_lock.held(folder.path, command=command(), lost=leaving.leave_at_once) if cfg.dry_run is None else nullcontext()
+    with ExitStack() as around:
+        if not placement.are_started:
+            around.enter_context(alone)
+            if is_finished(folder, cfg):
+                return  # before other ranks are started for nothing
+        algorithm = checked_algorithm("train", cfg)
+        own = f"hydra.run.dir={json.dumps(str(folder.path.absolute()), ensure_ascii=False)}"
+        around.enter_context(joined(placement, again=again("train", own=(own,))))
+        if by_others:
+            around.enter_context(by_first(alone))
+        if not ranks.from_first(by_others and ranks.is_first() and is_finished(folder, cfg)):
             _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement, algorithm=algorithm)
 
 
@@ -102,6 +115,7 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         for shared in (study / "images", vanilla.path.parent, vanilla.path):
             check_link(shared, inside=study)
         check_links(vanilla.path)
+        remove_leftovers(study / "images", is_shared=True)
         folder.write_manifest(written)
         begin_vanilla(vanilla, written)
     around = around_the_loop(experiment, folder, vanilla=vanilla, written=written)

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,6 +126,14 @@ def read_json_lines(path: Path, *, problems: list[str]) -> tuple[Record, ...]:
                         say("{path}: line {number} is not a JSON object and is left out.", path=path, number=number)
                     )
     return tuple(records)
+
+
+def doubled_lines(lines: Sequence[Record], *, path: Path) -> Iterator[Phrase]:
+    """Name a file in which an event of a generation step stands twice."""
+    counts = Counter((str(line.get("event")), number(line, key="generation_steps")) for line in lines)
+    if doubled := [place for place, count in counts.items() if count > 1 and math.isfinite(place[1])]:
+        event, step = doubled[0]
+        yield say_named("gaps.doubled_lines", path=path, count=len(doubled), event=event, step=int(step))
 
 
 def number(record: Record, *, key: str) -> float:

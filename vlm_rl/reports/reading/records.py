@@ -9,7 +9,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import EvaluationReader
-from vlm_rl.reports.reading.files import read_json_lines
+from vlm_rl.reports.reading.files import doubled_lines, read_json_lines
 from vlm_rl.reports.reading.gaps import VANILLA_LABEL, gaps, mixtures
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, vanilla_folder, vanilla_outside
@@ -45,6 +45,7 @@ def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule 
     metrics, cost, alerts = (
         read_json_lines(run.path / f"{name}.jsonl", problems=reader.problems) for name in ("metrics", "cost", "alerts")
     )
+    reader.problems += doubled_lines(metrics, path=run.path / "metrics.jsonl")
     training = count_training(
         [line for line in metrics if line.get("event") == "train"],
         run_folder=run.path,

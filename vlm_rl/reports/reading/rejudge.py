@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import say, say_named
 from vlm_rl.reports.reading.files import UnreadableRows, read_rows
 from vlm_rl.rewards.boxed import last_boxed
 from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
@@ -17,6 +17,7 @@ from vlm_rl.rewards.judge import JUDGE_VERSION, Verdict
 Judging = Callable[[Sequence[str], Sequence[str]], Sequence[Verdict]]  # (responses, golds) -> verdicts, as Judge.judge
 
 RIGHT = Verdict.CORRECT.value
+SAMPLE = ("row_id", "sample")  # what no file has twice
 CHANGED_KEPT = 8  # examples that a sum keeps; a report shows no more of an arm
 LONGEST_SHOWN = 200  # characters of an answer
 
@@ -117,11 +118,13 @@ class Rejudge:
 def read_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
     """`read_rows` of a file that has any, with the verdicts that count, and what judging them again changed.
 
-    With a `rejudge` the columns that it reads come, too. Raises UnreadableRows.
+    The columns that name a sample come, too, and those that a `rejudge` reads. Raises UnreadableRows, also where a sample is there twice.
     """
-    samples = read_rows(path, columns=tuple(dict.fromkeys((*columns, *(rejudge.columns if rejudge else ())))))
+    samples = read_rows(path, columns=tuple(dict.fromkeys((*columns, *SAMPLE, *(rejudge.columns if rejudge else ())))))
     if not samples.num_rows:
         raise UnreadableRows(say("{path} has no rows.", path=path))
+    if num_doubled := samples.num_rows - samples.group_by(list(SAMPLE)).aggregate([]).num_rows:
+        raise UnreadableRows(say_named("gaps.doubled_rows", path=path, count=num_doubled))
     if rejudge is None:
         return samples, None
     again = rejudge(samples)
