@@ -106,12 +106,19 @@ def faults(cwd: Path) -> list[str]:
     wrong = [f"{path.relative_to(cwd)} was left" for path in sorted((cwd / "outputs").rglob("*.tmp"))]
     manifests = sorted(cwd.glob("outputs/*/*/seed-*/manifest.json"))
     for file in manifests:
-        status = json.loads(file.read_text(encoding="utf-8"))["status"]
-        wrong += [] if status == "finished" else [f"{file.relative_to(cwd)}: status {status}"]
+        wrong += [] if is_finished(file) else [f"{file.relative_to(cwd)} is not that of a finished run"]
     wrong += [] if manifests else ["there is no manifest"]
     for run in runs(cwd):
         wrong += [sentence for name in ("metrics.jsonl", "cost.jsonl") for sentence in wrong_lines(run, name)]
     return wrong
+
+
+def is_finished(manifest: Path) -> bool:
+    """Whether it is whole and says so."""
+    try:
+        return bool(json.loads(manifest.read_text(encoding="utf-8"))["status"] == "finished")
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def wrong_lines(run: RunFolder, name: str) -> list[str]:
@@ -119,9 +126,9 @@ def wrong_lines(run: RunFolder, name: str) -> list[str]:
     text = (run.path / name).read_text(encoding="utf-8", errors="replace") if (run.path / name).exists() else ""
     try:
         lines = [json.loads(line) for line in text.splitlines()]
-    except ValueError:
-        return [f"{run.path.name}/{name} has a line that is no JSON"]
-    counts = Counter((line["event"], line["generation_steps"]) for line in lines)
+        counts = Counter((line["event"], line["generation_steps"]) for line in lines)
+    except (ValueError, KeyError, TypeError):
+        return [f"{name} has a line that is no record"]
     steps = [step for event, step in counts if event == "train"]
     wrong = [f"{name}: {event} at step {step} is there {n} times" for (event, step), n in counts.items() if n > 1]
     missing = sorted(set(range(1, NUM_STEPS + 1)) - set(steps))

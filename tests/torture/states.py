@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
 from disk import KINDS, Kind, Record, State, lost_checkpoints, not_synced, states
 from short_runs import ALGORITHMS, Forking, Whole, differences, short, undisturbed
+from side_by_side import forking_processes, side_by_side
+
+MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Resumed:
 
 def recorded(forking: Forking, arguments: Sequence[str], *, folder: Path) -> Record:
     """Trains under the recorder."""
-    (folder / "recorded").mkdir()
+    (folder / "recorded").mkdir(exist_ok=True)
     command = ["train.py", *arguments]
     finished = forking.run("tests/torture/recording.py", [str(folder / "record"), *command], cwd=folder / "recorded")
     assert finished.code == 0, finished.out + finished.err
@@ -71,26 +72,11 @@ def resumed(forking: Forking, state: State, *, whole: Whole, cwd: Path) -> Resum
     return Resumed(state=state, wrong=wrong)
 
 
-def all_resumed(every: Sequence[State], *, whole: Whole, folder: Path, servers: Sequence[Forking]) -> list[Resumed]:
-    """With one process that forks for each job that runs at once."""
-    free: SimpleQueue[Forking] = SimpleQueue()
-    for server in servers:
-        free.put(server)
-
-    def job(number: int) -> Resumed:
-        forking = free.get()
-        try:
-            result = resumed(forking, every[number], whole=whole, cwd=folder / f"state-{number:04d}")
-        finally:
-            free.put(forking)
-        if result.wrong:
-            state = result.state
-            print(f"  {folder}/state-{number:04d} ({state.kind} at look {state.look}, {state.event})", flush=True)
-            print("".join(f"    {sentence}\n" for sentence in result.wrong[:4]), end="", flush=True)
-        return result
-
-    with ThreadPoolExecutor(len(servers)) as pool:
-        return list(pool.map(job, range(len(every))))
+def show(result: Resumed, *, cwd: Path) -> None:
+    """What is wrong with a state, and where it lies."""
+    if result.wrong:
+        print(f"  {cwd} ({result.state.kind} at look {result.state.look}, {result.state.event})", flush=True)
+        print("".join(f"    {sentence}\n" for sentence in result.wrong[:4]), end="", flush=True)
 
 
 def main() -> int:
@@ -101,30 +87,35 @@ def main() -> int:
     parser.add_argument("--kind", choices=KINDS, action="append", help="only these")
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
-    begun, kinds = time.monotonic(), asked.kind or KINDS
-    servers = [Forking() for _ in range(asked.jobs)]
     folder = Path(tempfile.mkdtemp(prefix="states-"))
-    (folder / "whole").mkdir()
-    whole = undisturbed(servers[0], short(asked.algorithm), cwd=folder / "whole")
-    record = recorded(servers[0], whole.arguments, folder=folder)
-    every = [state for state in distinct(states(record)) if state.kind in kinds]
-    chosen = sampled(every, size=asked.sample)
-    print(
-        f"{asked.algorithm}: {len(record.looks)} looks, distinct states: {count(every)}; resumed: {count(chosen)}", flush=True
-    )
+    with forking_processes(asked.jobs) as servers:
+        (folder / "whole").mkdir()
+        whole = undisturbed(servers[0], short(asked.algorithm), cwd=folder / "whole")
+        record = recorded(servers[0], whole.arguments, folder=folder)
+        every = [state for state in distinct(states(record)) if state.kind in (asked.kind or KINDS)]
+        chosen = sampled(every, size=asked.sample)
+        print(f"{asked.algorithm}: {len(record.looks)} looks; distinct states: {count(every)}", flush=True)
+        is_whole = all_resumed(chosen, whole=whole, folder=folder, servers=servers)
     lost = [*lost_checkpoints(record), *(f"{path} is not synced at the end" for path in not_synced(record))]
-    print("".join(f"  {sentence}\n" for sentence in lost[:5]), end="", flush=True)
-    results = all_resumed(chosen, whole=whole, folder=folder, servers=servers)
-    failed = [result.state for result in results if result.wrong]
-    minutes = (time.monotonic() - begun) / 60
-    print(
-        f"{asked.algorithm}: {len(results)} resumed in {minutes:.1f} min, wrong: {count(failed)}, lost: {len(lost)}", flush=True
-    )
-    for server in servers:
-        server.close()
-    if not failed:
+    print(f"  lost at a power loss: {len(lost)}", *lost[:MOST_SHOWN], sep="\n    ", flush=True)
+    if is_whole and not lost:
         shutil.rmtree(folder)
-    return bool(failed or lost)
+    return int(not is_whole or bool(lost))
+
+
+def all_resumed(chosen: Sequence[State], *, whole: Whole, folder: Path, servers: Sequence[Forking]) -> bool:
+    """Whether all of them end as the undisturbed run; says which do not."""
+    begun, failed = time.monotonic(), list[State]()
+
+    def job(forking: Forking, number: int) -> Resumed:
+        return resumed(forking, chosen[number], whole=whole, cwd=folder / f"state-{number:04d}")
+
+    for number, result in enumerate(side_by_side(job, range(len(chosen)), servers=servers)):
+        show(result, cwd=folder / f"state-{number:04d}")
+        failed += [result.state] if result.wrong else []
+    minutes = (time.monotonic() - begun) / 60
+    print(f"  resumed: {count(chosen)} in {minutes:.1f} min; wrong: {count(failed)}", flush=True)
+    return not failed
 
 
 def count(every: Sequence[State]) -> str:
