@@ -126,11 +126,13 @@ def beside(sentence: str) -> bool:
 def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:
     """Whether a file that no equality covers is, at the end, still as it was damaged, and nothing was said of it."""
     damage, path = trial.damage, trial.cwd / trial.damage.path
+    if damage.path.parts[0] != "outputs":
+        return ["went on with other inputs"] if trial.stage == "middle" else []
     if damage.told is not None:
         return [] if damage.told in said else [f"nothing was said of {damage.told}"]
     before = trial.state.files.get(str(damage.path))
     covered = any(path.match(f"outputs/*/*/seed-*/{pattern}") for pattern in CONTENT)
-    if damage.path.parts[0] != "outputs" or covered or damaged == before or not isinstance(before, bytes):
+    if covered or damaged == before or not isinstance(before, bytes):
         return []
     if any(name in said for name in damage.names):
         return []
