@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import subprocess
 from collections.abc import Callable
@@ -103,8 +104,8 @@ def test_lines_may_be_added_to_a_record_and_nothing_else(folder: RunFolder, reco
 
 
 def test_a_manifest_that_was_edited_is_refused_and_names_the_way_out(folder: RunFolder) -> None:
-    folder.write_manifest({"seed": 0, "arm": "abc"})
-    assert folder.manifest == {"seed": 0, "arm": "abc"}
+    folder.write_manifest({"seed": 0, "arm": "abc", "numbers": {2: (1e-5, math.inf), 10: Path("a")}})
+    assert folder.manifest == {"seed": 0, "arm": "abc", "numbers": {"2": [1e-5, math.inf], "10": "a"}}
     file = folder.path / "manifest.json"
     file.write_text(file.read_text().replace("abc", "abd"))
     with pytest.raises(ValueError, match=r"manifest\.json was changed since .* delete the line `sha256`"):

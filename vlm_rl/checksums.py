@@ -36,8 +36,8 @@ def hash_of(file: Path, *, num_bytes: int | None = None) -> FileHash:
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """JSON content with the hash of all the rest under `sha256`."""
-    rest = {key: value for key, value in content.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True, default=str)
+    rest = json.loads(json.dumps({key: value for key, value in content.items() if key != "sha256"}, default=str))
+    text = json.dumps(rest, sort_keys=True)  # of what will be read: there all keys are texts
     return {**rest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
