@@ -11,6 +11,7 @@ from vlm_rl.commands.checks import checked_algorithm
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.evaluation import alert_rules as rules
 from vlm_rl.evaluation.alert_watch import AlertRule, Watch
+from vlm_rl.evaluation.judge_alerts import AnswersNotJudged
 
 WINDOW = 2
 
@@ -67,6 +68,12 @@ SPEAKING: list[tuple[AlertRule, str, list[float], str]] = [
         "is 2.25 nats a token, after 1 in the first ones (limit +1)",
     ),
     (rules.JudgeFailures(window=WINDOW, largest_share=0.01), "judge/timed_out", [0.0, 0.02, 0.04], "timed out on 3.0%"),
+    (
+        AnswersNotJudged(largest=1),
+        "judge/not_judged",
+        [0, 1, 3],
+        "3 responses of this step were not judged and count as wrong (limit 1)",
+    ),
     (rules.UnreadableAnswers(window=WINDOW, largest_share=0.5), "judge/unparsable", [0.5, 0.5, 0.75], "62% of the responses"),
     (
         rules.EngineMismatch(window=1, largest=0.05),

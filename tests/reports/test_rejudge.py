@@ -68,7 +68,7 @@ def test_another_judge_gives_other_verdicts_and_sees_each_distinct_text_once(run
 def test_the_judge_of_today_finds_what_was_stored(run: Path) -> None:
     with Judge() as judge:
         again, stored = (read(run, judge=each).arms[0].runs[0] for each in (judge.judge, None))
-        assert judge._pool._pool is None
+        assert judge._pool.num_alive == 0
     np.testing.assert_array_equal(*(one.evaluations[1, "val", SETTING].num_correct for one in (again, stored)))
     assert again.training.records == stored.training.records
 

@@ -83,7 +83,7 @@ def test_order_is_kept_when_some_answers_need_a_worker_and_others_do_not(judge: 
 def test_plain_numbers_start_no_process() -> None:
     judge = Judge(num_workers=1, timeout_s=1.0)
     assert judge.judge([r"\boxed{x = 0.50 \text{ cm}}"], [r"\frac{1}{2}"]) == [C]
-    assert judge._pool._pool is None
+    assert judge._pool.num_alive == 0
 
 
 def test_what_makes_no_sense_is_refused() -> None:

@@ -53,6 +53,11 @@ def _judged(judge: Judge, golds: Sequence[str], answers: Callable[[str], list[st
     """For each answer to each gold: the gold, and whether the answer is right."""
     pairs = [(gold, as_response(answer)) for gold in golds for answer in answers(gold)]
     verdicts = judge.judge([response for _, response in pairs], [gold for gold, _ in pairs])
+    if judge.num_not_judged:
+        raise ValueError(
+            f"{judge.num_not_judged} of {len(pairs)} checks of golds were not made: golds that are too costly to compare used up "
+            "reward.judge.budget_s, or something killed the judge's processes. Raise it, for example reward.judge.budget_s=3000."
+        )
     return [(gold, verdict is Verdict.CORRECT) for (gold, _), verdict in zip(pairs, verdicts, strict=True)]
 
 

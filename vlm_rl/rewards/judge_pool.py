@@ -1,154 +1,174 @@
-"""The judge's worker processes: pebble's pool over `spawn`, without the program's own imports.
+"""The judge's pool of worker processes (judge_worker.py): it starts them, sends each one task at a time and replaces the dead.
 
-`spawn` imports the parent's `__main__` again in every child. That of a training program imports torch: 7.5 s and 875 MB per
-worker, which needs nothing of it. So the child is not given the name of `__main__`. `fork` would copy CUDA and threads; with
-`forkserver` the workers would be children of a server that the whole program shares.
+No library does this here: they import the parent's `__main__` in each child (that of a training program imports torch: 7.5 s and
+875 MB), or do not tell which task a dead worker had, so that a kill from outside looks like a limit of the answer.
 """
 
-import contextlib
+import math
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.popen_spawn_posix import Popen
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from pebble import ProcessFuture, ProcessPool
-
-from vlm_rl.rewards import judge_worker
+from vlm_rl.rewards.judge_batch import Batch, Failure
+from vlm_rl.rewards.judge_process import START_TIMEOUT_S, WorkerProcess
+from vlm_rl.rewards.judge_worker import Ended
 
 T = TypeVar("T")
 
-WALL_CLOCK_FACTOR = 30.0  # times the CPU budget: reached only where a worker sleeps or the machine is stopped
+WALL_CLOCK_FACTOR = 30.0  # times the CPU limit: reached only where a worker is stopped or the machine has no time for it
 WALL_CLOCK_MARGIN_S = 30.0
-START_TIMEOUT_S = 300.0  # for one worker to import SymPy on a busy machine
-MAX_TASKS = 5000  # then a worker is replaced, since the caches of SymPy and ANTLR grow
-PATIENCE_S = 1.0  # between two checks that the pool is alive
-EXTRA_ATTEMPTS = 2  # for a task that was lost with a broken pool
-
-_preparation_lock = threading.Lock()
+START_ATTEMPTS = 3  # that end by themselves
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # after a failed start; doubled with each further one
+PATIENCE_S = 1.0  # between two looks at workers that say nothing
+GRACE_S = 1.0  # for a worker that has closed its connection to end
 
 
 class WorkerPool:
     """Run functions of judge_worker.py under limits. The processes start with the first task."""
 
     def __init__(self, *, num_workers: int, cpu_s: float) -> None:
-        self._num_workers = num_workers
-        self._cpu_s = cpu_s
-        self._pool: ProcessPool | None = None
-        self._finalizer: weakref.finalize[..., Any] | None = None
+        self._num_workers, self._cpu_s = num_workers, cpu_s
+        self._become_owner()
 
-    def map(self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> list[T | None]:
-        """`function(*task)` for each task, in order; None where a task exceeded a limit or killed its worker.
+    def map(
+        self,
+        function: Callable[..., T],
+        tasks: Sequence[tuple[Any, ...]],
+        *,
+        known: Mapping[int, T | Failure] | None = None,
+        max_limits: float = math.inf,
+    ) -> list[T | Failure]:
+        """`function(*task)` for each task in order, or why there is no value; `known` and `max_limits` as in Batch.
 
-        A worker that dies between two tasks breaks pebble's pool. The lost tasks then run again, one at a time.
+        Raise RuntimeError if no worker can be started, ValueError if none would have the memory that an answer may use.
         """
-        results = self._attempt(function, dict(enumerate(tasks))) if tasks else {}
-        for index, task in enumerate(tasks):
-            for _ in range(EXTRA_ATTEMPTS):
-                if index not in results:
-                    results |= self._attempt(function, {index: task})
-        return [results.get(index) for index in range(len(tasks))]
+        batch: Batch[T] = Batch(len(tasks), known=known or {}, max_limits=max_limits)
+        if self._owner != os.getpid():
+            self._become_owner()
+        with self._lock:
+            try:
+                while batch.num_open:
+                    self._start_workers(min(self._num_workers, batch.num_open))
+                    self._check_starts()
+                    self._send(batch, function, tasks)
+                    self._collect(batch)
+            except BaseException:  # Ctrl-C: what is half done must not answer the next call
+                self.close()
+                raise
+        return batch.results()
 
     def close(self) -> None:
         """End the workers; the next task starts new ones."""
-        if self._finalizer is not None:
-            self._finalizer()
-        self._pool, self._finalizer = None, None
+        _end(self._workers, self._owner)
+        self._starts.succeeded()
 
-    def _attempt(self, function: Callable[..., T], tasks: dict[int, tuple[Any, ...]]) -> dict[int, T | None]:
-        """Results by index, without the tasks that a broken pool lost."""
-        pool = self._started()
-        wall_s = self._cpu_s * WALL_CLOCK_FACTOR + WALL_CLOCK_MARGIN_S
-        results: dict[int, T | None] = {}
-        try:
-            futures = [pool.schedule(function, args=task, timeout=wall_s) for task in tasks.values()]
-            for index, future in zip(tasks, futures, strict=True):
-                results[index] = _result(pool, future)
-        except RuntimeError:  # BrokenProcessPool is one; pebble refuses new tasks of a broken pool by another
-            self.close()
-        except BaseException:  # Ctrl-C: queued tasks must not delay the next batch
-            self.close()
-            raise
-        return results
+    @property
+    def num_alive(self) -> int:
+        """Workers that were started and not ended."""
+        return len(self._workers)
 
-    def _started(self) -> ProcessPool:
-        """The running pool. Raise RuntimeError if its first worker fails a trivial task: that is no wrong answer."""
-        if self._pool is not None:
-            return self._pool
-        pool = ProcessPool(
-            max_workers=self._num_workers,
-            max_tasks=MAX_TASKS,
-            initializer=judge_worker.prepare_worker,
-            initargs=(os.getpid(),),
-            context=_LightSpawnContext(),
-        )
-        self._pool, self._finalizer = pool, weakref.finalize(self, _stop, pool)
-        try:
-            trial = pool.schedule(judge_worker.compare, args=("2", r"\sqrt{4}"), kwargs={"cpu_s": 60.0})
-            verdict = trial.result(START_TIMEOUT_S)
-        except Exception as error:
-            self.close()
+    def _become_owner(self) -> None:
+        """Begin without workers. A process that was forked from another must not talk to that one's."""
+        self._workers: list[WorkerProcess] = []
+        self._starts, self._lock, self._owner = Starts(), threading.Lock(), os.getpid()
+        weakref.finalize(self, _end, self._workers, self._owner)
+
+    def _start_workers(self, wanted: int) -> None:
+        for worker in [worker for worker in self._workers if worker.is_idle and worker.has_ended]:
+            self._workers.remove(worker)  # ended while idle: no task is lost
+        while len(self._workers) < wanted and self._starts.are_due:
+            try:
+                self._workers.append(WorkerProcess(task_s=self._cpu_s * WALL_CLOCK_FACTOR + WALL_CLOCK_MARGIN_S))
+            except OSError as error:  # no more processes or memory
+                self._starts.failed(str(error), is_own=True, began=time.monotonic())
+
+    def _check_starts(self) -> None:
+        if self._starts.are_hopeless and not any(worker.is_ready for worker in self._workers):
             raise RuntimeError(
-                f"The judge's worker process did not start ({error!r}). See whether `python -c 'import math_verify'` "
-                "works, and check the limits on processes and memory (`ulimit -a`)."
-            ) from error
-        assert verdict == "correct", verdict
-        return pool
+                f"The judge's worker process did not start ({self._starts.reason}). See whether `python -c 'import math_verify'` "
+                "works, check the limits on processes and memory (`ulimit -a`, the container's), and whether something kills "
+                "processes (`dmesg`). Nothing was judged by guess: the same command goes on from the last checkpoint."
+            )
+
+    def _send(self, batch: Batch[T], function: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> None:
+        for worker in self._workers:
+            if worker.is_idle and batch.has_next():
+                place = batch.start()
+                if not worker.send(place, (function, tasks[place], self._cpu_s)):
+                    batch.put_back(place)
+
+    def _collect(self, batch: Batch[T]) -> None:
+        """Wait until a worker says something or ends."""
+        patience_s = PATIENCE_S if self._starts.are_due else FIRST_PAUSE_S
+        talking = wait([worker.connection for worker in self._workers], timeout=patience_s)
+        for worker in list(self._workers):
+            if worker.connection in talking or worker.has_ended or worker.is_overdue:
+                try:
+                    self._take(worker.receive(), worker, batch)
+                except EOFError:
+                    self._workers.remove(worker)
+                    self._mourn(worker, batch)
+
+    def _take(self, reply: T | Ended, worker: WorkerProcess, batch: Batch[T]) -> None:
+        place, worker.place = worker.place, None
+        if place is None:
+            worker.is_ready = True
+            self._starts.succeeded()
+        elif not isinstance(reply, Ended):
+            batch.finish(place, reply)
+        elif reply.is_limit:
+            batch.finish(place, Failure.LIMIT)
+        else:
+            batch.lose(place)
+
+    def _mourn(self, worker: WorkerProcess, batch: Batch[T]) -> None:
+        """A worker computes nothing itself, so its end says nothing of its task."""
+        ended = worker.end(grace_s=0.0 if worker.is_overdue else GRACE_S)
+        if worker.place is not None:
+            batch.lose(worker.place)
+        elif not worker.is_ready:
+            self._starts.failed(str(ended), is_own=ended.is_limit, began=worker.began)
 
 
-def _result(pool: ProcessPool, future: ProcessFuture[T]) -> T | None:
-    """The worker's result, or None after any failure of this task. Raises BrokenProcessPool for a lost task."""
-    while not wait([future], timeout=PATIENCE_S).done:
-        if not pool.active:  # pebble never resolves the futures that a broken pool had not sent
-            raise BrokenProcessPool
-    try:
-        result: T = future.result()
-    except BrokenProcessPool:
-        raise
-    except Exception:  # ProcessExpired, TimeoutError of the wall clock, or any error of SymPy
-        return None
-    return result
+class Starts:
+    """The workers that were started in vain since one was ready: when to start the next, and when to give up."""
+
+    def __init__(self) -> None:
+        self.succeeded()
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the pause after the last failure is over."""
+        return time.monotonic() >= self._due
+
+    def succeeded(self) -> None:
+        """A worker is ready."""
+        self._num_failed = self._num_own = 0
+        self._first, self._last, self._due = math.inf, -math.inf, -math.inf
+        self.reason = ""
+
+    def failed(self, reason: str, *, is_own: bool, began: float) -> None:
+        """A start ended by itself (`is_own`) or from outside; one beside another that failed is the same attempt."""
+        if began < self._last:
+            return
+        self._first, self._last = min(self._first, began), time.monotonic()
+        self._due = self._last + min(FIRST_PAUSE_S * 2**self._num_failed, LONGEST_PAUSE_S)
+        self._num_failed += 1
+        self._num_own += is_own
+        self.reason = f"{self._num_failed} attempts, the last one: {reason}"
+
+    @property
+    def are_hopeless(self) -> bool:
+        """Whether three ended by themselves, or all did, from outside, for 300 s."""
+        return self._num_own >= START_ATTEMPTS or self._last - self._first > START_TIMEOUT_S
 
 
-def _stop(pool: Any) -> None:  # pebble leaves stop() untyped
-    pool.stop()
-    pool.join()
-
-
-@contextlib.contextmanager
-def _light_preparation() -> Iterator[None]:
-    """Remove `__main__` from the preparation data of a new process, and name a start method that it knows (not `loky`).
-
-    multiprocessing has no argument for this. Processes that other threads start meanwhile get the full data.
-    """
-    this_thread = threading.get_ident()
-
-    def prepared(name: str) -> dict[str, Any]:
-        data = full_preparation(name)
-        if threading.get_ident() != this_thread:
-            return data
-        return {key: value for key, value in data.items() if not key.startswith("init_main")} | {"start_method": "spawn"}
-
-    with _preparation_lock:
-        full_preparation = spawn.get_preparation_data
-        spawn.get_preparation_data = prepared
-        try:
-            yield
-        finally:
-            spawn.get_preparation_data = full_preparation
-
-
-class _LightSpawnProcess(SpawnProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Popen:  # noqa: N802 - multiprocessing's name
-        with _light_preparation():
-            return Popen(process_obj)
-
-
-class _LightSpawnContext(SpawnContext):
-    Process = _LightSpawnProcess
+def _end(workers: list[WorkerProcess], owner: int) -> None:
+    """Only the process that started workers ends them."""
+    if os.getpid() == owner:
+        while workers:
+            workers.pop().end()

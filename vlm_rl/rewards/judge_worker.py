@@ -1,80 +1,221 @@
-r"""The functions of a judge's worker process: math-verify under limits of the kernel. Imports no torch.
+r"""A worker process of the judge: math-verify under limits of the kernel. Imports no torch.
 
-math-verify's own timeouts (signal.alarm) are off. RLIMIT_CPU limits CPU time and also stops code that never returns to Python.
-SIGXCPU keeps its default action: the worker dies and the pool starts another.
+A worker judges nothing itself. It forks a judging process, which costs 3 ms where a new worker costs 0.5 s, and reports how that
+one ended. A judging process that has judged other answers knows more (SymPy and ANTLR keep what they have seen), so it is used
+for quick answers only. Whether an answer exceeds a limit is always decided in a fresh one, whatever was judged before.
+
+math-verify's own timeouts (signal.alarm) are off. The kernel counts CPU time (ITIMER_PROF, to some milliseconds) and kills also code
+that never returns to Python.
 """
 
 import contextlib
+import errno
+import gc
 import logging
 import math
+import mmap
 import os
 import resource
-import threading
+import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
 
 from vlm_rl.rewards import algebra
 from vlm_rl.rewards.comparison import verdict
 
 MEMORY_LIMIT_BYTES = 1 << 30  # of address space; a worker that has imported SymPy uses about a third of it
+QUICK_SHARE = 0.25  # of the CPU limit: an answer that takes more is decided in a fresh process; a fresh one is 0.2 s slower
+MAX_TASKS = 5000  # then a judging process is replaced, since the caches of SymPy and ANTLR grow
 PARENT_POLL_S = 0.5
+LIMIT_SIGNALS = frozenset(  # what a text does to the process that judges it; any other signal comes from outside
+    -number
+    for number in (
+        *(signal.SIGPROF, signal.SIGXCPU),  # the CPU limit
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE),  # a crash
+    )
+)
 
 
-def prepare_worker(parent_pid: int) -> None:
-    """Run once in each worker: watch the parent, import math-verify without a limit, then limit memory."""
-    threading.Thread(target=_exit_without_parent, args=(parent_pid,), daemon=True).start()
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off
-    compare(r"\frac{\sqrt{16}}{2}", "2", cpu_s=60.0)  # fills the caches of SymPy and the parser
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower_limit(resource.RLIMIT_AS, MEMORY_LIMIT_BYTES)
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A process that ended without an answer."""
+
+    exit_code: int  # negative: the number of the signal
+
+    def __str__(self) -> str:
+        return f"exit code {self.exit_code}" if self.exit_code >= 0 else f"ended by {signal.Signals(-self.exit_code).name}"
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the process ended by what it did; else it was ended from outside, and would do better at another time."""
+        return self.exit_code >= 0 or self.exit_code in LIMIT_SIGNALS
 
 
-def compare(gold: str, answer: str, *, cpu_s: float) -> str:
+def compare(gold: str, answer: str) -> str:
     """`correct`, `wrong` or `unparsable` by the rules of comparison.py, with algebra.py for expressions."""
-    with _cpu_limit(cpu_s):
-        try:
-            return verdict(gold, answer, equal=algebra.equal)
-        except (
-            algebra.Unreadable,
-            ArithmeticError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            NotImplementedError,
-            RecursionError,
-        ):
-            return "unparsable"  # \cot 0, (-1)!
+    try:
+        return verdict(gold, answer, equal=algebra.equal)
+    except (
+        algebra.Unreadable,
+        ArithmeticError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        RecursionError,
+    ):
+        return "unparsable"  # \cot 0, (-1)!
 
 
-def is_parsable(text: str, *, cpu_s: float) -> bool:
+def is_parsable(text: str) -> bool:
     """Whether algebra.py can parse `text`."""
-    with _cpu_limit(cpu_s):
+    try:
+        algebra.parsed(text)
+    except algebra.Unreadable:
+        return False
+    return True
+
+
+def serve(fd: int, parent_pid: int) -> None:
+    """Answer the tasks (function, arguments, CPU seconds) that come through `fd`, until it is closed or the parent is gone."""
+    pool = Connection(fd)
+    _prepare()
+    pool.send(None)  # ready
+    worker = Worker(pool, parent_pid=parent_pid)
+    with contextlib.suppress(ParentGone, EOFError, ConnectionError):
+        while True:
+            worker.wait_for(pool)
+            pool.send(worker.reply(*pool.recv()))
+    worker.end()
+
+
+def _prepare() -> None:
+    """Import math-verify and fill its caches, and undo what the parent may have set."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a step that is finished after Ctrl-C still needs the judge
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(OSError):  # where memory is short, the kernel ends a judging process and not the training
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its timeouts are off
+    assert compare(r"\frac{\sqrt{16}}{2}", "2") == "correct"
+    gc.collect()
+    gc.freeze()  # the memory stays shared with the forks
+
+
+class ParentGone(Exception):
+    """The process that the answers are for has ended."""
+
+
+class Worker:
+    """Hands tasks to a judging process and replaces one that has ended."""
+
+    def __init__(self, pool: Connection, *, parent_pid: int) -> None:
+        self._pool, self._parent_pid = pool, parent_pid
+        self._judging: JudgingProcess | None = None
+
+    def reply(self, function: Any, task: tuple[Any, ...], cpu_s: float) -> Any:
+        """`function(*task)`, or how a fresh process that was to compute it ended."""
+        if self._judging is not None:
+            reply = self._attempt(self._judging, function, task, cpu_s * QUICK_SHARE)
+            if not isinstance(reply, Ended):
+                return reply
+        self._judging = JudgingProcess(self._pool)
+        reply = self._attempt(self._judging, function, task, cpu_s)
+        if reply == Ended(exit_code=errno.ENOMEM) and not _machine_has_memory():
+            return Ended(exit_code=-signal.SIGKILL)  # not the limit: as if the kernel had ended it
+        return reply
+
+    def wait_for(self, connection: Connection) -> None:
+        """Return when there is something to read; raise ParentGone where nobody will.
+
+        PR_SET_PDEATHSIG would follow the thread of the parent that started this worker.
+        """
+        while not connection.poll(PARENT_POLL_S):
+            if os.getppid() != self._parent_pid:
+                raise ParentGone
+
+    def end(self) -> None:
+        """End the judging process."""
+        if self._judging is not None:
+            self._judging.end()
+
+    def _attempt(self, judging: "JudgingProcess", *call: Any) -> Any:
         try:
-            algebra.parsed(text)
-        except algebra.Unreadable:
-            return False
-        return True
+            judging.connection.send(call)
+            self.wait_for(judging.connection)
+            reply = judging.connection.recv()
+        except (EOFError, ConnectionError):
+            reply = judging.end()
+            self._judging = None
+        else:
+            judging.num_tasks += 1
+            if judging.num_tasks >= MAX_TASKS:
+                judging.end()
+                self._judging = None
+        return reply
+
+
+class JudgingProcess:
+    """A fork of the worker that computes what it is sent."""
+
+    def __init__(self, pool: Connection) -> None:
+        self.num_tasks = 0
+        self.connection, theirs = Pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            self.connection.close()
+            pool.close()  # else the pool would not notice the end of the worker
+            _judge(theirs)
+        theirs.close()
+
+    def end(self) -> Ended:
+        """How it has ended by itself, or does now."""
+        os.kill(self._pid, signal.SIGKILL)  # without effect on a process that has ended
+        _, status = os.waitpid(self._pid, 0)
+        self.connection.close()
+        return Ended(exit_code=os.waitstatus_to_exitcode(status))
+
+
+def _judge(connection: Connection) -> NoReturn:
+    """The life of a judging process: it ends with the worker, at a limit, or by an error that nobody foresaw."""
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, hard))
+        while True:
+            function, task, cpu_s = connection.recv()
+            with _cpu_limit(cpu_s):
+                value = function(*task)
+            connection.send(value)
+    except MemoryError:
+        os._exit(errno.ENOMEM)
+    except BaseException:
+        os._exit(1)
 
 
 @contextlib.contextmanager
 def _cpu_limit(cpu_s: float) -> Iterator[None]:
-    """The kernel kills this process `cpu_s` CPU seconds from now, rounded up to a whole second."""
+    """The kernel kills this process `cpu_s` CPU seconds from now. RLIMIT_CPU, in whole seconds, stands behind it."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + cpu_s)
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # an idle worker must not run out
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # an idle process must not run out
 
 
-def _lower_limit(limit: int, value: int) -> None:
-    _, hard = resource.getrlimit(limit)
-    resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def _exit_without_parent(parent_pid: int) -> None:
-    """Poll the parent. PR_SET_PDEATHSIG would follow its thread, and pools start workers from short-lived threads."""
-    while os.getppid() == parent_pid:
-        time.sleep(PARENT_POLL_S)
-    os._exit(1)
+def _machine_has_memory() -> bool:
+    """Whether the machine would give as much memory as the limit allows."""
+    try:
+        mmap.mmap(-1, MEMORY_LIMIT_BYTES).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -40,6 +40,7 @@ class RewardScores:
     total: list[float]  # weighted sum
     terms: dict[str, list[float]]  # name -> unweighted scores; accuracy is always there
     verdicts: list[Verdict]
+    num_not_judged: int = 0  # responses that count as wrong because the judge could not judge them (docs/judge.md)
 
 
 class Reward:
@@ -67,7 +68,7 @@ class Reward:
         scores = {ACCURACY: [float(verdict is Verdict.CORRECT) for verdict in verdicts]}
         scores |= {weighted.term.name: weighted.term(responses, rows) for weighted in self._terms}
         total = [sum(self.weights[name] * scores[name][i] for name in scores) for i in range(len(responses))]
-        return RewardScores(total=total, terms=scores, verdicts=verdicts)
+        return RewardScores(total=total, terms=scores, verdicts=verdicts, num_not_judged=self.judge.num_not_judged)
 
     def close(self) -> None:
         """Ends the judge's worker processes."""
