@@ -74,6 +74,7 @@ WRONG = [  # a word to type, the key that is named and what it takes
     ("trainer.deterministic=maybe", f"{BOOL} or warn or null"),
     ("num_threads=1.0", f"{INTEGER} or null"),
     ("dry_run=true", "rollouts or null"),
+    ("identity.weights=slow", "fast or all"),
 ]  # fmt: skip
 
 

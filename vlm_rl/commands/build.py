@@ -40,7 +40,7 @@ from vlm_rl.stopwatch import Stopwatch
 
 # Keys that cannot change what a run computes: not part of the arm, not compared on resume.
 WITHOUT_EFFECT = (
-    *("study", "job", "dry_run", "preflight", "checkpoint", "logger"),
+    *("study", "job", "dry_run", "preflight", "checkpoint", "logger", "identity"),
     *("alerts", "completion_tables", "pictures", "selection"),
 )
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.

@@ -26,8 +26,9 @@ from vlm_rl.checksums import hash_of
 from vlm_rl.commands import errors, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
-from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, files_of
+from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, checkpoint_files, stored_answers
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
+from vlm_rl.commands.identity import continued, stored_manifest
 from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import manifest
 from vlm_rl.commands.paths import CONF_DIR
@@ -96,12 +97,7 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
 
 
 def _evaluate(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, float]:
-    written = manifest_of(experiment, target, folder)
-    if ranks.is_first():
-        remove_leftovers(folder.path, is_shared=False)
-        folder.recall()
-        check_answers(folder, manifest=written, splits=experiment.evaluator.scheme.splits)
-        folder.write_manifest(written)
+    written = ranks.from_first(begin(experiment, target, folder) if ranks.is_first() else {})
     tables = answered(experiment, target, folder, epoch=written["epoch"])
     values = metrics(tables, settings=experiment.evaluator.scheme.settings)
     if ranks.is_first():
@@ -130,6 +126,21 @@ def _write_result(
     show(described, folder=folder.path, checkpoint=written["checkpoint"])
 
 
+def begin(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
+    """Write the manifest and return it: that of this evaluation, or the one of the answers that are there with a longer history.
+
+    Raise ValueError, and write nothing, where these answers do not belong to this evaluation.
+    """
+    written, stored = manifest_of(experiment, target, folder), stored_manifest(folder)
+    check_answers(folder, manifest=written, splits=experiment.evaluator.scheme.splits)
+    if stored is not None and stored_answers(folder):
+        written = continued(stored, written, generation_steps=target.generation_steps, folder=folder.path)
+    remove_leftovers(folder.path, is_shared=False)
+    folder.recall()
+    folder.write_manifest(written)
+    return written
+
+
 def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> dict[str, Any]:
     """The manifest of an evaluation, with the keys of a run: a report shows it as an arm of its own."""
     config, run = plain(experiment.cfg), target.run
@@ -143,7 +154,7 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
         "vanilla": None,
         "generation_steps": target.generation_steps,
         "checkpoint": str(target.weights or run or config["model"]["name"]),
-        "model_files": files_of(config["model"]["name"], weights=target.weights),
+        "model_files": checkpoint_files(target.weights),
         "epoch": epoch_of(target, steps_per_epoch=experiment.module.data_flow.steps_per_epoch),
     }
     if run is not None:

@@ -1,6 +1,5 @@
 """Stored answers that an evaluation may reuse: same model, same rows, same judge. They are written in parts while it runs."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vlm_rl.checksums import hash_of
+from vlm_rl.commands.identity import differences, stored_manifest
 from vlm_rl.durable_files import write_table
 from vlm_rl.evaluation.evaluator import Answer
-from vlm_rl.models.loading import resolve
+from vlm_rl.models.weights_identity import hash_of_all
 from vlm_rl.rewards.judge import JUDGE_VERSION
 from vlm_rl.run_folder import RunFolder
 
@@ -23,37 +23,41 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")  # weights, config
 SECONDS_BETWEEN_LINES = 20.0  # where the output is no terminal
 
 
-def files_of(model: str, *, weights: Path | None) -> dict[str, str]:
-    """Name -> hash of the content (a copied folder is the same model) of each file of the model; none for a name on the hub."""
-    folders = {"model": Path(resolve(model)), "checkpoint": weights}
-    return {
-        f"{name}/{file.name}": _hash(file)
-        for name, folder in folders.items()
-        if folder is not None and folder.is_dir()
-        for pattern in MODEL_FILES
-        for file in sorted(folder.glob(pattern))
-    }
+def checkpoint_files(weights: Path | None) -> dict[str, str]:
+    """Name -> hash of all bytes of each file of a trained checkpoint; none for a model that was not trained here."""
+    if weights is None:
+        return {}
+    return {f"checkpoint/{file.name}": hash_of_all(file) for pattern in MODEL_FILES for file in sorted(weights.glob(pattern))}
 
 
 def check_answers(folder: RunFolder, *, manifest: dict[str, Any], splits: Sequence[str]) -> None:
     """Raise ValueError where a folder holds answers of another model, other rows or another judge; `manifest` is the new one."""
-    files = sorted(folder.path.rglob("*.parquet"))  # whole evaluations and parts
-    reasons = [*_differences(folder.manifest or {}, manifest=manifest, splits=splits), *_other_judges(files)] if files else []
-    if reasons:
+    files = stored_answers(folder)
+    stored = stored_manifest(folder) or {}
+    reasons = [*differences(stored, manifest, splits=splits), *_other_model(stored, manifest), *_other_judges(files)]
+    if files and reasons:
         raise ValueError(
             f"{folder.path} holds answers that do not belong to this evaluation: {'; '.join(reasons)}. "
             "Move or remove that folder, and the same command evaluates anew."
         )
 
 
-def _differences(before: dict[str, Any], *, manifest: dict[str, Any], splits: Sequence[str]) -> Iterator[str]:
-    known, now = before.get("model_files", {}), manifest["model_files"]
-    changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+def stored_answers(folder: RunFolder) -> list[Path]:
+    """The files of whole evaluations and of parts."""
+    return sorted(folder.path.rglob("*.parquet"))
+
+
+def _other_model(before: dict[str, Any], manifest: dict[str, Any]) -> Iterator[str]:
+    """Of the trained checkpoint; an older version recorded the base model in the same place, by all bytes."""
+    known, now, base = before.get("model_files", {}), manifest["model_files"], manifest["weights"]["files"]
+    of_checkpoint = {name for name in known if not name.startswith("model/")} | now.keys()
+    of_base = {} if "weights" in before else {name.removeprefix("model/"): known[name] for name in known.keys() - of_checkpoint}
+    changed = sorted(name for name in of_checkpoint if known.get(name) != now.get(name))
+    changed += sorted(name for name in of_base if of_base[name] != base.get(name, {"all": None}).get("all", of_base[name]))
     if changed:
         yield f"the model has changed since ({', '.join(changed)})"
-    data = before.get("data", {})
-    if others := [split for split in splits if data.get(split) != manifest["data"].get(split)]:
-        yield f"the rows of {', '.join(others)} have changed since"
+    if unread := sorted(name for name in of_base if name in base and "all" not in base[name]):
+        yield f"an older version of vlm-rl recorded all bytes of {', '.join(unread)}: identity.weights=all compares them"
 
 
 def _other_judges(files: Sequence[Path]) -> Iterator[str]:
@@ -63,11 +67,6 @@ def _other_judges(files: Sequence[Path]) -> Iterator[str]:
             f"they were judged by {', '.join(others)}, and this is {JUDGE_VERSION} "
             "(report.py report.judge=current judges stored answers again)"
         )
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
 
 
 class Parts:

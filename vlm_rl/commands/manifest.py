@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 from vlm_rl.commands import searchpath, trust
 from vlm_rl.commands.build import Experiment, arm_of, comparable, plain, vanilla_of
 from vlm_rl.commands.errors import TYPED, as_typed, flat
+from vlm_rl.commands.identity import code_identity, rows_identity, start
 from vlm_rl.commands.storable import asks_environment, storable
 from vlm_rl.datasets.dataset import SPLITS
+from vlm_rl.models.weights_identity import weights_identity
 from vlm_rl.rewards.judge import JUDGE_VERSION
 from vlm_rl.run_folder import RunFolder
 
@@ -40,8 +42,10 @@ FORMAT = 1
 def manifest(
     experiment: Experiment, *, run: Path, algorithm: str, overrides: Sequence[str], config_name: str
 ) -> dict[str, Any]:
-    """The manifest of a run that is about to begin in the folder `run`."""
+    """The manifest of a run that is about to begin in the folder `run`. It reads all rows and pictures, and the files of the base
+    model: only the first rank needs it."""
     config = plain(experiment.cfg)
+    rows = {split: rows_identity(experiment.dataset.split(split)) for split in SPLITS}
     return {
         "format": FORMAT,
         "study": config["study"],
@@ -59,27 +63,33 @@ def manifest(
         "versions": versions(),
         "machine": machine(),
         "threads": {"torch": torch.get_num_threads()},
-        "data": {split: data_hash(experiment, split) for split in SPLITS},
+        "data": {split: of_split["content"] for split, of_split in rows.items()},
+        "rows": {part: {split: of_split[part] for split, of_split in rows.items()} for part in ("hash", "count")},
+        "weights": _weights(config),
+        "code": code_identity(config),
         "selection": {split: part.hash for split in SPLITS if (part := experiment.dataset.selection(split))},
         "wandb_id": None,
         "status": "running",
         "picked_step": None,
         "judge_version": JUDGE_VERSION,
         "vanilla": vanilla_of(config),
+        "history": [start(generation_steps=0, changed={})],
     }
+
+
+def _weights(config: dict[str, Any]) -> dict[str, Any]:
+    model = config["model"]
+    return weights_identity(
+        model["name"],
+        subfolder=model["processor"].get("subfolder", ""),
+        is_untrained=model["untrained"],
+        reads_all=config["identity"]["weights"] == "all",
+    )
 
 
 def command() -> str:
     """The command line as the user typed it, quoted so that it can be typed again; the same in every process."""
     return os.environ.get(TYPED) or as_typed()
-
-
-def data_hash(experiment: Experiment, split: str) -> str:
-    """Hash of the content of all rows of a split."""
-    digest = hashlib.sha256()
-    for row in experiment.dataset.split(split):
-        digest.update(row.content_key.encode())
-    return digest.hexdigest()[:16]
 
 
 def git() -> dict[str, str | None]:

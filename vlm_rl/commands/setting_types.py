@@ -42,6 +42,7 @@ OWN: dict[str, Hint] = {  # keys that commands read themselves; `seed` has a che
     "checkpoint.keep_newest": int,
     "checkpoint.keep_every": int | None,
     "checkpoint.accept_damage": bool,
+    "identity.weights": Literal["fast", "all"],
     "rollout.temperature": float,
     "rollout.top_p": float,
     "evaluation.pass_at_1_samples": int,

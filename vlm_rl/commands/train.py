@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import sys
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -15,7 +14,7 @@ from omegaconf import DictConfig
 
 from vlm_rl import ranks, run_lock
 from vlm_rl.algorithms.algorithm import Algorithm
-from vlm_rl.callbacks.saved_steps import problems_of_finished, problems_of_vanilla, remember_finished, step_to_resume
+from vlm_rl.callbacks.saved_steps import SavedStep, problems_of_finished, problems_of_vanilla, remember_finished
 from vlm_rl.commands import errors, leaving, preflight, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
@@ -23,14 +22,13 @@ from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib, silence_known_warnings
-from vlm_rl.commands.manifest import check_same_config, command, manifest
+from vlm_rl.commands.manifest import check_same_config, command
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, by_first, joined
+from vlm_rl.commands.run_start import begin, vanilla_folder
 from vlm_rl.commands.started_ranks import PARENT
-from vlm_rl.commands.storable import overrides_as_written
-from vlm_rl.durable_files import remove_leftovers
-from vlm_rl.run_folder import RunFolder, check_link, check_links
+from vlm_rl.run_folder import RunFolder, check_links
 
 
 def main() -> None:
@@ -108,18 +106,11 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement, *, algorith
 
 def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> None:
     cfg = experiment.cfg
-    written = ranks.from_first(_manifest_of(experiment, folder))
-    vanilla = vanilla_folder(folder, written)
-    if ranks.is_first():
-        study = folder.path.parents[1]  # where runs write beside their own folders, too
-        for shared in (study / "images", vanilla.path.parent, vanilla.path):
-            check_link(shared, inside=study)
-        check_links(vanilla.path)
-        remove_leftovers(study / "images", is_shared=True)
-        folder.write_manifest(written)
-        begin_vanilla(vanilla, written)
+    begun = ranks.from_first(begin(experiment, folder) if ranks.is_first() else None)
+    assert begun is not None
+    written, vanilla = begun.manifest, vanilla_folder(folder, begun.manifest)
     around = around_the_loop(experiment, folder, vanilla=vanilla, written=written)
-    resume(experiment, folder, around, placement)
+    resume(experiment, folder, around, placement, resumed=begun.resumed)
     loggers: list[Any] = [instantiate(cfg.logger, version=written["wandb_id"])] if cfg.logger else []
     trainer = trainer_of(cfg.trainer, callbacks=around.callbacks, logger=loggers or False)
     data_flow = experiment.module.data_flow
@@ -138,23 +129,11 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         folder.write_manifest(written | {"status": "finished", "picked_step": around.schedule.best_step})
 
 
-def _manifest_of(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
-    """The manifest of this run; its W&B id stays the same over restarts."""
-    hydra_config = HydraConfig.get()
-    written = manifest(
-        experiment,
-        run=folder.path,
-        algorithm=hydra_config.runtime.choices["algorithm"],
-        overrides=overrides_as_written(),
-        config_name=str(hydra_config.job.config_name),
-    )
-    return written | {"wandb_id": (folder.manifest or written)["wandb_id"] or secrets.token_hex(4)}
-
-
-def resume(experiment: Experiment, folder: RunFolder, around: AroundTheLoop, placement: Placement) -> None:
-    """Load the newest whole checkpoint of the first rank and delete later records; without a checkpoint, start from the beginning."""
-    saved = step_to_resume(folder, accept_damage=experiment.cfg.checkpoint.accept_damage) if ranks.is_first() else None
-    around.checkpoint.resumed = resumed = ranks.from_first(saved)
+def resume(
+    experiment: Experiment, folder: RunFolder, around: AroundTheLoop, placement: Placement, *, resumed: SavedStep | None
+) -> None:
+    """Load a checkpoint and delete later records; without one, start from the beginning."""
+    around.checkpoint.resumed = resumed
     if resumed is None:
         if ranks.is_first():
             folder.clear()
@@ -171,25 +150,6 @@ def resume(experiment: Experiment, folder: RunFolder, around: AroundTheLoop, pla
         experiment.policy.load(resumed.path)
     experiment.module.data_flow.start(first_step=resumed.generation_steps, rank=0, num_ranks=1)
     print(f"Resuming from {resumed.path}", flush=True)
-
-
-def vanilla_folder(folder: RunFolder, written: dict[str, Any]) -> RunFolder:
-    """The folder of the vanilla model of this seed, shared by the arms of the study."""
-    return RunFolder(path=folder.path.parents[1] / written["vanilla"] / folder.path.name)
-
-
-def begin_vanilla(vanilla: RunFolder, written: dict[str, Any]) -> None:
-    """Write its manifest, unless another arm has written it."""
-    if vanilla.manifest is None:
-        name = written["vanilla"]
-        own = {
-            "variant": name,
-            "arm": name.removeprefix("vanilla-"),
-            "algorithm": "vanilla",
-            "role": "vanilla",
-            "vanilla": None,
-        }
-        vanilla.write_manifest(written | own)
 
 
 if __name__ == "__main__":  # python -m; by its own name, so that a launcher's processes can import what they are sent
