@@ -129,6 +129,7 @@ def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_h
         kept.append({file.name: file.stat().st_mtime_ns for file in parts_of(killed)})
         assert len(dict(evaluation_bytes(killed))) < 3
     assert kept[0].items() <= kept[1].items(), "what had been answered was answered again"
+    parts_of(killed)[0].write_bytes(b"half of a file")
     evaluated(forking, killed, *arguments)
     assert dict(evaluation_bytes(killed)) == dict(evaluation_bytes(whole))
     assert len(dict(evaluation_bytes(whole))) == 3
@@ -155,6 +156,13 @@ def test_a_plain_model_is_evaluated_and_what_is_done_is_not_done_again(forking: 
     assert len(files) == 3
     evaluated(forking, arms, "checkpoint=tiny", *small)
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.parquet")} == files
+    damaged, *others = files
+    content = damaged.read_bytes()
+    damaged.write_bytes(bytes(len(content)))
+    again, _ = evaluated(forking, arms, "checkpoint=tiny", *small)
+    assert f"{damaged.relative_to(arms)} is not what was written: bytes have changed. It is made again." in again.out
+    assert damaged.read_bytes() == content
+    assert {file: file.stat().st_mtime_ns for file in others} == {file: files[file] for file in others}
 
 
 def test_vanilla_is_evaluated_once_for_each_seed_and_shared_by_the_arms_of_a_study(forking: Forking, arms: Path) -> None:

@@ -61,12 +61,21 @@ def _other_model(before: dict[str, Any], manifest: dict[str, Any]) -> Iterator[s
 
 
 def _other_judges(files: Sequence[Path]) -> Iterator[str]:
-    versions = {version for file in files for version in pq.read_table(file, columns=["judge_version"])[0].unique().to_pylist()}
+    versions = {version for file in files for version in _versions(file)}
     if others := sorted(str(version) for version in versions - {JUDGE_VERSION}):
         yield (
             f"they were judged by {', '.join(others)}, and this is {JUDGE_VERSION} "
             "(report.py report.judge=current judges stored answers again)"
         )
+
+
+def _versions(file: Path) -> list[str]:
+    """None of a damaged file: its answers are not taken, but made again."""
+    try:
+        found: list[str] = pq.read_table(file, columns=["judge_version"])[0].unique().to_pylist()
+        return found
+    except (pa.ArrowException, OSError):
+        return []
 
 
 class Parts:
