@@ -44,7 +44,6 @@ ALGORITHMS: Mapping[str, Sequence[str]] = {
     ),
     "sft": ("algorithm=sft",),
 }
-NUM_STEPS = 4
 CONTENT = (
     "metrics.jsonl",
     "alerts.jsonl",
@@ -60,6 +59,7 @@ class Whole:
 
     arguments: Sequence[str]
     content: Mapping[str, str] = field(repr=False)
+    num_steps: int
 
 
 def short(algorithm: str) -> tuple[str, ...]:
@@ -74,8 +74,8 @@ def undisturbed(forking: Forking, arguments: Sequence[str], *, cwd: Path) -> Who
     for run in runs(cwd):
         norms = [line["policy/gradient_norm"] for line in run.lines("metrics.jsonl") if line["event"] == "train"]
         assert len(norms) == len(set(norms)) and all(norms), norms
-    assert faults(cwd) == []
-    return Whole(arguments=tuple(arguments), content=content(cwd))
+    assert faults(cwd, num_steps=len(norms)) == []
+    return Whole(arguments=tuple(arguments), content=content(cwd), num_steps=len(norms))
 
 
 def runs(cwd: Path) -> list[RunFolder]:
@@ -98,10 +98,10 @@ def differences(finished: Finished, cwd: Path, whole: Whole) -> list[str]:
     for path in sorted(now.keys() | whole.content.keys()):
         if now.get(path) != whole.content.get(path):
             wrong.append(f"{path}: {'missing' if path not in now else 'too much' if path not in whole.content else 'differs'}")
-    return wrong + faults(cwd)
+    return wrong + faults(cwd, num_steps=whole.num_steps)
 
 
-def faults(cwd: Path) -> list[str]:
+def faults(cwd: Path, *, num_steps: int) -> list[str]:
     """What must not be in any finished study, whatever was trained."""
     wrong = [f"{path.relative_to(cwd)} was left" for path in sorted((cwd / "outputs").rglob("*.tmp"))]
     manifests = sorted(cwd.glob("outputs/*/*/seed-*/manifest.json"))
@@ -109,7 +109,9 @@ def faults(cwd: Path) -> list[str]:
         wrong += [] if is_finished(file) else [f"{file.relative_to(cwd)} is not that of a finished run"]
     wrong += [] if manifests else ["there is no manifest"]
     for run in runs(cwd):
-        wrong += [sentence for name in ("metrics.jsonl", "cost.jsonl") for sentence in wrong_lines(run, name)]
+        wrong += [
+            sentence for name in ("metrics.jsonl", "cost.jsonl") for sentence in wrong_lines(run, name, num_steps=num_steps)
+        ]
     return wrong
 
 
@@ -121,7 +123,7 @@ def is_finished(manifest: Path) -> bool:
         return False
 
 
-def wrong_lines(run: RunFolder, name: str) -> list[str]:
+def wrong_lines(run: RunFolder, name: str, *, num_steps: int) -> list[str]:
     """Records that are there twice or are missing, and lines that are none."""
     text = (run.path / name).read_text(encoding="utf-8", errors="replace") if (run.path / name).exists() else ""
     try:
@@ -131,7 +133,7 @@ def wrong_lines(run: RunFolder, name: str) -> list[str]:
         return [f"{name} has a line that is no record"]
     steps = [step for event, step in counts if event == "train"]
     wrong = [f"{name}: {event} at step {step} is there {n} times" for (event, step), n in counts.items() if n > 1]
-    missing = sorted(set(range(1, NUM_STEPS + 1)) - set(steps))
+    missing = sorted(set(range(1, num_steps + 1)) - set(steps))
     return wrong + [f"{name}: step {step} is missing" for step in missing]
 
 

@@ -75,8 +75,8 @@ def resumed(forking: Forking, state: State, *, whole: Whole, cwd: Path) -> Resum
 def show(result: Resumed, *, cwd: Path) -> None:
     """What is wrong with a state, and where it lies."""
     if result.wrong:
-        print(f"  {cwd} ({result.state.kind} at look {result.state.look}, {result.state.event})", flush=True)
-        print("".join(f"    {sentence}\n" for sentence in result.wrong[:4]), end="", flush=True)
+        place = f"{cwd} ({result.state.kind} at look {result.state.look}, {result.state.event})"
+        print(f"  {place}: {'; '.join(result.wrong[:MOST_SHOWN])}", flush=True)
 
 
 def main() -> int:
