@@ -11,9 +11,10 @@ from forking import Forking
 from safetensors.torch import load_file, save_file
 
 from vlm_rl.commands.evaluation_reuse import check_answers, checkpoint_files
+from vlm_rl.durable_files import write_table
 from vlm_rl.models.loading import resolve
 from vlm_rl.rewards.judge import JUDGE_VERSION
-from vlm_rl.run_folder import RunFolder, write_table
+from vlm_rl.run_folder import RunFolder
 
 TOLD: dict[str, Any] = {
     "weights": {"commit": None, "files": {"model.safetensors": {"bytes": 3, "all": "aa"}}},

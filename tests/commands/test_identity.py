@@ -11,6 +11,7 @@ import pytest
 from known_runs import NOW, begun, with_value
 from PIL import Image
 
+from vlm_rl.callbacks.saved_steps import SavedStep
 from vlm_rl.commands.identity import (
     check_identity,
     code_identity,
@@ -22,6 +23,7 @@ from vlm_rl.commands.identity import (
 from vlm_rl.commands.run_start import manifest_of
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.datasets.row import Row
+from vlm_rl.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ def test_texts_do_not_run_into_each_other() -> None:
     assert rows_identity([one])["hash"] != rows_identity([other])["hash"]
 
 
+def go_on(folder: RunFolder, now: dict[str, Any], *, steps: int = 0) -> dict[str, Any]:
+    """The manifest with which a run goes on from a generation step."""
+    check_identity(stored_manifest(folder) or {}, now, splits=SPLITS, folder=folder.path)
+    return manifest_of(folder, now, resumed=SavedStep(generation_steps=steps, path=folder.path) if steps else None)
+
+
 TOLD = {  # key -> (value now, what is printed, key in the history)
     "versions/torch": ("2.9", "versions.torch: 2.8 before, 2.9 now", "versions.torch"),
     "versions/peft": ("1.0", "versions.peft: none before, 1.0 now", "versions.peft"),
@@ -99,8 +107,7 @@ def test_what_else_has_changed_is_told_and_appended_and_the_first_values_stay(
 ) -> None:
     value, line, name = TOLD[key]
     now, folder = with_value(NOW, key, value), begun(tmp_path / "run")
-    (folder.path / "checkpoints" / "step-000004").mkdir(parents=True)
-    written = manifest_of(folder, now)
+    written = go_on(folder, now, steps=4)
     printed = capsys.readouterr().out
     assert line in printed and "goes on from generation step 4" in printed
     first, second = written["history"]
@@ -115,7 +122,7 @@ def test_every_resume_appends_an_entry_and_each_change_is_told_once(tmp_path: Pa
     here, elsewhere = NOW, with_value(with_value(NOW, "machine", "one H200"), "threads/torch", 8)
     folder = begun(tmp_path / "run")
     for now, is_told in ((here, False), (elsewhere, True), (elsewhere, False), (here, True)):
-        folder.write_manifest(manifest_of(folder, now))
+        folder.write_manifest(go_on(folder, now))
         assert ("machine: " in capsys.readouterr().out) == is_told
     stored = stored_manifest(folder)
     assert stored is not None
@@ -131,7 +138,7 @@ def test_every_resume_appends_an_entry_and_each_change_is_told_once(tmp_path: Pa
 
 def test_a_finished_run_that_is_repaired_keeps_what_it_picked_and_is_running_again(tmp_path: Path) -> None:
     folder = begun(tmp_path / "run", NOW | {"status": "finished", "picked_step": 6})
-    written = manifest_of(folder, NOW | {"wandb_id": "new"})
+    written = go_on(folder, NOW | {"wandb_id": "new"})
     assert (written["status"], written["picked_step"], written["wandb_id"]) == ("running", 6, "abcd")
 
 
@@ -140,24 +147,24 @@ def test_a_manifest_of_an_older_version_is_compared_where_it_can_be_and_the_rest
 ) -> None:
     folder = begun(tmp_path / "run", {key: NOW[key] for key in NOW if key not in ("weights", "code", "rows", "history")})
     with pytest.raises(ValueError, match=r"rows have changed: val \(unknown then, 8 rows now\)"):
-        manifest_of(folder, with_value(NOW, "data/val", "99"))
-    folder.write_manifest(manifest_of(folder, NOW))
+        go_on(folder, with_value(NOW, "data/val", "99"))
+    folder.write_manifest(go_on(folder, NOW))
     assert "not recorded until now, and so not compared: code." in capsys.readouterr().out
     stored = stored_manifest(folder)
     assert stored is not None and "weights" not in stored  # nobody knows what it began with
-    manifest_of(folder, NOW)
+    go_on(folder, NOW)
     assert capsys.readouterr().out == ""
     with pytest.raises(ValueError, match=r"base model has changed: config\.json\."):
-        manifest_of(folder, with_value(NOW, "weights/files/config.json/all", "99"))
+        go_on(folder, with_value(NOW, "weights/files/config.json/all", "99"))
     with pytest.raises(ValueError, match=r"rows have changed: test \(8 rows then, 7 rows now\)"):
-        manifest_of(folder, with_value(with_value(NOW, "rows/hash/test", "99"), "rows/count/test", 7))
+        go_on(folder, with_value(with_value(NOW, "rows/hash/test", "99"), "rows/count/test", 7))
 
 
 @pytest.mark.parametrize("history", ["none", [3], [{"time": "now"}], [{"changed": []}]])
 def test_a_history_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, history: object) -> None:
     folder = begun(tmp_path / "run", NOW | {"history": history})
     with pytest.raises(ValueError, match=r"run/manifest\.json: `history` is no list of starts"):
-        manifest_of(folder, NOW)
+        go_on(folder, NOW)
 
 
 def test_the_source_of_a_teams_own_class_is_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
