@@ -137,23 +137,18 @@ def test_a_lock_that_cannot_be_a_lock_is_an_error_that_names_it(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_the_same_command_a_second_time_is_refused_and_a_dry_run_is_not(forking: Forking, tmp_path: Path) -> None:
-    arguments = [*BRIEF, "study=twice"]
-    first = forking.start("train.py", arguments, cwd=tmp_path)
-    assert first.wait_until(lambda: bool(list(tmp_path.glob(f"outputs/twice/*/seed-0/{HOLDER}"))))
-    first.send(signal.SIGSTOP)  # it must not end before the second one
-    try:
-        second = forking.run("train.py", arguments, cwd=tmp_path)
+def test_a_command_is_refused_where_another_process_trains_and_a_dry_run_is_not(forking: Forking, tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "twice" / "v" / "seed-0"
+    arguments = [*BRIEF, "study=twice", f"hydra.run.dir={folder}"]
+    with holding(folder):
+        refused = forking.run("train.py", arguments, cwd=tmp_path)
+        left = sorted(path.name for path in folder.iterdir())
         dry = forking.run("train.py", [*arguments, "dry_run=rollouts"], cwd=tmp_path)
-    finally:
-        first.send(signal.SIGCONT)
-    assert second.code == 2 and "Traceback" not in second.err
-    run = only_run(tmp_path, study="twice")
-    assert second.err.count("Error: ") == 1
-    assert f"{run.path.relative_to(tmp_path)} is being trained by process {first.pid} on " in second.err
+    assert refused.code == 2 and "Traceback" not in refused.err
+    assert refused.err.count("Error: ") == 1
+    assert f"Error: {folder} is being trained by process {os.getpid()} on " in refused.err
+    assert left == [HOLDER, LOCK]
     assert dry.code == 0, dry.err
-    assert first.wait().code == 0
-    assert not (run.path / HOLDER).exists()
 
 
 @pytest.mark.slow
@@ -169,8 +164,9 @@ def test_jobs_of_a_killed_sweep_end_with_it_and_the_same_command_goes_on(
     _, alive = psutil.wait_procs(below, timeout=20)
     print(f"{len(below)} processes ended within {time.monotonic() - begun:.1f} s")
     assert len(below) >= 2 and alive == []
-    train(forking, tmp_path, *BRIEF, "study=orphans", "seed=2")
-    assert content(only_run(tmp_path, study="orphans", seed=2)) == seed_2
+    run = only_run(tmp_path, study="orphans", seed=2)
+    train(forking, tmp_path, *BRIEF, "study=orphans", "seed=2", f"hydra.run.dir={run.path}")  # one of its jobs
+    assert content(run) == seed_2
 
 
 STOPPED = "Error: Stopped at once. The same command goes on from the last checkpoint."
