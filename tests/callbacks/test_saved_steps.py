@@ -1,5 +1,6 @@
 """From which checkpoint a run goes on when files were damaged, and when it is refused. Damages to single files: test_run_folder.py."""
 
+import contextlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -99,6 +100,16 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path:
     for step in (1, 2):
         folder.append("metrics.jsonl", {"event": "train", "generation_steps": step})
     assert resumed(folder) is None
+
+
+def test_a_later_start_says_anew_how_often_there_is_a_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(path=tmp_path)
+    later = {"changed": {"config.checkpoint.every": {"before": 2, "now": 9}}}
+    for history, is_refused in (([], True), ([{"changed": {}}, later, {"changed": {}}], False)):
+        folder.write_manifest({"config": {"checkpoint": {"every": 2}}, "history": history})
+        folder.append("metrics.jsonl", {"event": "train", "generation_steps": 4})
+        with pytest.raises(ValueError, match="holds no checkpoint") if is_refused else contextlib.nullcontext():
+            assert step_to_resume(folder, accept_damage=False) is None
 
 
 def test_folders_of_other_names_are_no_checkpoints(run: RunFolder) -> None:

@@ -101,7 +101,10 @@ def _check_that_none_was_lost(folder: RunFolder) -> None:
     lines = list(folder.lines("metrics.jsonl"))
     steps: list[int] = [line["generation_steps"] for line in lines if line.get("event") == "train"]
     evaluated = [step for line in lines if line.get("event") == "evaluation" and (step := line["generation_steps"])]
-    every = ((folder.manifest or {}).get("config") or {}).get("checkpoint", {}).get("every")
+    manifest = folder.manifest or {}
+    every = (manifest.get("config") or {}).get("checkpoint", {}).get("every")
+    for start in manifest.get("history", []):  # the newest start decides
+        every = start["changed"].get("config.checkpoint.every", {"now": every})["now"]
     first_checkpoint = min([*evaluated, *([every] if isinstance(every, int) else [])], default=math.inf)
     if (last := max(steps, default=0)) > first_checkpoint:
         raise ValueError(
