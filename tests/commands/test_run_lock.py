@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,11 +158,11 @@ def test_jobs_of_a_killed_sweep_end_with_it_and_the_same_command_goes_on(
 ) -> None:
     arguments = [*BRIEF, "study=orphans", "seed=2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m"]
     sweep = forking.start("train.py", arguments, cwd=tmp_path)
-    assert sweep.wait_until(lambda: len(list(tmp_path.glob(f"outputs/orphans/*/seed-[23]/{HOLDER}"))) == 2)
+    assert sweep.wait_until(lambda: bool(list(tmp_path.glob(f"outputs/orphans/*/seed-2/{HOLDER}"))))
     below = psutil.Process(sweep.pid).children(recursive=True)
     sweep.send(signal.SIGKILL)
     begun = time.monotonic()
-    _, alive = psutil.wait_procs(below, timeout=20)
+    _, alive = psutil.wait_procs(below, timeout=60)  # one that loads looks after that
     print(f"{len(below)} processes ended within {time.monotonic() - begun:.1f} s")
     assert len(below) >= 2 and alive == []
     run = only_run(tmp_path, study="orphans", seed=2)
@@ -174,18 +175,18 @@ STOPPED = "Error: Stopped at once. The same command goes on from the last checkp
 
 @pytest.mark.slow
 def test_ctrl_c_again_and_again_ends_at_once_with_130_and_one_sentence(forking: Forking, whole: Path, tmp_path: Path) -> None:
-    arguments, codes, told = [*TINY, "study=again"], [], 0
-    for gaps in ((0.3,), (0.0, 0.001), (0.05, 0.0, 0.0), (0.2,), (0.4, 0.1)):
+    arguments, told = [*TINY, "study=again", "checkpoint.every=1"], []
+    for seen in ("", "v*/seed-0/evaluations/*/*", "e*/seed-0/metrics.jsonl", "e*/seed-0/checkpoints/*"):
+        shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
         command = forking.start("train.py", arguments, cwd=tmp_path)
-        command.wait_until(lambda: bool(list(tmp_path.glob(f"outputs/again/*/seed-0/{HOLDER}"))))
-        for gap in (0.2, *gaps):
+        assert command.wait_until(lambda seen=seen: bool(list(tmp_path.glob(f"outputs/again/{seen}"))))
+        for gap in (0.0, 0.1, 0.0, 0.01):
             time.sleep(gap)
             command.send(signal.SIGINT)
         ended = command.wait()
-        codes.append(ended.code)
-        told += ended.err.count(STOPPED)
-        assert ended.err.replace(STOPPED, "").strip() == ""
+        assert (ended.code, ended.err.replace(STOPPED, "").strip()) == (130, ""), ended.out
+        told.append(ended.err.count(STOPPED))
     print("told:", told)
-    assert codes == [130] * 5 and told >= 3
+    assert max(told) == 1 and sum(told) >= 2  # a step may end before the second signal
     train(forking, tmp_path, *arguments)
     assert content(only_run(tmp_path, study="again")) == content(only_run(whole, study="whole"))

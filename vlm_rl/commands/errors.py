@@ -33,14 +33,15 @@ def explained(run: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own message
     os.environ.setdefault(TYPED, as_typed())  # processes that a launcher starts have other words in sys.argv
     try:
+        leaving.listen(leaving.stop)
         hydra.core.utils.JobReturn = ShortReturn  # type: ignore[misc]  # what a failed job is told by
         searchpath.check(searchpath.typed(sys.argv[1:]))
         run()
     except KeyboardInterrupt:
-        _leave(leaving.STOPPED, code=leaving.INTERRUPTED)
+        leaving.leave_interrupted()
     except Exception as error:
         if leaving.was_interrupted():  # a library made another error of it
-            _leave(leaving.STOPPED, code=leaving.INTERRUPTED)
+            leaving.leave_interrupted()
         if not is_of_jobs(error) and (message_of(error) is None or os.environ.get("VLM_RL_TRACEBACK")):
             raise
         leave_with(error)
@@ -74,9 +75,9 @@ class ShortReturn(JobReturn):
         self._return_value = value
 
 
-def _leave(message: str, *, code: int = EXIT_CODE) -> NoReturn:
+def _leave(message: str) -> NoReturn:
     print(f"\nError: {lines_shortened(message)}", file=sys.stderr, flush=True)
-    sys.exit(code)
+    sys.exit(EXIT_CODE)
 
 
 def message_of(error: Exception) -> str | None:

@@ -23,6 +23,7 @@ POLL_S = 0.5
 _interruptions: list[int] = []  # signals of this process that asked for an end
 ended_with_it: list[Callable[[], object]] = []  # what ends the processes that would otherwise tell of our end
 _listens: list[bool] = []
+_told: list[bool] = []
 _is_at_work = threading.Event()
 _watched: set[int] = set()  # joblib gives a process one job after another
 
@@ -41,14 +42,28 @@ def stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
     try:
         with contextlib.suppress(Exception):  # in the middle of a print
             sys.stdout.flush()
-        if _speaks():
-            if sys.stdout.isatty():
-                os.write(1, SHOW_CURSOR)
-            os.write(2, f"\nError: {STOPPED}\n".encode())
+        tell_the_stop()
         for end in ended_with_it:
             end()
     finally:
         os._exit(INTERRUPTED)
+
+
+def tell_the_stop() -> None:
+    """Once for a process, and by one process of a command: the one that was typed, of ranks the first."""
+    is_first_rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    if _told or not is_first_rank or os.environ.get(TYPED_BY, str(os.getpid())) != str(os.getpid()):
+        return
+    _told.append(True)
+    if sys.stdout.isatty():
+        os.write(1, SHOW_CURSOR)
+    os.write(2, f"\nError: {STOPPED}\n".encode())  # not by print, in the middle of which a signal may come
+
+
+def leave_interrupted() -> NoReturn:
+    """After what ran was left by an exception."""
+    tell_the_stop()
+    sys.exit(INTERRUPTED)
 
 
 def stop(number: int, frame: FrameType | None) -> None:
@@ -71,12 +86,8 @@ def listen(handler: Callable[[int, FrameType | None], object]) -> None:
         if not _listens:
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # registered first, so done last
             _listens.append(True)
-
-
-def _speaks() -> bool:
-    """One process of a command tells its end: the one that was typed, of ranks the first."""
-    is_first_rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    return is_first_rank and os.environ.get(TYPED_BY, str(os.getpid())) == str(os.getpid())
+        if _interruptions:  # a library has swallowed the exception
+            handler(signal.SIGINT, None)
 
 
 def watch(pid: int, *, then: Callable[[], object]) -> None:

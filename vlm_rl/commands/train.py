@@ -37,7 +37,6 @@ def main() -> None:
     sys.argv[1:] = preflight_jobs.spelled_out(sys.argv[1:])
     os.environ.setdefault(errors.TYPED, errors.as_typed())  # before words are rewritten
     os.environ.setdefault(leaving.TYPED_BY, str(os.getpid()))
-    leaving.listen(leaving.stop)
     silence_joblib()
     sys.argv[1:] = swept_groups.left_to_jobs(sys.argv[1:])
     errors.explained(preflight.main if preflight_jobs.is_asked(sys.argv[1:]) else _main)
