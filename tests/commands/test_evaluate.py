@@ -103,7 +103,7 @@ def test_an_evaluated_checkpoint_is_an_arm_of_a_report_beside_its_own_vanilla_mo
 
 def parts_of(cwd: Path) -> list[Path]:
     """Batches of rows that are answered but not yet part of a whole."""
-    return list(cwd.glob("outputs/evaluate/*/seed-0/parts/*/*/rows-*.parquet"))
+    return list(cwd.glob("outputs/evaluate/*/seed-0/parts/*/*/rows-*.*.parquet"))
 
 
 def evaluation_bytes(cwd: Path) -> Iterator[tuple[str, bytes]]:
@@ -204,7 +204,7 @@ def test_a_checkpoint_that_is_not_there_is_said_with_those_that_are(
     run: RunFolder, arms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(arms)
-    with pytest.raises(FileNotFoundError, match=r"step-000009 is not there; this run has step-000002"):
+    with pytest.raises(FileNotFoundError, match=r"step-000009 is not there; this run has step-000001, step-000002"):
         find(f"{short_path(run)}/checkpoints/step-000009")
     with pytest.raises(FileNotFoundError, match=r"outputs/nothing holds no run"):
         find("outputs/nothing")
