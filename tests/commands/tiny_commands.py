@@ -49,13 +49,13 @@ def only_run(cwd: Path, *, study: str, seed: int = 0) -> RunFolder:
     return RunFolder(path=path)
 
 
-def content(run: RunFolder) -> dict[str, str]:
+def content(run: RunFolder, *, checkpoints: slice = slice(None)) -> dict[str, str]:
     """Hashes of all that must not differ between two runs of a seed; cost.jsonl and the manifest tell the time and the machine.
 
-    Of the checkpoints the newest: which older ones are there depends on `checkpoint.every`.
+    `checkpoints`: which of them count, where those that are kept may differ.
     """
     files = [file for pattern in CONTENT for file in sorted(run.path.glob(pattern))]
-    files += sorted((run.path / "checkpoints").glob("step-*/adapter_model.safetensors"))[-1:]
+    files += sorted((run.path / "checkpoints").glob("*/adapter_model.safetensors"))[checkpoints]
     return {str(file.relative_to(run.path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

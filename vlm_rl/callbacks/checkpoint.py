@@ -78,6 +78,8 @@ class Checkpoint(lightning.Callback):
         module = reinforcement(pl_module)
         if module.progress.generation_steps and not ranks.from_first(self._path(module).exists()):
             self._save(trainer, module)
+        elif trainer.is_global_zero:  # it was killed between its last checkpoint and this
+            self._drop_others(module.progress)
 
     def _is_regular(self, progress: Progress) -> bool:
         """Whether every run has a checkpoint here, also one that nobody stopped."""
