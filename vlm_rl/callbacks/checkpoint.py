@@ -76,7 +76,9 @@ class Checkpoint(lightning.Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = reinforcement(pl_module)
-        if module.progress.generation_steps and not ranks.from_first(self._path(module).exists()):
+        if not module.progress.generation_steps:
+            return
+        if not ranks.from_first(self._path(module).exists()):
             self._save(trainer, module)
         elif trainer.is_global_zero:  # it was killed between its last checkpoint and this
             self._drop_others(module.progress)
