@@ -166,7 +166,7 @@ def test_jobs_of_a_killed_sweep_end_with_it_and_the_same_command_goes_on(
     print(f"{len(below)} processes ended within {time.monotonic() - begun:.1f} s")
     assert len(below) >= 2 and alive == []
     run = only_run(tmp_path, study="orphans", seed=2)
-    train(forking, tmp_path, *BRIEF, "study=orphans", "seed=2", f"hydra.run.dir={run.path}")  # one of its jobs
+    train(forking, tmp_path, *BRIEF, "study=orphans", "seed=2", "-m")  # one of its jobs
     assert content(run) == seed_2
 
 
