@@ -30,7 +30,6 @@ DEATHS = [
     ("os.abort()", False),
     ("os.kill(os.getpid(), signal.SIGSEGV)", False),
     ("os.kill(os.getpid(), signal.SIGBUS)", False),
-    ("os.kill(os.getpid(), signal.SIGPROF)", False),
     ("os.kill(os.getpid(), signal.SIGXCPU)", False),
     ("os.kill(os.getpid(), signal.SIGKILL)", True),
     ("os.kill(os.getpid(), signal.SIGTERM)", True),

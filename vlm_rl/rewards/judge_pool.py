@@ -22,7 +22,7 @@ T = TypeVar("T")
 WALL_CLOCK_FACTOR = 30.0  # times the CPU limit: reached only where a worker is stopped or the machine has no time for it
 WALL_CLOCK_MARGIN_S = 30.0
 START_ATTEMPTS = 3  # that end by themselves
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # after a failed start; doubled with each further one
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # after a failed start; doubled with each that ended by itself
 PATIENCE_S = 1.0  # between two looks at workers that say nothing
 GRACE_S = 1.0  # for a worker that has closed its connection to end
 
@@ -113,25 +113,30 @@ class WorkerPool:
                     self._workers.remove(worker)
                     self._mourn(worker, batch)
 
-    def _take(self, reply: T | Ended, worker: WorkerProcess, batch: Batch[T]) -> None:
-        place, worker.place = worker.place, None
-        if place is None:
+    def _take(self, reply: Any, worker: WorkerProcess, batch: Batch[T]) -> None:
+        if not worker.is_ready:
             worker.is_ready = True
             self._starts.succeeded()
-        elif not isinstance(reply, Ended):
-            batch.finish(place, reply)
-        elif reply.is_limit:
-            batch.finish(place, Failure.LIMIT)
+            return
+        assert worker.place is not None
+        if not worker.has_begun:
+            worker.has_begun = True
+            return
+        if isinstance(reply, Ended) and not reply.is_limit:
+            batch.lose(worker.place)
         else:
-            batch.lose(place)
+            batch.finish(worker.place, Failure.LIMIT if isinstance(reply, Ended) else reply)
+        worker.place = None
 
     def _mourn(self, worker: WorkerProcess, batch: Batch[T]) -> None:
         """A worker computes nothing itself, so its end says nothing of its task."""
         ended = worker.end(grace_s=0.0 if worker.is_overdue else GRACE_S)
-        if worker.place is not None:
-            batch.lose(worker.place)
-        elif not worker.is_ready:
+        if not worker.is_ready:
             self._starts.failed(str(ended), is_own=ended.is_limit, began=worker.began)
+        elif worker.place is not None and (worker.has_begun or worker.is_overdue):
+            batch.lose(worker.place)
+        elif worker.place is not None:
+            batch.put_back(worker.place)
 
 
 class Starts:
@@ -156,7 +161,7 @@ class Starts:
         if began < self._last:
             return
         self._first, self._last = min(self._first, began), time.monotonic()
-        self._due = self._last + min(FIRST_PAUSE_S * 2**self._num_failed, LONGEST_PAUSE_S)
+        self._due = self._last + min(FIRST_PAUSE_S * 2**self._num_own, LONGEST_PAUSE_S)
         self._num_failed += 1
         self._num_own += is_own
         self.reason = f"{self._num_failed} attempts, the last one: {reason}"

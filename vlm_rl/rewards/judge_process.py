@@ -40,6 +40,7 @@ class WorkerProcess:
         self._deadline = self.began + START_TIMEOUT_S
         self.is_ready = False
         self.place: int | None = None  # of its task
+        self.has_begun = False
         self.connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -72,7 +73,8 @@ class WorkerProcess:
             self.connection.send(call)
         except OSError:
             return False
-        self.place, self._deadline = place, time.monotonic() + self._task_s
+        self.place, self.has_begun = place, False
+        self._deadline = time.monotonic() + self._task_s
         return True
 
     def receive(self) -> Any:

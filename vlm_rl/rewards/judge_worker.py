@@ -4,8 +4,9 @@ A worker judges nothing itself. It forks a judging process, which costs 3 ms whe
 one ended. A judging process that has judged other answers knows more (SymPy and ANTLR keep what they have seen), so it is used
 for quick answers only. Whether an answer exceeds a limit is always decided in a fresh one, whatever was judged before.
 
-math-verify's own timeouts (signal.alarm) are off. The kernel counts CPU time (ITIMER_PROF, to some milliseconds) and kills also code
-that never returns to Python.
+math-verify's own timeouts (signal.alarm) are off. The worker reads the CPU clock of its fork, which is exact, and kills it, which also
+stops code that never returns to Python. The kernel's own limits (ITIMER_PROF, RLIMIT_CPU) count ticks of the clock: on a busy machine
+they were seen to end up to 18% too early. RLIMIT_CPU stands far behind, for a fork whose worker was killed.
 """
 
 import contextlib
@@ -18,7 +19,6 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -32,12 +32,9 @@ MEMORY_LIMIT_BYTES = 1 << 30  # of address space; a worker that has imported Sym
 QUICK_SHARE = 0.25  # of the CPU limit: an answer that takes more is decided in a fresh process; a fresh one is 0.2 s slower
 MAX_TASKS = 5000  # then a judging process is replaced, since the caches of SymPy and ANTLR grow
 PARENT_POLL_S = 0.5
-LIMIT_SIGNALS = frozenset(  # what a text does to the process that judges it; any other signal comes from outside
-    -number
-    for number in (
-        *(signal.SIGPROF, signal.SIGXCPU),  # the CPU limit
-        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE),  # a crash
-    )
+CPU_POLL_S = 0.005  # when the CPU limit is near
+LIMIT_SIGNALS = (  # what a text does to the process that judges it: the CPU limit, a crash; any other signal comes from outside
+    *(signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE),
 )
 
 
@@ -53,7 +50,11 @@ class Ended:
     @property
     def is_limit(self) -> bool:
         """Whether the process ended by what it did; else it was ended from outside, and would do better at another time."""
-        return self.exit_code >= 0 or self.exit_code in LIMIT_SIGNALS
+        return self.exit_code >= 0 or -self.exit_code in LIMIT_SIGNALS
+
+
+READY, BEGUN = "ready", "begun"  # what a worker says besides its answers
+CPU_LIMIT = Ended(exit_code=-signal.SIGXCPU)
 
 
 def compare(gold: str, answer: str) -> str:
@@ -82,22 +83,27 @@ def is_parsable(text: str) -> bool:
 
 
 def serve(fd: int, parent_pid: int) -> None:
-    """Answer the tasks (function, arguments, CPU seconds) that come through `fd`, until it is closed or the parent is gone."""
+    """Answer the tasks (function, arguments, CPU seconds) that come through `fd`, until it is closed or the parent is gone.
+
+    Say READY first, and BEGUN before each answer: a worker that is killed before that costs the task no attempt.
+    """
     pool = Connection(fd)
     _prepare()
-    pool.send(None)  # ready
     worker = Worker(pool, parent_pid=parent_pid)
     with contextlib.suppress(ParentGone, EOFError, ConnectionError):
+        pool.send(READY)
         while True:
-            worker.wait_for(pool)
-            pool.send(worker.reply(*pool.recv()))
+            if pool.poll(PARENT_POLL_S):
+                call = pool.recv()
+                pool.send(BEGUN)
+                pool.send(worker.reply(*call))
+            worker.check_parent()
     worker.end()
 
 
 def _prepare() -> None:
     """Import math-verify and fill its caches, and undo what the parent may have set."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a step that is finished after Ctrl-C still needs the judge
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError):  # where memory is short, the kernel ends a judging process and not the training
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -131,34 +137,38 @@ class Worker:
             return Ended(exit_code=-signal.SIGKILL)  # not the limit: as if the kernel had ended it
         return reply
 
-    def wait_for(self, connection: Connection) -> None:
-        """Return when there is something to read; raise ParentGone where nobody will.
-
-        PR_SET_PDEATHSIG would follow the thread of the parent that started this worker.
-        """
-        while not connection.poll(PARENT_POLL_S):
-            if os.getppid() != self._parent_pid:
-                raise ParentGone
+    def check_parent(self) -> None:
+        """Raise ParentGone. PR_SET_PDEATHSIG would follow the thread of the parent that started this worker."""
+        if os.getppid() != self._parent_pid:
+            raise ParentGone
 
     def end(self) -> None:
         """End the judging process."""
         if self._judging is not None:
             self._judging.end()
 
-    def _attempt(self, judging: "JudgingProcess", *call: Any) -> Any:
+    def _attempt(self, judging: "JudgingProcess", function: Any, task: tuple[Any, ...], cpu_s: float) -> Any:
+        reply: Any
         try:
-            judging.connection.send(call)
-            self.wait_for(judging.connection)
-            reply = judging.connection.recv()
-        except (EOFError, ConnectionError):
+            reply = self._answer(judging, function, task, cpu_s)
+        except (EOFError, OSError):
             reply = judging.end()
+        judging.num_tasks += 1
+        if isinstance(reply, Ended) or judging.num_tasks >= MAX_TASKS:
+            judging.end()
             self._judging = None
-        else:
-            judging.num_tasks += 1
-            if judging.num_tasks >= MAX_TASKS:
-                judging.end()
-                self._judging = None
         return reply
+
+    def _answer(self, judging: "JudgingProcess", function: Any, task: tuple[Any, ...], cpu_s: float) -> Any:
+        """The value, or the limit of CPU time. Raise EOFError or OSError where the process ends."""
+        end_s = judging.cpu_s() + cpu_s
+        judging.connection.send((function, task, cpu_s))
+        while not judging.connection.poll(min(max(end_s - judging.cpu_s(), CPU_POLL_S), PARENT_POLL_S)):
+            self.check_parent()
+            if judging.cpu_s() > end_s:
+                return CPU_LIMIT
+        value, used_s = judging.connection.recv()
+        return value if used_s <= cpu_s else CPU_LIMIT  # exact, whenever this process got its turn
 
 
 class JudgingProcess:
@@ -166,6 +176,7 @@ class JudgingProcess:
 
     def __init__(self, pool: Connection) -> None:
         self.num_tasks = 0
+        self._ended: Ended | None = None
         self.connection, theirs = Pipe()
         self._pid = os.fork()
         if not self._pid:
@@ -174,12 +185,18 @@ class JudgingProcess:
             _judge(theirs)
         theirs.close()
 
+    def cpu_s(self) -> float:
+        """CPU seconds so far, to the microsecond."""
+        return time.clock_gettime(~self._pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED) of Linux
+
     def end(self) -> Ended:
         """How it has ended by itself, or does now."""
-        os.kill(self._pid, signal.SIGKILL)  # without effect on a process that has ended
-        _, status = os.waitpid(self._pid, 0)
-        self.connection.close()
-        return Ended(exit_code=os.waitstatus_to_exitcode(status))
+        if self._ended is None:
+            os.kill(self._pid, signal.SIGKILL)  # without effect on a process that has ended
+            _, status = os.waitpid(self._pid, 0)
+            self.connection.close()
+            self._ended = Ended(exit_code=os.waitstatus_to_exitcode(status))
+        return self._ended
 
 
 def _judge(connection: Connection) -> NoReturn:
@@ -189,27 +206,21 @@ def _judge(connection: Connection) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, hard))
         while True:
             function, task, cpu_s = connection.recv()
-            with _cpu_limit(cpu_s):
-                value = function(*task)
-            connection.send(value)
+            _limit_cpu(2.0 * cpu_s)
+            start = time.process_time()
+            value = function(*task)
+            connection.send((value, time.process_time() - start))
     except MemoryError:
         os._exit(errno.ENOMEM)
     except BaseException:
         os._exit(1)
 
 
-@contextlib.contextmanager
-def _cpu_limit(cpu_s: float) -> Iterator[None]:
-    """The kernel kills this process `cpu_s` CPU seconds from now. RLIMIT_CPU, in whole seconds, stands behind it."""
+def _limit_cpu(cpu_s: float) -> None:
+    """The kernel ends this process about `cpu_s` CPU seconds from now, rounded up to a whole second."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + cpu_s)
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
-    signal.setitimer(signal.ITIMER_PROF, cpu_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
-        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # an idle process must not run out
 
 
 def _machine_has_memory() -> bool:
