@@ -7,10 +7,13 @@ WORKERS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+PARTS ?= reinforce_pp dapo sft damages rivals kills judge
+TORTURE := OMP_NUM_THREADS=1 $(PY) tests/torture
+PROGRAM_judge := judge_under_kills.py
 INSTALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check gpu clean lint install
+.PHONY: help quickstart test check gpu torture clean lint install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +30,16 @@ check: lint ## the quick ones: format, lint, types, tests that take seconds
 
 gpu: $(READY) ## on a machine with a GPU: does it run, how fast, how much memory; at most 9 minutes
 	$(PY) benchmarks/gpu.py --out outputs/gpu
+
+torture: $(READY) ## kills, power losses, damages and rivals, about an hour; one part again: make torture PARTS=damages
+	@for part in $(PARTS); do $(MAKE) --no-print-directory torture-$$part || failed="$$failed $$part"; done; \
+	test -z "$$failed" || { echo "Not as it should be:$$failed"; exit 1; }
+
+torture-%: $(READY)
+	$(TORTURE)/states.py --algorithm $*
+
+torture-damages torture-rivals torture-kills torture-judge: torture-%: $(READY)
+	$(TORTURE)/$(or $(PROGRAM_$*),$*.py)
 
 lint: $(READY)
 	$(PY) -m ruff format --check .

@@ -103,6 +103,7 @@ def tried(forking: Forking, trial: Trial, *, whole: Whole) -> Outcome:
             [],
         )
         wrong += [sentence for sentence in differences(finished, trial.cwd, whole) if not beside(sentence)]
+        wrong = [] if is_told_removal(trial, said=said) else wrong
         wrong += believed(trial, damaged, said=said)
     if wrong:
         (trial.cwd / "said.txt").write_text(said, encoding="utf-8")
@@ -123,6 +124,12 @@ def beside(sentence: str) -> bool:
     return " (copy)" in sentence or "/backup/" in sentence
 
 
+def is_told_removal(trial: Trial, *, said: str) -> bool:
+    """Whether whole checkpoints of a finished run were removed, as anyone may to save space, and the command said so."""
+    path = trial.damage.path
+    return trial.stage == "finished" and trial.damage.name == "removed" and f"{path} was removed since" in said
+
+
 def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:
     """Whether a file that no equality covers is, at the end, still as it was damaged, and nothing was said of it."""
     damage, path = trial.damage, trial.cwd / trial.damage.path
@@ -139,7 +146,9 @@ def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:
     if damaged is None:
         return ["is not there and nothing was said"] if str(damage.path) in trial.end.files and not path.exists() else []
     now = path.read_bytes() if path.exists() else b""
-    new_lines = set(damaged.splitlines()) - set(before.splitlines())
+    end = trial.end.files.get(str(damage.path), b"")
+    rightful = set(before.splitlines()) | set(end.splitlines() if isinstance(end, bytes) else ())
+    new_lines = set(damaged.splitlines()) - rightful
     is_believed = new_lines & set(now.splitlines()) if path.suffix in (".json", ".jsonl") else now == damaged
     return ["the damage is believed"] if is_believed else []
 

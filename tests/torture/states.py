@@ -39,7 +39,7 @@ def recorded(forking: Forking, arguments: Sequence[str], *, folder: Path) -> Rec
 
 def distinct(every: Iterable[State]) -> list[State]:
     """The first of those that are the same."""
-    first: dict[str, State] = {}
+    first: dict[int, State] = {}
     for state in every:
         first.setdefault(state.fingerprint, state)
     return list(first.values())

@@ -123,7 +123,8 @@ def problems_of_finished(folder: RunFolder) -> list[str]:
     for name in removed:
         print(f"{(folder.path / name).parent} was removed since this run was finished.", flush=True)
     there = {name: one for name, one in record.items() if name not in removed}
-    return folder.damages(there) + [why for saved in saved_steps(folder) for why in saved.damages()]
+    changed = [why for _, why in damages(folder.path, there)]  # nothing was added since, either
+    return changed + [why for saved in saved_steps(folder) for why in saved.damages()]
 
 
 def problems_of_vanilla(folder: RunFolder) -> list[str]:
