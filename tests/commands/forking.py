@@ -96,6 +96,8 @@ class Forking:
         """`python <script> <arguments>` in a folder."""
         self._count += 1
         log = self._logs / f"{self._count}.out"
+        for file in (log, log.with_suffix(".err")):
+            file.touch()  # whoever is killed at once has opened neither
         argv = [str(ROOT / script), *arguments]
         pid = self.ask({"argv": argv, "cwd": str(cwd), "log": str(log)})["pid"]
         return Command(server=self, pid=pid, log=log)
