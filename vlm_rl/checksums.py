@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,23 @@ def is_sealed(content: Mapping[str, Any]) -> bool:
     return bool(sealed(content)["sha256"] == content.get("sha256"))
 
 
-def write_hashes(file: Path, **parts: Hashes) -> None:
-    """Write a `hashes.json`, whole."""
-    content = sealed({name: {path: asdict(one) for path, one in part.items()} for name, part in parts.items()})
+def write_hashes(file: Path, *, of: str, **parts: Hashes) -> None:
+    """Write a `hashes.json`, whole; `of`: what it belongs to, so that a copy of another one is not believed."""
+    content = sealed({"of": of} | {name: {path: asdict(one) for path, one in part.items()} for name, part in parts.items()})
     write_whole(file, lambda place: place.write_text(json.dumps(content, indent=0, sort_keys=True), encoding="utf-8"))
 
 
-def read_hashes(file: Path, part: str) -> Hashes:
-    """One part of a `hashes.json`. Raise FileNotFoundError or ValueError naming the file where it cannot be trusted."""
+def read_hashes(file: Path, part: str, *, of: Collection[str]) -> Hashes:
+    """One part of a `hashes.json` that belongs to one of `of`.
+
+    Raise FileNotFoundError or ValueError naming the file where it cannot be trusted.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not is_sealed(content):
             raise ValueError("it was changed since it was written")
+        if content["of"] not in of:
+            raise ValueError(f"it is that of {content['of']}, and not of {' or '.join(of)}")
         return {path: FileHash(**one) for path, one in content[part].items()}
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} is not there") from None

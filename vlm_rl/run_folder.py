@@ -21,6 +21,7 @@ OF_LOGGERS = ("wandb",)  # folders that only a logger writes and nothing reads; 
 LINE_FILES = ("metrics.jsonl", "cost.jsonl", "alerts.jsonl")
 RECORDS = ("completions", "evaluations", "checkpoints")  # folders
 COMPLETIONS = re.compile(r"completions/step-\d{6,}\.parquet")
+TABLES, FINISHED = "tables that were written", "a finished run"  # what `hashes.json` belongs to
 TO_OUTPUTS = 4  # folders from that of a run to `outputs`, both included
 
 
@@ -88,12 +89,16 @@ class RunFolder:
     def recall(self) -> None:
         """Take the hashes that an earlier process wrote by `remember`; none where they cannot be trusted."""
         with contextlib.suppress(FileNotFoundError, ValueError):
-            found = read_hashes(self.path / HASHES, "run")
+            found = self.remembered(TABLES, FINISHED)
             self.hashes |= {name: one for name, one in found.items() if name.endswith(".parquet")}
 
-    def remember(self, record: Hashes | None = None) -> None:
+    def remember(self, record: Hashes | None = None, *, of: str = TABLES) -> None:
         """Write the hashes of all tables, or a whole `record`, so that another process can verify them."""
-        write_hashes(self.path / HASHES, run=self.hashes if record is None else record)
+        write_hashes(self.path / HASHES, of=of, run=self.hashes if record is None else record)
+
+    def remembered(self, *of: str) -> Hashes:
+        """What `remember` wrote for one of `of`. Raise FileNotFoundError or ValueError where it cannot be trusted."""
+        return read_hashes(self.path / HASHES, "run", of=of)
 
     def record(self) -> Hashes:
         """All tables, and what the line files hold now. These are on the disk when it returns."""
@@ -141,6 +146,8 @@ class RunFolder:
             if COMPLETIONS.fullmatch(name := f"completions/{file.name}") and name not in record:
                 file.unlink()
         remove_leftovers(self.path, is_shared=False)
+        for unfinished in (self.path / "checkpoints").glob("*.tmp"):
+            shutil.rmtree(unfinished)
         self.recall()
         self.hashes = {name: one for name, one in self.hashes.items() if name.startswith("evaluations/")} | {
             name: one for name, one in record.items() if name not in LINE_FILES

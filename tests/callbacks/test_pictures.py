@@ -14,6 +14,11 @@ def test_a_large_figure_is_kept_small_and_in_shape_a_small_one_as_it_is_and_none
     assert Image.open(large).size == (384, 192)
     small = keep_picture(Sheet(1), folder=tmp_path, max_side=384)
     assert Image.open(small).convert("RGB").tobytes() == Sheet(1).load().tobytes()
-    small.write_bytes(b"of another run")
-    assert keep_picture(Sheet(1), folder=tmp_path, max_side=384).read_bytes() == b"of another run"
+    before = small.read_bytes()
+    Image.new("RGB", (2, 2)).save(small)  # of another run
+    others = small.read_bytes()
+    assert keep_picture(Sheet(1), folder=tmp_path, max_side=384).read_bytes() == others
     assert sorted(tmp_path.iterdir()) == sorted([large, small])
+    for damaged in (b"", before[: len(before) // 2], before[:40] + b"\x00" + before[41:], bytes(len(before))):
+        small.write_bytes(damaged)
+        assert keep_picture(Sheet(1), folder=tmp_path, max_side=384).read_bytes() == before

@@ -65,6 +65,21 @@ def test_damaged_checkpoints_are_moved_aside_and_the_one_before_them_is_taken(
     assert "trainer_state.pt has" in printed and "step-000004/hashes.json is not there" in printed
 
 
+def test_an_older_checkpoint_that_is_damaged_is_moved_aside_too(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    damage(checkpoint(run, 2) / "adapter_model.safetensors")
+    assert resumed(run) == 6
+    assert [saved.generation_steps for saved in saved_steps(run)] == [4, 6]
+    assert "step-000002/adapter_model.safetensors has" in capsys.readouterr().out
+
+
+def test_the_hashes_of_something_else_are_not_believed(run: RunFolder) -> None:
+    copied = checkpoint(run, 4) / "hashes.json"
+    for place, steps in ((run.path / "hashes.json", 6), (checkpoint(run, 6) / "hashes.json", 4)):
+        place.write_bytes(copied.read_bytes())
+        assert any("hashes.json is damaged (it is that of step-000004" in why for why in problems_of_finished(run))
+        assert resumed(run) == steps
+
+
 @pytest.mark.parametrize(("step", "expected"), [(6, 4), (5, 4), (4, 2), (3, 2)])
 def test_a_damaged_record_sends_the_run_back_to_the_checkpoint_before_it(run: RunFolder, step: int, expected: int) -> None:
     damage(run.path / completions(step))

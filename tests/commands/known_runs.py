@@ -12,6 +12,7 @@ from vlm_rl.run_folder import RunFolder
 NOW: dict[str, Any] = {
     "study": "s",
     "variant": "grpo",
+    "seed": 0,
     "arm": "a" * 16,
     "algorithm": "grpo",
     "role": "trained",

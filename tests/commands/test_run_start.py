@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forking import Forking
@@ -127,3 +128,12 @@ def test_a_run_whose_files_were_changed_is_refused_untouched_and_goes_on_when_th
     questions.write_text(questions.read_text().replace("What is", "Add"))
     arm = forking.run("train.py", words_of(tmp_path, num_minibatches=2, run="w"), cwd=tmp_path)
     assert arm.code == 2 and "holds the evaluation of the vanilla model" in arm.err, arm.out + arm.err
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"variant": "vanilla-1"}, {"role": "policy"}])
+def test_the_manifest_of_something_else_is_not_taken_for_that_of_the_vanilla_model(
+    vanilla: RunFolder, other: dict[str, Any]
+) -> None:
+    vanilla.write_manifest((vanilla.manifest or {}) | other)
+    with pytest.raises(ValueError, match=r"manifest\.json is that of .*and not of this vanilla model\. Put its own back"):
+        manifest_of_vanilla(vanilla, NOW, splits=["val"])

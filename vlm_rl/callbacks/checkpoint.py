@@ -68,6 +68,9 @@ class Checkpoint(lightning.Callback):
                 callback.load_state_dict(state["callbacks"][name])
         except (KeyError, TypeError, AttributeError):
             raise ValueError(_damaged(file)) from None
+        best = self._schedule.best_step
+        if trainer.is_global_zero and best not in {None, *(saved.generation_steps for saved in saved_steps(self._folder))}:
+            print(f"The checkpoint that validation selects so far, step-{best:06d}, is not there any more.", flush=True)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any) -> None:
         module = reinforcement(pl_module)
@@ -119,7 +122,7 @@ class Checkpoint(lightning.Callback):
         if self._keep_every is not None:
             kept |= {step for step in steps if step <= now and step % self._keep_every == 0}
         for step in steps.keys() - kept:
-            shutil.rmtree(steps[step])
+            _discard(steps[step])
 
 
 def _state(file: Path) -> dict[str, Any]:
@@ -160,11 +163,20 @@ def save_whole(path: Path, policy: Policy, state: dict[str, Any], *, record: Has
     files = sorted(file for file in temporary.rglob("*") if file.is_file())
     for file in files:
         sync(file)
-    write_hashes(temporary / HASHES, checkpoint={str(file.relative_to(temporary)): hash_of(file) for file in files}, run=record)
+    own = {str(file.relative_to(temporary)): hash_of(file) for file in files}
+    write_hashes(temporary / HASHES, of=path.name, checkpoint=own, run=record)
     if path.exists():
-        shutil.rmtree(path)
+        _discard(path)
     temporary.replace(path)
     sync(path.parent)
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint so that a kill leaves no half one under its name."""
+    unnamed = path.with_name(path.name + ".old.tmp")
+    path.replace(unnamed)
+    sync(path.parent)
+    shutil.rmtree(unnamed)
 
 
 def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:

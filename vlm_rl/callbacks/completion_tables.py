@@ -130,10 +130,23 @@ class Pictures(lightning.Callback):
 
 
 def keep_picture(image: ImageSource, *, folder: Path, max_side: int) -> Path:
-    """A PNG whose longer side has at most `max_side` pixels; one that is there already is left as it is."""
+    """A PNG whose longer side has at most `max_side` pixels; one that is there and whole is left as it is."""
     path = folder / f"{image.key}.png"
-    if not path.exists():
+    if not _is_whole(path):
         picture = image.load()
         picture.thumbnail((max_side, max_side))
         write_whole(path, lambda file: picture.save(file, format="PNG"))
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a PNG is there with the checksums that are in it. A damaged one is told."""
+    if not path.exists():
+        return False
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError) as error:
+        print(f"{path} is damaged ({error}). It is made again.", flush=True)
+        return False
+    return True

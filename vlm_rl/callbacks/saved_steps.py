@@ -2,13 +2,15 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from vlm_rl.checksums import HASHES, Hashes, damages, hash_of, read_hashes
 from vlm_rl.durable_files import make_folder, sync
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import FINISHED, TABLES, RunFolder
 
 CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged"  # the folder of checkpoints that were moved aside
@@ -26,14 +28,14 @@ class SavedStep:
     def damages(self) -> list[str]:
         """What is not as it was written, a sentence for each file."""
         try:
-            own = read_hashes(self.path / HASHES, "checkpoint")
+            own = read_hashes(self.path / HASHES, "checkpoint", of=[self.path.name])
             return [why for _, why in damages(self.path, own)]
         except (FileNotFoundError, ValueError) as error:
             return [str(error)]
 
     def record(self) -> Hashes:
         """The records of the run up to this step, by their path in the run's folder. Needs a whole `hashes.json`."""
-        return read_hashes(self.path / HASHES, "run")
+        return read_hashes(self.path / HASHES, "run", of=[self.path.name])
 
 
 def saved_steps(folder: RunFolder) -> list[SavedStep]:
@@ -56,27 +58,27 @@ class Choice:
     """From which checkpoint a run goes on, and what speaks against newer ones; sentences name files."""
 
     saved: SavedStep | None
-    damaged: dict[Path, str]  # newer checkpoints whose own files are not whole
+    damaged: dict[Path, str]  # checkpoints whose own files are not whole, newer and older
     records: list[str]  # damaged completions, evaluations and lines
 
 
 def choose(folder: RunFolder, *, accept_damage: bool = False) -> Choice:
     """The newest whole checkpoint whose records are whole, too, or may be damaged. Nothing is changed."""
+    chosen: SavedStep | None = None
     damaged: dict[Path, str] = {}
     records: list[str] = []
     for saved in reversed(saved_steps(folder)):
         if wrong := saved.damages():
             damaged[saved.path] = wrong[0]
-            continue
-        wrong = folder.damages(saved.record())
-        records += [why for why in wrong if why not in records]
-        if accept_damage or not wrong:
-            return Choice(saved=saved, damaged=damaged, records=records)
-    return Choice(saved=None, damaged=damaged, records=records)
+        elif chosen is None:
+            wrong = folder.damages(saved.record())
+            records += [why for why in wrong if why not in records]
+            chosen = saved if accept_damage or not wrong else None
+    return Choice(saved=chosen, damaged=damaged, records=records)
 
 
 def step_to_resume(folder: RunFolder, *, accept_damage: bool) -> SavedStep | None:
-    """The checkpoint that a run goes on from, None for a run that has none yet; damaged newer ones are moved aside.
+    """The checkpoint that a run goes on from, None for a run that has none yet; damaged ones are moved aside.
 
     Raise ValueError naming files and way out where checkpoints are there and none will do, or where there must have been one.
     """
@@ -91,8 +93,8 @@ def step_to_resume(folder: RunFolder, *, accept_damage: bool) -> SavedStep | Non
     if choice.records:
         print(f"What came after generation step {choice.saved.generation_steps} is trained again.", flush=True)
     for path, why in choice.damaged.items():
-        aside = _moved_aside(path)
-        print(f"{why}. This checkpoint is now {aside}, and the run goes on from the one before it.", flush=True)
+        goes_on = ", and the run goes on from the one before it" if path > choice.saved.path else ""
+        print(f"{why}. This checkpoint is now {_moved_aside(path)}{goes_on}.", flush=True)
     return choice.saved
 
 
@@ -116,7 +118,7 @@ def _check_that_none_was_lost(folder: RunFolder) -> None:
 def problems_of_finished(folder: RunFolder) -> list[str]:
     """What is not as a finished run left it, a sentence for each file; a whole checkpoint that was removed is only printed."""
     try:
-        record = read_hashes(folder.path / HASHES, "run")
+        record = folder.remembered(FINISHED)
     except (FileNotFoundError, ValueError) as error:
         return [str(error)]
     removed = [name for name in record if name.endswith(HASHES) and not (folder.path / name).parent.exists()]
@@ -130,17 +132,38 @@ def problems_of_finished(folder: RunFolder) -> list[str]:
 def problems_of_vanilla(folder: RunFolder) -> list[str]:
     """What is not whole of the evaluated vanilla model of a finished run."""
     try:
+        check_vanilla(folder, folder.manifest or {})
+    except ValueError as error:
+        return [str(error)]
+    return problems_of_evaluated(folder)
+
+
+def problems_of_evaluated(folder: RunFolder) -> list[str]:
+    """What is not whole of an evaluation without training."""
+    try:
         if (folder.manifest or {}).get("status") != "finished":
             return [f"{folder.path / 'manifest.json'} does not say that it is finished"]
-        return folder.damages(read_hashes(folder.path / HASHES, "run"))
+        return folder.damages(folder.remembered(TABLES))
     except (FileNotFoundError, ValueError) as error:
         return [str(error)]
+
+
+def check_vanilla(folder: RunFolder, manifest: Mapping[str, Any]) -> None:
+    """Raise ValueError where a vanilla model's folder holds the manifest of something else."""
+    place = (folder.path.parent.name, folder.path.name)
+    found = (str(manifest.get("variant")), f"seed-{manifest.get('seed')}")
+    if found != place or manifest.get("role", "vanilla") != "vanilla":
+        raise ValueError(
+            f"{folder.path / 'manifest.json'} is that of {'/'.join(found)}, and not of this vanilla model. Put its own back, or remove "
+            f"the folder {folder.path}: the command of any run of this study and seed evaluates it again."
+        )
 
 
 def remember_finished(folder: RunFolder) -> None:
     """Write the hashes of all that a finished run has."""
     files = [saved.path / HASHES for saved in saved_steps(folder)]
-    folder.remember(folder.record() | {str(file.relative_to(folder.path)): hash_of(file) for file in files})
+    own = {str(file.relative_to(folder.path)): hash_of(file) for file in files}
+    folder.remember(folder.record() | own, of=FINISHED)
 
 
 def _moved_aside(path: Path) -> Path:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_rl.callbacks.saved_steps import CHECKPOINTS, choose, problems_of_finished, problems_of_vanilla, saved_steps
-from vlm_rl.checksums import HASHES, read_hashes
+from vlm_rl.callbacks.saved_steps import (
+    CHECKPOINTS,
+    choose,
+    problems_of_evaluated,
+    problems_of_finished,
+    problems_of_vanilla,
+    saved_steps,
+)
 from vlm_rl.commands import searchpath, trust
 from vlm_rl.commands.errors import TYPED
 from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.reports.reading.runs import find_runs
-from vlm_rl.run_folder import RunFolder
+from vlm_rl.run_folder import FINISHED, TABLES, RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,8 @@ def _finding(folder: RunFolder) -> Finding:
         role, is_finished = role_of(manifest), manifest.get("status") == "finished"
         if role == "policy":
             return _of_trained(folder, is_finished=is_finished)
-        problems = [*problems_of_vanilla(folder), *_strays(folder)]
+        of_role = problems_of_vanilla if role == "vanilla" else problems_of_evaluated
+        problems = [*of_role(folder), *_strays(folder)]
     except ValueError as error:
         return Finding(folder=folder, problems=[str(error)], remedy="put a whole copy back", can_be_made=False)
     if role == "vanilla":
@@ -91,7 +98,7 @@ def _vanilla_of(folder: RunFolder) -> RunFolder:
 def _strays(folder: RunFolder) -> Iterator[str]:
     """Parquet files that a report would read and that this run has not written."""
     try:
-        known = read_hashes(folder.path / HASHES, "run")
+        known = folder.remembered(TABLES, FINISHED)
     except (FileNotFoundError, ValueError):
         return
     for file in sorted([*folder.path.glob("completions/*.parquet"), *folder.path.glob("evaluations/*/*.parquet")]):

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from vlm_rl.callbacks.saved_steps import SavedStep, step_to_resume
+from vlm_rl.callbacks.saved_steps import SavedStep, check_vanilla, step_to_resume
 from vlm_rl.commands.build import Experiment
 from vlm_rl.commands.identity import (
     REFUSED,
@@ -94,6 +94,7 @@ def manifest_of_vanilla(vanilla: RunFolder, now: dict[str, Any], *, splits: Sequ
     if stored is None:
         arm = name.removeprefix("vanilla-")
         return now | {"variant": name, "arm": arm, "algorithm": "vanilla", "role": "vanilla", "vanilla": None}
+    check_vanilla(vanilla, stored)
     if reasons := list(differences(stored, now, splits=splits)):
         raise ValueError(
             f"{vanilla.path} holds the evaluation of the vanilla model that the arms of this study share, and this run would compare "
