@@ -22,6 +22,7 @@ LINE_FILES = ("metrics.jsonl", "cost.jsonl", "alerts.jsonl")
 RECORDS = ("completions", "evaluations", "checkpoints")  # folders
 COMPLETIONS = re.compile(r"completions/step-\d{6,}\.parquet")
 TABLES, FINISHED = "tables that were written", "a finished run"  # what `hashes.json` belongs to
+_WHOLE_COPY = "Ask for a whole copy of that run, or remove its folder."
 TO_OUTPUTS = 4  # folders from that of a run to `outputs`, both included
 
 
@@ -37,24 +38,32 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """What the run is, or None in a fresh folder. Raises ValueError where it cannot be read, or was changed by others."""
+        """What the run is, or None in a fresh folder. Raises ValueError where it cannot be read."""
+        read = self._read_manifest()
+        return read if read is None else {key: value for key, value in read.items() if key != "sha256"}
+
+    def changed_manifest(self) -> str | None:
+        """A sentence where somebody else changed the manifest since vlm-rl wrote it; None where nothing speaks for that."""
+        read = self._read_manifest()
+        if read is None or "sha256" not in read or is_sealed(read):
+            return None
+        return (
+            f"{self.path / 'manifest.json'} was changed since vlm-rl wrote it: its `sha256` is not that of the rest. {_WHOLE_COPY} "
+            "If the change is yours, delete the line `sha256` there, too."
+        )
+
+    def _read_manifest(self) -> dict[str, Any] | None:
         file = self.path / "manifest.json"
         if not file.exists():
             return None
         check_link(file, inside=self.path)
-        way_out = "Ask for a whole copy of that run, or remove its folder."
         try:
             manifest = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{file} is no JSON ({error}). {way_out}") from None
+            raise ValueError(f"{file} is no JSON ({error}). {_WHOLE_COPY}") from None
         if not isinstance(manifest, dict):
-            raise ValueError(f"{file} is no manifest of a run. {way_out}")
-        if "sha256" in manifest and not is_sealed(manifest):
-            raise ValueError(
-                f"{file} was changed since vlm-rl wrote it: its `sha256` is not that of the rest. {way_out} If the change is yours, "
-                "delete the line `sha256` there, too."
-            )
-        return {key: value for key, value in manifest.items() if key != "sha256"}
+            raise ValueError(f"{file} is no manifest of a run. {_WHOLE_COPY}")
+        return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces the manifest. The first one also brings the folders that lead to it to the disk."""
@@ -150,7 +159,7 @@ class RunFolder:
             shutil.rmtree(unfinished)
         self.recall()
         self.hashes = {name: one for name, one in self.hashes.items() if name.startswith("evaluations/")} | {
-            name: one for name, one in record.items() if name not in LINE_FILES
+            name: one for name, one in record.items() if name.endswith(".parquet")
         }
 
     def clear(self) -> None:

@@ -70,7 +70,7 @@ SPEAKING: list[tuple[AlertRule, str, list[float], str]] = [
     (rules.JudgeFailures(window=WINDOW, largest_share=0.01), "judge/timed_out", [0.0, 0.02, 0.04], "timed out on 3.0%"),
     (
         AnswersNotJudged(largest=1),
-        "judge/not_judged",
+        "train/not_judged",
         [0, 1, 3],
         "3 responses of this step were not judged and count as wrong (limit 1)",
     ),

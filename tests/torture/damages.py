@@ -103,7 +103,7 @@ def tried(forking: Forking, trial: Trial, *, whole: Whole) -> Outcome:
             [],
         )
         wrong += [sentence for sentence in differences(finished, trial.cwd, whole) if not beside(sentence)]
-        wrong = [] if is_told_removal(trial, said=said) else wrong
+        wrong = [sentence for sentence in wrong if not is_told_loss(sentence, trial, said=said)]
         wrong += believed(trial, damaged, said=said)
     if wrong:
         (trial.cwd / "said.txt").write_text(said, encoding="utf-8")
@@ -124,10 +124,12 @@ def beside(sentence: str) -> bool:
     return " (copy)" in sentence or "/backup/" in sentence
 
 
-def is_told_removal(trial: Trial, *, said: str) -> bool:
-    """Whether whole checkpoints of a finished run were removed, as anyone may to save space, and the command said so."""
-    path = trial.damage.path
-    return trial.stage == "finished" and trial.damage.name == "removed" and f"{path} was removed since" in said
+def is_told_loss(sentence: str, trial: Trial, *, said: str) -> bool:
+    """Whether what is missing is the checkpoint that was damaged, which no newer state needs, and the command said what became of it."""
+    step = next((part for part in trial.damage.path.parts if part.startswith("step-")), "")
+    is_its_own = f"checkpoints/{step}/" in sentence and sentence.endswith(": missing")
+    words = (f"{step} was removed since", f"{step}, is not there any more", f"damaged/{step}.")
+    return bool(step) and is_its_own and any(word in said for word in words)
 
 
 def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:

@@ -102,7 +102,8 @@ class Checkpoint(lightning.Callback):
                 "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
                 "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
             }
-            save_whole(self._path(module), module.policy, state, record=self._folder.record())
+            record = self._folder.record() | self._kept_for_good(before=module.progress.generation_steps)
+            save_whole(self._path(module), module.policy, state, record=record)
             self._drop_others(module.progress)
         trainer.strategy.barrier()
 
@@ -110,6 +111,17 @@ class Checkpoint(lightning.Callback):
     def _stateful(trainer: lightning.Trainer) -> dict[str, Any]:
         ours = [callback for callback in trainer.callbacks if type(callback).__module__.startswith("vlm_rl")]  # type: ignore[attr-defined]
         return {type(callback).__name__: callback for callback in ours if callback.state_dict()}
+
+    def _kept_for_good(self, *, before: int) -> Hashes:
+        """`hashes.json` of the older checkpoints that nothing makes again: the one that validation selects, and every k-th."""
+        every = self._keep_every
+        paths = [
+            saved.path / HASHES
+            for saved in saved_steps(self._folder)
+            if saved.generation_steps < before
+            and (saved.generation_steps == self._schedule.best_step or (every and saved.generation_steps % every == 0))
+        ]
+        return {str(path.relative_to(self._folder.path)): hash_of(path) for path in paths if path.exists()}
 
     def _drop_others(self, progress: Progress) -> None:
         """Remove those that are not kept: so the same ones are left whether the run was stopped on its way or not.

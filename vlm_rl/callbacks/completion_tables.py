@@ -14,8 +14,8 @@ from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule, evaluation_
 from vlm_rl.callbacks.logger_sinks import Sheet, show
 from vlm_rl.callbacks.recorder import step_records
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.datasets.kept_pictures import keep_picture
 from vlm_rl.datasets.row import ImageSource, Row
-from vlm_rl.durable_files import write_whole
 from vlm_rl.evaluation.evaluator import Evaluator
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
@@ -127,26 +127,3 @@ class Pictures(lightning.Callback):
         for image in (image for row in rows for image in row.images if image.key not in self._kept):
             self._kept.add(image.key)
             keep_picture(image, folder=self._folder, max_side=self._max_side)
-
-
-def keep_picture(image: ImageSource, *, folder: Path, max_side: int) -> Path:
-    """A PNG whose longer side has at most `max_side` pixels; one that is there and whole is left as it is."""
-    path = folder / f"{image.key}.png"
-    if not _is_whole(path):
-        picture = image.load()
-        picture.thumbnail((max_side, max_side))
-        write_whole(path, lambda file: picture.save(file, format="PNG"))
-    return path
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a PNG is there with the checksums that are in it. A damaged one is told."""
-    if not path.exists():
-        return False
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError) as error:
-        print(f"{path} is damaged ({error}). It is made again.", flush=True)
-        return False
-    return True

@@ -52,7 +52,7 @@ class Recorder(lightning.Callback):
         line |= sampling_metrics(step.scored.counts)
         if module.algorithm.learns_from_own_responses:  # the log-probabilities of a teacher's texts are unknown
             line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
-            line["judge/not_judged"] = sum(ranks.gathered(step.scored.scores.num_not_judged))
+            line["train/not_judged"] = sum(ranks.gathered(step.scored.scores.num_not_judged))
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
         cost: dict[str, Any] = {"event": "train", "generation_steps": progress.generation_steps}

@@ -59,7 +59,7 @@ class Choice:
 
     saved: SavedStep | None
     damaged: dict[Path, str]  # checkpoints whose own files are not whole, newer and older
-    records: list[str]  # damaged completions, evaluations and lines
+    records: list[str]  # damaged completions, evaluations, lines, and checkpoints that the run keeps
 
 
 def choose(folder: RunFolder, *, accept_damage: bool = False) -> Choice:
@@ -71,10 +71,18 @@ def choose(folder: RunFolder, *, accept_damage: bool = False) -> Choice:
         if wrong := saved.damages():
             damaged[saved.path] = wrong[0]
         elif chosen is None:
-            wrong = folder.damages(saved.record())
+            wrong = _damages_of_record(folder, saved.record())
             records += [why for why in wrong if why not in records]
             chosen = saved if accept_damage or not wrong else None
     return Choice(saved=chosen, damaged=damaged, records=records)
+
+
+def _damages_of_record(folder: RunFolder, record: Hashes) -> list[str]:
+    """What is not as the record says; a kept checkpoint that was removed as a whole is no damage."""
+    kept = [SavedStep(generation_steps=0, path=(folder.path / name).parent) for name in record if name.endswith(HASHES)]
+    there = [saved for saved in kept if saved.path.exists()]
+    files = {name: written for name, written in record.items() if not name.endswith(HASHES)}
+    return folder.damages(files) + [why for saved in there for why in saved.damages()]
 
 
 def step_to_resume(folder: RunFolder, *, accept_damage: bool) -> SavedStep | None:
@@ -117,6 +125,8 @@ def _check_that_none_was_lost(folder: RunFolder) -> None:
 
 def problems_of_finished(folder: RunFolder) -> list[str]:
     """What is not as a finished run left it, a sentence for each file; a whole checkpoint that was removed is only printed."""
+    if (edited := folder.changed_manifest()) is not None:
+        return [edited]
     try:
         record = folder.remembered(FINISHED)
     except (FileNotFoundError, ValueError) as error:
@@ -143,7 +153,8 @@ def problems_of_evaluated(folder: RunFolder) -> list[str]:
     try:
         if (folder.manifest or {}).get("status") != "finished":
             return [f"{folder.path / 'manifest.json'} does not say that it is finished"]
-        return folder.damages(folder.remembered(TABLES))
+        changed = folder.changed_manifest()
+        return [*([changed] if changed else []), *folder.damages(folder.remembered(TABLES))]
     except (FileNotFoundError, ValueError) as error:
         return [str(error)]
 

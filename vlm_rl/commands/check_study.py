@@ -59,6 +59,8 @@ def _finding(folder: RunFolder) -> Finding:
     try:
         manifest = folder.manifest or {}
         role, is_finished = role_of(manifest), manifest.get("status") == "finished"
+        if (changed := folder.changed_manifest()) is not None:
+            raise ValueError(changed)
         if role == "policy":
             return _of_trained(folder, is_finished=is_finished)
         of_role = problems_of_vanilla if role == "vanilla" else problems_of_evaluated

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm_rl import ranks
-from vlm_rl.callbacks.completion_tables import keep_picture
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.callbacks.saved_steps import check_whole
@@ -35,6 +34,7 @@ from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined
 from vlm_rl.commands.storable import overrides_as_written
+from vlm_rl.datasets.kept_pictures import keep_picture
 from vlm_rl.device import peak_bytes
 from vlm_rl.durable_files import remove_leftovers, write_whole
 from vlm_rl.evaluation.evaluator import Description, describe, metrics

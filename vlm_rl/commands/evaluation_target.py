@@ -84,6 +84,8 @@ def find(checkpoint: str, *, trusted: Sequence[str] = ()) -> Target:
     if manifest is not None:
         check_links(run)
         trust.check_manifest(manifest, file=run / "manifest.json", trusted=trusted)
+        if (why := RunFolder(path=run).changed_manifest()) is not None:
+            print(f"Note: {why}", flush=True)
         if role_of(manifest) == "evaluated":
             raise ValueError(f"{checkpoint} holds an evaluation. Pass what it evaluated: checkpoint={manifest['checkpoint']}.")
         if role_of(manifest) == "vanilla":

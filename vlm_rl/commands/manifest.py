@@ -19,6 +19,7 @@ from vlm_rl.commands.identity import code_identity, rows_identity, start
 from vlm_rl.commands.storable import asks_environment, storable
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.models.weights_identity import weights_identity
+from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.rewards.judge import JUDGE_VERSION
 from vlm_rl.run_folder import RunFolder
 
@@ -122,6 +123,20 @@ def machine() -> str:
     cores = torch.multiprocessing.cpu_count()
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"{platform.system()} {platform.machine()}, {cores} CPU cores, " + (", ".join(gpus) if gpus else "no GPU")
+
+
+def check_stored_run(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
+    """Raise ValueError where the manifest of a folder is that of something else, or of another config."""
+    file = folder.path / "manifest.json"
+    try:
+        role = role_of(found)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}. {trust.NOT_OURS}") from None
+    if role != "policy":
+        raise ValueError(
+            f"{file} is not that of a run that trains, but of role {role}. Put its own back, or remove that folder."
+        )
+    check_same_config(found, cfg, folder)
 
 
 def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:

@@ -48,6 +48,8 @@ def begin(experiment: Experiment, folder: RunFolder) -> Begun:
     for shared in (study / "images", vanilla.path.parent, vanilla.path):
         check_link(shared, inside=study)
     check_links(vanilla.path)
+    for changed in filter(None, (folder.changed_manifest(), vanilla.changed_manifest())):
+        raise ValueError(changed)
     of_vanilla = manifest_of_vanilla(vanilla, now, splits=experiment.evaluator.scheme.splits)
     resumed = step_to_resume(folder, accept_damage=experiment.cfg.checkpoint.accept_damage)
     written = manifest_of(folder, now, resumed=resumed)

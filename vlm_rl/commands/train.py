@@ -22,7 +22,7 @@ from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib, silence_known_warnings
-from vlm_rl.commands.manifest import check_same_config, command
+from vlm_rl.commands.manifest import check_stored_run, command
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, by_first, joined
@@ -77,7 +77,7 @@ def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:
     found = folder.manifest
     if found is not None:
         check_links(folder.path)
-        check_same_config(found, cfg, folder)
+        check_stored_run(found, cfg, folder)
         if found["status"] == "finished":
             if not (problems := [*problems_of_finished(folder), *problems_of_vanilla(vanilla_folder(folder, found))]):
                 print(f"{folder.path} is finished; nothing to do.", flush=True)

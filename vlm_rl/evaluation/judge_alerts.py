@@ -13,7 +13,7 @@ class AnswersNotJudged:
     largest: int  # responses of a step, over all ranks
 
     def __call__(self, history: History) -> str | None:
-        number = recent(history, "judge/not_judged", window=1)
+        number = recent(history, "train/not_judged", window=1)
         if number is None or number <= self.largest:
             return None
         return (

@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from vlm_rl.datasets.kept_pictures import SIGNATURE, damage_of_picture
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.evaluation.settings import title_of
@@ -50,6 +51,9 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize) -> Read
     for completion in insights_first:
         for path in find_images(completion):
             found.setdefault(path.stem, path)
+    damaged = [key for key, path in found.items() if path.read_bytes().startswith(SIGNATURE) and damage_of_picture(path)]
+    for key in damaged:
+        del found[key]
     sizes = accumulate(path.stat().st_size for path in found.values())
     images = {key: found[key].read_bytes() for key, total in zip(found, sizes, strict=True) if total <= size.image_bytes}
     note = paragraph(
@@ -57,6 +61,7 @@ def reader_of(records: Records, *, endpoint: Endpoint, size: ReaderSize) -> Read
         say_named("reader.first"),
         say("Marked: the words that were counted as reflection. Every completion is kept in the run folders."),
         say("{count} pictures did not fit on the page.", count=len(found) - len(images)) if len(images) < len(found) else "",
+        say("{count} pictures are damaged and are not shown.", count=len(damaged)) if damaged else "",
     )
     return Reader(note=note, cases=tuple(map(case_of, insights_first)), images=images)
 
