@@ -125,11 +125,12 @@ def beside(sentence: str) -> bool:
 
 
 def is_told_loss(sentence: str, trial: Trial, *, said: str) -> bool:
-    """Whether what is missing is the checkpoint that was damaged, which no newer state needs, and the command said what became of it."""
-    step = next((part for part in trial.damage.path.parts if part.startswith("step-")), "")
-    is_its_own = f"checkpoints/{step}/" in sentence and sentence.endswith(": missing")
-    words = (f"{step} was removed since", f"{step}, is not there any more", f"damaged/{step}.")
-    return bool(step) and is_its_own and any(word in said for word in words)
+    """Whether what is missing is a checkpoint that was damaged, which no newer state needs, and the command said what became of it."""
+    lost = re.search(r"/checkpoints/(step-\d+)/\S+: missing$", sentence)
+    if lost is None or "checkpoints" not in trial.damage.path.parts:
+        return False
+    step = lost[1]
+    return any(words in said for words in (f"{step} was removed since", f"{step}, is not there any more", f"damaged/{step}."))
 
 
 def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:
@@ -140,6 +141,8 @@ def believed(trial: Trial, damaged: bytes | None, *, said: str) -> list[str]:
     if damage.told is not None:
         return [] if damage.told in said else [f"nothing was said of {damage.told}"]
     before = trial.state.files.get(str(damage.path))
+    if trial.stage == "finished" and damage.path.parent.name == "images":
+        return []  # nothing reads it but a report, which verifies it, as check=true does
     covered = any(path.match(f"outputs/*/*/seed-*/{pattern}") for pattern in CONTENT)
     if covered or damaged == before or not isinstance(before, bytes):
         return []

@@ -18,6 +18,7 @@ from vlm_rl.callbacks.saved_steps import (
 )
 from vlm_rl.commands import searchpath, trust
 from vlm_rl.commands.errors import TYPED
+from vlm_rl.datasets.kept_pictures import damage_of_picture
 from vlm_rl.reports.reading.roles import role_of
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.run_folder import FINISHED, TABLES, RunFolder
@@ -49,8 +50,11 @@ def check(studies: Sequence[Path], *, make: bool, trusted: Sequence[str] = ()) -
         if finding.can_be_made:
             _make_again(finding.folder, trusted=trusted)
     left = [finding for finding in wanting if not make or _finding(finding.folder).problems]
+    pictures = [why for study in studies for file in sorted(study.rglob("images/*.png")) if (why := damage_of_picture(file))]
+    for why in pictures:
+        print(f"{why}. Remove it: a run that evaluates its row, or samples from it, makes it again, and a report does without.")
     print(f"{len(findings) - len(left)} of {len(findings)} runs are whole.", flush=True)
-    if left or found.problems:
+    if left or found.problems or pictures:
         places = ", ".join(str(finding.folder.path) for finding in left[:5]) or "what is listed above"
         raise ValueError(f"Not whole: {places}. Each is listed above with its files and the way out.")
 

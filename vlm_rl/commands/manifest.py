@@ -136,7 +136,10 @@ def check_stored_run(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) 
         raise ValueError(
             f"{file} is not that of a run that trains, but of role {role}. Put its own back, or remove that folder."
         )
-    check_same_config(found, cfg, folder)
+    try:
+        check_same_config(found, cfg, folder)
+    except ValueError as error:
+        raise ValueError("\n".join(filter(None, (str(error), folder.changed_manifest())))) from None
 
 
 def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
