@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from forking import Command, Forking
-from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_steps
+from tiny_commands import BRIEF, NUM_STEPS, TINY, content, only_run, train, trained_steps
 
 from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.run_folder import RunFolder
@@ -145,6 +145,20 @@ def test_a_finished_run_is_skipped(forking: Forking, whole: Path) -> None:
     finished = train(forking, whole, *TINY, "study=whole")
     assert f"{run.path} is finished; nothing to do." in finished.out
     assert {file: file.stat().st_mtime_ns for file in run.path.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_a_run_of_the_teacher_s_texts_goes_on_and_is_checked_like_any_other(forking: Forking, tmp_path: Path) -> None:
+    arguments = [*(word for word in BRIEF if not word.startswith(("reward", "algorithm"))), "algorithm=sft", "study=taught"]
+    train(forking, tmp_path, *arguments)
+    run = only_run(tmp_path, study="taught")
+    before = content(run)
+    shutil.rmtree(saved_steps(run)[-1].path)
+    run.write_manifest((run.manifest or {}) | {"status": "running"})
+    assert "Resuming from" in train(forking, tmp_path, *arguments).out
+    assert content(run) == before
+    checked = forking.run("report.py", ["studies=[outputs/taught]", "check=true", "mend=false"], cwd=tmp_path)
+    assert checked.code == 0 and "2 of 2 runs are whole." in checked.out, checked.out + checked.err
 
 
 def test_a_folder_that_holds_another_config_is_an_error_that_names_the_keys(forking: Forking, whole: Path) -> None:

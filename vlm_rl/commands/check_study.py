@@ -19,7 +19,7 @@ from vlm_rl.callbacks.saved_steps import (
 from vlm_rl.commands import searchpath, trust
 from vlm_rl.commands.errors import TYPED
 from vlm_rl.datasets.kept_pictures import damage_of_picture
-from vlm_rl.reports.reading.roles import role_of
+from vlm_rl.reports.reading.roles import UNTRAINED, role_of
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.run_folder import FINISHED, TABLES, RunFolder
 
@@ -65,7 +65,7 @@ def _finding(folder: RunFolder) -> Finding:
         role, is_finished = role_of(manifest), manifest.get("status") == "finished"
         if (changed := folder.changed_manifest()) is not None:
             raise ValueError(changed)
-        if role == "policy":
+        if role not in UNTRAINED:
             return _of_trained(folder, is_finished=is_finished)
         of_role = problems_of_vanilla if role == "vanilla" else problems_of_evaluated
         problems = [*of_role(folder), *_strays(folder)]

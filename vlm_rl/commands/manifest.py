@@ -19,7 +19,7 @@ from vlm_rl.commands.identity import code_identity, rows_identity, start
 from vlm_rl.commands.storable import asks_environment, storable
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.models.weights_identity import weights_identity
-from vlm_rl.reports.reading.roles import role_of
+from vlm_rl.reports.reading.roles import UNTRAINED, role_of
 from vlm_rl.rewards.judge import JUDGE_VERSION
 from vlm_rl.run_folder import RunFolder
 
@@ -132,7 +132,7 @@ def check_stored_run(found: dict[str, Any], cfg: DictConfig, folder: RunFolder) 
         role = role_of(found)
     except ValueError as error:
         raise ValueError(f"{file}: {error}. {trust.NOT_OURS}") from None
-    if role != "policy":
+    if role in UNTRAINED:
         raise ValueError(
             f"{file} is not that of a run that trains, but of role {role}. Put its own back, or remove that folder."
         )

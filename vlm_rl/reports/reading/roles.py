@@ -10,6 +10,8 @@ Role = Literal[
     "evaluated",  # was only evaluated here, by evaluate.py
 ]
 
+UNTRAINED: tuple[Role, ...] = ("vanilla", "evaluated")  # no run of theirs trains
+
 
 def role_of(manifest: Mapping[str, Any]) -> Role:
     """The role that a manifest names, `policy` where it names none. Raises ValueError for any other word."""
