@@ -29,6 +29,7 @@ OWN = {  # the keys that are read here
     "check": bool,
     "mend": bool,
     "report.out": str | None,
+    "report.accept": Sequence[str],
     "report.language": str,
     "report.reference": str | None,
     "report.split": str | None,
@@ -72,6 +73,7 @@ def settings_of(config: DictConfig, *, command: str) -> ReportSettings:
     return ReportSettings(
         **{key: report[key] for key in COPIED},
         breakdown=tuple(report.breakdown),
+        accept=tuple(report.accept),
         reader=ReaderSize(**report.reader),
         reflection=_reflection_rule(config.evaluation.reflection, studies=_studies(config)),
         kpis=kpis_of(config.evaluation.get("kpi") or {}),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vlm_rl.evaluation.kpi import Kpi
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.reports.phrase import catalogue_of
+from vlm_rl.reports.reading.doubts import KINDS, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,13 @@ class ReportSettings:
     kpis: Sequence[Kpi]
     wandb_workspace: str | None  # ENTITY/PROJECT, where a workspace that compares these studies is saved; None: nowhere
     command: str  # makes this report again
+    accept: Sequence[Kind] = ()  # kinds of doubts that the person who reports accepts; the page says so
 
     def __post_init__(self) -> None:
         """Refuse what no report can be made with."""
         catalogue_of(self.language)
+        if unknown := set(self.accept) - set(KINDS):
+            raise ValueError(f"report.accept names {', '.join(sorted(unknown))}. Kinds of doubts are {', '.join(KINDS)}.")
         if not 0 < self.smallest_effect < 1:
             raise ValueError(
                 f"report.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, 0.02 is 2 points."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.rejudge import Rejudge
@@ -43,6 +44,7 @@ class Arm:
     label: str
     runs: tuple[RunRecords, ...]
     absent: tuple[Phrase, ...] = ()  # its runs that are not among `runs`: repeated seeds, and seeds that were not passed
+    doubts: tuple[Doubt, ...] = ()  # of its runs and of their vanilla models
 
     @property
     def used(self) -> tuple[RunRecords, ...]:
@@ -77,6 +79,7 @@ class Records:
     arms: tuple[Arm, ...]
     problems: tuple[str, ...]
     rejudge: Rejudge | None = None  # what judged them again, and judges whatever text is read later
+    beside: tuple[Arm, ...] = ()  # trained arms of the same studies that were not passed: of the family, and not shown
 
     @property
     def trained(self) -> tuple[Arm, ...]:
