@@ -24,6 +24,7 @@ from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import RowScan, check_rows
 from vlm_rl.device import forget_peak
+from vlm_rl.evaluation.endpoint import PLAN
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.models.encoding import PromptEncoder
@@ -211,14 +212,14 @@ def arm_of(config: dict[str, Any]) -> str:
 
     The seed also appears where configs refer to it (a random reward), so every use of it is taken out.
     """
-    text = json.dumps(_without_seed(comparable(_without_reference(config))), sort_keys=True, default=str)
+    text = json.dumps(_without_seed(comparable(_without_plan(config))), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the vanilla model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
-    evaluation = _without_reference(config)["evaluation"]
+    evaluation = _without_plan(config)["evaluation"]
     relevant = [
         model,
         config["dataset"],
@@ -231,11 +232,11 @@ def vanilla_of(config: dict[str, Any]) -> str:
     return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _without_reference(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the reference of the comparison: it does not change what a run computes, so no hash has it."""
+def _without_plan(config: dict[str, Any]) -> dict[str, Any]:
+    """Without the plan of the comparison (reference, smallest effect, seeds, looks): it changes nothing that a run computes."""
     evaluation = config["evaluation"]
     scheme = evaluation["scheme"]
-    endpoint = {key: value for key, value in scheme["endpoint"].items() if key != "reference"}
+    endpoint = {key: value for key, value in scheme["endpoint"].items() if key not in PLAN}
     return config | {"evaluation": evaluation | {"scheme": scheme | {"endpoint": endpoint}}}
 
 

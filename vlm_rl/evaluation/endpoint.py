@@ -1,9 +1,10 @@
-"""What a study is judged by, declared in its config before the first run: one split, one setting, one rule for the epoch."""
+"""What a study is judged by, declared in its config before the first run: one split, one setting, one rule for the epoch, one plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from vlm_rl.evaluation.settings import metric_name
 
+FEWEST_SEEDS = 3  # from two a difference is computed, but nothing is claimed
 COMPARED_DIGITS = 12  # decimals: sums of shares in another order differ from the 16th on
 
 
@@ -15,9 +16,23 @@ class Endpoint:
     setting: str  # name of a generation setting, as pass@1_t0.6
     picked_by: str  # the split whose accuracy under the same setting selects the epoch of each seed, the first of equals
     reference: str | None = None  # label or variant of the arm that others are compared with; None = each arm's vanilla model
+    smallest_effect: float = 0.02  # delta, a share: a smaller difference would not change what one does
+    planned_seeds: int | None = None  # of each arm; None: no number was fixed
+    planned_looks: int = 1  # how often, at most, the study is judged as seeds come in; each look gets its part of the level
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the judged split selects its own epoch."""
+        """Raise ValueError if the judged split selects its own epoch, or where the plan is none."""
+        if not 0 < self.smallest_effect < 1:
+            raise ValueError(
+                f"evaluation.scheme.endpoint.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, 0.02 is 2 points."
+            )
+        if self.planned_seeds is not None and self.planned_seeds < FEWEST_SEEDS:
+            raise ValueError(
+                f"evaluation.scheme.endpoint.planned_seeds={self.planned_seeds}: with fewer than {FEWEST_SEEDS} seeds nothing is judged. "
+                f"Plan at least {FEWEST_SEEDS}, or null."
+            )
+        if self.planned_looks < 1:
+            raise ValueError(f"evaluation.scheme.endpoint.planned_looks={self.planned_looks} must be at least 1.")
         if self.split == self.picked_by:
             raise ValueError(
                 f"evaluation.scheme.endpoint: split={self.split} is judged at the epoch that {self.picked_by} selects, which is "
@@ -33,6 +48,9 @@ class Endpoint:
     def name(self) -> str:
         """`test/pass@1_t0.6/accuracy`: the metric that is judged."""
         return metric_name(self.split, setting=self.setting)
+
+
+PLAN = tuple(field.name for field in fields(Endpoint) if field.name not in ("split", "setting", "picked_by"))  # changes no run
 
 
 def for_selection(accuracy: float) -> float:

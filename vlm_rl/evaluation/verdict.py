@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from scipy import optimize, stats
 
-from vlm_rl.evaluation.statistics import Difference
+from vlm_rl.evaluation.endpoint import FEWEST_SEEDS as FEWEST_SEEDS
+from vlm_rl.evaluation.statistics import Difference, Interval
 
 LEVEL = 0.05  # of the whole family: how often "improvement" or "harm" may be said where there is nothing
-FEWEST_SEEDS = 3  # from two a difference is computed, but never called an improvement
 EQUIVALENCE_CONFIDENCE = 1 - 2 * LEVEL  # two one-sided tests at LEVEL
 ROUNDING = 1e-18  # variance of shares below which a spread is float dust: a standard error of 1e-9
 SMALLEST_P = -300.0  # natural logarithm: beyond, scipy's t.isf fails (at -690 for 3 to 11 degrees of freedom) or has no square
@@ -60,12 +60,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def decide(difference: Difference, *, adjusted_p: float, smallest_effect: float) -> Outcome:
-    """Statistics first, then relevance; NOT_JUDGED where there is no p-value."""
+def holm_levels(p_values: Sequence[float], *, level: float = LEVEL) -> list[float]:
+    """The level at which Holm's procedure tests each member: level / m for the least likely, then level / (m - 1), until one fails.
+
+    All that follow are held to the level that failed. So a difference is claimed exactly where its interval at 1 - this level leaves
+    out 0, and each such interval covers with at least 1 - `level`, since it is never narrower. NaN for what is no member.
+    """
+    members = sorted((place for place, p in enumerate(p_values) if not math.isnan(p)), key=lambda place: p_values[place])
+    levels = [math.nan] * len(p_values)
+    rank, goes_on = 0, True
+    for place in members:
+        levels[place] = level / (len(members) - rank)
+        goes_on = goes_on and p_values[place] < levels[place]
+        rank += goes_on
+    return levels
+
+
+def decide(difference: Difference, *, adjusted_p: float, smallest_effect: float, level: float = LEVEL) -> Outcome:
+    """Statistics first, then relevance; NOT_JUDGED where there is no p-value. `level`: of this look at the study."""
     if math.isnan(adjusted_p):
         return Outcome.NOT_JUDGED
-    if adjusted_p < LEVEL:
+    if adjusted_p < level:
         return Outcome.IMPROVEMENT if difference.estimate > 0 else Outcome.HARM
-    interval = difference.new_questions(confidence=EQUIVALENCE_CONFIDENCE)
+    interval = equivalence_interval(difference, level=level)
     inside = -smallest_effect < interval.low and interval.high < smallest_effect
     return Outcome.NO_DIFFERENCE if inside else Outcome.OPEN
+
+
+def equivalence_interval(difference: Difference, *, level: float = LEVEL) -> Interval:
+    """The interval of two one-sided tests, each at `level`: 90 % for 5 %."""
+    return difference.new_questions(confidence=1 - 2 * level)

@@ -87,6 +87,11 @@ class Records:
         return tuple(arm for arm in self.arms if not arm.is_vanilla and not arm.is_evaluated_only)
 
     @property
+    def family(self) -> tuple[Arm, ...]:
+        """All trained arms of the studies, whatever was passed: what is claimed of one is corrected for all."""
+        return (*self.trained, *self.beside)
+
+    @property
     def has_many_arms(self) -> bool:
         """Whether three arms or more were trained: then each needs a panel of its own, and pairs need a table."""
         return len(self.trained) >= MANY_ARMS

@@ -9,6 +9,8 @@ from vlm_rl.evaluation.dynamics import far_from_other_seeds
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
+from vlm_rl.reports.reading.doubts import Doubt
+from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.verdicts.endpoint_scores import (
     VANILLA,
     EndpointChoice,
@@ -69,6 +71,15 @@ class Comparison:
         return (*own, *others)
 
     @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Of both sides; and that fewer seeds are there than were planned, where no look was planned before they all are."""
+        doubts = [doubt for arm in self._sides for doubt in arm.doubts]
+        planned, found = self.choice.endpoint.planned_seeds, len(self.scores.evaluations)
+        if planned is not None and found < planned and self.choice.endpoint.planned_looks == 1:
+            doubts.append(Doubt(kind="missing_seeds", said=say_named("doubts.planned", planned=planned, found=found)))
+        return tuple(dict.fromkeys(doubts))
+
+    @property
     def num_questions(self) -> int:
         """Questions, not images."""
         return next((evaluation.num_samples.size for evaluation in self.scores.evaluations.values()), 0)
@@ -85,18 +96,26 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[Phrase, ...]:
-        """The endpoint and the reference, and when each was chosen; nothing on the vanilla model, the default reference."""
+        """The endpoint, the judge and the reference, where chosen later or declared; nothing on the vanilla model, the default."""
+        found = [self.choice.note]
+        again = [(set(one.judge_versions), one.judged_again.stored_versions) for one in self._compared if one.judged_again]
+        if late := sorted(set().union(*(now for now, stored in again if stored - now))):
+            found.append(say_named("judged_again.afterwards", versions=", ".join(late)))
+        declared = self.choice.endpoint.reference
         if self.reference is not None:
             since = "chosen_afterwards" if self.has_late_reference else "declared"
-            return self.choice.note, say_named(f"reference.{since}", reference=self.reference.label)
-        declared = self.choice.endpoint.reference
-        if declared is None or declared == VANILLA:
-            return (self.choice.note,)
-        return self.choice.note, say_named("reference.not_this", reference=declared)
+            found.append(say_named(f"reference.{since}", reference=self.reference.label))
+        elif declared not in (None, VANILLA):
+            found.append(say_named("reference.not_this", reference=declared))
+        return tuple(found)
 
     @property
     def _sides(self) -> list[Arm]:
         return [arm for arm in (self.arm, self.reference) if arm is not None]
+
+    @property
+    def _compared(self) -> list[Evaluation]:
+        return [*self.scores.evaluations.values(), *self.reference_scores.evaluations.values()]
 
     @property
     def _used(self) -> list[RunRecords]:
@@ -116,10 +135,7 @@ class Comparison:
             yield say("no evaluation of the reference was found")
         if not self.scores.evaluations:
             yield say("no finished run was evaluated on the endpoint")
-        endpoint, compared = (
-            self.choice.endpoint,
-            [*self.scores.evaluations.values(), *self.reference_scores.evaluations.values()],
-        )
+        endpoint, compared = self.choice.endpoint, self._compared
         picking = (records.over_epochs(split=endpoint.picked_by, setting=endpoint.setting) for records in self._used)
         for evaluations in (compared, *picking):  # those by which one run's epoch was selected, too
             judges = sorted({version for evaluation in evaluations for version in evaluation.judge_versions})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.endpoint import PLAN, Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
@@ -17,6 +17,7 @@ from vlm_rl.reports.reading.runs import ReportError
 
 VANILLA = "vanilla"  # the reference that stands for each arm's own vanilla model
 Origin = Literal["declared", "not_declared", "contradictory", "afterwards"]
+MEASURE = ("split", "setting", "picked_by")
 USUAL = Endpoint(split="test", setting="pass@1_t0.6", picked_by="val")  # where the runs declared none
 
 
@@ -26,6 +27,7 @@ class EndpointChoice:
 
     endpoint: Endpoint
     origin: Origin  # when it was chosen
+    declares_effect: bool = False  # whether all runs name one and the same smallest effect that matters
 
     @property
     def is_declared(self) -> bool:
@@ -39,6 +41,12 @@ class EndpointChoice:
         name = say_named(f"endpoint.{measure}", **values_of(self.endpoint))
         return say_named(f"endpoint.{self.origin}", endpoint=name)
 
+    def effect_note(self, smallest_effect: float) -> Phrase:
+        """Since when the smallest effect that matters is fixed, as a sentence."""
+        is_late = smallest_effect != self.endpoint.smallest_effect
+        since = "afterwards" if is_late else "declared" if self.declares_effect else "not_declared"
+        return say_named(f"smallest_effect.{since}", delta=100 * smallest_effect)
+
 
 def values_of(endpoint: Endpoint) -> dict[str, Any]:
     """What it is called in sentences."""
@@ -48,38 +56,54 @@ def values_of(endpoint: Endpoint) -> dict[str, Any]:
 def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> EndpointChoice:
     """The endpoint that all trained runs declared, or the usual one with what is wrong; an override counts as chosen afterwards.
 
-    Its reference is the one that all of them declared, those of the reference too: nobody had seen how it would do.
+    Of its plan (reference, smallest effect, seeds, looks) each part is the one that all of them declared, those of the reference too:
+    nobody had seen how it would do. Where they differ it is the usual one.
     """
     found = {declared_endpoint(run.run.config) for arm in records.trained for run in arm.runs}
-    references = {None if endpoint is None else endpoint.reference for endpoint in found}
-    (reference,) = references if len(references) == 1 else (None,)
-    declared = {endpoint and replace(endpoint, reference=reference) for endpoint in found}
+    plans = [{name: getattr(endpoint or USUAL, name) for name in PLAN} for endpoint in found]
+    plan = {name: plans[0][name] for name in PLAN if len({plan[name] for plan in plans}) == 1}
+    declared = {endpoint and replace(USUAL, **_measure_of(endpoint), **plan) for endpoint in found}
     (agreed,) = declared if len(declared) == 1 else (None,)
-    if override is not None and (override := replace(override, reference=reference)) != agreed:
-        return EndpointChoice(endpoint=override, origin="afterwards")
+    names_effect = all("smallest_effect" in _declared(run.run.config) for arm in records.trained for run in arm.runs)
+    declares_effect = agreed is not None and names_effect and "smallest_effect" in plan
+    if override is not None and (override := replace(USUAL, **_measure_of(override), **plan)) != agreed:
+        return EndpointChoice(endpoint=override, origin="afterwards", declares_effect=declares_effect)
     if agreed is not None:
-        return EndpointChoice(endpoint=agreed, origin="declared")
+        return EndpointChoice(endpoint=agreed, origin="declared", declares_effect=declares_effect)
     return EndpointChoice(endpoint=USUAL, origin="contradictory" if declared - {None} else "not_declared")
 
 
-def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
-    """`evaluation.scheme.endpoint` of a run's config; None where it has none, or one whose judged split selects."""
+def _measure_of(endpoint: Endpoint) -> dict[str, str]:
+    return {name: getattr(endpoint, name) for name in MEASURE}
+
+
+def _declared(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`evaluation.scheme.endpoint`; nothing where a config has none."""
     declared = config.get("evaluation", {}).get("scheme", {}).get("endpoint")
-    keys = {"split", "setting", "picked_by"}
-    if not isinstance(declared, Mapping) or not keys <= declared.keys() or declared["split"] == declared["picked_by"]:
+    return declared if isinstance(declared, Mapping) else {}
+
+
+def declared_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
+    """`evaluation.scheme.endpoint` of a run's config; None where it has none, or one that no run would have been started with."""
+    declared = _declared(config)
+    is_plain = all(isinstance(declared.get(name), str | int | float | None) for name in (*MEASURE, *PLAN))
+    if not set(MEASURE) <= declared.keys() or not is_plain:
         return None
-    return Endpoint(**{key: declared[key] for key in keys}, reference=declared.get("reference"))
+    try:
+        return Endpoint(**{key: declared[key] for key in (*MEASURE, *PLAN) if key in declared})
+    except (ValueError, TypeError):  # of a manifest that somebody wrote by hand
+        return None
 
 
 def choose_reference(records: Records, *, choice: EndpointChoice, reference: str | None) -> Arm | None:
     """The arm whose label or variant `reference` is, else declared by the runs and one of several here; None: the vanilla models."""
     name = choice.endpoint.reference if reference is None else reference
-    called = [arm for arm in records.trained if is_called(arm, name=name)]
+    called = [arm for arm in records.family if is_called(arm, name=name)]
     found = [arm for arm in called if arm.label == name] or called
-    if name in (None, VANILLA) or (reference is None and (not found or len(records.trained) == 1)):
+    if name in (None, VANILLA) or (reference is None and (not found or len(records.family) == 1)):
         return None
     if len(found) != 1:
-        labels = ", ".join([VANILLA, *(arm.label for arm in records.trained)])
+        labels = ", ".join([VANILLA, *(arm.label for arm in records.family)])
         problem = f"is the variant of {len(found)} arms" if found else "is no arm of these studies"
         raise ReportError(f"report.reference={name} {problem}. Pass one of: {labels}.")
     return found[0]

@@ -1,15 +1,27 @@
 """The verdict on every trained arm of a report (docs/statistics.md): compare, adjust over the family, decide. In numbers only."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vlm_rl.evaluation.statistics import Difference, Interval
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome, decide, holm, lacks_seed_spread, p_value
+from vlm_rl.evaluation.verdict import (
+    FEWEST_SEEDS,
+    LEVEL,
+    Outcome,
+    decide,
+    equivalence_interval,
+    holm,
+    holm_levels,
+    lacks_seed_spread,
+    p_value,
+)
 from vlm_rl.reports.phrase import Phrase, say_named
 from vlm_rl.reports.reading.arms import Records
+from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice, choose_reference
+from vlm_rl.reports.verdicts.looks import NO_LOOKS, Looks
 
 NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan, num_seeds=0)
 
@@ -25,6 +37,9 @@ class Judged:
     adjusted_p: float  # Holm's, over the family
     family: int  # comparisons with a p-value
     smallest_effect: float  # delta, a share
+    level: float = LEVEL  # at which Holm's procedure tested it
+    looks: tuple[int, ...] = ()  # seeds of each look at it, this one last
+    accepted: tuple[Doubt, ...] = ()  # by the person who reports
 
     @property
     def arm(self) -> str:
@@ -38,13 +53,35 @@ class Judged:
 
     @property
     def new_questions(self) -> Interval:
-        """95 %: new seeds, and new questions like these."""
+        """95 %, of this arm alone: new seeds, and new questions like these."""
         return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.new_questions())
 
     @property
     def same_benchmark(self) -> Interval:
-        """95 %: new seeds, these very questions."""
+        """95 %, of this arm alone: new seeds, these very questions."""
         return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.same_benchmark())
+
+    @property
+    def agreeing(self) -> Interval:
+        """The interval that agrees with the verdict: without 0 exactly where a difference is claimed, within delta where none is."""
+        if self.difference is None:
+            return NO_INTERVAL
+        if self.outcome is Outcome.NO_DIFFERENCE:
+            return equivalence_interval(self.difference, level=self.look_level)
+        return self._if_tested(self.difference.new_questions(confidence=self.confidence))
+
+    @property
+    def confidence(self) -> float:
+        """Of `agreeing`; 95 % for a single arm and a single look."""
+        is_alone = math.isnan(self.level)
+        if self.outcome is Outcome.NO_DIFFERENCE:
+            return 1 - 2 * self.look_level
+        return 1 - (LEVEL if is_alone else self.level)
+
+    @property
+    def look_level(self) -> float:
+        """The part of the level that each planned look gets."""
+        return LEVEL / self.comparison.choice.endpoint.planned_looks
 
     def _if_tested(self, interval: Interval) -> Interval:
         """No ends where seeds do not differ at all: an interval of width 0 would look like certainty."""
@@ -53,30 +90,44 @@ class Judged:
     @property
     def planning_level(self) -> float:
         """The level that the least likely of the family must reach, Holm's first step: plans are made for it."""
-        return LEVEL / max(1, self.family)
+        return self.look_level / max(1, self.family)
 
 
 def verdicts_of(
-    records: Records, *, choice: EndpointChoice, reference: str | None, smallest_effect: float
+    records: Records,
+    *,
+    choice: EndpointChoice,
+    reference: str | None,
+    smallest_effect: float | None = None,
+    accept: Collection[str] = (),
+    looks: Looks = NO_LOOKS,
 ) -> tuple[Judged, ...]:
-    """One verdict for each trained arm but the reference: the declared family, not all pairs.
+    """One verdict for each trained arm that is shown, but the reference; corrected for all arms of the studies, not for all pairs.
 
     `reference` is the label or variant of a trained arm, which counts as chosen after the runs unless they declared it, or
-    "vanilla"; None: as the runs declared, else each arm's own vanilla model. `smallest_effect`: delta, a share.
+    "vanilla"; None: as the runs declared, else each arm's own vanilla model. `smallest_effect`: delta, a share; None: as declared.
+    `accept`: kinds of doubts that keep no arm from being judged. `looks`: earlier reports on these studies.
     """
     chosen = choose_reference(records, choice=choice, reference=reference)
-    comparisons = [compare(arm, reference=chosen, choice=choice) for arm in records.trained if arm is not chosen]
-    return tuple(map(_checked, judged_all(comparisons, smallest_effect=smallest_effect)))
+    comparisons = [compare(arm, reference=chosen, choice=choice) for arm in records.family if arm is not chosen]
+    delta = choice.endpoint.smallest_effect if smallest_effect is None else smallest_effect
+    judged = judged_all(comparisons, smallest_effect=delta, accept=accept, looks=looks)
+    return tuple(_checked(one) for one in judged if one.comparison.arm in records.trained)
 
 
-def judged_all(comparisons: Sequence[Comparison], *, smallest_effect: float, fewest_seeds: int = 2) -> Iterator[Judged]:
-    """What came out of each comparison, with Holm's correction over all that have a p-value."""
+def judged_all(
+    comparisons: Sequence[Comparison], *, smallest_effect: float, accept: Collection[str] = (), looks: Looks = NO_LOOKS
+) -> Iterator[Judged]:
+    """What came out of each comparison, with Holm's correction over all that have a p-value, judged or not."""
     p_values = [math.nan if one.difference is None else p_value(one.difference) for one in comparisons]
     family = sum(not math.isnan(p) for p in p_values)
-    for one, p, adjusted_p in zip(comparisons, p_values, holm(p_values), strict=True):
-        reason, outcome = _why_not(one, fewest_seeds=fewest_seeds), Outcome.NOT_JUDGED
+    look_level = LEVEL / comparisons[0].choice.endpoint.planned_looks if comparisons else LEVEL
+    levels = holm_levels(p_values, level=look_level)
+    for one, p, adjusted_p, level in zip(comparisons, p_values, holm(p_values), levels, strict=True):
+        doubts = (*one.doubts, *looks.doubts(one))
+        reason, outcome = _why_not(one, doubts=[doubt for doubt in doubts if doubt.kind not in accept]), Outcome.NOT_JUDGED
         if one.difference is not None and reason is None:
-            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect)
+            outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect, level=look_level)
         yield Judged(
             comparison=one,
             outcome=outcome,
@@ -85,18 +136,22 @@ def judged_all(comparisons: Sequence[Comparison], *, smallest_effect: float, few
             adjusted_p=adjusted_p,
             family=family,
             smallest_effect=smallest_effect,
+            level=level,
+            looks=looks.seeds_of(one),
+            accepted=tuple(doubt for doubt in doubts if doubt.kind in accept),
         )
 
 
-def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
+def _why_not(comparison: Comparison, *, doubts: Sequence[Doubt]) -> Phrase | None:
     """Why a comparison is not judged at all; None where it is."""
     difference = comparison.difference
     if difference is None:
         return comparison.refusal
-    if difference.num_seeds < 2:
-        return say_named("verdict.reason.one_seed")
-    if difference.num_seeds < fewest_seeds:
-        return say_named("verdict.reason.two_seeds")
+    if doubts:
+        more = say_named("doubts.more", count=len(doubts) - 1) if len(doubts) > 1 else ""
+        return say_named("verdict.reason.doubted", doubt=doubts[0].said, more=more, kind=doubts[0].kind)
+    if difference.num_seeds < FEWEST_SEEDS:
+        return say_named(f"verdict.reason.{'one_seed' if difference.num_seeds < 2 else 'two_seeds'}")
     if difference.num_questions < 2:
         return say_named("verdict.reason.one_question")
     if lacks_seed_spread(difference):
@@ -106,13 +161,14 @@ def _why_not(comparison: Comparison, *, fewest_seeds: int) -> Phrase | None:
 
 
 def _checked(judged: Judged) -> Judged:
-    """A gain that passes the test is not called an improvement if endpoint, reference or number of seeds do not allow it."""
+    """No gain is called an improvement, and no interval "no difference", by what was chosen after the runs."""
     comparison, reason = judged.comparison, None
-    if not comparison.choice.is_declared:
-        reason = say_named("verdict.reason.late_endpoint")
-    elif comparison.has_late_reference:
-        reason = say_named("verdict.reason.late_reference")
-    elif comparison.difference is not None and comparison.difference.num_seeds < FEWEST_SEEDS:
-        reason = say_named("verdict.reason.gain_of_two_seeds")
-    is_improvement = judged.outcome is Outcome.IMPROVEMENT
-    return replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason) if is_improvement and reason else judged
+    if judged.outcome is Outcome.IMPROVEMENT:
+        if not comparison.choice.is_declared:
+            reason = say_named("verdict.reason.late_endpoint")
+        elif comparison.has_late_reference:
+            reason = say_named("verdict.reason.late_reference")
+    is_late_effect = judged.smallest_effect != comparison.choice.endpoint.smallest_effect
+    if judged.outcome is Outcome.NO_DIFFERENCE and is_late_effect:
+        reason = say_named("verdict.reason.late_effect", delta=100 * judged.smallest_effect)
+    return judged if reason is None else replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason)
