@@ -123,12 +123,10 @@ def test_a_package_directive_is_the_very_first_line() -> None:
         assert not any("@package" in line for line in file.read_text().splitlines()[1:]), file
 
 
-def test_a_declared_reference_is_no_other_arm_and_needs_no_other_vanilla_model() -> None:
-    none, sft = config(), config("evaluation.scheme.endpoint.reference=sft")
-    assert (none["evaluation"]["scheme"]["endpoint"]["reference"], sft["evaluation"]["scheme"]["endpoint"]["reference"]) == (
-        None,
-        "sft",
-    )
-    assert (arm_of(none), vanilla_of(none)) == (arm_of(sft), vanilla_of(sft))
+@pytest.mark.parametrize("plan", ["reference=sft", "smallest_effect=0.05", "planned_seeds=5", "planned_looks=2"])
+def test_a_declared_plan_is_no_other_arm_and_needs_no_other_vanilla_model(plan: str) -> None:
+    usual, planned = config(), config(f"evaluation.scheme.endpoint.{plan}")
+    assert usual["evaluation"]["scheme"]["endpoint"] != planned["evaluation"]["scheme"]["endpoint"]
+    assert (arm_of(usual), vanilla_of(usual)) == (arm_of(planned), vanilla_of(planned))
     judged_elsewhere = config("evaluation.scheme.endpoint.setting=pass@8_t1.0")
-    assert arm_of(none) != arm_of(judged_elsewhere)
+    assert arm_of(usual) != arm_of(judged_elsewhere)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from vlm_rl.evaluation.statistics import Difference, paired_difference, unpaired_difference
-from vlm_rl.evaluation.verdict import Outcome, decide, holm, lacks_seed_spread, p_value
+from vlm_rl.evaluation.verdict import LEVEL, Outcome, decide, holm, holm_levels, lacks_seed_spread, p_value
 
 # Three seeds, four questions, as in test_statistics.py: g = 0.7 / 3, a = 1 / 900, b = 1 / 1200, both by hand there.
 D = np.array([[0.1, 0.2, 0.3, 0.2], [0.3, 0.1, 0.2, 0.2], [0.2, 0.0, 0.4, 0.6]])
@@ -65,6 +65,29 @@ def test_holm_by_hand() -> None:
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_each_arm_is_tested_at_the_level_of_its_step_until_one_fails_by_hand() -> None:
+    """0.01 < 0.05 / 4, 0.013 < 0.05 / 3, 0.03 > 0.05 / 2: the third and all that follow are held to 0.025."""
+    p_values = [0.03, 0.01, math.nan, 0.9, 0.013]
+    levels = [0.05 / 2, 0.05 / 4, math.nan, 0.05 / 2, 0.05 / 3]
+    np.testing.assert_allclose(holm_levels(p_values), levels)
+    np.testing.assert_allclose(holm_levels(p_values, level=0.1), [0.1 / 2, 0.1 / 4, math.nan, 0.1, 0.1 / 3])  # 0.9 fails alone
+    assert holm_levels([]) == []
+
+
+def test_an_interval_at_its_level_leaves_out_0_exactly_where_holm_claims_a_difference() -> None:
+    generator, claimed = np.random.default_rng(1), 0
+    for _ in range(200):
+        after = generator.normal(generator.choice([0.0, 0.0, 0.2], size=(6, 1, 1)), 0.1, size=(6, 4, 30))
+        after += generator.normal(0, 0.05, size=(6, 4, 1))
+        arms = [paired_difference(scores, before=np.zeros_like(scores)) for scores in after]
+        p_values = [p_value(one) for one in arms]
+        for one, adjusted_p, level in zip(arms, holm(p_values), holm_levels(p_values), strict=True):
+            interval = one.new_questions(confidence=1 - level)
+            assert (adjusted_p < LEVEL) == (interval.low > 0 or interval.high < 0)
+            claimed += adjusted_p < LEVEL
+    assert 100 < claimed < 1100
 
 
 def test_an_arm_without_a_p_value_is_no_member_of_the_family() -> None:

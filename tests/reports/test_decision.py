@@ -68,13 +68,14 @@ STUDIES = {"untested": UNTESTED, "late": best_on_val_at(2, 2, 1), "half late": b
 
 def arm_of(case: dict[str, Any]) -> Arm:
     like = {key: case[key] for key in ("spread", "questions") if key in case}
+    like |= {"config": declaring(smallest_effect=case["delta"])} if "delta" in case else {}
     one = STUDIES[case["study"]] if "study" in case else gained("grpo", *case["gains"], **like)
     return timed(one, *case["seconds"]) if "seconds" in case else one
 
 
 @pytest.mark.parametrize("case", cases("first_page", "verdicts"))
 def test_each_verdict_has_its_colour_its_headline_and_its_next_stage(case: dict[str, Any]) -> None:
-    page = page_of(arm_of(case), smallest_effect=case.get("delta", 0.02))
+    page = page_of(arm_of(case))
     (card,), (stage,) = page.verdicts, page.next_stage
     assert (f"{card.tone} {card.badge}", page.headline) == (case["badge"], case["headline"])
     assert stage.startswith(f"grpo: {case['next_stage']}")

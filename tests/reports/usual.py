@@ -11,12 +11,13 @@ def usual_settings(**changes: Any) -> ReportSettings:
     reader = ReaderSize(**READER | changes.pop("reader", {}))
     values: dict[str, Any] = {
         "language": "en",
-        "smallest_effect": 0.02,
         "breakdown": ("modality", "kind"),
         "bottleneck_gain": 0.01,
         "currency": "USD",
         "kpis": (),
         "command": "python report.py 'studies=[<here>]'",
     }
-    values |= dict.fromkeys(("reference", "setting", "split", "price_per_device_hour", "reflection", "wandb_workspace"))
+    values |= dict.fromkeys(
+        ("smallest_effect", "reference", "setting", "split", "price_per_device_hour", "reflection", "wandb_workspace")
+    )
     return ReportSettings(reader=reader, **values | changes)

@@ -37,7 +37,7 @@ OWN = {  # the keys that are read here
     "report.breakdown": Sequence[str],
     "report.currency": str,
     "report.judge": Literal["stored", "current"],
-    "report.smallest_effect": float,
+    "report.smallest_effect": float | None,
     "report.bottleneck_gain": float,
     "report.price_per_device_hour": float | None,
     "report.wandb_workspace": str | None,

@@ -24,7 +24,8 @@ class Endpoint:
         """Raise ValueError if the judged split selects its own epoch, or where the plan is none."""
         if not 0 < self.smallest_effect < 1:
             raise ValueError(
-                f"evaluation.scheme.endpoint.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, 0.02 is 2 points."
+                f"evaluation.scheme.endpoint.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, "
+                "0.02 is 2 points."
             )
         if self.planned_seeds is not None and self.planned_seeds < FEWEST_SEEDS:
             raise ValueError(

@@ -29,6 +29,7 @@ from vlm_rl.reports.tables.table import Table, flatten
 from vlm_rl.reports.verdicts import decision_tables
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 from vlm_rl.reports.verdicts.family import Judged, verdicts_of
+from vlm_rl.reports.verdicts.looks import NO_LOOKS, Looks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Content:
     sections: tuple[Section, ...]
     reader: Reader
     problems: tuple[str, ...]
+    verdicts: tuple[Judged, ...]
 
     @property
     def tables(self) -> Sequence[Table]:
@@ -77,12 +79,19 @@ class Content:
         }
 
 
-def content_of(records: Records, *, settings: ReportSettings) -> Content:
-    """Everything the records say."""
+def content_of(records: Records, *, settings: ReportSettings, looks: Looks = NO_LOOKS) -> Content:
+    """Everything the records say; `looks`: how often the studies were judged before."""
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
     endpoint = choice.endpoint
-    verdicts = verdicts_of(records, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    verdicts = verdicts_of(
+        records,
+        choice=choice,
+        reference=settings.reference,
+        smallest_effect=settings.smallest_effect,
+        accept=settings.accept,
+        looks=looks,
+    )
     controls = control_tables.control_table(records, endpoint=endpoint)
     tables = _tables(records, endpoint=endpoint, verdicts=verdicts, settings=settings)
     tables["accuracy"].append(controls)
@@ -93,6 +102,7 @@ def content_of(records: Records, *, settings: ReportSettings) -> Content:
         sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=tables)),
         reader=reader_of(records, endpoint=endpoint, size=settings.reader),
         problems=(*records.problems, *run_tables.judged_again_problems(records)),
+        verdicts=verdicts,
     )
 
 

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.composition import Content, content_of
 from vlm_rl.reports.export import latex, markdown
 from vlm_rl.reports.figures.drawing import write_figure, write_forest
@@ -14,6 +16,7 @@ from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import ReportError, find_runs
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import write_whole
+from vlm_rl.reports.verdicts.looks import Looks, keep_looks, read_looks
 from vlm_rl.reports.wandb_workspace import save_workspace
 
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")  # of all that is written to report_files/
@@ -25,11 +28,26 @@ def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSe
     `judge` (as Judge.judge) judges every stored answer again; None takes the verdicts as stored.
     """
     records = read_records(find_runs(studies), reflection=settings.reflection, judge=judge)
-    content = content_of(records, settings=settings)
+    problems: list[str] = []
+    looks = read_looks(dict.fromkeys(run.run.study_folder for arm in records.trained for run in arm.runs), problems=problems)
+    records = replace(records, problems=(*records.problems, *problems))
+    content = content_of(records, settings=settings, looks=looks)
     path = write_report(content, folder=studies[0] if out is None else out, language=settings.language)
+    _keep_looks(content, looks=looks)
     if settings.wandb_workspace is not None:  # last: whatever the network does, the report is there
         print(f"workspace: {save_workspace(records, path=settings.wandb_workspace)}")
     return path
+
+
+def _keep_looks(content: Content, *, looks: Looks) -> None:
+    """What was judged by a declared endpoint is a look at the study: the next report counts it."""
+    judged = (one for one in content.verdicts if one.outcome is not Outcome.NOT_JUDGED)
+    try:
+        keep_looks((one.comparison for one in judged if one.comparison.choice.is_declared), looks=looks)
+    except OSError as error:
+        print(
+            f"That this study was judged could not be kept ({error}): the next report will not count it as a look.", flush=True
+        )
 
 
 def write_report(content: Content, *, folder: Path, language: str) -> Path:

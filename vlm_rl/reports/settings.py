@@ -25,7 +25,7 @@ class ReportSettings:
 
     language: str  # en or ja
     reference: str | None  # label or variant of the arm that all others are compared with; None: each arm's own vanilla model
-    smallest_effect: float  # delta: a smaller difference of shares would not matter
+    smallest_effect: float | None  # delta: a smaller difference of shares would not matter; None: as the runs declared
     setting: str | None  # None: as the runs declared
     split: str | None
     breakdown: Sequence[str]  # fields of a row by which accuracy is broken down
@@ -44,7 +44,7 @@ class ReportSettings:
         catalogue_of(self.language)
         if unknown := set(self.accept) - set(KINDS):
             raise ValueError(f"report.accept names {', '.join(sorted(unknown))}. Kinds of doubts are {', '.join(KINDS)}.")
-        if not 0 < self.smallest_effect < 1:
+        if self.smallest_effect is not None and not 0 < self.smallest_effect < 1:
             raise ValueError(
                 f"report.smallest_effect={self.smallest_effect} must lie between 0 and 1: it is a share, 0.02 is 2 points."
             )

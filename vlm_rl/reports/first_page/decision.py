@@ -87,7 +87,7 @@ def decision_page(
     costs = {arm.label: RunCost(arm=arm, settings=settings) for arm in records.trained}
     return DecisionPage(
         headline=headline_of(verdicts),
-        question=paragraph(*(verdicts[0].comparison.notes if verdicts else (choice.note,))),
+        question=paragraph(*(verdicts[0].notes if verdicts else (choice.note,))),
         scope=_scope(records, verdicts=verdicts),
         verdicts=tuple(map(_card, verdicts)),
         forest=forest_of(verdicts, records=records),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlm_rl.evaluation.verdict import LEVEL
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import finite
@@ -23,7 +24,7 @@ class ForestRow:
     label: str
     color: int
     estimate: float
-    low: float  # NaN where there is no interval
+    low: float  # of the interval that agrees with the verdict; NaN where there is none
     high: float
     seeds: tuple[float, ...]  # effect of each
 
@@ -56,11 +57,13 @@ class Forest:
     title: Phrase
     delta: float
     rows: tuple[ForestRow, ...]
+    is_widened: bool = False  # for several arms, or several looks
 
     @property
     def caption(self) -> Phrase:
         """How to read it."""
-        return say_named("figures.forest", delta=100 * self.delta)
+        bars = "widened" if self.is_widened else "alone"
+        return say_named("figures.forest", delta=100 * self.delta, bars=say_named(f"figures.bars.{bars}"))
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -98,11 +101,12 @@ def forest_of(verdicts: Sequence[Judged], *, records: Records) -> Forest | None:
     title = say("Effect on accuracy, in points")
     if reference is not None:
         title = say("Effect on accuracy against {reference}, in points", reference=reference.label)
-    return Forest(title=title, delta=verdicts[0].smallest_effect, rows=tuple(rows))
+    is_widened = verdicts[0].planning_level < LEVEL
+    return Forest(title=title, delta=verdicts[0].smallest_effect, rows=tuple(rows), is_widened=is_widened)
 
 
 def _row(verdict: Judged, *, color: int) -> ForestRow:
-    interval, seeds = verdict.new_questions, tuple(_effects(verdict.comparison))
+    interval, seeds = verdict.agreeing, tuple(_effects(verdict.comparison))
     ends = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
     return ForestRow(label=verdict.arm, color=color, **ends, seeds=seeds)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vlm_rl.evaluation.power import Range, detectable_effect, questions_needed, seeds_needed, variance_limits
 from vlm_rl.evaluation.statistics import Difference
-from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, LEVEL, Outcome
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.tables.table import Row, Table, table_of
@@ -21,8 +21,10 @@ def decision_table(verdicts: Sequence[Judged]) -> Table:
     """Each arm of the family: effect, both intervals, p-values, and what may be said."""
     rows = [_decision_row(verdict) for verdict in verdicts]
     without = () if any(row["seeds"] == "1" for row in rows) else ("this_run_only",)
-    notes = verdicts[0].comparison.notes if verdicts else ()
-    return table_of("decisions", rows, without=without, chosen=paragraph(*notes))
+    first = verdicts[0] if verdicts else None
+    notes = () if first is None else (*first.comparison.notes, first.effect_note)
+    level = LEVEL if first is None else first.look_level
+    return table_of("decisions", rows, without=without, chosen=paragraph(*notes), level=level)
 
 
 def _decision_row(verdict: Judged) -> Row:
@@ -31,6 +33,8 @@ def _decision_row(verdict: Judged) -> Row:
         "arm": verdict.arm,
         "reference": comparison.reference_name,
         "verdict": sentence_of(verdict, "word"),
+        "agreeing": verdict.agreeing,
+        "confidence": math.nan if math.isnan(verdict.agreeing.low) else verdict.confidence,
         "gain": verdict.new_questions,
         "same_benchmark": verdict.same_benchmark,
         "this_run_only": difference.this_run_only() if difference and difference.num_seeds == 1 else NO_INTERVAL,
@@ -105,14 +109,15 @@ def _within_reach(needed: Range, *, kind: str) -> Phrase:
 def pair_table(records: Records, *, verdicts: Sequence[Judged]) -> Table:
     """Every pair of trained arms, with Holm's correction over all of them; empty for fewer than three arms.
 
-    `verdicts` brings the endpoint and delta. Two seeds are too few to tell arms apart.
+    `verdicts` brings the endpoint, delta and the doubts that were accepted.
     """
     pairs: list[Judged] = []
     if records.has_many_arms and verdicts:
         choice, both = verdicts[0].comparison.choice, itertools.combinations(records.trained, 2)
         comparisons = [compare(arm, reference=other, choice=choice) for arm, other in both]
         delta = verdicts[0].smallest_effect
-        pairs = list(judged_all(comparisons, smallest_effect=delta, fewest_seeds=FEWEST_SEEDS))
+        accept = {doubt.kind for verdict in verdicts for doubt in verdict.accepted}
+        pairs = list(judged_all(comparisons, smallest_effect=delta, accept=accept))
     return table_of("pairs", (_pair_row(pair) for pair in pairs), pairs=len(pairs), delta=_delta(verdicts))
 
 

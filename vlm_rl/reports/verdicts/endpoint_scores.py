@@ -41,12 +41,6 @@ class EndpointChoice:
         name = say_named(f"endpoint.{measure}", **values_of(self.endpoint))
         return say_named(f"endpoint.{self.origin}", endpoint=name)
 
-    def effect_note(self, smallest_effect: float) -> Phrase:
-        """Since when the smallest effect that matters is fixed, as a sentence."""
-        is_late = smallest_effect != self.endpoint.smallest_effect
-        since = "afterwards" if is_late else "declared" if self.declares_effect else "not_declared"
-        return say_named(f"smallest_effect.{since}", delta=100 * smallest_effect)
-
 
 def values_of(endpoint: Endpoint) -> dict[str, Any]:
     """What it is called in sentences."""
@@ -73,7 +67,7 @@ def choose_endpoint(records: Records, *, override: Endpoint | None = None) -> En
     return EndpointChoice(endpoint=USUAL, origin="contradictory" if declared - {None} else "not_declared")
 
 
-def _measure_of(endpoint: Endpoint) -> dict[str, str]:
+def _measure_of(endpoint: Endpoint) -> dict[str, Any]:
     return {name: getattr(endpoint, name) for name in MEASURE}
 
 

@@ -52,6 +52,23 @@ class Judged:
         return self.comparison.difference
 
     @property
+    def notes(self) -> tuple[Phrase, ...]:
+        """What is judged, and since when that is fixed; of the smallest effect only where it was chosen later."""
+        return (*self.comparison.notes, *([self.effect_note] if self.has_late_effect else []))
+
+    @property
+    def has_late_effect(self) -> bool:
+        """Whether the smallest effect that matters is not the one that the runs declared, or the usual one where they declared none."""
+        return self.smallest_effect != self.comparison.choice.endpoint.smallest_effect
+
+    @property
+    def effect_note(self) -> Phrase:
+        """Since when the smallest effect that matters is fixed, as a sentence."""
+        declares = self.comparison.choice.declares_effect
+        since = "afterwards" if self.has_late_effect else "declared" if declares else "not_declared"
+        return say_named(f"smallest_effect.{since}", delta=100 * self.smallest_effect)
+
+    @property
     def new_questions(self) -> Interval:
         """95 %, of this arm alone: new seeds, and new questions like these."""
         return NO_INTERVAL if self.difference is None else self._if_tested(self.difference.new_questions())
@@ -73,10 +90,9 @@ class Judged:
     @property
     def confidence(self) -> float:
         """Of `agreeing`; 95 % for a single arm and a single look."""
-        is_alone = math.isnan(self.level)
         if self.outcome is Outcome.NO_DIFFERENCE:
             return 1 - 2 * self.look_level
-        return 1 - (LEVEL if is_alone else self.level)
+        return 1 - (self.look_level if math.isnan(self.level) else self.level)
 
     @property
     def look_level(self) -> float:
@@ -150,14 +166,14 @@ def _why_not(comparison: Comparison, *, doubts: Sequence[Doubt]) -> Phrase | Non
     if doubts:
         more = say_named("doubts.more", count=len(doubts) - 1) if len(doubts) > 1 else ""
         return say_named("verdict.reason.doubted", doubt=doubts[0].said, more=more, kind=doubts[0].kind)
-    if difference.num_seeds < FEWEST_SEEDS:
-        return say_named(f"verdict.reason.{'one_seed' if difference.num_seeds < 2 else 'two_seeds'}")
+    if difference.num_seeds < 2:
+        return say_named("verdict.reason.one_seed")
     if difference.num_questions < 2:
         return say_named("verdict.reason.one_question")
     if lacks_seed_spread(difference):
         happened = "no_spread" if difference.estimate else "nothing_happened"
         return say_named(f"verdict.reason.{happened}", seeds=difference.num_seeds)
-    return None
+    return say_named("verdict.reason.two_seeds") if difference.num_seeds < FEWEST_SEEDS else None
 
 
 def _checked(judged: Judged) -> Judged:
@@ -168,7 +184,6 @@ def _checked(judged: Judged) -> Judged:
             reason = say_named("verdict.reason.late_endpoint")
         elif comparison.has_late_reference:
             reason = say_named("verdict.reason.late_reference")
-    is_late_effect = judged.smallest_effect != comparison.choice.endpoint.smallest_effect
-    if judged.outcome is Outcome.NO_DIFFERENCE and is_late_effect:
+    if judged.outcome is Outcome.NO_DIFFERENCE and judged.has_late_effect:
         reason = say_named("verdict.reason.late_effect", delta=100 * judged.smallest_effect)
     return judged if reason is None else replace(judged, outcome=Outcome.NOT_JUDGED, reason=reason)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_rl.evaluation.looks import error_of_looks
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS
 from vlm_rl.reports.phrase import Phrase, say_named
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.files import read_json_lines
@@ -30,8 +31,8 @@ class Looks:
     seeds: dict[Key, tuple[Seeds, ...]]
 
     def seeds_of(self, comparison: Comparison) -> tuple[int, ...]:
-        """How many seeds had been seen at each look at a comparison, this one last; () where there is nothing to look at."""
-        if comparison.difference is None:
+        """How many seeds had been seen at each look at a comparison, this one last; () where nothing is judged: two seeds are no look."""
+        if comparison.difference is None or comparison.difference.num_seeds < FEWEST_SEEDS:
             return ()
         return seen(self._all(comparison))
 

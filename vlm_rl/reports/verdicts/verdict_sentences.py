@@ -36,8 +36,18 @@ def sentence_of(verdict: Judged, kind: str) -> Phrase:
         reason=verdict.reason,
         delta=100 * verdict.smallest_effect,
         split=comparison.choice.endpoint.split,
-        **_points(verdict.new_questions),
+        interval=interval_name(verdict),
+        **_points(verdict.agreeing),
         **levels,
+    )
+
+
+def interval_name(verdict: Judged) -> Phrase:
+    """What the interval beside a verdict is called: `95 % interval`, or with the confidence that the correction asks for."""
+    if verdict.family < 2 or verdict.outcome is Outcome.NO_DIFFERENCE:
+        return say("{confidence:.3g} % interval", confidence=100 * verdict.confidence)
+    return say(
+        "{confidence:.3g} % interval, widened for {family} arms", confidence=100 * verdict.confidence, family=verdict.family
     )
 
 
@@ -52,7 +62,8 @@ def sentences(verdict: Judged) -> tuple[Phrase, ...]:
     dropped, difference = verdict.comparison.dropped, verdict.difference
     measured = () if difference is None else _measured(verdict, difference=difference)
     left_out = [say_named("verdict.dropped", runs=listed(dropped))] if dropped else []
-    return (*measured, *left_out, *verdict.comparison.flags)
+    accepted = [say_named("verdict.accepted", kind=doubt.kind, doubt=doubt.said) for doubt in verdict.accepted]
+    return (*accepted, *measured, *left_out, *verdict.comparison.flags)
 
 
 def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
@@ -73,18 +84,22 @@ def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
 
 
 def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
-    same = {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
-    yield say_named("verdict.intervals", p=p_text(verdict.p_value), **_points(verdict.new_questions), **same)
+    alone = _points(verdict.new_questions) | {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
+    yield say_named("verdict.this_arm_alone" if verdict.family > 1 else "verdict.intervals", p=p_text(verdict.p_value), **alone)
     if verdict.family > 1:
         yield say_named("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
+        if verdict.outcome is not Outcome.NO_DIFFERENCE:
+            yield say_named("verdict.widened", confidence=100 * verdict.confidence)
+    planned, number = verdict.comparison.choice.endpoint.planned_looks, len(verdict.looks)
+    if planned > 1 and number <= planned:
+        at, level = ", ".join(map(str, verdict.looks)), 100 * verdict.look_level
+        yield say_named("looks.cost", number=number, planned=planned, seeds=at, level=level)
     if verdict.outcome is Outcome.NO_DIFFERENCE:
-        yield say_named("verdict.inside_delta", delta=100 * verdict.smallest_effect)
+        yield say_named("verdict.inside_delta", delta=100 * verdict.smallest_effect, confidence=100 * verdict.confidence)
     seeds = difference.num_seeds
-    if verdict.outcome is Outcome.OPEN or seeds < FEWEST_SEEDS:
+    if verdict.outcome is Outcome.OPEN:
         yield from _what_would_settle(verdict, difference=difference)
-    if seeds < FEWEST_SEEDS:
-        yield say_named("plan.nothing_seen")
-    else:
+    if seeds >= FEWEST_SEEDS:
         found = detectable_effect(difference, level=verdict.planning_level)
         yield say_named("plan.could_not_see", effect=effect_range(found), seeds=seeds)
     yield say_named("verdict.not_covered", unseen=100 * (1 - COLLAPSE) ** seeds, seeds=seeds)
