@@ -160,8 +160,8 @@ def _exaggeration(results: Sequence[Result]) -> str:
     designs: dict[str, None] = {}
     for study, figures in _of(results, Exaggeration):
         designs[f"{study.seeds} seeds, {study.questions} questions"] = None
-        factor = figures["gains"] / figures["found"]
-        rows.setdefault(study.world.gain, [percent(study.world.gain)]).append(f"{percent(figures['found'])} → × {factor:.2f}")
+        factor = f"× {figures['gains'] / figures['found']:.2f}" if figures["found"] else "–"
+        rows.setdefault(study.world.gain, [percent(study.world.gain)]).append(f"{percent(figures['found'])} → {factor}")
     return table(
         "Exaggeration: improvements found, % → their mean measured gain over the true one (paired, seeds spread 2 points)",
         head=("True gain, points", *designs),
