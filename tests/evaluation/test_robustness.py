@@ -58,7 +58,7 @@ def test_the_vectorised_family_is_holms(paired: bool) -> None:
     difficulty = draw_difficulty(generator, replications=25, questions=60)
     reference = world.draw_reference(generator, difficulty=difficulty, seeds=4)
     shifts = [
-        replace(world, gain=gain).draw_runs(generator, replications=25, seeds=4).shifts for gain in (0.0, 0.15, 0.2, 0.25, 0.3)
+        replace(world, gain=gain).draw_runs(generator, replications=25, seeds=4).shifts for gain in (0.0, 0.2, 0.3, 0.4, 0.5)
     ]
     arms = [answer(generator, difficulty + shift) for shift in shifts]
     family = joined([differences(arm, reference=reference, paired=paired) for arm in arms], together=np.column_stack)
@@ -70,6 +70,7 @@ def test_the_vectorised_family_is_holms(paired: bool) -> None:
     steps = {int(row.sum()) for row in family.claims_by_holm()}
     assert len(steps) >= 3, "families that stop at different steps"
     assert (family.claims() & ~family.claims_by_holm()).any(), "Holm takes some away"
+    assert (family.claims_by_holm() & ~family.claims(level=LEVEL / 5)).any(), "and gives some that Bonferroni would not"
 
 
 @pytest.mark.parametrize(("shape", "skewness"), [("normal", 0.0), ("left-skewed", -2.0)])
