@@ -149,7 +149,7 @@ def _looks(results: Sequence[Result]) -> str:
         "Looks at seeds",
         "Questions",
         "A fresh 5 % test each, %",
-        "… by seeds alone, as the report says, %",
+        "… by seeds alone (looks.py), %",
         "5 % / looks each, %",
     )
     return table("Looks: chance that anything is ever claimed where there is no effect (paired)", head=head, rows=rows)
