@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 from calibration_decisions import Flags, differences, layout
-from calibration_robustness import MANY
+from calibration_studies import MANY
 from calibration_world import Shares, World
 from scipy import special
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from calibration_alternatives import METHODS, Alternatives
-from calibration_robustness import NOT_COVERED, Exaggeration, Family, Harder, Looks, PickedEpoch, Study
+from calibration_robustness import NOT_COVERED
+from calibration_studies import Exaggeration, Family, Harder, Looks, PickedEpoch, Study
 from calibration_tables import Report, between, percent, table
 
 from vlm_rl.evaluation.looks import error_of_looks

@@ -119,7 +119,8 @@ def test_false_claims_stay_below_the_bar_in_the_covered_worlds_and_not_in_the_ot
 
 @pytest.mark.slow
 def test_a_family_errs_without_holm_and_not_with_it() -> None:
-    from calibration_robustness import PLAIN_RUNS, Family, simulate
+    from calibration_robustness import PLAIN_RUNS, simulate
+    from calibration_studies import Family
 
     for number, with_gain in enumerate((0, 4)):
         family = Family(arms=8, with_gain=with_gain, world=PLAIN_RUNS, seeds=5, questions=80)
@@ -131,26 +132,29 @@ def test_a_family_errs_without_holm_and_not_with_it() -> None:
 
 @pytest.mark.slow
 def test_the_epoch_that_validation_picks_costs_nothing_and_that_of_the_test_split_much() -> None:
-    from calibration_robustness import PickedEpoch, simulate
+    from calibration_robustness import RESPONDING, simulate
+    from calibration_studies import PickedEpoch
 
-    figures = simulate((0, PickedEpoch(epochs=10, seeds=5, questions=80), 1000))
+    figures = simulate((0, PickedEpoch(epochs=10, seeds=5, questions=80, world=RESPONDING), 1000))
     assert figures["validation"] < BAR + 0.023
     assert figures["test"] > 0.2
 
 
 @pytest.mark.slow
 def test_fresh_looks_add_up_and_shared_ones_keep_the_level() -> None:
-    from calibration_robustness import Looks, simulate
+    from calibration_robustness import PLAIN_RUNS, simulate
+    from calibration_studies import Looks
 
     planned = (3, 4, 5, 6, 7, 8)
-    figures = simulate((0, Looks(seeds=planned, questions=80), 2000))
+    figures = simulate((0, Looks(seeds=planned, questions=80, world=PLAIN_RUNS), 2000))
     assert 0.08 < figures["fresh"] < error_of_looks(planned) + 0.01  # a little less: there is chance of questions too
     assert figures["shared"] < LEVEL
 
 
 @pytest.mark.slow
 def test_small_true_gains_are_exaggerated_where_they_are_found() -> None:
-    from calibration_robustness import RESPONDING, Exaggeration, simulate
+    from calibration_robustness import RESPONDING, simulate
+    from calibration_studies import Exaggeration
 
     factors = []
     for gain in (0.05, 0.2):
