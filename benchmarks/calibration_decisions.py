@@ -1,5 +1,8 @@
 """The formulas of vlm_rl/evaluation/{statistics,verdict}.py over many replications at once, pinned equal to them by a test."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +13,12 @@ from scipy import special
 from vlm_rl.evaluation.dynamics import far_from_median
 from vlm_rl.evaluation.verdict import EQUIVALENCE_CONFIDENCE, LEVEL, ROUNDING
 
+Flags = NDArray[np.bool_]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Differences:
-    """One entry for each replication, as in `Difference`."""
+    """One entry for each replication, as in `Difference`; of a family (replications, arms)."""
 
     estimate: Shares
     variance_seeds: Shares
@@ -21,24 +26,46 @@ class Differences:
     df_seeds: Shares
     num_questions: int
 
-    def half_width(self, *, confidence: float = 1 - LEVEL) -> Shares:
+    @property
+    def judged(self) -> Flags:
+        """Where there is a verdict: the seeds differ."""
+        return self.variance_seeds > ROUNDING
+
+    def half_width(self, *, confidence: float | Shares = 1 - LEVEL) -> Shares:
         """Of the interval for new seeds and new questions."""
         chance = 0.5 + confidence / 2
         t_seeds, t_questions = special.stdtrit(self.df_seeds, chance), special.stdtrit(self.num_questions - 1, chance)
         return np.sqrt(t_seeds**2 * self.variance_seeds + t_questions**2 * self.variance_questions)
 
-    def covers(self, truth: float) -> NDArray[np.bool_]:
+    def claims(self, *, level: float | Shares = LEVEL) -> Flags:
+        """Whether a family of one ends in an improvement or harm, with `level` in place of LEVEL."""
+        return self.judged & (np.abs(self.estimate) > self.half_width(confidence=1 - level))
+
+    def claims_by_holm(self) -> Flags:
+        """The same in families: (replications, arms). The level is LEVEL over the arms not yet claimed, until no arm is added."""
+        members, claims = self.judged.sum(axis=1, keepdims=True), np.zeros_like(self.judged)
+        while True:
+            open_ = np.maximum(1, members - claims.sum(axis=1, keepdims=True))
+            more = self.claims(level=LEVEL / open_)
+            if (more == claims).all():
+                return claims
+            claims = more
+
+    def covers(self, truth: float) -> Flags:
         """Whether the 95 % interval holds the truth."""
         return np.abs(self.estimate - truth) <= self.half_width()
 
     def outcomes(self, *, smallest_effect: float) -> dict[str, float]:
         """Shares of the verdicts in a family of one, by the value of `Outcome` shortened."""
-        judged = self.variance_seeds > ROUNDING
-        width, narrow = self.half_width(), self.half_width(confidence=EQUIVALENCE_CONFIDENCE)
-        improvement, harm = judged & (self.estimate > width), judged & (self.estimate < -width)
-        small = judged & ~improvement & ~harm & (np.abs(self.estimate) + narrow < smallest_effect)
-        open_ = judged & ~improvement & ~harm & ~small
-        named = {"improvement": improvement, "harm": harm, "no difference": small, "open": open_, "not judged": ~judged}
+        claims, narrow = self.claims(), self.half_width(confidence=EQUIVALENCE_CONFIDENCE)
+        small = self.judged & ~claims & (np.abs(self.estimate) + narrow < smallest_effect)
+        named = {
+            "improvement": claims & (self.estimate > 0),
+            "harm": claims & (self.estimate < 0),
+            "no difference": small,
+            "open": self.judged & ~claims & ~small,
+            "not judged": ~self.judged,
+        }
         return {name: float(hits.mean()) for name, hits in named.items()}
 
 
@@ -84,7 +111,14 @@ def differences(arm: Answers, *, reference: Answers, paired: bool, per_image: in
     return Differences(estimate=estimate, variance_seeds=a, variance_questions=b, df_seeds=df, num_questions=clusters)
 
 
-def flagged(answers: Answers) -> NDArray[np.bool_]:
+def flagged(answers: Answers) -> Flags:
     """`far_from_other_seeds` of every replication: (replications, seeds)."""
     sides = layout(answers, per_image=1)
     return far_from_median(sides.seed_means, noise=sides.residual / answers.shape[2])
+
+
+def joined(parts: Sequence[Differences], *, together: Callable[[Sequence[Shares]], Shares] = np.concatenate) -> Differences:
+    """More replications, or with `np.column_stack` the arms of a family."""
+    names = ("estimate", "variance_seeds", "variance_questions", "df_seeds")
+    arrays = {name: together([getattr(part, name) for part in parts]) for name in names}
+    return Differences(**arrays, num_questions=parts[0].num_questions)

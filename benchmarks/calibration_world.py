@@ -1,24 +1,37 @@
 """The simulated world of calibration.py: question difficulties, training seeds, single answers, and the truth about them.
 
-A model answers a question right with probability expit(difficulty + training + question's own response to it + seed). The truth
+A run has a true accuracy: that of its arm, plus what its seed adds. It answers a question right with probability
+expit(difficulty + the question's own response to training + shift), where the shift gives the run its true accuracy. The truth
 (mean gain, variances) is integrated, not simulated, so that an interval and a predicted power are held against what is so.
 """
 
+import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from vlm_rl.evaluation.power import Variances
 
 Shares = NDArray[np.float64]
 Answers = NDArray[np.int8]  # (replications, seeds, questions), 1 = right
+Logits = NDArray[np.float32]
 
 MEAN_DIFFICULTY, DIFFICULTY_SPREAD = -0.2, 1.5  # logits: about 46 % right, most questions easy or hard
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
-COLLAPSED = -4.0  # logits: a collapsed run answers a few percent right
+SHIFTS = np.linspace(-12.0, 12.0, 4801)  # logits
+COLLAPSED = 0.03  # share of questions that a collapsed run answers right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Trained runs: each by the logits that its training adds to every question."""
+
+    shifts: Logits  # (replications, seeds, 1)
+    collapsed: NDArray[np.bool_]  # (replications, seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,39 +51,24 @@ class World:
     seed_spread: float  # share: standard deviation of a run's true mean
     response_spread: float  # logits: how differently questions respond to training
     paired: bool
+    seeds_like: Literal["normal", "t3", "left-skewed"] = "normal"
+    reference_spread: float | None = None  # share: of the other arm's runs, where it is not `seed_spread`
     questions_per_image: int = 1
     image_share: float = 0.0  # of the variance of the response that questions on one image have in common
     collapse: float = 0.0  # share of trained runs that collapse
 
-    def shifts(self) -> tuple[float, float, float]:
-        """Logits of training, of a seed of the arm and of a seed of the reference that make `gain` and `seed_spread` true."""
-        reference_seed = 0.0 if self.paired else _seed_logits(0.0, spread=self.seed_spread, response=0.0)
-        level = _mean_over_seeds(0.0, seed=reference_seed, response=0.0) + self.gain
-
-        def gap(training: float) -> float:
-            seed = _seed_logits(training, spread=self.seed_spread, response=self.response_spread)
-            return _mean_over_seeds(training, seed=seed, response=self.response_spread) - level
-
-        training = float(optimize.brentq(gap, -2.0, 4.0, xtol=1e-10))
-        return training, _seed_logits(training, spread=self.seed_spread, response=self.response_spread), reference_seed
-
     def true_gain(self) -> float:
         """The mean difference over all seeds and questions there could be, collapsed runs included."""
-        if not self.collapse:
-            return self.gain
-        training, _, reference_seed = self.shifts()
-        reference = _mean_over_seeds(0.0, seed=reference_seed, response=0.0)
-        fallen = _mean(np.array(training + COLLAPSED), response=self.response_spread) - reference
-        return float((1 - self.collapse) * self.gain + self.collapse * fallen)
+        return (1 - self.collapse) * self.gain + self.collapse * (COLLAPSED - vanilla_share())
 
     def variances(self) -> Variances:
-        """The true ones, for power; one question an image, no collapse."""
-        training, arm_seed, reference_seed = self.shifts()
+        """The true ones, for power; normal seeds, one question an image, no collapse."""
         # Axes: difficulty, response, seed.
         difficulty = MEAN_DIFFICULTY + DIFFICULTY_SPREAD * NODES[:, None, None]
         response = self.response_spread * NODES[None, :, None]
-        arm = special.expit(difficulty + training + response + arm_seed * NODES)
-        reference = np.broadcast_to(special.expit(difficulty + reference_seed * NODES), arm.shape)
+        accuracies = vanilla_share() + self.gain + self.seed_spread * NODES
+        arm = special.expit(difficulty + response + shift_for(accuracies, response=self.response_spread))
+        reference = np.broadcast_to(special.expit(difficulty + self._reference_shift(NODES)), arm.shape)
         of_question = _over_questions_weight()
         difference = (arm - reference) @ WEIGHTS
         questions = float((of_question * difference**2).sum() - (of_question * difference).sum() ** 2)
@@ -82,46 +80,86 @@ class World:
 
     def draw(self, generator: np.random.Generator, *, replications: int, seeds: int, questions: int) -> Drawn:
         """Answers of the arm and of its reference, new seeds and new questions in every replication."""
-        training, arm_seed, reference_seed = self.shifts()
-        difficulty = MEAN_DIFFICULTY + DIFFICULTY_SPREAD * _normal(generator, replications, 1, questions)
-        images = np.repeat(
-            _normal(generator, replications, 1, questions // self.questions_per_image), self.questions_per_image, -1
+        difficulty = draw_difficulty(generator, replications=replications, questions=questions)
+        response = self.draw_response(generator, replications=replications, questions=questions)
+        runs = self.draw_runs(generator, replications=replications, seeds=seeds)
+        return Drawn(
+            arm=answer(generator, difficulty + response + runs.shifts),
+            reference=self.draw_reference(generator, difficulty=difficulty, seeds=seeds),
+            collapsed=runs.collapsed,
         )
-        own = _normal(generator, replications, 1, questions)
-        response = self.response_spread * (self.image_share**0.5 * images + (1 - self.image_share) ** 0.5 * own)
+
+    def draw_runs(self, generator: np.random.Generator, *, replications: int, seeds: int) -> Runs:
+        """New trained runs."""
+        accuracies = vanilla_share() + self.gain + self.seed_spread * self._of_seeds(generator, replications, seeds, 1)
         collapsed = generator.random((replications, seeds, 1)) < self.collapse
-        of_run = np.where(collapsed, np.float32(COLLAPSED), arm_seed * _normal(generator, replications, seeds, 1))
-        arm = difficulty + np.float32(training) + response + of_run.astype(np.float32)
-        reference = difficulty + np.float32(reference_seed) * _normal(generator, replications, seeds, 1)
-        return Drawn(arm=_answer(generator, arm), reference=_answer(generator, reference), collapsed=collapsed[:, :, 0])
+        accuracies = np.where(collapsed, COLLAPSED, accuracies)
+        return Runs(
+            shifts=shift_for(accuracies, response=self.response_spread).astype(np.float32), collapsed=collapsed[:, :, 0]
+        )
+
+    def draw_response(self, generator: np.random.Generator, *, replications: int, questions: int) -> Logits:
+        """What training adds to single questions: (replications, 1, questions) logits around 0."""
+        if self.response_spread == 0:
+            return np.zeros((1, 1, 1), dtype=np.float32)
+        own = _normal(generator, replications, 1, questions)
+        if self.image_share == 0:
+            return np.float32(self.response_spread) * own
+        images = _normal(generator, replications, 1, questions // self.questions_per_image)
+        common = np.repeat(images, self.questions_per_image, -1)
+        return np.float32(self.response_spread) * (
+            np.float32(self.image_share**0.5) * common + np.float32((1 - self.image_share) ** 0.5) * own
+        )
+
+    def draw_reference(self, generator: np.random.Generator, *, difficulty: Logits, seeds: int) -> Answers:
+        """Answers of new runs of the reference: vanilla models if paired, else the other arm's."""
+        z = self._of_seeds(generator, len(difficulty), seeds, 1)
+        return answer(generator, difficulty + self._reference_shift(z).astype(np.float32))
+
+    def _reference_shift(self, z: Shares) -> Shares:
+        spread = self.seed_spread if self.reference_spread is None else self.reference_spread
+        return shift_for(vanilla_share() + (0.0 if self.paired else spread) * z, response=0.0)
+
+    def _of_seeds(self, generator: np.random.Generator, *shape: int) -> Shares:
+        """Mean 0 and standard deviation 1."""
+        match self.seeds_like:
+            case "normal":
+                return generator.standard_normal(shape)
+            case "t3":
+                return generator.standard_t(3, shape) / 3**0.5
+            case "left-skewed":
+                return 1 - generator.standard_exponential(shape)
 
 
-def _normal(generator: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-    return generator.standard_normal(shape, dtype=np.float32)
+def vanilla_share() -> float:
+    """True accuracy of the vanilla model."""
+    return float(_means(0.0)[SHIFTS.size // 2])
 
 
-def _answer(generator: np.random.Generator, logits: NDArray[np.float32]) -> Answers:
+def shift_for(accuracies: Shares, *, response: float) -> Shares:
+    """Logits that, added to every question, give a run these true accuracies."""
+    return np.interp(accuracies, _means(response), SHIFTS)
+
+
+def draw_difficulty(generator: np.random.Generator, *, replications: int, questions: int) -> Logits:
+    """New questions: (replications, 1, questions)."""
+    return np.float32(MEAN_DIFFICULTY) + np.float32(DIFFICULTY_SPREAD) * _normal(generator, replications, 1, questions)
+
+
+def answer(generator: np.random.Generator, logits: Logits) -> Answers:
+    """One answer for each entry."""
     return (generator.random(logits.shape, dtype=np.float32) < special.expit(logits)).astype(np.int8)
 
 
-def _mean(shift: Shares, *, response: float) -> Shares:
-    """Share right over all questions, at each shift in logits."""
+def _normal(generator: np.random.Generator, *shape: int) -> Logits:
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+@functools.cache
+def _means(response: float) -> Shares:
+    """Share right over all questions, at each of SHIFTS."""
     spread = (DIFFICULTY_SPREAD**2 + response**2) ** 0.5
-    return np.asarray(special.expit(MEAN_DIFFICULTY + shift[..., None] + spread * NODES) @ WEIGHTS)
-
-
-def _mean_over_seeds(training: float, *, seed: float, response: float) -> float:
-    return float(_mean(training + seed * NODES, response=response) @ WEIGHTS)
-
-
-def _seed_logits(training: float, *, spread: float, response: float) -> float:
-    """How far seeds spread in logits so that their mean shares spread by `spread`."""
-
-    def gap(seed: float) -> float:
-        means = _mean(training + seed * NODES, response=response)
-        return float(np.sqrt((means - means @ WEIGHTS) ** 2 @ WEIGHTS)) - spread
-
-    return float(optimize.brentq(gap, 0.0, 3.0, xtol=1e-10))
+    return np.asarray(special.expit(MEAN_DIFFICULTY + SHIFTS[:, None] + spread * NODES) @ WEIGHTS)
 
 
 def _over_questions_weight() -> Shares:

@@ -1,8 +1,6 @@
 """benchmarks/calibration.py in small: its formulas are the project's, its world is as true as it says, its bars hold in some cells."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from vlm_rl.evaluation.dynamics import far_from_other_seeds
 from vlm_rl.evaluation.statistics import paired_difference, unpaired_difference
 from vlm_rl.evaluation.verdict import Outcome, decide, p_value
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = {
     Outcome.IMPROVEMENT: "improvement",
     Outcome.HARM: "harm",
@@ -20,18 +17,6 @@ NAMES = {
     Outcome.OPEN: "open",
     Outcome.NOT_JUDGED: "not judged",
 }
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Any:
-    """The script as a module; it lies outside the package and imports its neighbours."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import calibration
-
-        yield calibration
-    finally:
-        sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.mark.slow
