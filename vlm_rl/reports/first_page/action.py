@@ -67,8 +67,9 @@ def _up_to_three(missing: Sequence[Judged], *, costs: Costs) -> Phrase:
         arms |= {arm.label: arm for arm in sides if arm is not None and arm.label in runs}
     more, cost, then = sum(runs.values()), costs.of(runs), say_named("action.only_then")
     names = [name_of(arms[label]) for label in runs]
-    if more == 1:
-        return paragraph(say_named("action.one_more", arm=names[0], cost=cost), then)
+    if len(names) == 1:
+        kind = "one_more" if more == 1 else "more_of_one"
+        return paragraph(say_named(f"action.{kind}", arm=names[0], more=more, cost=cost), then)
     return paragraph(say_named("action.up_to_three", runs=more, arms=few_named(names, counted=_count), cost=cost), then)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.verdict import Outcome
-from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED
+from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED, few
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.settings import ReportSettings
@@ -88,14 +88,12 @@ def cost_sentences(records: Records, *, verdicts: Sequence[Judged], costs: Costs
     """For each arm the cost of a run and of a point gained, or one line for many arms; then what these figures leave out."""
     arms = list(costs.arms.values())
     known = [cost for cost in arms if cost.hours]
-    if len(arms) > MOST_NAMED and known:
+    improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
+    is_counted = len(known) > MOST_NAMED
+    if is_counted:
         yield _of_many(known, costs=costs)
-    else:
-        improved = {verdict.arm for verdict in verdicts if verdict.outcome is Outcome.IMPROVEMENT}
-        for cost in arms:
-            of_a_point = cost.arm.label in improved and cost.points_per_hour > 0
-            minutes = say_named("cost.of_a_point", minutes=amount(60 / cost.points_per_hour)) if of_a_point else ""
-            yield paragraph(_of_arm(cost, costs=costs), minutes)
+    listed = [cost for cost in arms if not (is_counted and cost.hours)]
+    yield from few(_of_arm(cost, costs=costs, is_improved=cost.arm.label in improved) for cost in listed)
     if 1 < len(known) <= MOST_NAMED:
         yield _together(known, costs=costs)
     uneven = say(
@@ -108,7 +106,13 @@ def cost_sentences(records: Records, *, verdicts: Sequence[Judged], costs: Costs
         yield say("Nothing was trained here.")
 
 
-def _of_arm(cost: RunCost, *, costs: Costs) -> Phrase:
+def _of_arm(cost: RunCost, *, costs: Costs, is_improved: bool) -> Phrase:
+    has_points = is_improved and cost.points_per_hour > 0
+    of_a_point = say_named("cost.of_a_point", minutes=amount(60 / cost.points_per_hour)) if has_points else ""
+    return paragraph(_of_its_runs(cost, costs=costs), of_a_point)
+
+
+def _of_its_runs(cost: RunCost, *, costs: Costs) -> Phrase:
     label, num_runs = cost.arm.label, len(cost.arm.used)
     if not cost.hours:
         return say("{arm}: the time of its runs, or the number of their devices, is not known.", arm=label)

@@ -109,8 +109,10 @@ def decision_page(
     )
 
 
-def _largest_first(verdict: Judged) -> float:
-    return math.inf if verdict.difference is None else -verdict.difference.estimate
+def _largest_first(verdict: Judged) -> tuple[bool, float]:
+    """What is not judged comes last."""
+    is_not_judged = verdict.outcome is Outcome.NOT_JUDGED
+    return is_not_judged, math.inf if verdict.difference is None else -verdict.difference.estimate
 
 
 def _scope(records: Records, *, verdicts: Sequence[Judged]) -> Phrase:
