@@ -7,6 +7,7 @@ from scipy import stats
 from vlm_rl.evaluation.power import (
     Variances,
     detectable_effect,
+    exaggeration,
     power,
     questions_needed,
     seeds_dominate,
@@ -119,3 +120,34 @@ def test_two_seeds_never_find_an_improvement_however_steady_the_gain_and_no_chan
     assert (found.low, found.estimate) == (math.inf, math.inf)
     assert detectable_effect(steady, seeds=3).estimate < 0.01
     assert questions_needed(steady, effect=0.5).estimate == math.inf
+
+
+AS_PLANNED = {"seed_sd": 0.005, "question_sd": math.sqrt(0.02), "residual": 0.25, "seeds": 3, "questions": 80}
+
+
+def test_the_exaggeration_of_three_seeds_and_80_questions_is_that_of_the_plan() -> None:
+    """Simulated when the rule was made, Bernoulli answers: 1.73 at a true 5 points, 1.20 at 10, 1.03 at 18.6."""
+    found = [exaggeration(effect, difference=paired(**AS_PLANNED)) for effect in (0.05, 0.1, 0.186)]
+    assert found == pytest.approx([1.73, 1.20, 1.03], abs=0.03)
+
+
+@pytest.mark.parametrize("effect", [0.03, 0.05, 0.1])
+def test_studies_that_find_an_improvement_measure_as_much_too_much_as_the_formula_says(effect: float) -> None:
+    """1,500 studies with normal chances; of those whose interval lies above 0 the mean is taken, with three standard errors."""
+    generator = np.random.default_rng(14)
+    claimed = []
+    for _ in range(1500):
+        seeds, questions = 0.02 * generator.standard_normal((4, 1)), 0.1 * generator.standard_normal(60)
+        scores = effect + seeds + questions + 0.2 * generator.standard_normal((4, 60))
+        interval = paired_difference(scores, before=np.zeros_like(scores)).new_questions()
+        claimed += [interval.estimate] if interval.low > 0 else []
+    design = paired(seed_sd=0.02, question_sd=0.1, residual=0.04, seeds=4, questions=60)
+    error = 3 * np.std(claimed) / math.sqrt(len(claimed)) / effect
+    assert exaggeration(effect, difference=design) == pytest.approx(np.mean(claimed) / effect, abs=error + 0.02)
+    assert exaggeration(effect, difference=design) > 1 + error or effect == 0.1
+
+
+def test_two_seeds_claim_nothing_and_without_any_chance_nothing_is_exaggerated() -> None:
+    assert math.isnan(exaggeration(0.1, difference=paired(seed_sd=0.01, seeds=2)))
+    assert exaggeration(0.1, difference=paired(seed_sd=0.0)) == 1.0
+    assert exaggeration(0.02, difference=paired(seed_sd=0.05), level=0.01) > exaggeration(0.02, difference=paired(seed_sd=0.05))

@@ -11,15 +11,8 @@ from hand_runs import ENDPOINT, VANILLA, cells_of, estimate, estimates, records_
 from hand_training import run_of
 
 from vlm_rl.evaluation.statistics import mean_interval
-from vlm_rl.reports.tables.cost_tables import (
-    STEPS,
-    cost_table,
-    device_hours,
-    differences,
-    fairness_table,
-    learning_rate,
-    selections,
-)
+from vlm_rl.reports.tables.charged_time import STEPS, device_hours
+from vlm_rl.reports.tables.cost_tables import cost_table, differences, fairness_table, learning_rate, pooled, selections
 from vlm_rl.reports.tables.table import Row, Table, cells
 
 CONFIG = {
@@ -63,8 +56,8 @@ def test_what_a_run_took_and_points_for_it_but_no_money_without_a_price_no_point
     assert estimates(row, *steps) == [225.0, 450.0, 225.0, 900.0]  # the vanilla model's 1000 s are left out
     assert estimates(row, "tokens", "peak_bytes") == [500_000, 2**30 + 0.5]
     assert estimates(row, "device_hours", "money") == pytest.approx([(1 + 2) / 2, (2.5 + 5.0) / 2])  # six devices: 1 h and 2 h
-    found = estimates(row, "points_per_device_hour", "points_per_million_tokens", "points_per_money")
-    assert found == pytest.approx([(20 / 1 + 40 / 2) / 2, (20 / 0.5 + 40 / 0.5) / 2, (20 / 2.5 + 40 / 5) / 2])
+    found = cells_of(row, "points_per_device_hour", "points_per_million_tokens", "points_per_money")
+    assert found == pytest.approx([60 / 3, 60 / 1, 60 / 7.5])  # points of both seeds over the cost of both
     assert (shown(table)["Cost (EUR)"], shown(table)["Points for 1 EUR"]) == ("3.75", "+8")
     assert "what an interrupted run paid before it was resumed" in table.note
     assert "The devices of a sampling server of its own are not counted." in table.note
@@ -72,7 +65,12 @@ def test_what_a_run_took_and_points_for_it_but_no_money_without_a_price_no_point
         path.unlink()
     table = cost_table(records_of(tmp_path / "s"), endpoint=ENDPOINT)
     assert not any("Cost" in title for title in shown(table))
-    assert math.isnan(estimate(table.rows[0]["points_per_device_hour"]))
+    assert math.isnan(table.rows[0]["points_per_device_hour"])
+
+
+def test_points_are_divided_by_the_cost_of_the_runs_that_have_both() -> None:
+    assert pooled([20, 40, math.nan, 5], costs=[1, 4, 7, math.nan]) == pytest.approx(60 / 5)
+    assert math.isnan(pooled([math.nan], costs=[1])) and math.isnan(pooled([1], costs=[0]))
 
 
 def test_tokens_that_dynamic_sampling_threw_away_are_shown_and_were_not_trained_on(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_an_interval_stands_beside_its_estimate(how: str, numbers: list[float], 
 
 def test_columns_and_rows_that_code_adds_or_leaves_out_stand_where_they_should() -> None:
     more = Column(key="more", title="M", how="text")
-    table = table_of("gain", [{"arm": "a"}], more=[more], without=["this_run_only"])
-    assert [one.key for one in table.columns] == ["arm", "split", "setting", "seeds", "epoch", "gain", "new_questions", "more"]
+    table = table_of("gain", [{"arm": "a"}], more=[more], without=["this_run_only"], picked_by="val")
+    assert [one.key for one in table.columns] == ["arm", "split", "setting", "seeds", "epochs", "gain", "new_questions", "more"]
     assert table.rows == ({"arm": "a"},)
-    assert table.note.startswith("Secondary: what the study is judged by stands under the verdicts. Paired by seed")
+    assert table.note.startswith(
+        "Secondary: what the study is judged by stands under the verdicts. Each seed at the epoch that val picked"
+    )

@@ -60,18 +60,28 @@ def power(effect: float, *, variances: Variances, seeds: tuple[int, ...], questi
     """Probability that a true gain of `effect` is found and called an improvement, two-sided test at `level`; 0 below FEWEST_SEEDS."""
     if min(seeds) < FEWEST_SEEDS:
         return 0.0
-    scales = [
-        (seed + noise / questions) / size for seed, noise, size in zip(variances.seeds, variances.residuals, seeds, strict=True)
-    ]
-    t_seeds_squared_a = _seed_widths(scales, seeds=seeds, level=level)
-    t_questions = special.stdtrit(questions - 1, 1 - level / 2)
-    widths = np.sqrt(
-        t_seeds_squared_a[:, None] + t_questions**2 * _question_estimates(variances, seeds=seeds, questions=questions)
-    )
-    spread = math.sqrt(sum(scales) + variances.questions / questions)
+    widths, spread = _widths_and_spread(variances, seeds=seeds, questions=questions, level=level)
     if spread == 0:
         return float(effect > 0)
     return float(special.ndtr((effect - widths) / spread).mean())
+
+
+def exaggeration(effect: float, *, difference: Difference, level: float = LEVEL) -> float:
+    """How many times a true gain of `effect` > 0 is measured on average by those studies of this very design that call it an improvement.
+
+    The type M error of Gelman and Carlin (2014, https://doi.org/10.1177/1745691614551642), for the verdict's test and for
+    improvements alone. NaN below FEWEST_SEEDS, where nothing is called an improvement.
+    """
+    if difference.num_seeds < FEWEST_SEEDS:
+        return math.nan
+    widths, spread = _widths_and_spread(
+        variances_of(difference), seeds=difference.seeds, questions=difference.num_questions, level=level
+    )
+    if spread == 0:
+        return 1.0
+    distances = (effect - widths) / spread  # the mean of a normal variable above w: effect + spread density(d) / probability(d)
+    above = special.ndtr(distances)
+    return float(1 + spread * stats.norm.pdf(distances).sum() / above.sum() / effect)
 
 
 def seeds_needed(difference: Difference, *, effect: float, questions: int | None = None, level: float = LEVEL) -> Range:
@@ -138,6 +148,21 @@ def _over_seed_limits(figure: Callable[[Variances], float], *, difference: Diffe
     low, high = variance_limits(difference.df_seeds)
     found = [figure(variances_of(difference, seed_factor=factor)) for factor in (1.0, low, high)]
     return Range(estimate=found[0], low=found[1], high=found[2])
+
+
+def _widths_and_spread(
+    variances: Variances, *, seeds: tuple[int, ...], questions: int, level: float
+) -> tuple[NDArray[np.float64], float]:
+    """Equally likely half widths of the test's interval, and the standard deviation of what is measured."""
+    scales = [
+        (seed + noise / questions) / size for seed, noise, size in zip(variances.seeds, variances.residuals, seeds, strict=True)
+    ]
+    t_seeds_squared_a = _seed_widths(scales, seeds=seeds, level=level)
+    t_questions = special.stdtrit(questions - 1, 1 - level / 2)
+    widths = np.sqrt(
+        t_seeds_squared_a[:, None] + t_questions**2 * _question_estimates(variances, seeds=seeds, questions=questions)
+    )
+    return widths, math.sqrt(sum(scales) + variances.questions / questions)
 
 
 def _seed_widths(scales: list[float], *, seeds: tuple[int, ...], level: float) -> NDArray[np.float64]:

@@ -17,7 +17,9 @@ from vlm_rl.evaluation.share import Share, share_of
 Matrix = Float[np.ndarray, "seeds questions"]
 Vector = Float[np.ndarray, " length"]
 
-LUCKY_MAX_REPLICATIONS = 200  # leaves a standard error of about 0.03 standard deviations of one evaluation
+LUCKY_MAX_ERROR = 0.0004  # standard error of a lucky maximum, a share: the report prints tenths of a point
+LUCKY_MAX_FIRST = 100  # draws from which the number of draws that it takes is estimated
+LUCKY_MAX_AT_ONCE = 2**20  # scores of questions held in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,20 +188,25 @@ def lucky_max(
     Each evaluation draws every question's n samples again, with replacement, from its n stored ones, of which `num_correct` are
     right; `score_by_correct[c]` scores a question with c right of n. Redrawn samples are less varied than fresh ones, which
     lowers pass@k; so only what the maximum adds to the mean of the draws is taken from them, and added to the measured score.
-    NaN for n = 1: one stored sample shows no chance.
+    NaN for n = 1: one stored sample shows no chance. There are as many draws as LUCKY_MAX_ERROR takes.
     """
     num_samples = score_by_correct.size - 1
     if num_samples < 2 or num_evaluations < 1:
         return math.nan
     share = num_correct / num_samples
-    draws = np.array(
-        [
-            score_by_correct[generator.binomial(num_samples, share, size=(num_evaluations, share.size))].mean(axis=1)
-            for _ in range(LUCKY_MAX_REPLICATIONS)
-        ]
-    )
-    measured = score_by_correct[num_correct].mean()
-    return min(float(score_by_correct.max()), float(measured + draws.max(axis=1).mean() - draws.mean()))
+
+    at_once = max(1, LUCKY_MAX_AT_ONCE // (num_evaluations * share.size))
+
+    def luck(num_draws: int) -> Vector:
+        sizes = (min(at_once, num_draws - done) for done in range(0, num_draws, at_once))
+        right = (generator.binomial(num_samples, share, size=(size, num_evaluations, share.size)) for size in sizes)
+        means = np.concatenate([score_by_correct[each].mean(axis=2) for each in right])
+        return np.asarray(means.max(axis=1) - means.mean(axis=1))
+
+    drawn = luck(LUCKY_MAX_FIRST)
+    more = math.ceil(drawn.var(ddof=1) / LUCKY_MAX_ERROR**2) - LUCKY_MAX_FIRST
+    drawn = drawn if more <= 0 else np.concatenate([drawn, luck(more)])
+    return min(float(score_by_correct.max()), float(score_by_correct[num_correct].mean() + drawn.mean()))
 
 
 def welch_df(*arms: tuple[float, int]) -> float:

@@ -1,16 +1,21 @@
 """The one page for people who decide: verdicts, a picture of the effects, cost, risks, and what the next stage would need.
 
-It only arranges: verdicts are made in verdicts/, risks in risks.py, the next stage in next_stage.py.
+It only arranges: verdicts are made in verdicts/, all else in the files beside this one.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.reports.first_page.action import action_of
+from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED, few, name_of
+from vlm_rl.reports.first_page.costs import cost_sentences, costs_of
 from vlm_rl.reports.first_page.forest import Forest, forest_of
-from vlm_rl.reports.first_page.next_stage import RunCost, cost_sentences, next_stages
+from vlm_rl.reports.first_page.headline import headline_of
+from vlm_rl.reports.first_page.next_stage import next_stages
 from vlm_rl.reports.first_page.risks import risks_of
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.reading.arms import Records
@@ -18,18 +23,18 @@ from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables.table import Table, finite
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import sentence_of, sentences, short_verdict
+from vlm_rl.reports.verdicts.verdict_sentences import sentence_of, sentences
 
 TONES = {"improvement": "good", "harm": "bad", "open": "open"}  # colours of cards; grey the others
 BADGES = {outcome.name.lower(): say_named(f"verdict.{outcome.name.lower()}.badge") for outcome in Outcome}
-MOST_NAMED = 3  # arms in the headline, of one verdict where there are more arms; more are counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """The verdict on one arm, as report.json has it."""
 
-    arm: str
+    arm: str  # its label
+    name: str  # in plain words, with the label
     outcome: str
     effect: float | None  # share; None where there is none
     said: Phrase  # in large type
@@ -51,12 +56,14 @@ class DecisionPage:
     """Every word of it, ready to be shown."""
 
     headline: Phrase
+    action: Phrase  # the one that is recommended
     question: Phrase
     scope: Phrase  # which model and data the answer speaks of
     verdicts: tuple[Card, ...]
     forest: Forest | None
     cost: tuple[Phrase, ...]
-    risks: tuple[Phrase, ...]
+    risks: tuple[Phrase, ...]  # a line for each kind where there are many arms
+    every_risk: tuple[Phrase, ...]  # each arm's, as report.json has them
     next_stage: tuple[Phrase, ...]
 
     @property
@@ -67,8 +74,8 @@ class DecisionPage:
     @property
     def glossary(self) -> tuple[tuple[Phrase, Phrase], ...]:
         """Term and meaning: the entries of words/glossary.toml whose words the page uses, in its order."""
-        texts: list[str] = [self.headline, self.question, self.scope, *self.cost, *self.risks, *self.next_stage]
-        texts += [text for card in self.verdicts for text in (card.arm, card.badge, card.said, *card.more)]
+        texts: list[str] = [self.headline, self.action, self.question, self.scope, *self.cost, *self.risks, *self.next_stage]
+        texts += [text for card in self.verdicts for text in (card.name, card.badge, card.said, *card.more)]
         texts += [] if self.forest is None else [self.forest.title, self.forest.caption]
         everything = "\n".join(texts)
         found = [entry for pattern, entry in words("glossary").items() if re.search(pattern, everything, re.IGNORECASE)]
@@ -77,40 +84,35 @@ class DecisionPage:
     def as_json(self) -> dict[str, Any]:
         """The words, in English, and the numbers of the picture."""
         forest = None if self.forest is None else [row.as_json() for row in self.forest.rows]
-        return vars(self) | {"verdicts": [vars(card) for card in self.verdicts], "forest": forest}
+        shown = {name: part for name, part in vars(self).items() if name != "every_risk"}
+        return shown | {"verdicts": [vars(card) for card in self.verdicts], "forest": forest, "risks": self.every_risk}
 
 
 def decision_page(
     records: Records, *, verdicts: Sequence[Judged], choice: EndpointChoice, controls: Table, settings: ReportSettings
 ) -> DecisionPage:
     """Everything on the first page. The endpoint is the same for all verdicts, so it is named once above them."""
-    costs = {arm.label: RunCost(arm=arm, settings=settings) for arm in records.trained}
+    costs = costs_of(records, endpoint=choice.endpoint, settings=settings)
+    by_effect = sorted(verdicts, key=_largest_first)
+    risks = tuple(risks_of(records, verdicts=verdicts, choice=choice, controls=controls))
     return DecisionPage(
-        headline=headline_of(verdicts),
+        headline=headline_of(by_effect, badges=BADGES),
+        action=action_of(by_effect, costs=costs, badges=BADGES),
         question=paragraph(*(verdicts[0].notes if verdicts else (choice.note,))),
         scope=_scope(records, verdicts=verdicts),
         verdicts=tuple(map(_card, verdicts)),
         forest=forest_of(verdicts, records=records),
-        cost=tuple(cost_sentences(verdicts, costs=costs, endpoint=choice.endpoint)),
-        risks=tuple(risks_of(records, verdicts=verdicts, choice=choice, controls=controls)),
-        next_stage=tuple(next_stages(verdicts, costs=costs)),
+        cost=tuple(cost_sentences(records, verdicts=verdicts, costs=costs)),
+        risks=tuple(few(risks)),
+        every_risk=risks,
+        next_stage=tuple(next_stages(by_effect, costs=costs)),
     )
 
 
-def headline_of(verdicts: Sequence[Judged]) -> Phrase:
-    """All verdicts in one paragraph. Where there are many arms, they are grouped by verdict: a few by name, more as a count."""
-    if not verdicts:
-        return say("No verdict: no trained run was evaluated beside its vanilla model.")
-    if len(verdicts) <= MOST_NAMED:
-        return paragraph(*map(short_verdict, verdicts))
-    found = []
-    for outcome, badge in BADGES.items():
-        arms = [verdict.arm for verdict in verdicts if verdict.outcome.name.lower() == outcome]
-        if len(arms) > MOST_NAMED:
-            found.append(say("{outcome}: {count} of {all} arms.", outcome=badge, count=len(arms), all=len(verdicts)))
-        elif arms:
-            found.append(say("{outcome}: {arms}.", outcome=badge, arms=listed(arms)))
-    return paragraph(*found)
+def _largest_first(verdict: Judged) -> tuple[bool, float]:
+    """What is not judged comes last."""
+    is_not_judged = verdict.outcome is Outcome.NOT_JUDGED
+    return is_not_judged, math.inf if verdict.difference is None else -verdict.difference.estimate
 
 
 def _scope(records: Records, *, verdicts: Sequence[Judged]) -> Phrase:
@@ -138,6 +140,7 @@ def _names(records: Records, *, group: str) -> list[str]:
 def _card(verdict: Judged) -> Card:
     return Card(
         arm=verdict.arm,
+        name=name_of(verdict.comparison.arm),
         outcome=verdict.outcome.name.lower(),
         effect=None if verdict.difference is None else finite(verdict.difference.estimate),
         said=sentence_of(verdict, "headline"),

@@ -1,12 +1,17 @@
-"""What could make a decision wrong although the verdict is good: everything unusual that the runs left on disk, in sentences."""
+"""What could make a decision wrong although the verdict is good: claims that chance made large, and everything unusual that the runs
+left on disk, in sentences.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from vlm_rl.evaluation.endpoint import Endpoint
+from vlm_rl.evaluation.power import detectable_effect, exaggeration
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.evaluation.statistics import Interval
+from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.reports.first_page.arms_in_words import few_named
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.reading.results import BySeed, Results
@@ -20,6 +25,7 @@ from vlm_rl.reports.verdicts.family import Judged
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
 VISION = "vision"  # rows whose numbers are only in the figure
+NEAR = 1.25  # times the effect that is found in four studies of five: from there on a claim is hardly exaggerated
 MOST_ABOVE_CHANCE = 0.1  # share: blind accuracy further above chance means that the figure is not needed
 
 
@@ -31,7 +37,9 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
     if any(verdict.comparison.has_late_reference for verdict in verdicts):
         yield say("The reference was chosen after the runs: it may have been chosen because it makes the other arms look good.")
     for verdict in verdicts:
-        yield from (say("{arm}: {flag}", arm=verdict.arm, flag=flag) for flag in verdict.comparison.flags)
+        yield from exaggerated(verdict)
+        for flag in verdict.comparison.flags:
+            yield flag if "arm" in flag.values else say("{arm}: {flag}", arm=verdict.arm, flag=flag)
     for arm in records.shown:
         yield from (*_alerts(arm), *_unfinished(arm), *_cut_off(arm, endpoint=endpoint), *_language(arm))
         if (fewer := fewer_solved(arm, endpoint=endpoint)) is not None:
@@ -47,6 +55,21 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
         yield say("One thing was missing or odd; it is listed under “What was missing or odd”.")
     elif records.problems:
         yield say_named("risks.many_problems", count=len(records.problems))
+
+
+def exaggerated(verdict: Judged) -> Iterator[Phrase]:
+    """By how much a claimed gain may overstate the true one, where it is not well above what this design finds.
+
+    The true gain is taken for the smallest that matters and that the interval leaves open: for all larger ones it is less.
+    """
+    difference, level = verdict.difference, verdict.planning_level
+    if verdict.outcome is not Outcome.IMPROVEMENT or difference is None:
+        return
+    if difference.estimate < NEAR * detectable_effect(difference, level=level).estimate:
+        truth = max(verdict.smallest_effect, verdict.new_questions.low)
+        factor = exaggeration(truth, difference=difference, level=level)
+        gain = 100 * difference.estimate
+        yield say_named("risks.exaggerated", arm=verdict.arm, gain=gain, truth=100 * truth, factor=factor)
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:
@@ -107,9 +130,10 @@ def control_risks(controls: Table, *, split: str) -> Iterator[Phrase]:
     rows = [row for row in controls.rows if row["split"] == split]
     without = dict.fromkeys(model for row in rows if row.get("to_do") and isinstance(model := row["model"], str))
     if without:
-        yield say_named("risks.no_controls", models=listed(without))
+        models = few_named(list(without), counted=lambda count: say("{count} models", count=count))
+        yield say_named("risks.no_controls", models=models)
     for row in rows:
         levels, chance = (row["blank"], row["shuffled"]), row["chance"]
         blind = max((level.estimate for level in levels if isinstance(level, Interval) and level.num_seeds), default=0.0)
         if row["modality"] == VISION and isinstance(chance, float) and blind > chance + MOST_ABOVE_CHANCE:
-            yield say_named("risks.figures_not_needed", model=row["model"], blind=100 * blind, chance=100 * chance)
+            yield say_named("risks.figures_not_needed", arm=row["model"], blind=100 * blind, chance=100 * chance)

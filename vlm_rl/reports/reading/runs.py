@@ -10,6 +10,7 @@ from typing import Any
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.files import leads_out, read_object
 from vlm_rl.reports.reading.roles import Role, role_of
+from vlm_rl.reports.reading.starts import Start, starts_of
 
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
@@ -43,6 +44,8 @@ class Run:
     data: dict[str, str]  # split -> hash of its rows
     vanilla: str | None  # variant folder of the vanilla model, in the same study
     role: Role = "policy"
+    machine: str = ""  # in words: `Linux x86_64, 2 CPU cores, no GPU`
+    starts: tuple[Start, ...] = ()  # none where the manifest does not say
     config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
 
     @property
@@ -142,6 +145,8 @@ def read_run(folder: Path) -> Run:
         data=parts["data"],
         vanilla=None if manifest.get("vanilla") is None else _word(manifest["vanilla"], key="vanilla"),
         role=role_of(manifest),
+        machine=str(manifest.get("machine", "")),
+        starts=starts_of(manifest),
         config=_tables(parts["config"], known=CONFIG),
     )
 

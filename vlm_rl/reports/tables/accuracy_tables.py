@@ -1,7 +1,7 @@
 """Accuracy by arm, split and setting: over epochs, by pass@k, by kind of problem, and what the judge said. No verdicts."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -51,13 +51,17 @@ def _lucky_max(vanilla: Iterable[Evaluation], *, num_evaluations: int) -> Interv
     expected = []
     for evaluation in vanilla:
         num_samples = int(evaluation.num_samples.max(initial=0))
-        if (evaluation.num_samples != num_samples).any():
-            continue
-        scores = pass_at_k_by_question(np.arange(num_samples + 1), num_samples=num_samples, k=k_of(evaluation.setting))
-        generator = np.random.Generator(np.random.Philox(key=LUCKY_MAX_STREAM))
-        luck = lucky_max(evaluation.num_correct, score_by_correct=scores, num_evaluations=num_evaluations, generator=generator)
-        expected.append(luck)
+        if (evaluation.num_samples == num_samples).all():
+            sizes = {"num_samples": num_samples, "k": k_of(evaluation.setting), "num_evaluations": num_evaluations}
+            expected.append(_lucky_max_of(tuple(evaluation.num_correct.tolist()), **sizes))
     return mean_interval(expected)
+
+
+@cache  # arms share their vanilla models
+def _lucky_max_of(num_correct: tuple[int, ...], *, num_samples: int, k: int, num_evaluations: int) -> float:
+    scores = pass_at_k_by_question(np.arange(num_samples + 1), num_samples=num_samples, k=k)
+    generator = np.random.Generator(np.random.Philox(key=LUCKY_MAX_STREAM))
+    return lucky_max(np.array(num_correct), score_by_correct=scores, num_evaluations=num_evaluations, generator=generator)
 
 
 def breakdown_table(records: Records, *, endpoint: Endpoint, fields: Sequence[str] = ("modality", "kind")) -> Table:

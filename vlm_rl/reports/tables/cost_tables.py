@@ -10,31 +10,34 @@ from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.files import number
 from vlm_rl.reports.reading.results import over_seeds, selected_epoch
+from vlm_rl.reports.tables.charged_time import STEPS, Hours, charged_hours, device_hours, is_on_whole_machine, seconds, total
 from vlm_rl.reports.tables.table import Cell, Row, Table, table_of
 from vlm_rl.reports.verdicts.endpoint_scores import values_of
 
-STEPS = (
-    "time/step1_data_flow",
-    "time/step2_response_collection",
-    "time/step3_trajectory_generation",
-    "time/step4_policy_update",
-    "time/evaluation",
-)
 THROWN_AWAY = "tokens/thrown_away"  # logged only where there is dynamic sampling
 PRICED = ("money", "points_per_money")  # columns that need a price
+RATIOS = {  # column -> what points are divided by, and how much of it
+    "points_per_device_hour": ("device_hours", 1.0),
+    "points_per_million_tokens": ("tokens", 1e6),
+    "points_per_money": ("money", 1.0),
+}
 MOST_ALIKE = 1.1  # times as much is still called the same
 
 
 def cost_table(
     records: Records, *, endpoint: Endpoint, price_per_device_hour: float | None = None, currency: str = ""
 ) -> Table:
-    """Tokens, seconds, memory, device hours, money, and accuracy points for each of them; averages over seeds."""
+    """Tokens, seconds, memory, device hours, money: averages over seeds; points for each of them: of all seeds together."""
+    hours = charged_hours(records)
     is_thrown_away = any(not math.isnan(total(run, name=THROWN_AWAY)) for arm in records.shown for run in arm.used)
-    rows = []
+    rows: list[Row] = []
     for arm in records.shown:
-        if costs := [_costs(run, endpoint=endpoint, price=price_per_device_hour) for run in arm.used if run.cost]:
+        measured = [run for run in arm.used if run.cost]
+        if costs := [_costs(run, hours=hours[run.run.path], price=price_per_device_hour) for run in measured]:
             steps = mean_or_the_same([cost["generation_steps"] for cost in costs])
-            rows.append({"arm": arm.label, "seeds": len(costs), **over_seeds(costs), "generation_steps": steps})
+            points = [points_gained(run, endpoint=endpoint) for run in measured]
+            ratios = {name: pooled(points, costs=[cost[key] / unit for cost in costs]) for name, (key, unit) in RATIOS.items()}
+            rows.append({"arm": arm.label, "seeds": len(costs), **over_seeds(costs), "generation_steps": steps, **ratios})
     return table_of(
         "cost",
         rows,
@@ -42,33 +45,30 @@ def cost_table(
         currency=currency,
         **values_of(endpoint),
         why_thrown_away=say_named("cost.thrown_away") if is_thrown_away else "",
+        unknown_times=unknown_times(records),
     )
 
 
-def _costs(run: RunRecords, *, endpoint: Endpoint, price: float | None) -> dict[str, float]:
-    """Everything that one run took and what it gained for it, a number for each column; NaN where it is not known."""
-    tokens, hours, points = total(run, name="tokens/response"), device_hours(run), points_gained(run, endpoint=endpoint)
-    money = math.nan if price is None else price * hours
+def _costs(run: RunRecords, *, hours: float, price: float | None) -> dict[str, float]:
+    """Everything that one run took, a number for each column; NaN where it is not known."""
     peaks = [peak for line in run.cost if (peak := number(line, key="memory/peak_bytes")) > 0]
     return {
         "generation_steps": max(number(line, key="generation_steps") for line in run.cost),
-        "tokens": tokens,
+        "tokens": total(run, name="tokens/response"),
         "thrown_away": total(run, name=THROWN_AWAY),
         **{f"{name.removeprefix('time/')}_seconds": total(run, name=name) for name in STEPS},
         "seconds": seconds(run),
         "peak_bytes": max(peaks, default=math.nan),
         "device_hours": hours,
-        "points_per_device_hour": _each(points, cost=hours),
-        "points_per_million_tokens": _each(points, cost=tokens / 1e6),
-        "money": money,
-        "points_per_money": _each(points, cost=money),
+        "money": math.nan if price is None else price * hours,
     }
 
 
-def points_per_device_hour(arm: Arm, *, endpoint: Endpoint) -> Interval:
+def points_per_device_hour(arm: Arm, *, endpoint: Endpoint, hours: Hours) -> float:
     """Points gained over the vanilla model for each device hour, as the cost table has them."""
     measured = [run for run in arm.used if run.cost]
-    return mean_interval([_each(points_gained(run, endpoint=endpoint), cost=device_hours(run)) for run in measured])
+    points = [points_gained(run, endpoint=endpoint) for run in measured]
+    return pooled(points, costs=[hours[run.run.path] for run in measured])
 
 
 def points_gained(run: RunRecords, *, endpoint: Endpoint) -> float:
@@ -79,30 +79,20 @@ def points_gained(run: RunRecords, *, endpoint: Endpoint) -> float:
     return math.nan if before is None or after is None else 100 * (after.accuracy() - before.accuracy())
 
 
-def _each(points: float, *, cost: float) -> float:
-    return points / cost if cost > 0 else math.nan
+def pooled(points: Sequence[float], *, costs: Sequence[float]) -> float:
+    """Points of all runs of which both are known, divided by the cost of these; NaN where that is nothing."""
+    known = [(gain, cost) for gain, cost in zip(points, costs, strict=True) if not math.isnan(gain + cost)]
+    spent = math.fsum(cost for _, cost in known)
+    return math.fsum(gain for gain, _ in known) / spent if spent > 0 else math.nan
 
 
-def seconds(run: RunRecords) -> float:
-    """Of the four steps and of evaluation; NaN where nothing was timed."""
-    known = [value for name in STEPS if not math.isnan(value := total(run, name=name))]
-    return math.fsum(known) if known else math.nan
-
-
-def device_hours(run: RunRecords) -> float:
-    """seconds x devices x machines / 3600; NaN where the config says `auto`."""
-    trainer = run.run.config.get("trainer", {})
-    devices = trainer.get("devices")
-    count = str(len(devices) if isinstance(devices, list) else devices)
-    known = float(count) if count.isdigit() else math.nan  # auto and -1: as many as there were
-    return seconds(run) * known * float(trainer.get("num_nodes") or 1) / 3600
-
-
-def total(run: RunRecords, *, name: str) -> float:
-    """A quantity summed over a run after training began; missing where the run never measured it."""
-    lines = (line for line in run.cost if number(line, key="generation_steps") > 0 or run.run.is_evaluated_only)
-    values = [value for line in lines if not math.isnan(value := number(line, key=name))]
-    return math.fsum(values) if values else math.nan
+def unknown_times(records: Records) -> Phrase | str:
+    """A sentence where runs may have shared a machine and nobody can say; empty where all is known."""
+    timed = [run for arm in records.shown for run in arm.runs if not math.isnan(device_hours(run))]
+    unknown = [run for run in timed if not run.run.starts and (is_on_whole_machine(run) or not run.run.machine)]
+    if len(timed) < 2 or not unknown:
+        return ""
+    return say_named("cost.unknown_times", count=len(unknown), all=len(timed))
 
 
 def mean_or_the_same(values: Sequence[float]) -> Interval | float:

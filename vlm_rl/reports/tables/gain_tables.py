@@ -51,10 +51,11 @@ def gain_difference(pairs: Pairs) -> Difference | None:
 
 
 def gain_table(records: Records, *, endpoint: Endpoint) -> Table:
-    """Last epoch that all seeds reached minus vanilla model, paired by seed, with both intervals of statistics.md (item 4)."""
+    """Each seed at the epoch that validation picked minus its vanilla model, with both intervals of statistics.md (item 4)."""
     found = results_of(records, endpoint=endpoint, arms=records.trained)
-    rows = [_gain_row(results, pairs=pairs) for results in found if (pairs := results.gained(results.last))]
-    return table_of("gain", rows, without=() if any(row["seeds"] == 1 for row in rows) else ("this_run_only",))
+    rows = [_gain_row(results, pairs=pairs) for results in found if (pairs := results.gained(results.selected))]
+    without = () if any(row["seeds"] == 1 for row in rows) else ("this_run_only",)
+    return table_of("gain", rows, without=without, picked_by=endpoint.picked_by)
 
 
 def _gain_row(results: Results, *, pairs: Pairs) -> Row:
@@ -64,7 +65,7 @@ def _gain_row(results: Results, *, pairs: Pairs) -> Row:
         "split": results.split,
         "setting": results.setting,
         "seeds": len(pairs),
-        "epoch": results.last_epoch,
+        "epochs": ", ".join(str(after.epoch) for _, after in pairs),
         "gain": gain_over_seeds(pairs),
         "new_questions": difference.new_questions() if difference and len(pairs) > 1 else None,
         "this_run_only": difference.this_run_only() if difference and len(pairs) == 1 else None,

@@ -1,0 +1,64 @@
+"""What further runs would bring: seeds that are missing for a verdict, and the first design that decides where nothing is decided."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
+from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.verdicts.family import Judged
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, scarcer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A design that finds an effect in four studies of five."""
+
+    verdict: Judged
+    effect: float  # a share
+    seeds: int  # of each arm
+    questions: int  # images, where several share one
+    in_words: Mapping[str, Phrase]  # `seeds` and `questions`, the scarcer of them as a range
+
+    @property
+    def more_runs(self) -> dict[str, int]:
+        """Further runs by label of the arm; the vanilla model needs no training."""
+        return _missing(self.verdict, seeds=self.seeds)
+
+
+def seeds_are_missing(verdict: Judged) -> dict[str, int]:
+    """Further runs by label that it takes before anything can be judged; empty where seeds are not what is missing."""
+    has_runs = bool(verdict.comparison.scores.evaluations)
+    is_decided = verdict.outcome not in (Outcome.NOT_JUDGED, Outcome.OPEN)
+    if is_decided or (has_runs and verdict.difference is None):
+        return {}
+    return _missing(verdict, seeds=FEWEST_SEEDS)
+
+
+def plan_of(verdict: Judged) -> Plan | None:
+    """The first design that can be run: for the smallest effect that matters, or else for the one that was measured.
+
+    First more of what causes most uncertainty (seeds or questions), then that with several times as many of the other. None
+    where the verdict is not open, or no design of a practical size decides.
+    """
+    difference = verdict.difference
+    if verdict.outcome is not Outcome.OPEN or difference is None:
+        return None
+    for effect in (verdict.smallest_effect, abs(difference.estimate)):
+        for times in (1, TIMES_AS_MANY):
+            needed = more_needed(verdict, difference=difference, effect=effect, times=times)
+            if math.isfinite(needed.estimate):
+                kind = scarcer(difference)
+                sizes = {"seeds": times * difference.num_seeds, "questions": times * difference.num_questions}
+                in_words = {name: say("{number:,}", number=size) for name, size in sizes.items()}
+                in_words[kind] = count_range(needed, kind=kind)
+                return Plan(verdict=verdict, effect=effect, in_words=in_words, **(sizes | {kind: int(needed.estimate)}))
+    return None
+
+
+def _missing(verdict: Judged, *, seeds: int) -> dict[str, int]:
+    comparison = verdict.comparison
+    now = {comparison.arm.label: len(comparison.scores.evaluations)}
+    if comparison.reference is not None:
+        now[comparison.reference.label] = len(comparison.reference_scores.evaluations)
+    return {label: seeds - number for label, number in now.items() if number < seeds}
