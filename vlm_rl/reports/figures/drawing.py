@@ -43,13 +43,13 @@ def figure_style() -> Iterator[None]:
 
 
 @figure_style()
-def panel_svg(panel: Panel, *, translate: Callable[[str], str] = str) -> str:
-    """One panel as SVG for inlining: text stays text, colours are those of the page."""
+def panel_svg(panel: Panel, *, name: str = "panel", translate: Callable[[str], str] = str) -> str:
+    """One panel as SVG for inlining: text stays text, colours are those of the page, ids begin with `name`."""
     title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
     canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
     draw_panel(canvas.subplots(), panel=replace(panel, title=title, x_label=x_label, y_label=y_label))
     canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
-    svg = compact_svg(buffer.getvalue()).replace(INK, "currentColor")
+    svg = with_own_ids(compact_svg(buffer.getvalue()), name=name).replace(INK, "currentColor")
     for place, color in enumerate(PALETTE):
         svg = svg.replace(color, f"var(--arm-{place})")
     return svg
@@ -156,6 +156,8 @@ def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
         axes.plot(line.x, panel.scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
 
 
+ID = re.compile(r'(?<= id=")[^"]*')
+REFERENCE = re.compile(r'( id="|="#|="url\(#)([^")]*)("|\))')
 GROUP_NAME = re.compile(r'<g id="[^"]*"')  # nothing refers to a group
 PATH = re.compile(r'(?<=\sd=")[^"]*')
 CURVE = re.compile(r"(?![MLz])[A-Za-z]")
@@ -167,6 +169,12 @@ def compact_svg(svg: str) -> str:
     svg = GROUP_NAME.sub("<g", svg[svg.index("<svg") :])
     svg = PLACE.sub(lambda found: f'{found[1]}="{float(found[2]):.1f}"', svg)
     return PATH.sub(lambda found: _compact_path(found[0]), svg)
+
+
+def with_own_ids(svg: str, *, name: str) -> str:
+    """The same picture with ids `<name>-0`, `<name>-1`, ...: matplotlib gives equal parts of two pictures one id."""
+    places = {found: f"{name}-{place}" for place, found in enumerate(dict.fromkeys(ID.findall(svg)))}
+    return REFERENCE.sub(lambda found: f"{found[1]}{places[found[2]]}{found[3]}", svg)
 
 
 def _compact_path(path: str) -> str:

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from vlm_rl.reports.composition import Content
 from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
 from vlm_rl.reports.figures.panels import DARK_PALETTE, PALETTE, glyph_of, variable_of
+from vlm_rl.reports.page.labels import forest_label, panel_label
 from vlm_rl.reports.page.reader import page_data, script_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
-from vlm_rl.reports.tables.table import cells
+from vlm_rl.reports.tables.table import MISSING, cells
 
 TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
 
@@ -55,7 +56,10 @@ def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
         "cells": cells,
         "legend_label": legend_label,
         "legend_lines": legend_lines,
-        "panel_svg": lambda panel: Markup(panel_svg(panel, translate=translate)),  # ours; matplotlib escapes the labels in it
+        "missing": MISSING,
+        "panel_label": panel_label,
+        "forest_label": forest_label,
+        "panel_svg": lambda panel, name: Markup(panel_svg(panel, name=name, translate=translate)),  # matplotlib escapes labels
         "glyph_of": glyph_of,
         "variable_of": variable_of,
         "palettes": {"light": PALETTE, "dark": DARK_PALETTE},
