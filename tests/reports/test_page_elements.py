@@ -1,6 +1,7 @@
 """The page for readers of all kinds, as plain HTML: one heading tree, unique ids, tables that say what is in them, pictures in words."""
 
 import html.parser
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def test_the_verdict_is_the_one_main_heading_and_no_level_is_left_out(page: Page
     assert [text for level, text in headings if level == 1] == [fake_content.decision.headline]
     assert headings[0][0] == 1 and len(headings) > 20
     levels = [level for level, _ in headings]
-    assert [pair for pair in zip(levels, levels[1:], strict=False) if pair[1] > pair[0] + 1] == []
+    assert [pair for pair in itertools.pairwise(levels) if pair[1] > pair[0] + 1] == []
     assert [tag for tag, _ in page.tags if tag in LANDMARKS] == list(LANDMARKS)  # each once
 
 

@@ -1,6 +1,9 @@
 """Draws panels: one SVG for each panel of the page, one PNG and PDF for each figure. Knows nothing of runs."""
 
+import html
 import io
+import json
+import math
 import re
 import textwrap
 import warnings
@@ -17,7 +20,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, style_of
+from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, glyph_of, style_of, variable_of
 from vlm_rl.reports.first_page.forest import Forest
 from vlm_rl.reports.phrase import say
 
@@ -47,12 +50,34 @@ def panel_svg(panel: Panel, *, name: str = "panel", translate: Callable[[str], s
     """One panel as SVG for inlining: text stays text, colours are those of the page, ids begin with `name`."""
     title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
     canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
-    draw_panel(canvas.subplots(), panel=replace(panel, title=title, x_label=x_label, y_label=y_label))
+    axes, panel = canvas.subplots(), replace(panel, title=title, x_label=x_label, y_label=y_label)
+    draw_panel(axes, panel=panel)
     canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
     svg = with_own_ids(compact_svg(buffer.getvalue()), name=name).replace(INK, "currentColor")
     for place, color in enumerate(PALETTE):
         svg = svg.replace(color, f"var(--arm-{place})")
-    return svg
+    curves = json.dumps(curves_of(panel, axes=axes), separators=(",", ":"), allow_nan=False)
+    return svg.replace("<svg ", f'<svg data-curves="{html.escape(curves)}" ', 1)
+
+
+def curves_of(panel: Panel, *, axes: Axes) -> dict[str, Any]:
+    """What page.js shows under the pointer: the means, and where the drawn axes lie in the picture, in points from its top left."""
+    place = axes.get_position()
+    width, height = 72 * PANEL_WIDTH, 72 * PANEL_HEIGHT
+    box = (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)
+    shared = list(dict.fromkeys(tuple(line.x.tolist()) for line in panel.lines))
+    lines = [
+        {
+            "arm": line.label,
+            "color": variable_of(line.color),
+            "glyph": glyph_of(line.color),
+            "at": shared.index(tuple(line.x.tolist())),
+            "y": [None if math.isnan(y) else float(f"{panel.scale * y:.4g}") for y in line.mean()],
+        }
+        for line in panel.lines
+    ]
+    ends = [round(end, 6) for end in axes.get_xlim()]
+    return {"axis": panel.x_label, "box": [round(end, 1) for end in box], "x": ends, "at": shared, "lines": lines}
 
 
 @figure_style()

@@ -1,7 +1,7 @@
 """The report as one HTML file that needs no network. Autoescape is on: nothing a model wrote is ever markup.
 
-The one script that may run is ours, page/reader.js, allowed by its hash; what it shows comes from a data block and goes through
-textContent. Words are translated where they are put out, by jinja2's `finalize`.
+The one script that may run is ours, page.js and reader.js together, allowed by its hash; what it shows comes from a data block
+or attributes and goes through textContent. Words are translated where they are put out, by jinja2's `finalize`.
 """
 
 import base64
@@ -29,7 +29,9 @@ TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never to
 def render_html(content: Content, *, language: str) -> str:
     """The whole page in one language."""
     catalogue = catalogue_of(language)
-    script, reader = _file("reader.js"), page_data(content.reader, catalogue=catalogue)
+    script, reader = _file("page.js"), page_data(content.reader, catalogue=catalogue)
+    if reader["cases"]:
+        script += _file("reader.js")
     page = _environment(translate=partial(in_language, catalogue=catalogue)).get_template("page.html.j2")
     return page.render(
         content=content,
