@@ -3,6 +3,7 @@
 It only arranges: verdicts are made in verdicts/, risks in risks.py, the next stage in next_stage.py.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,13 @@ def decision_page(
         risks=tuple(risks_of(records, verdicts=verdicts, choice=choice, controls=controls)),
         next_stage=tuple(next_stages(verdicts, costs=costs)),
     )
+
+
+def by_effect(verdicts: Sequence[Judged]) -> tuple[Judged, ...]:
+    """The highest effect first and those without one last; a few arms stay in their own order."""
+    if len(verdicts) <= MOST_NAMED:
+        return tuple(verdicts)
+    return tuple(sorted(verdicts, key=lambda one: math.inf if one.difference is None else -one.difference.estimate))
 
 
 def headline_of(verdicts: Sequence[Judged]) -> Phrase:

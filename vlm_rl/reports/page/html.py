@@ -23,6 +23,8 @@ from vlm_rl.reports.page.reader import page_data, script_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
 from vlm_rl.reports.tables.table import MISSING, cells
 
+MOST_CARDS = 8  # on the first page; the verdicts on more arms are rows of a table
+MOST_PRINTED = 60  # rows of a table on paper; print.css counts them too
 TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
 
 
@@ -59,6 +61,8 @@ def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
         "legend_label": legend_label,
         "legend_lines": legend_lines,
         "missing": MISSING,
+        "most_cards": MOST_CARDS,
+        "most_printed": MOST_PRINTED,
         "panel_label": panel_label,
         "forest_label": forest_label,
         "panel_svg": lambda panel, name: Markup(panel_svg(panel, name=name, translate=translate)),  # matplotlib escapes labels

@@ -10,7 +10,7 @@ from vlm_rl.reports.phrase import Phrase, listed, paragraph, say
 def panel_label(panel: Panel) -> Phrase:
     """`Response length: tokens by generation steps. Last values: grpo 61.2, sft 48.`, in the units of the axis."""
     what = say("{title}: {y} by {x}", title=panel.title, y=panel.y_label, x=panel.x_label)
-    lasts = [_last(line, scale=panel.scale) for line in panel.lines]
+    lasts = [_last(line, scale=panel.scale) for line in panel.in_front]
     vanilla = [] if panel.baseline is None else [say("Vanilla {value:,.4g}", value=panel.scale * panel.baseline)]
     return say("{what}. Last values: {values}.", what=what, values=listed([*lasts, *vanilla]))
 
