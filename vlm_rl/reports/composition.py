@@ -1,14 +1,15 @@
 """From records to the content of a report: the endpoint, the verdicts on it, the first page, the sections and the reader."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures import accuracy_curves, curves
+from vlm_rl.reports.figures.front import few_in_front, places_behind
 from vlm_rl.reports.figures.panels import Figure
-from vlm_rl.reports.first_page.decision import DecisionPage, decision_page
+from vlm_rl.reports.first_page.decision import MOST_NAMED, DecisionPage, by_effect, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records, with_setting
@@ -84,7 +85,7 @@ def content_of(records: Records, *, settings: ReportSettings, looks: Looks = NO_
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
     endpoint = choice.endpoint
-    verdicts = verdicts_of(
+    judged = verdicts_of(
         records,
         choice=choice,
         reference=settings.reference,
@@ -92,6 +93,8 @@ def content_of(records: Records, *, settings: ReportSettings, looks: Looks = NO_
         accept=settings.accept,
         looks=looks,
     )
+    verdicts = by_effect(judged)
+    records = in_order_of(verdicts, records=records)
     controls = control_tables.control_table(records, endpoint=endpoint)
     tables = _tables(records, endpoint=endpoint, verdicts=verdicts, settings=settings)
     tables["accuracy"].append(controls)
@@ -99,11 +102,19 @@ def content_of(records: Records, *, settings: ReportSettings, looks: Looks = NO_
         title=", ".join(dict.fromkeys(run.run.study for arm in records.arms for run in arm.runs)),
         command=settings.command,
         decision=decision_page(records, verdicts=verdicts, choice=choice, controls=controls, settings=settings),
-        sections=tuple(_sections(_figures(records, endpoint=endpoint), tables=tables)),
+        sections=tuple(_sections(_figures(records, endpoint=endpoint, verdicts=verdicts), tables=tables)),
         reader=reader_of(records, endpoint=endpoint, size=settings.reader),
         problems=(*records.problems, *run_tables.judged_again_problems(records)),
         verdicts=verdicts,
     )
+
+
+def in_order_of(verdicts: Sequence[Judged], *, records: Records) -> Records:
+    """The records with many arms in the order of their verdicts, the reference before them, all else behind; few stay as they are."""
+    if len(verdicts) <= MOST_NAMED:
+        return records
+    order = {one.comparison.reference_name: -1 for one in verdicts} | {one.arm: place for place, one in enumerate(verdicts)}
+    return replace(records, arms=tuple(sorted(records.arms, key=lambda arm: order.get(arm.label, len(order)))))
 
 
 def overridden(records: Records, *, settings: ReportSettings) -> tuple[Records, Endpoint | None]:
@@ -140,9 +151,10 @@ def _sections(figures: Mapping[str, Sequence[Figure]], *, tables: Mapping[str, S
             yield section
 
 
-def _figures(records: Records, *, endpoint: Endpoint) -> Mapping[str, Sequence[Figure]]:
+def _figures(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judged]) -> Mapping[str, Sequence[Figure]]:
     """Which figures answer which question, in reading order."""
-    return {
+    behind = places_behind(records.trained, verdicts=verdicts)
+    figures = {
         "accuracy": [
             accuracy_curves.accuracy_figure(records),
             accuracy_curves.training_one_by_one(records),
@@ -157,6 +169,7 @@ def _figures(records: Records, *, endpoint: Endpoint) -> Mapping[str, Sequence[F
             curves.policy_figure(records),
         ],
     }
+    return {name: [few_in_front(figure, behind=behind) for figure in found] for name, found in figures.items()}
 
 
 def _tables(

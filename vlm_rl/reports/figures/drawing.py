@@ -1,6 +1,9 @@
 """Draws panels: one SVG for each panel of the page, one PNG and PDF for each figure. Knows nothing of runs."""
 
+import html
 import io
+import json
+import math
 import re
 import textwrap
 import warnings
@@ -17,13 +20,14 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, style_of
+from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, glyph_of, style_of, variable_of
 from vlm_rl.reports.first_page.forest import Forest
 from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
 INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
 DASHED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 0.9}  # what the arms are held against
+FAINT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms
 MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
 MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 2.5  # inches, as all below
@@ -43,16 +47,38 @@ def figure_style() -> Iterator[None]:
 
 
 @figure_style()
-def panel_svg(panel: Panel, *, translate: Callable[[str], str] = str) -> str:
-    """One panel as SVG for inlining: text stays text, colours are those of the page."""
+def panel_svg(panel: Panel, *, name: str = "panel", translate: Callable[[str], str] = str) -> str:
+    """One panel as SVG for inlining: text stays text, colours are those of the page, ids begin with `name`."""
     title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
     canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
-    draw_panel(canvas.subplots(), panel=replace(panel, title=title, x_label=x_label, y_label=y_label))
+    axes, panel = canvas.subplots(), replace(panel, title=title, x_label=x_label, y_label=y_label)
+    draw_panel(axes, panel=panel)
     canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
-    svg = compact_svg(buffer.getvalue()).replace(INK, "currentColor")
+    svg = with_own_ids(compact_svg(buffer.getvalue()), name=name).replace(INK, "currentColor")
     for place, color in enumerate(PALETTE):
         svg = svg.replace(color, f"var(--arm-{place})")
-    return svg
+    curves = json.dumps(curves_of(panel, axes=axes), separators=(",", ":"), allow_nan=False)
+    return svg.replace("<svg ", f'<svg data-curves="{html.escape(curves)}" ', 1)
+
+
+def curves_of(panel: Panel, *, axes: Axes) -> dict[str, Any]:
+    """What page.js shows under the pointer: the means, and where the drawn axes lie in the picture, in points from its top left."""
+    place = axes.get_position()
+    width, height = 72 * PANEL_WIDTH, 72 * PANEL_HEIGHT
+    box = (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)
+    shared = list(dict.fromkeys(tuple(line.x.tolist()) for line in panel.in_front))
+    lines = [
+        {
+            "arm": line.label,
+            "color": variable_of(line.color),
+            "glyph": glyph_of(line.color),
+            "at": shared.index(tuple(line.x.tolist())),
+            "y": [None if math.isnan(y) else float(f"{panel.scale * y:.4g}") for y in line.mean()],
+        }
+        for line in panel.in_front
+    ]
+    ends = [round(end, 6) for end in axes.get_xlim()]
+    return {"axis": panel.x_label, "box": [round(end, 1) for end in box], "x": ends, "at": shared, "lines": lines}
 
 
 @figure_style()
@@ -61,6 +87,8 @@ def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
     handles = [Line2D([], [], **style_of(line.color), markersize=4, label=legend_label(line)) for line in legend_lines(figure)]
     if any(panel.baseline is not None for panel in figure.panels):
         handles.append(Line2D([], [], **DASHED, label=say("Vanilla (before training)")))
+    if any(line.is_behind for panel in figure.panels for line in panel.lines):
+        handles.append(Line2D([], [], **FAINT, label=say("other arms")))
     columns = min(figure.num_columns, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     longest = max(len(str(handle.get_label())) for handle in handles)
@@ -115,20 +143,20 @@ def legend_label(line: Line) -> str:
 
 
 def legend_lines(figure: Figure) -> list[Line]:
-    """One line for each arm that the figure shows, that of its first panel with the arm, in the order of arms."""
-    lines = {line.color: line for panel in reversed(figure.panels) for line in panel.lines}
+    """One line for each arm that the figure shows in colour, that of its first panel with the arm, in the order of arms."""
+    lines = {line.color: line for panel in reversed(figure.panels) for line in panel.in_front}
     return [lines[color] for color in sorted(lines)]
 
 
 def draw_panel(axes: Axes, *, panel: Panel) -> None:
-    """Draw every arm of a panel on axes."""
+    """Draw every arm of a panel on axes, those behind first."""
     if panel.baseline is not None:
         axes.axhline(panel.scale * panel.baseline, **DASHED, alpha=0.7)
-    for line in panel.behind:
-        axes.plot(line.x, panel.scale * line.mean(), color=INK, linewidth=0.9, alpha=0.28)
-    for line in panel.lines:
+    for line in (*panel.behind, *(line for line in panel.lines if line.is_behind)):
+        axes.plot(line.x, panel.scale * line.mean(), **FAINT)
+    for line in panel.in_front:
         _draw_runs(axes, line=line, panel=panel)
-    for line in panel.lines:  # above the runs of all arms
+    for line in panel.in_front:  # above the runs of all arms
         mean = panel.scale * line.mean()
         known = ~np.isnan(mean)
         unmarked = {} if known.sum() <= MOST_MARKED_POINTS else {"marker": ""}
@@ -145,7 +173,7 @@ def draw_panel(axes: Axes, *, panel: Panel) -> None:
 def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
     """Band and single runs, fainter where many arms lie over each other."""
     color = style_of(line.color)["color"]
-    seed_alpha, band_alpha = (0.2, 0.07) if len(panel.lines) > MOST_CLEAR_ARMS else (0.45, 0.13)
+    seed_alpha, band_alpha = (0.2, 0.07) if len(panel.in_front) > MOST_CLEAR_ARMS else (0.45, 0.13)
     if len(line.by_seed) > 1:
         band = panel.scale * line.band()
         low, high = np.clip(band, 0, 100) if panel.is_share else band  # no band where a share cannot be
@@ -156,6 +184,8 @@ def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
         axes.plot(line.x, panel.scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
 
 
+ID = re.compile(r'(?<= id=")[^"]*')
+REFERENCE = re.compile(r'( id="|="#|="url\(#)([^")]*)("|\))')
 GROUP_NAME = re.compile(r'<g id="[^"]*"')  # nothing refers to a group
 PATH = re.compile(r'(?<=\sd=")[^"]*')
 CURVE = re.compile(r"(?![MLz])[A-Za-z]")
@@ -167,6 +197,12 @@ def compact_svg(svg: str) -> str:
     svg = GROUP_NAME.sub("<g", svg[svg.index("<svg") :])
     svg = PLACE.sub(lambda found: f'{found[1]}="{float(found[2]):.1f}"', svg)
     return PATH.sub(lambda found: _compact_path(found[0]), svg)
+
+
+def with_own_ids(svg: str, *, name: str) -> str:
+    """The same picture with ids `<name>-0`, `<name>-1`, ...: matplotlib gives equal parts of two pictures one id."""
+    places = {found: f"{name}-{place}" for place, found in enumerate(dict.fromkeys(ID.findall(svg)))}
+    return REFERENCE.sub(lambda found: f"{found[1]}{places[found[2]]}{found[3]}", svg)
 
 
 def _compact_path(path: str) -> str:

@@ -51,6 +51,7 @@ class Line:
     by_seed: Mapping[int, FloatArray]  # the runs that mean and band speak of
     unfinished: Mapping[int, FloatArray]  # drawn, not averaged
     interval: FloatArray | None = None  # low and high ends, NaN where there is none; None: the spread
+    is_behind: bool = False  # of many arms: only its mean is drawn, faint; its numbers are in report.json like all
 
     def mean(self) -> FloatArray:
         """Over the seeds that have a value at x."""
@@ -95,6 +96,11 @@ class Panel:
     baseline: float | None = None  # mean accuracy of the vanilla model, a dashed line
     band: str = BAND  # what is shaded
     y_range: tuple[float, float] | None = None  # where the axis begins and ends, in the units of y; None: where the lines do
+
+    @property
+    def in_front(self) -> tuple[Line, ...]:
+        """The lines in colour."""
+        return tuple(line for line in self.lines if not line.is_behind)
 
     @property
     def scale(self) -> float:

@@ -115,6 +115,11 @@ def _largest_first(verdict: Judged) -> tuple[bool, float]:
     return is_not_judged, math.inf if verdict.difference is None else -verdict.difference.estimate
 
 
+def by_effect(verdicts: Sequence[Judged]) -> tuple[Judged, ...]:
+    """The largest effect first, what is not judged last; a few arms stay in their own order."""
+    return tuple(verdicts) if len(verdicts) <= MOST_NAMED else tuple(sorted(verdicts, key=_largest_first))
+
+
 def _scope(records: Records, *, verdicts: Sequence[Judged]) -> Phrase:
     """A paragraph to read with the headline; empty where nothing was trained."""
     if not records.trained:

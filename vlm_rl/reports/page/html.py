@@ -1,7 +1,7 @@
 """The report as one HTML file that needs no network. Autoescape is on: nothing a model wrote is ever markup.
 
-The one script that may run is ours, page/reader.js, allowed by its hash; what it shows comes from a data block and goes through
-textContent. Words are translated where they are put out, by jinja2's `finalize`.
+The one script that may run is ours, page.js and reader.js together, allowed by its hash; what it shows comes from a data block
+or attributes and goes through textContent. Words are translated where they are put out, by jinja2's `finalize`.
 """
 
 import base64
@@ -18,17 +18,22 @@ from markupsafe import Markup
 from vlm_rl.reports.composition import Content
 from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
 from vlm_rl.reports.figures.panels import DARK_PALETTE, PALETTE, glyph_of, variable_of
+from vlm_rl.reports.page.labels import forest_label, panel_label
 from vlm_rl.reports.page.reader import page_data, script_json, visible
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
-from vlm_rl.reports.tables.table import cells
+from vlm_rl.reports.tables.table import MISSING, cells
 
+MOST_CARDS = 8  # on the first page; the verdicts on more arms are rows of a table
+MOST_PRINTED = 60  # rows of a table on paper; print.css counts them too
 TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
 
 
 def render_html(content: Content, *, language: str) -> str:
     """The whole page in one language."""
     catalogue = catalogue_of(language)
-    script, reader = _file("reader.js"), page_data(content.reader, catalogue=catalogue)
+    script, reader = _file("page.js"), page_data(content.reader, catalogue=catalogue)
+    if reader["cases"]:
+        script += _file("reader.js")
     page = _environment(translate=partial(in_language, catalogue=catalogue)).get_template("page.html.j2")
     return page.render(
         content=content,
@@ -55,7 +60,12 @@ def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
         "cells": cells,
         "legend_label": legend_label,
         "legend_lines": legend_lines,
-        "panel_svg": lambda panel: Markup(panel_svg(panel, translate=translate)),  # ours; matplotlib escapes the labels in it
+        "missing": MISSING,
+        "most_cards": MOST_CARDS,
+        "most_printed": MOST_PRINTED,
+        "panel_label": panel_label,
+        "forest_label": forest_label,
+        "panel_svg": lambda panel, name: Markup(panel_svg(panel, name=name, translate=translate)),  # matplotlib escapes labels
         "glyph_of": glyph_of,
         "variable_of": variable_of,
         "palettes": {"light": PALETTE, "dark": DARK_PALETTE},

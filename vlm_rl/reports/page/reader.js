@@ -32,7 +32,7 @@
 
   const card = (item) => {
     const article = make("article", undefined, "case card");
-    const heading = make("h4", item.title + " · ");
+    const heading = make("h3", item.title + " · ");
     heading.append(make("span", data.labels.verdict[item.verdict] ?? item.verdict, item.verdict === "correct" ? "right" : "other"));
     if (item.aha) heading.append(" · ", make("mark", data.words.aha));
     const list = make("dl");

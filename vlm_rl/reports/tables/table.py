@@ -42,7 +42,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether it is aligned left."""
-        return self.how in ("text", "setting")
+        return self.how in ("text", "setting", "command")
 
     def show(self, cell: Cell) -> Shown:
         """The cell as it is written in this column."""
@@ -144,6 +144,7 @@ def p_text(p: float) -> str:
 
 TEXTS: Mapping[str, Callable[[Any], str]] = {
     "text": lambda cell: cell if isinstance(cell, str) else str(cell),  # a Phrase stays one
+    "command": str,  # with a button on the page that copies it
     "setting": title_of,  # `pass@8_t1.0` in files, `pass@8, T = 1.0` on the page
     "p": lambda cell: p_text(cell).removeprefix("p ").removeprefix("= "),
 }
