@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vlm_rl"
 FOUNDATION = {
+    "arm_hash",
     "checksums",
     "device",
     "durable_files",

@@ -7,7 +7,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from vlm_rl.commands.build import arm_of, composed, vanilla_of
+from vlm_rl.arm_hash import arm_of, vanilla_of
+from vlm_rl.commands.build import composed
 from vlm_rl.commands.checks import refuse
 from vlm_rl.commands.errors import flat
 from vlm_rl.commands.paths import CONF_DIR

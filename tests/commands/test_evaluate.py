@@ -12,7 +12,8 @@ import pytest
 from forking import Finished, Forking
 from tiny_commands import BRIEF, content, only_run, train
 
-from vlm_rl.commands.build import composed, plain, vanilla_of
+from vlm_rl.arm_hash import vanilla_of
+from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.evaluation_target import find, taken_out
 from vlm_rl.reports.reading.runs import find_runs, vanilla_folder
 from vlm_rl.run_folder import RunFolder

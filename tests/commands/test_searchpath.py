@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from vlm_rl.arm_hash import arm_of, vanilla_of
 from vlm_rl.commands import searchpath
-from vlm_rl.commands.build import arm_of, composed, plain, vanilla_of
+from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.paths import CONF_DIR
 
 CONF = Path(__file__).parents[2] / "examples" / "team_overlay" / "team_overlay" / "conf"

@@ -8,7 +8,8 @@ import pytest
 from forking import Forking
 from tiny_commands import BRIEF, only_run, train
 
-from vlm_rl.commands.build import arm_of, composed, plain, vanilla_of
+from vlm_rl.arm_hash import arm_of, vanilla_of
+from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.storable import asks_environment, restored, storable
 
 MARK = "s3cr3t-of-nobody"

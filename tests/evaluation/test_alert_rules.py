@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hydra.utils import instantiate
 
-from vlm_rl.commands.build import arm_of, composed, plain
+from vlm_rl.arm_hash import arm_of
+from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.checks import checked_algorithm
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.evaluation import alert_rules as rules

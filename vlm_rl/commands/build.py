@@ -1,7 +1,5 @@
 """From a composed config to the objects of a run, one typed line for each."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import RowScan, check_rows
 from vlm_rl.device import forget_peak
-from vlm_rl.evaluation.endpoint import PLAN
 from vlm_rl.evaluation.evaluator import Evaluator, Scheme
 from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.models.encoding import PromptEncoder
@@ -38,14 +35,6 @@ from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.rewards.reward import Reward
 from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.stopwatch import Stopwatch
-
-# Keys that cannot change what a run computes: not part of the arm, not compared on resume.
-WITHOUT_EFFECT = (
-    *("study", "job", "dry_run", "preflight", "checkpoint", "logger", "identity"),
-    *("alerts", "completion_tables", "pictures", "selection"),
-)
-# Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
-WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,53 +183,3 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """The config with every interpolation resolved."""
     resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return resolved
-
-
-def comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config that must be equal for one run to continue another."""
-    kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
-    kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
-    return kept
-
-
-def _without(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in keys}
-
-
-def arm_of(config: dict[str, Any]) -> str:
-    """Hash of the config but for the seed: runs of one arm differ by their seed alone.
-
-    The seed also appears where configs refer to it (a random reward), so every use of it is taken out.
-    """
-    text = json.dumps(_without_seed(comparable(_without_plan(config))), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def vanilla_of(config: dict[str, Any]) -> str:
-    """Folder of the vanilla model: named by the hash of all that its evaluation depends on, but for the seed."""
-    model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
-    evaluation = _without_plan(config)["evaluation"]
-    relevant = [
-        model,
-        config["dataset"],
-        evaluation,
-        config["rollout"]["evaluation_engine"],
-        config["num_threads"],
-        config["tf32"],
-    ]
-    text = json.dumps(_without_seed({"relevant": relevant}), sort_keys=True, default=str)
-    return f"vanilla-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _without_plan(config: dict[str, Any]) -> dict[str, Any]:
-    """Without the plan of the comparison (reference, smallest effect, seeds, looks): it changes nothing that a run computes."""
-    evaluation = config["evaluation"]
-    scheme = evaluation["scheme"]
-    endpoint = {key: value for key, value in scheme["endpoint"].items() if key not in PLAN}
-    return config | {"evaluation": evaluation | {"scheme": scheme | {"endpoint": endpoint}}}
-
-
-def _without_seed(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_seed(value) for key, value in node.items() if key not in ("seed", "root_seed")}
-    return [_without_seed(value) for value in node] if isinstance(node, list) else node

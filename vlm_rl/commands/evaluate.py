@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from vlm_rl import ranks
+from vlm_rl.arm_hash import vanilla_of
 from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.callbacks.saved_steps import check_whole
 from vlm_rl.checksums import hash_of
 from vlm_rl.commands import errors, resolvers, searchpath, trust
-from vlm_rl.commands.build import Experiment, build, composed, plain, vanilla_of
+from vlm_rl.commands.build import Experiment, build, composed, plain
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, checkpoint_files, stored_answers
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm_rl.arm_hash import arm_of
 from vlm_rl.callbacks.saved_steps import saved_steps
 from vlm_rl.commands import trust
-from vlm_rl.commands.build import arm_of
 from vlm_rl.commands.resolvers import says_where
 from vlm_rl.commands.searchpath import found
 from vlm_rl.reports.reading.roles import role_of

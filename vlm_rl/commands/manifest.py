@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from vlm_rl.arm_hash import arm_of, comparable, vanilla_of
 from vlm_rl.commands import searchpath, trust
-from vlm_rl.commands.build import Experiment, arm_of, comparable, plain, vanilla_of
+from vlm_rl.commands.build import Experiment, plain
 from vlm_rl.commands.errors import TYPED, as_typed, flat
 from vlm_rl.commands.identity import code_identity, rows_identity, start
 from vlm_rl.commands.storable import asks_environment, storable

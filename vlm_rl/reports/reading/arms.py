@@ -1,13 +1,14 @@
 """Arms, the sets of runs that are equal but for the seed, with all that they measured. Reading and statistics lie elsewhere."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.evidence import Evidence
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.rejudge import Rejudge
 from vlm_rl.reports.reading.runs import Run
@@ -27,6 +28,7 @@ class RunRecords:
     cost: tuple[Record, ...]
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     vanilla: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is vanilla
+    evidence: Evidence = field(default_factory=Evidence)  # for and against all this
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the vanilla one."""

@@ -17,9 +17,9 @@ from vlm_rl.evaluation.records import by_question
 from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.response_metrics import VERDICTS, is_correct
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
-from vlm_rl.reports.phrase import say
+from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object
-from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, read_judged
+from vlm_rl.reports.reading.rejudge import RIGHT, Rejudge, VerdictChanges, judged, read_stored
 
 QUESTION_COLUMNS = ("row_id", "image_id", "kind", "modality", "fields")
 NAMED = ("modality", "kind")  # what every row says of itself
@@ -64,10 +64,21 @@ def fields_of(text: str) -> dict[str, str]:
     return {name: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for name, text in found.items()}
 
 
-COLUMNS = (*QUESTION_COLUMNS, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
+PLACE = ("epoch", "split", "setting")  # what every row says of the file that it is in
+COLUMNS = (*QUESTION_COLUMNS, *PLACE, "verdict", "accuracy", "boxed", "finish_reason", "judge_version")
 EVALUATION_FILE = re.compile(rf"(?P<split>.+?)_(?P<setting>{SETTING_NAME.pattern})\.parquet")
 
 Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsStored:
+    """What the rows of a file say themselves, whoever judges them now: it must agree with what was logged and configured."""
+
+    accuracy: float  # pass@k by the accuracies in the file
+    num_contradictions: int  # rows whose verdict and accuracy do not agree
+    samples: tuple[int, int]  # the first and the last number of a sample
+    is_in_place: bool  # whether the rows name the epoch, split and setting of their file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +98,7 @@ class Evaluation:
     num_truncated: int
     num_unboxed: int
     judge_versions: tuple[str, ...]  # each once; the manifest says what judged last, and a file may be older
+    stored: AsStored | None = None  # None for what was never in a file
     judged_again: VerdictChanges | None = None  # where the judge of this version did so
 
     @cached_property
@@ -130,6 +142,7 @@ class EvaluationReader:
 
     rejudge: Rejudge | None = None
     problems: list[str] = field(default_factory=list)
+    unreadable: dict[Path, tuple[Phrase, ...]] = field(default_factory=dict)  # by run folder: files that are left out, and why
     _questions: dict[Questions, Questions] = field(default_factory=dict)
     _read: dict[Path, tuple[Evaluation, ...]] = field(default_factory=dict)
 
@@ -138,7 +151,10 @@ class EvaluationReader:
         folder = run_folder.resolve()
         if folder not in self._read:
             found = over_files(self._evaluation, sorted(run_folder.glob("evaluations/epoch-*/*.parquet")))
-            self.problems += [say("{problem} It is left out.", problem=why) for why in found if isinstance(why, str)]
+            self.unreadable[folder] = tuple(
+                say("{problem} It is left out.", problem=why) for why in found if isinstance(why, str)
+            )
+            self.problems += self.unreadable[folder]
             self._read[folder] = tuple(
                 replace(one, questions=self._questions.setdefault(one.questions, one.questions))
                 for one in found
@@ -153,26 +169,43 @@ class EvaluationReader:
         if named is None or not epoch.isdecimal():
             return say("{path} is not named <split>_<setting>.parquet in a folder epoch-<number>.", path=path)
         try:
-            samples, changed = read_judged(path, columns=COLUMNS, rejudge=self.rejudge)
+            stored = read_stored(path, columns=COLUMNS, rejudge=self.rejudge)
         except UnreadableRows as error:
             return error.reason
+        split, setting = named["split"], named["setting"]
+        samples, changed = judged(stored, rejudge=self.rejudge)
         questions, counts = by_question(samples, keys=QUESTION_COLUMNS, counted=_counted(samples))
-        if (fewest := int(counts["num_samples"].min())) < k_of(named["setting"]):
+        if (fewest := int(counts["num_samples"].min())) < k_of(setting):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
         verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
         return Evaluation(
             path=path,
             epoch=int(epoch),
-            split=named["split"],
-            setting=named["setting"],
+            split=split,
+            setting=setting,
             questions=Questions(**{name: tuple(values) for name, values in questions.to_pydict().items()}),
             **counts,
             verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
             num_truncated=pc.sum(pc.equal(samples["finish_reason"], "length")).as_py(),
             num_unboxed=samples.num_rows - pc.sum(samples["boxed"], min_count=0).as_py(),
             judge_versions=tuple(sorted(pc.unique(samples["judge_version"]).to_pylist())),
+            stored=_as_stored(stored, epoch=int(epoch), split=split, setting=setting),
             judged_again=changed,
         )
+
+
+def _as_stored(samples: pa.Table, *, epoch: int, split: str, setting: str) -> AsStored:
+    correct, is_right = is_correct(samples), np.asarray(pc.equal(samples["verdict"], RIGHT))
+    _, counts = by_question(samples, keys=("row_id",), counted={"correct": correct})
+    scores = pass_at_k_by_question(counts["num_correct"], num_samples=counts["num_samples"], k=k_of(setting))
+    numbers = pc.min_max(pc.fill_null(samples["sample"], -1)).as_py()
+    epochs, splits, settings = (pc.unique(samples[name]).to_pylist() for name in PLACE)
+    return AsStored(
+        accuracy=float(scores.mean()),
+        num_contradictions=int((correct != is_right).sum()),
+        samples=(numbers["min"], numbers["max"]),
+        is_in_place=({round(each or 0) for each in epochs}, splits, settings) == ({epoch}, [split], [setting]),
+    )
 
 
 def _counted(samples: pa.Table) -> dict[str, NDArray[np.bool_]]:

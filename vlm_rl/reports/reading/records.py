@@ -1,19 +1,22 @@
 """From the runs that were found to records: all that they measured, grouped into arms. The one place that reads run folders whole."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.reports.phrase import Phrase, say, say_named
+from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.evaluations import EvaluationReader
+from vlm_rl.reports.reading.evidence import EvidenceReader
+from vlm_rl.reports.reading.families import doubts_of_arm, not_passed, of_families, told
 from vlm_rl.reports.reading.files import doubled_lines, read_json_lines
 from vlm_rl.reports.reading.gaps import VANILLA_LABEL, gaps, mixtures
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, vanilla_folder, vanilla_outside
-from vlm_rl.reports.reading.training import count_training
+from vlm_rl.reports.reading.training import Training, count_training
 
 
 def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: Judging | None = None) -> Records:
@@ -23,31 +26,51 @@ def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: 
     (as Judge.judge) judges every stored response again.
     """
     reader = EvaluationReader(rejudge=None if judge is None else Rejudge(judge))
+    evidence = EvidenceReader(evaluations=reader)
     selection = select_runs(found)
-    by_arm: dict[str, list[RunRecords]] = {}
-    for run in selection.runs:
-        by_arm.setdefault(run.arm, []).append(_read_run(run, reader=reader, reflection=reflection))
-    labels = arm_labels([runs[0].run for runs in by_arm.values()])
+    by_arm = _by_arm(selection.runs, read=partial(_read_run, evidence=evidence, reflection=reflection))
+    firsts = [runs[0].run for runs in by_arm.values()]
     arms = [
-        Arm(label=label, runs=tuple(runs), absent=selection.absent.get(arm, ()))
-        for label, (arm, runs) in zip(labels, by_arm.items(), strict=True)
+        _arm(label, runs, found=found, absent=selection.absent.get(arm, ()))
+        for label, (arm, runs) in zip(arm_labels(firsts), by_arm.items(), strict=True)
     ]
     arms.sort(key=lambda arm: (arm.is_vanilla, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
-    problems = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
-    unique = tuple(dict.fromkeys(problems))  # arms may share what is wrong
-    return Records(arms=tuple(arms), problems=unique, rejudge=reader.rejudge)
+    beside = _beside(found, firsts=firsts, evidence=evidence)
+    noticed = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
+    problems = (*told([*arms, *beside], noticed=noticed), *of_families(arms, beside=beside, found=found))
+    return Records(arms=tuple(arms), problems=problems, rejudge=reader.rejudge, beside=beside)
 
 
-def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule | None) -> RunRecords:
+def _by_arm(runs: Iterable[Run], *, read: Callable[[Run], RunRecords]) -> dict[str, list[RunRecords]]:
+    by_arm: dict[str, list[RunRecords]] = {}
+    for run in runs:
+        by_arm.setdefault(run.arm, []).append(read(run))
+    return by_arm
+
+
+def _arm(label: str, runs: Sequence[RunRecords], *, found: RunsFound, absent: tuple[Phrase, ...] = ()) -> Arm:
+    """An arm with all that speaks against it."""
+    doubts = doubts_of_arm(label, runs=runs, found=found)
+    return Arm(label=label, runs=tuple(runs), absent=absent, doubts=doubts)
+
+
+def _beside(found: RunsFound, *, firsts: Sequence[Run], evidence: EvidenceReader) -> tuple[Arm, ...]:
+    """The trained arms of the same studies that were not passed; of their runs what verdicts need."""
+    trained = [run for run in found.others if not run.is_vanilla and not run.is_evaluated_only]
+    if not any(not run.is_vanilla and not run.is_evaluated_only for run in firsts):
+        return ()
+    runs = select_runs(replace(found, runs=tuple(trained), not_passed=())).runs
+    by_arm = _by_arm(runs, read=partial(_read_scores, evidence=evidence))
+    labels = arm_labels([*firsts, *(of_arm[0].run for of_arm in by_arm.values())])[len(firsts) :]
+    return tuple(_arm(label, of_arm, found=found) for label, of_arm in zip(labels, by_arm.values(), strict=True))
+
+
+def _read_run(run: Run, *, evidence: EvidenceReader, reflection: ReflectionRule | None) -> RunRecords:
     """All that one run measured; what was wrong with its files goes to the reader's problems."""
-    if (outside := vanilla_outside(run)) is not None:
-        reader.problems.append(outside)
-    metrics, cost, alerts = (
-        read_json_lines(run.path / f"{name}.jsonl", problems=reader.problems) for name in ("metrics", "cost", "alerts")
-    )
-    reader.problems += doubled_lines(metrics, path=run.path / "metrics.jsonl")
+    scores, reader = _read_scores(run, evidence=evidence), evidence.evaluations
+    cost, alerts = (read_json_lines(run.path / f"{name}.jsonl", problems=reader.problems) for name in ("cost", "alerts"))
     training = count_training(
-        [line for line in metrics if line.get("event") == "train"],
+        scores.training.records,
         run_folder=run.path,
         role=run.role,
         config=run.config,
@@ -55,17 +78,36 @@ def _read_run(run: Run, *, reader: EvaluationReader, reflection: ReflectionRule 
         rejudge=reader.rejudge,
     )
     reader.problems += training.problems
-    vanilla = _vanilla_of(run, problems=reader.problems)
-    own = [one for one in reader.read_folder(run.path) if one.epoch == VANILLA_EPOCH or not run.is_vanilla]
-    before = [] if vanilla is None else [one for one in reader.read_folder(vanilla.path) if one.epoch == VANILLA_EPOCH]
+    own = [one for one in scores.evaluations.values() if one.run_folder == run.path.resolve()]
     judged_by = ", ".join(sorted({version for one in own for version in one.judge_versions}))
-    return RunRecords(
+    return replace(
+        scores,
         run=replace(run, judge_version=reader.rejudge.version if reader.rejudge else judged_by or run.judge_version),
-        evaluations={(one.epoch, one.split, one.setting): one for one in (*before, *own)},
         training=training,
         cost=cost,
         alerts=alerts if (run.path / "alerts.jsonl").is_file() else None,
+    )
+
+
+def _read_scores(run: Run, *, evidence: EvidenceReader) -> RunRecords:
+    """The evaluations of a run, what it logged in training, and the evidence: all that a verdict needs."""
+    reader = evidence.evaluations
+    if (outside := vanilla_outside(run)) is not None:
+        reader.problems.append(outside)
+    metrics = read_json_lines(run.path / "metrics.jsonl", problems=reader.problems)
+    reader.problems += doubled_lines(metrics, path=run.path / "metrics.jsonl")
+    vanilla = _vanilla_of(run, problems=reader.problems)
+    own = [one for one in reader.read_folder(run.path) if one.epoch == VANILLA_EPOCH or not run.is_vanilla]
+    before = [] if vanilla is None else [one for one in reader.read_folder(vanilla.path) if one.epoch == VANILLA_EPOCH]
+    evaluations = {(one.epoch, one.split, one.setting): one for one in (*before, *own)}
+    return RunRecords(
+        run=run,
+        evaluations=evaluations,
+        training=Training(records=tuple(line for line in metrics if line.get("event") == "train")),
+        cost=(),
+        alerts=None,
         vanilla=vanilla,
+        evidence=evidence.of_run(run, lines=metrics, evaluations=evaluations, vanilla=vanilla),
     )
 
 
@@ -118,7 +160,7 @@ def select_runs(found: RunsFound) -> Selection:
         problems.append(say("{run} repeats {twin} (same arm and seed) and is left out.", run=run.name, twin=twin.name))
         absent[run.arm] = (*absent.get(run.arm, ()), say("{run} repeats seed {seed}", run=run.name, seed=run.seed))
     for run in found.not_passed:
-        problems.append(say_named("gaps.not_passed", run=run.name, study=run.study, variant=run.variant))
+        problems.append(not_passed(run))
         absent[run.arm] = (*absent.get(run.arm, ()), say("{run} was not passed to the report", run=run.name))
     runs = tuple(run for run in found.runs if kept[run.arm, run.seed] is run)
     return Selection(runs=runs, absent=absent, problems=tuple(problems))

@@ -116,7 +116,12 @@ class Rejudge:
 
 
 def read_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
-    """`read_rows` of a file that has any, with the verdicts that count, and what judging them again changed.
+    """`read_stored` with the verdicts that count, and what judging again changed."""
+    return judged(read_stored(path, columns=columns, rejudge=rejudge), rejudge=rejudge)
+
+
+def read_stored(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) -> pa.Table:
+    """`read_rows` of a file that has any.
 
     The columns that name a sample come, too, and those that a `rejudge` reads. Raises UnreadableRows, also where a sample is there twice.
     """
@@ -125,10 +130,15 @@ def read_judged(path: Path, *, columns: Sequence[str], rejudge: Rejudge | None) 
         raise UnreadableRows(say("{path} has no rows.", path=path))
     if num_doubled := samples.num_rows - samples.group_by(list(SAMPLE)).aggregate([]).num_rows:
         raise UnreadableRows(say_named("gaps.doubled_rows", path=path, count=num_doubled))
+    return samples
+
+
+def judged(stored: pa.Table, *, rejudge: Rejudge | None) -> tuple[pa.Table, VerdictChanges | None]:
+    """The rows with the verdicts that count, and what judging them again changed."""
     if rejudge is None:
-        return samples, None
-    again = rejudge(samples)
-    return again, changes(samples, again=again)
+        return stored, None
+    again = rejudge(stored)
+    return again, changes(stored, again=again)
 
 
 def _key(response: str, gold: str) -> bytes:

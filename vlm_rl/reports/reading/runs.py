@@ -1,12 +1,14 @@
 """Which runs there are: from study, variant or run folders to manifests. What the runs measured is read elsewhere."""
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from vlm_rl.checksums import is_sealed
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.files import leads_out, read_object
 from vlm_rl.reports.reading.roles import Role, role_of
@@ -47,6 +49,8 @@ class Run:
     machine: str = ""  # in words: `Linux x86_64, 2 CPU cores, no GPU`
     starts: tuple[Start, ...] = ()  # none where the manifest does not say
     config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
+    manifest: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)  # as it was read, whatever is in it
+    has_broken_seal: bool = False  # its manifest has the hash of something else
 
     @property
     def name(self) -> str:
@@ -81,8 +85,9 @@ class RunsFound:
     """The runs under the folders asked for, and what could not be read there."""
 
     runs: tuple[Run, ...]
-    not_passed: tuple[Run, ...]  # of the same arms, in the same variant folders, but not under the folders asked for
+    not_passed: tuple[Run, ...]  # of the same arms, in the same studies, but not under the folders asked for
     problems: tuple[str, ...]
+    others: tuple[Run, ...] = ()  # all else of these studies that was not passed
 
 
 def find_runs(studies: Sequence[Path]) -> RunsFound:
@@ -100,17 +105,20 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
     runs = sorted((run for run in tried.values() if run is not None), key=IN_ORDER)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
-    not_passed = sorted(_beside(tried, problems=problems), key=IN_ORDER)
-    return RunsFound(runs=tuple(runs), not_passed=tuple(not_passed), problems=tuple(problems))
+    beside = sorted(_beside(tried, problems=problems), key=IN_ORDER)
+    arms = {(run.study_folder, run.arm) for run in runs}
+    not_passed, others = (
+        [run for run in beside if ((run.study_folder, run.arm) in arms) == is_same] for is_same in (True, False)
+    )
+    return RunsFound(runs=tuple(runs), not_passed=tuple(not_passed), others=tuple(others), problems=tuple(problems))
 
 
 def _beside(tried: Mapping[Path, Run | None], *, problems: list[str]) -> Iterator[Run]:
-    """Seeds of the same arms that were not passed: leaving some out changes the result."""
-    arms = {(folder.parent, run.arm) for folder, run in tried.items() if run is not None}
-    for variant in sorted({folder for folder, _ in arms}):
-        folders = [manifest.parent for manifest in sorted(variant.glob(SEED_PATTERN))]
-        read = (read_or_say(folder, problems=problems, within=variant) for folder in folders if folder.resolve() not in tried)
-        yield from (run for run in read if run is not None and (variant, run.arm) in arms)
+    """The runs of the same studies that were not passed: leaving out seeds, or arms, changes the result."""
+    for study in sorted({run.study_folder for run in tried.values() if run is not None}):
+        folders = [manifest.parent for manifest in sorted(study.glob(f"*/{SEED_PATTERN}"))]
+        read = (read_or_say(folder, problems=problems, within=study) for folder in folders if folder.resolve() not in tried)
+        yield from (run for run in read if run is not None)
 
 
 def read_or_say(folder: Path, *, problems: list[str], within: Path | None = None) -> Run | None:
@@ -148,7 +156,17 @@ def read_run(folder: Path) -> Run:
         machine=str(manifest.get("machine", "")),
         starts=starts_of(manifest),
         config=_tables(parts["config"], known=CONFIG),
+        manifest=manifest,
+        has_broken_seal="sha256" in manifest and not _is_sealed(text),
     )
+
+
+def _is_sealed(text: str) -> bool:
+    """Of the text itself: what is read has no half surrogate pairs."""
+    try:
+        return is_sealed(json.loads(text))
+    except RecursionError:
+        return False
 
 
 def _word(word: Any, *, key: str) -> str:

@@ -1,12 +1,19 @@
 """Which runs a report speaks of, also those that no mean speaks of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.files import Record
+from vlm_rl.reports.reading.hashed_files import State
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
 from vlm_rl.reports.tables.table import Row, Table, table_of
+
+FILES: Mapping[State, Phrase] = {  # against the hashes that the run wrote
+    "verified": say("verified"),
+    "unverified": say("unverified"),
+    "changed": say("changed"),
+}
 
 
 def run_table(records: Records) -> Table:
@@ -22,6 +29,7 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "arm": arm.label,
         "run": run.name,
         "status": status,
+        "files": FILES[records.evidence.files],
         "generation_steps": len(records.training.records),
         "epochs": len({epoch for epoch, _, _ in records.evaluations if epoch > VANILLA_EPOCH}),
         "vanilla": say("yes") if any(epoch == VANILLA_EPOCH for epoch, _, _ in records.evaluations) else say("no"),

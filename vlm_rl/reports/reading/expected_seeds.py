@@ -1,0 +1,136 @@
+"""Seeds that must have been run: those that commands and Hydra's `multirun.yaml` name, and those of evaluated vanilla models.
+
+A run that was begun is there, finished or not. One whose manifest cannot be read is not.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlm_rl.reports.phrase import Phrase, say_named
+from vlm_rl.reports.reading.files import leads_out
+from vlm_rl.reports.reading.runs import SEED_PATTERN, Run
+
+SEED_GROUPS: Mapping[str, Sequence[int]] = {"paper": range(3), "five": range(5), "ten": range(10)}  # conf/seeds/
+RANGE = re.compile(r"range\((\d{1,6})(?:,\s*(\d{1,6}))?(?:,\s*(\d{1,6}))?\)")
+SWEEP = "multirun.yaml"
+LARGEST_SWEEP = 2**20  # bytes
+NOT_PART = ("seed", "seeds")  # of what a run is, but for which run of it
+
+
+def seeds_of(value: str) -> set[int]:
+    """The seeds of `0,1,2`, `range(5)` or `choice(0,1)`; none of what is something else."""
+    text = value.strip().strip("'\"")
+    if match := RANGE.fullmatch(text.replace(" ", "")):
+        numbers = [int(part) for part in match.groups() if part is not None]
+        return set(range(*numbers)) if 0 not in numbers[2:] else set()
+    parts = text.removeprefix("choice(").removesuffix(")").split(",")
+    return (
+        {int(part) for part in parts if part.strip().isdecimal()} if all(part.strip().isdecimal() for part in parts) else set()
+    )
+
+
+def seeds_asked(words: Iterable[str]) -> set[int]:
+    """The seeds that the words of a command name: `seed=` before a group of `seeds=`."""
+    keys = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    if (named := keys.get("seed", keys.get("hydra.sweeper.params.seed"))) is not None:
+        return seeds_of(named)
+    return set(SEED_GROUPS.get(keys.get("seeds", ""), ()))
+
+
+def commands_of(run: Run) -> Iterator[str]:
+    """Every command that a run was started by."""
+    history = run.manifest.get("history")
+    starts = [start.get("changed") for start in history if isinstance(start, dict)] if isinstance(history, list) else []
+    changed = [start.get("command") for start in starts if isinstance(start, dict)]
+    later = [change.get("now") for change in changed if isinstance(change, dict)]
+    yield from (command for command in (run.manifest.get("command"), *later) if isinstance(command, str))
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quotation mark without its second one
+        return command.split()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The last sweep into a study's folder, as Hydra wrote it down."""
+
+    choices: Mapping[str, str]  # key -> its value or values, but for seeds
+    seeds: frozenset[int]
+
+    def has(self, run: Run) -> bool:
+        """Whether a run is one of its jobs, by the words of its command."""
+        words = run.manifest.get("overrides")
+        given = (
+            [word.split("=", 1) for word in words if isinstance(word, str) and "=" in word] if isinstance(words, list) else []
+        )
+        own = {key: value for key, value in given if key not in NOT_PART}
+        return own.keys() == self.choices.keys() and all(
+            value == self.choices[key] or value in self.choices[key].split(",") for key, value in own.items()
+        )
+
+
+def sweep_of(study: Path) -> Sweep | None:
+    """What `multirun.yaml` of a study says; None where it cannot be read or names no seeds."""
+    file = study / SWEEP
+    try:
+        if leads_out(file, folder=study) is not None or file.stat().st_size > LARGEST_SWEEP:
+            return None
+        hydra: Any = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]
+        task = [str(word) for word in hydra["overrides"]["task"] or ()]
+        params = {str(key): str(value) for key, value in (hydra["sweeper"].get("params") or {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
+        return None
+    seeds = seeds_asked([*(f"{key}={value}" for key, value in params.items()), *task])
+    given = params | dict(word.lstrip("+").split("=", 1) for word in task if "=" in word)
+    choices = {key: value for key, value in given.items() if key not in NOT_PART}
+    return Sweep(choices=choices, seeds=frozenset(seeds)) if seeds else None
+
+
+def missing_seeds(label: str, *, runs: Sequence[Run], others: Sequence[Run]) -> Iterator[Phrase]:
+    """Seeds of an arm that its own commands or its sweep name; `others`: runs that were not passed, also of other arms."""
+    own = {run.seed for run in (*runs, *others) if run.arm == runs[0].arm}
+    said: frozenset[int] = frozenset()
+    for run in runs:
+        for command in commands_of(run):
+            if missing := frozenset(seeds_asked(_words(command))) - own - said:
+                said |= missing
+                yield say_named("doubts.command_names", arm=label, seeds=listed_seeds(missing), run=run.name, command=command)
+    for study in sorted({run.study_folder for run in runs}):
+        if (sweep := sweep_of(study)) is None or not any(sweep.has(run) for run in runs if run.study_folder == study):
+            continue
+        if missing := sweep.seeds - own - said:
+            said |= missing
+            yield say_named("doubts.sweep_names", arm=label, seeds=listed_seeds(missing), path=study / SWEEP)
+
+
+def unexplained_vanilla(runs: Sequence[Run], *, study_runs: Iterable[Run]) -> Iterator[Phrase]:
+    """Seeds of which the vanilla model of these runs was evaluated and no run of the study is there; `study_runs`: all of them."""
+    explained = {(run.study_folder, Path(run.vanilla).name, run.seed) for run in study_runs if run.vanilla is not None}
+    for study, name in sorted({(run.study_folder, Path(run.vanilla).name) for run in runs if run.vanilla is not None}):
+        folders = [file.parent.name.removeprefix("seed-") for file in (study / name).glob(SEED_PATTERN)]
+        seeds = {int(seed) for seed in folders if seed.isdecimal()}
+        if missing := {seed for seed in seeds if (study, name, seed) not in explained}:
+            yield say_named("doubts.vanilla_alone", path=study / name, seeds=listed_seeds(missing))
+
+
+def fewer_seeds(label: str, *, runs: Sequence[Run], study_runs: Iterable[Run]) -> Iterator[Phrase]:
+    """Seeds that other trained arms of the same studies have. That is weak evidence: they may have been planned so."""
+    studies, own = {run.study_folder for run in runs}, {run.seed for run in runs}
+    there = {run.seed for run in study_runs if run.study_folder in studies and not (run.is_vanilla or run.is_evaluated_only)}
+    if missing := there - own:
+        yield say_named("gaps.fewer_seeds", arm=label, seeds=listed_seeds(missing))
+
+
+def listed_seeds(seeds: Iterable[int]) -> str:
+    """`3, 4`, the first ten."""
+    ordered = sorted(seeds)
+    return ", ".join(map(str, ordered[:10])) + ", ..." * (len(ordered) > 10)

@@ -1,0 +1,55 @@
+"""The doubts of whole arms, and what is said of doubts, of runs without hashes and of arms that were not passed."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from vlm_rl.reports.phrase import Phrase, listed, say, say_named
+from vlm_rl.reports.reading.arms import Arm, RunRecords
+from vlm_rl.reports.reading.doubts import Doubt
+from vlm_rl.reports.reading.evidence import repeated_runs
+from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_seeds, unexplained_vanilla
+from vlm_rl.reports.reading.runs import Run, RunsFound
+
+
+def doubts_of_arm(label: str, *, runs: Sequence[RunRecords], found: RunsFound) -> tuple[Doubt, ...]:
+    """Everything that speaks against an arm, each once: its runs, their vanilla models, and seeds that are not there."""
+    of_runs = chain.from_iterable(run.evidence.doubts for run in runs)
+    own = [run.run for run in runs]
+    if any(run.is_vanilla or run.is_evaluated_only for run in own):
+        return tuple(dict.fromkeys(of_runs))
+    elsewhere = (*found.not_passed, *found.others)
+    study_runs = (*found.runs, *elsewhere)
+    missing = [
+        *(not_passed(run) for run in found.not_passed if run.arm == own[0].arm),
+        *missing_seeds(label, runs=own, others=study_runs),
+        *unexplained_vanilla(own, study_runs=study_runs),
+    ]
+    repeated = repeated_runs(label, trained={run.run.seed: run.evidence for run in runs})
+    return tuple(dict.fromkeys((*of_runs, *(Doubt(kind="missing_seeds", said=said) for said in missing), *repeated)))
+
+
+def not_passed(run: Run) -> Phrase:
+    """A run of an arm of this report that was left out of it."""
+    return say_named("gaps.not_passed", run=run.name, study=run.study, variant=run.variant)
+
+
+def told(arms: Sequence[Arm], *, noticed: Sequence[str]) -> tuple[str, ...]:
+    """What was `noticed`, and all doubts, with the kinds that report.accept takes; each once, for arms may share what is wrong."""
+    doubts = [doubt for arm in arms for doubt in arm.doubts]
+    said = {str(doubt.said) for doubt in doubts}
+    rest = [problem for problem in noticed if problem not in said]
+    return tuple(dict.fromkeys((*rest, *(say("{doubt} [{kind}]", doubt=one.said, kind=one.kind) for one in doubts))))
+
+
+def of_families(arms: Sequence[Arm], *, beside: Sequence[Arm], found: RunsFound) -> Iterator[Phrase]:
+    """What is no doubt and yet to be known: arms that were not passed, arms with fewer seeds, runs that no hash verifies."""
+    if beside:
+        yield say_named("gaps.beside", arms=listed(arm.label for arm in beside))
+    trained = [arm for arm in arms if not arm.is_vanilla and not arm.is_evaluated_only]
+    for arm in trained:
+        if not any(doubt.kind == "missing_seeds" for doubt in arm.doubts):
+            runs = [run.run for run in arm.runs]
+            yield from fewer_seeds(arm.label, runs=runs, study_runs=(*found.runs, *found.others))
+    finished = [run for arm in arms for run in arm.runs if run.run.finished]
+    if unverified := sum(run.evidence.files == "unverified" for run in finished):
+        yield say_named("gaps.unverified", count=unverified, all=len(finished))
