@@ -72,14 +72,14 @@ def test_the_interval_beside_a_verdict_agrees_with_it() -> None:
 
 
 def test_a_doubt_keeps_an_arm_from_being_judged_until_it_is_accepted() -> None:
-    doubt = Doubt(kind="changed_files", said=say("{path} was changed", path="a/b.parquet"))
-    study = records(replace(GRPO, doubts=(doubt, replace(doubt, said=say("more")))))
+    doubt = Doubt(kind="changed_files", said=say("{path} was changed.", path="a/b.parquet"))
+    study = records(replace(GRPO, doubts=(doubt, replace(doubt, said=say("more.")))))
     refused, accepted = (
         verdicts_of(study, choice=choose_endpoint(study), reference=None, accept=accept)[0]
         for accept in ((), ("changed_files",))
     )
     assert (refused.outcome, accepted.outcome) == (Outcome.NOT_JUDGED, Outcome.IMPROVEMENT)
-    assert "is not judged: a/b.parquet was changed, and 1 more that are listed" in sentence_of(refused, "headline")
+    assert "is not judged: a/b.parquet was changed. (and 1 more, see" in sentence_of(refused, "headline")
     assert "Accepted by the person who made this report (changed_files): a/b.parquet was changed." in sentences(accepted)[0]
     against = judged(records(gained("sft", 0.0, 0.05, -0.05), replace(GRPO, doubts=(doubt,))), reference="grpo")
-    assert "a/b.parquet was changed" in sentence_of(against[0], "headline")  # of the reference, too
+    assert "a/b.parquet was changed." in sentence_of(against[0], "headline")  # of the reference, too

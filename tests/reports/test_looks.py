@@ -46,7 +46,7 @@ def test_the_first_look_is_judged_and_a_second_one_that_was_not_planned_is_not()
     assert [one.outcome for one in (first, again)] == [Outcome.IMPROVEMENT] * 2
     assert (second.outcome, second.looks) == (Outcome.NOT_JUDGED, (3, 5))
     said = sentence_of(second, "headline")
-    assert "look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in said
+    assert "This is look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in said
     assert "claims something in about 8.7 % of studies, not in 5 %" in said
     assert "report.accept=[unplanned_look]" in said
 
@@ -54,7 +54,7 @@ def test_the_first_look_is_judged_and_a_second_one_that_was_not_planned_is_not()
 def test_who_accepts_a_second_look_gets_the_verdict_and_the_page_says_so() -> None:
     verdict = the(planning(), looks=looked(THREE), accept=("unplanned_look",))
     assert verdict.outcome is Outcome.IMPROVEMENT
-    assert "Accepted by the person who made this report (unplanned_look): this is look 2" in sentences(verdict)[0]
+    assert "Accepted by the person who made this report (unplanned_look): This is look 2" in sentences(verdict)[0]
 
 
 def test_each_of_the_planned_looks_gets_its_part_of_the_level() -> None:
@@ -113,4 +113,4 @@ def test_a_report_with_more_seeds_is_a_second_look_and_the_same_report_again_is_
     assert "look 2" not in first
     for away, path in late:
         away.rename(path)
-    assert "look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in page()
+    assert "This is look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in page()

@@ -9,7 +9,8 @@ from vlm_rl.evaluation.settings import title_of
 from vlm_rl.reports.figures import accuracy_curves, curves
 from vlm_rl.reports.figures.front import few_in_front, places_behind
 from vlm_rl.reports.figures.panels import Figure
-from vlm_rl.reports.first_page.decision import MOST_NAMED, DecisionPage, by_effect, decision_page
+from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED
+from vlm_rl.reports.first_page.decision import DecisionPage, by_effect, decision_page
 from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records, with_setting
