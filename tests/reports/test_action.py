@@ -70,6 +70,11 @@ def test_lines_that_differ_only_in_the_arm_are_one_and_others_of_their_kind_are_
         "a0: 0 % cut off. The same holds, with other figures, for 4 more.",
     ]
     assert list(few([say("Alone."), same[0], same[0]])) == ["Alone.", "a0: stop."]
+    far = [say("{arm}: {flag}", arm=f"a{place}", flag=say("Look at {arm}.", arm="sft")) for place in range(2)]
+    assert list(few([*far, say("{arm}: {flag}", arm="a2", flag=say("Other data."))])) == [
+        "a0, a1: Look at sft.",
+        "a2: Other data.",
+    ]
 
 
 def test_twelve_arms_have_a_handful_of_lines_each_for_cost_risks_and_next_stage() -> None:

@@ -218,7 +218,7 @@ DRIFT = tuple({"generation_steps": step, "language/foreign_share": 0.0 if step <
         (last(finished=False), "grpo: unfinished runs are left out of every mean and verdict: seed 4."),
         (last(config={}), "The endpoint was not fixed before the runs: it may have been chosen because its result is good."),
         (gained("grpo", 0.1, finished=False), "grpo: no run is finished yet (seed 0); what is said here may change."),
-        (gained("grpo", 0.2, 0.25, -0.2), "Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
+        (gained("grpo", 0.2, 0.25, -0.2), "grpo: Seed 2 of grpo lies far from the other seeds, at 25.0 %: look"),
         (changed(GRPO, cut_off), "grpo: 10 % of the responses on test were cut off at the length limit (Vanilla: 1 %)."),
         (
             changed(GRPO, lambda _: {"training": Training(records=DRIFT)}),

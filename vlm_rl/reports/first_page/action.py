@@ -13,13 +13,13 @@ from vlm_rl.reports.first_page.arms_in_words import few_named, name_of
 from vlm_rl.reports.first_page.costs import Costs
 from vlm_rl.reports.first_page.headline import in_points
 from vlm_rl.reports.first_page.next_stage import is_too_small, look_again
-from vlm_rl.reports.first_page.plans import Plan, plan_of, seeds_are_missing
+from vlm_rl.reports.first_page.plans import Plan, Plans, seeds_are_missing
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm
 from vlm_rl.reports.verdicts.family import Judged
 
 
-def action_of(verdicts: Sequence[Judged], *, costs: Costs, badges: Mapping[str, Phrase]) -> Phrase:
+def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges: Mapping[str, Phrase]) -> Phrase:
     """One paragraph. `badges` are the verdicts in two words, by the name of the outcome."""
     if not verdicts:
         return say_named("action.nothing_trained")
@@ -30,8 +30,8 @@ def action_of(verdicts: Sequence[Judged], *, costs: Costs, badges: Mapping[str, 
         return _declare(withheld, costs=costs)
     if missing := [one for one in undecided if seeds_are_missing(one)]:
         return _up_to_three(missing, costs=costs)
-    if plans := [plan for one in undecided if (plan := plan_of(one)) is not None]:
-        return _decide(min(plans, key=lambda plan: _size(plan, costs=costs)), costs=costs)
+    if plans:
+        return _decide(min(plans.values(), key=lambda plan: _size(plan, costs=costs)), costs=costs)
     if refused := [one for one in undecided if one.outcome is Outcome.NOT_JUDGED]:
         alike = [one for one in refused if one.reason == refused[0].reason]
         return say_named("action.correct", arms=_named(alike), reason=refused[0].reason)

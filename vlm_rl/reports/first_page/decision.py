@@ -16,6 +16,7 @@ from vlm_rl.reports.first_page.costs import cost_sentences, costs_of
 from vlm_rl.reports.first_page.forest import Forest, forest_of
 from vlm_rl.reports.first_page.headline import headline_of
 from vlm_rl.reports.first_page.next_stage import next_stages
+from vlm_rl.reports.first_page.plans import plans_of
 from vlm_rl.reports.first_page.risks import risks_of
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.reading.arms import Records
@@ -93,11 +94,11 @@ def decision_page(
 ) -> DecisionPage:
     """Everything on the first page. The endpoint is the same for all verdicts, so it is named once above them."""
     costs = costs_of(records, endpoint=choice.endpoint, settings=settings)
-    by_effect = sorted(verdicts, key=_largest_first)
+    by_effect, plans = sorted(verdicts, key=_largest_first), plans_of(verdicts)
     risks = tuple(risks_of(records, verdicts=verdicts, choice=choice, controls=controls))
     return DecisionPage(
-        headline=headline_of(by_effect, badges=BADGES),
-        action=action_of(by_effect, costs=costs, badges=BADGES),
+        headline=headline_of(largest_first, badges=BADGES),
+        action=action_of(largest_first, plans=plans, costs=costs, badges=BADGES),
         question=paragraph(*(verdicts[0].notes if verdicts else (choice.note,))),
         scope=_scope(records, verdicts=verdicts),
         verdicts=tuple(map(_card, verdicts)),
@@ -105,7 +106,7 @@ def decision_page(
         cost=tuple(cost_sentences(records, verdicts=verdicts, costs=costs)),
         risks=tuple(few(risks)),
         every_risk=risks,
-        next_stage=tuple(next_stages(by_effect, costs=costs)),
+        next_stage=tuple(next_stages(by_effect, plans=plans, costs=costs)),
     )
 
 

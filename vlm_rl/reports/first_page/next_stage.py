@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.first_page.arms_in_words import few
 from vlm_rl.reports.first_page.costs import Costs
-from vlm_rl.reports.first_page.plans import Plan, plan_of, seeds_are_missing
+from vlm_rl.reports.first_page.plans import Plan, Plans, seeds_are_missing
 from vlm_rl.reports.first_page.risks import fewer_solved
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.results import selected_epoch
@@ -13,9 +13,9 @@ from vlm_rl.reports.verdicts.family import Judged
 from vlm_rl.reports.verdicts.verdict_sentences import sentence_of
 
 
-def next_stages(verdicts: Sequence[Judged], *, costs: Costs) -> Iterator[Phrase]:
+def next_stages(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs) -> Iterator[Phrase]:
     """A paragraph for each arm, or for each kind of next stage where there are many arms."""
-    yield from few(paragraph(*_next_stage(verdict, costs=costs)) for verdict in verdicts)
+    yield from few(paragraph(*_next_stage(one, plan=plans.get(one.arm), costs=costs)) for one in verdicts)
     if not verdicts:
         yield say("Train an arm with at least three seeds beside its vanilla model: nothing can be judged yet.")
 
@@ -25,8 +25,8 @@ def is_too_small(verdict: Judged) -> bool:
     return verdict.outcome is Outcome.IMPROVEMENT and verdict.new_questions.high < verdict.smallest_effect
 
 
-def _next_stage(verdict: Judged, *, costs: Costs) -> Iterator[Phrase]:
-    missing, plan, arm = seeds_are_missing(verdict), plan_of(verdict), verdict.arm
+def _next_stage(verdict: Judged, *, plan: Plan | None, costs: Costs) -> Iterator[Phrase]:
+    missing, arm = seeds_are_missing(verdict), verdict.arm
     if is_too_small(verdict):
         yield say_named("next_stage.too_small", arm=arm, delta=100 * verdict.smallest_effect)
     elif verdict.outcome in (Outcome.IMPROVEMENT, Outcome.HARM, Outcome.NO_DIFFERENCE):

@@ -1,7 +1,7 @@
 """What further runs would bring: seeds that are missing for a verdict, and the first design that decides where nothing is decided."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
@@ -26,6 +26,9 @@ class Plan:
         return _missing(self.verdict, seeds=self.seeds)
 
 
+Plans = Mapping[str, Plan]
+
+
 def seeds_are_missing(verdict: Judged) -> dict[str, int]:
     """Further runs by label that it takes before anything can be judged; empty where seeds are not what is missing."""
     has_runs = bool(verdict.comparison.scores.evaluations)
@@ -33,6 +36,11 @@ def seeds_are_missing(verdict: Judged) -> dict[str, int]:
     if is_decided or (has_runs and verdict.difference is None):
         return {}
     return _missing(verdict, seeds=FEWEST_SEEDS)
+
+
+def plans_of(verdicts: Sequence[Judged]) -> Plans:
+    """By label of the arm, where there is one."""
+    return {verdict.arm: plan for verdict in verdicts if (plan := plan_of(verdict)) is not None}
 
 
 def plan_of(verdict: Judged) -> Plan | None:

@@ -38,8 +38,7 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
         yield say("The reference was chosen after the runs: it may have been chosen because it makes the other arms look good.")
     for verdict in verdicts:
         yield from exaggerated(verdict)
-        for flag in verdict.comparison.flags:
-            yield flag if "arm" in flag.values else say("{arm}: {flag}", arm=verdict.arm, flag=flag)
+        yield from (say("{arm}: {flag}", arm=verdict.arm, flag=flag) for flag in verdict.comparison.flags)
     for arm in records.shown:
         yield from (*_alerts(arm), *_unfinished(arm), *_cut_off(arm, endpoint=endpoint), *_language(arm))
         if (fewer := fewer_solved(arm, endpoint=endpoint)) is not None:
