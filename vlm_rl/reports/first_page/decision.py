@@ -94,7 +94,7 @@ def decision_page(
 ) -> DecisionPage:
     """Everything on the first page. The endpoint is the same for all verdicts, so it is named once above them."""
     costs = costs_of(records, endpoint=choice.endpoint, settings=settings)
-    by_effect, plans = sorted(verdicts, key=_largest_first), plans_of(verdicts)
+    largest_first, plans = sorted(verdicts, key=_largest_first), plans_of(verdicts)
     risks = tuple(risks_of(records, verdicts=verdicts, choice=choice, controls=controls))
     return DecisionPage(
         headline=headline_of(largest_first, badges=BADGES),
@@ -106,7 +106,7 @@ def decision_page(
         cost=tuple(cost_sentences(records, verdicts=verdicts, costs=costs)),
         risks=tuple(few(risks)),
         every_risk=risks,
-        next_stage=tuple(next_stages(by_effect, plans=plans, costs=costs)),
+        next_stage=tuple(next_stages(largest_first, plans=plans, costs=costs)),
     )
 
 
