@@ -83,7 +83,9 @@ def content_of(records: Records, *, settings: ReportSettings) -> Content:
     records, override = overridden(records, settings=settings)
     choice = choose_endpoint(records, override=override)
     endpoint = choice.endpoint
-    verdicts = by_effect(verdicts_of(records, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect))
+    verdicts = by_effect(
+        verdicts_of(records, choice=choice, reference=settings.reference, smallest_effect=settings.smallest_effect)
+    )
     records = in_order_of(verdicts, records=records)
     controls = control_tables.control_table(records, endpoint=endpoint)
     tables = _tables(records, endpoint=endpoint, verdicts=verdicts, settings=settings)
