@@ -15,6 +15,8 @@ from vlm_rl.reports.verdicts.family import NO_INTERVAL, Judged, judged_all
 from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, effect_range, sentence_of
 
 PLANNED_SEEDS = (3, 5, 10, 20)
+PLANS = ("seeds_for_delta", "seeds_as_measured")  # columns of the table of pairs
+MOST_PLANNED_PAIRS = 45  # of ten arms: nobody plans seeds by hundreds of pairs, and each plan takes a tenth of a second
 
 
 def decision_table(verdicts: Sequence[Judged]) -> Table:
@@ -118,12 +120,20 @@ def pair_table(records: Records, *, verdicts: Sequence[Judged]) -> Table:
         delta = verdicts[0].smallest_effect
         accept = {doubt.kind for verdict in verdicts for doubt in verdict.accepted}
         pairs = list(judged_all(comparisons, smallest_effect=delta, accept=accept))
-    return table_of("pairs", (_pair_row(pair) for pair in pairs), pairs=len(pairs), delta=_delta(verdicts))
+    is_planned = len(pairs) <= MOST_PLANNED_PAIRS
+    return table_of(
+        "pairs",
+        (_pair_row(pair, is_planned=is_planned) for pair in pairs),
+        without=() if is_planned else PLANS,
+        pairs=len(pairs),
+        delta=_delta(verdicts),
+        seeds=say_named("plan.pairs") if is_planned else "",
+    )
 
 
-def _pair_row(pair: Judged) -> Row:
-    difference, plans = pair.difference, {"seeds_for_delta": "", "seeds_as_measured": ""}
-    if difference is not None and pair.outcome is Outcome.OPEN:
+def _pair_row(pair: Judged, *, is_planned: bool) -> Row:
+    difference, plans = pair.difference, dict.fromkeys(PLANS if is_planned else (), "")
+    if is_planned and difference is not None and pair.outcome is Outcome.OPEN:
         for name, effect in zip(plans, (pair.smallest_effect, abs(difference.estimate)), strict=True):
             plans[name] = _within_reach(seeds_needed(difference, effect=effect, level=pair.planning_level), kind="seeds")
     return {
