@@ -40,11 +40,11 @@ def all_right(table: pa.Table, *, accuracy: float = 1.0, verdict: str | None = "
 
 
 def answers_set_right(study: Path) -> None:
-    edit(study.glob(f"{ARM}/seed-0/evaluations/epoch-0003/{JUDGED}"), all_right)
+    edit(study.glob(f"{ARM}/seed-0/evaluations/epoch-0002/{JUDGED}"), all_right)
 
 
 def accuracies_set_right_without_their_verdicts(study: Path) -> None:
-    edit(study.glob(f"{ARM}/seed-*/evaluations/epoch-0003/{JUDGED}"), lambda table: all_right(table, verdict=None))
+    edit(study.glob(f"{ARM}/seed-*/evaluations/epoch-0002/{JUDGED}"), lambda table: all_right(table, verdict=None))
 
 
 def answers_set_wrong_in_vanilla_alone(study: Path) -> None:
@@ -76,39 +76,38 @@ def samples_renumbered(study: Path) -> None:
 
 
 def epoch_removed(study: Path) -> None:
-    shutil.rmtree(study / ARM / "seed-0" / "evaluations" / "epoch-0002")
+    shutil.rmtree(study / ARM / "seed-0" / "evaluations" / "epoch-0001")
 
 
 def epoch_added(study: Path) -> None:
     folder = study / ARM / "seed-0" / "evaluations"
-    shutil.copytree(folder / "epoch-0003", folder / "epoch-0004")
+    shutil.copytree(folder / "epoch-0002", folder / "epoch-0003")
 
 
 def epochs_swapped(study: Path) -> None:
-    first, second = (study / ARM / "seed-0" / "evaluations" / f"epoch-000{epoch}" for epoch in (1, 3))
+    first, second = (study / ARM / "seed-0" / "evaluations" / f"epoch-000{epoch}" for epoch in (1, 2))
     first.rename(study / "aside")
     second.rename(first)
     (study / "aside").rename(second)
 
 
 def evaluation_of_another_seed(study: Path) -> None:
-    shutil.copy(study / ARM / "seed-1/evaluations/epoch-0003" / JUDGED, study / ARM / "seed-0/evaluations/epoch-0003" / JUDGED)
+    shutil.copy(study / ARM / "seed-1/evaluations/epoch-0002" / JUDGED, study / ARM / "seed-0/evaluations/epoch-0002" / JUDGED)
 
 
-def evaluation_of_another_arm(study: Path) -> None:
-    shutil.copy(
-        study / OTHER / "seed-0/evaluations/epoch-0003" / JUDGED, study / ARM / "seed-0/evaluations/epoch-0003" / JUDGED
-    )
+def evaluations_of_another_arm(study: Path) -> None:
+    place = Path("seed-0", "evaluations", "epoch-0002")
+    shutil.copytree(study / OTHER / place, study / ARM / place, dirs_exist_ok=True)
 
 
 def file_cut_off(study: Path) -> None:
-    file = study / ARM / "seed-0/evaluations/epoch-0003" / JUDGED
+    file = study / ARM / "seed-0/evaluations/epoch-0002" / JUDGED
     file.write_bytes(file.read_bytes()[:-100])
 
 
 def rows_doubled(study: Path) -> None:
     edit(
-        study.glob(f"{ARM}/seed-0/evaluations/epoch-0003/{JUDGED}"), lambda table: pa.concat_tables([table, table.slice(0, 3)])
+        study.glob(f"{ARM}/seed-0/evaluations/epoch-0002/{JUDGED}"), lambda table: pa.concat_tables([table, table.slice(0, 3)])
     )
 
 
@@ -128,7 +127,7 @@ def log_cut_off(study: Path) -> None:
 def evaluation_and_log_edited_together(study: Path) -> None:
     folder = study / ARM / "seed-0"
     answers_set_right(study)
-    right = accuracy(pq.read_table(folder / "evaluations" / "epoch-0003" / JUDGED), k=1)
+    right = accuracy(pq.read_table(folder / "evaluations" / "epoch-0002" / JUDGED), k=1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     lines[-1]["test/pass@1_t0.6/accuracy"] = right
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -222,7 +221,7 @@ def bad_seed_called_unfinished(study: Path) -> None:
 
 
 def other_step_picked(study: Path) -> None:
-    rewritten(study, lambda manifest: {"picked_step": 8 - manifest["picked_step"] or 2}, pattern=f"{ARM}/seed-*", sealed=True)
+    rewritten(study, lambda manifest: {"picked_step": 6 - manifest["picked_step"]}, pattern=f"{ARM}/seed-*", sealed=True)
 
 
 def other_vanilla_model(study: Path) -> None:

@@ -11,49 +11,46 @@ from written_study import SEEDS, before_hashes, note_checkpoint, write_whole_stu
 
 from vlm_rl.callbacks.saved_steps import remember_finished
 from vlm_rl.checksums import hash_of
-from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.doubts import Kind
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.run_tables import run_table
 from vlm_rl.run_folder import RunFolder
 
-FOUND: list[tuple[Attack, Kind, bool]] = [  # (what is done, the kind of doubt, whether it is found without hashes)
-    (attacks.answers_set_right, "changed_files", True),
-    (attacks.accuracies_set_right_without_their_verdicts, "changed_files", True),
-    (attacks.answers_set_wrong_in_vanilla_alone, "changed_files", True),
-    (attacks.hardest_questions_removed, "other_counts", True),
-    (attacks.wrong_samples_removed, "other_counts", True),
-    (attacks.samples_renumbered, "other_counts", True),
-    (attacks.epoch_removed, "changed_files", True),
-    (attacks.epoch_removed, "other_counts", True),
-    (attacks.epoch_added, "changed_files", True),
-    (attacks.epoch_added, "other_counts", True),
-    (attacks.epochs_swapped, "changed_files", True),
-    (attacks.evaluation_of_another_seed, "changed_files", True),
-    (attacks.evaluation_of_another_arm, "changed_files", True),
-    (attacks.file_cut_off, "changed_files", True),
-    (attacks.rows_doubled, "changed_files", True),
-    (attacks.hashes_removed, "changed_files", False),
-    (attacks.hashes_of_another_run, "changed_files", False),
-    (attacks.log_cut_off, "changed_files", True),
-    (attacks.log_cut_off, "changed_config", True),
-    (attacks.evaluation_and_log_edited_together, "changed_files", False),
-    (attacks.all_but_the_checkpoints_made_again, "changed_files", False),
-    (attacks.vanilla_seed_removed, "changed_files", True),
-    (attacks.seed_removed, "missing_seeds", True),
-    (attacks.manifest_of_a_seed_removed, "missing_seeds", True),
-    (attacks.seed_removed_from_every_arm, "missing_seeds", True),
-    (attacks.seed_removed_that_only_the_sweep_names, "missing_seeds", True),
-    (attacks.seed_removed_of_a_group, "missing_seeds", True),
-    (attacks.seed_renamed, "changed_config", True),
-    (attacks.seed_copied_under_another, "repeated_run", True),
-    (attacks.endpoint_rewritten, "changed_config", True),
-    (attacks.endpoint_rewritten_and_sealed, "changed_config", True),
-    (attacks.bad_seed_called_unfinished, "changed_config", True),
-    (attacks.other_step_picked, "changed_config", True),
-    (attacks.other_vanilla_model, "changed_config", False),
-    (attacks.bad_seed_made_another_arm, "missing_seeds", True),
+FOUND: list[tuple[Attack, set[Kind], bool]] = [  # (what is done, kinds of doubts, whether they are found without hashes)
+    (attacks.answers_set_right, {"changed_files"}, True),
+    (attacks.accuracies_set_right_without_their_verdicts, {"changed_files"}, True),
+    (attacks.answers_set_wrong_in_vanilla_alone, {"changed_files"}, True),
+    (attacks.hardest_questions_removed, {"other_counts"}, True),
+    (attacks.wrong_samples_removed, {"other_counts"}, True),
+    (attacks.samples_renumbered, {"other_counts"}, True),
+    (attacks.epoch_removed, {"changed_files", "other_counts"}, True),
+    (attacks.epoch_added, {"changed_files", "other_counts"}, True),
+    (attacks.epochs_swapped, {"changed_files"}, True),
+    (attacks.evaluation_of_another_seed, {"changed_files"}, True),
+    (attacks.evaluations_of_another_arm, {"changed_files"}, True),
+    (attacks.file_cut_off, {"changed_files"}, True),
+    (attacks.rows_doubled, {"changed_files"}, True),
+    (attacks.hashes_removed, {"changed_files"}, False),
+    (attacks.hashes_of_another_run, {"changed_files"}, False),
+    (attacks.log_cut_off, {"changed_files", "changed_config"}, True),
+    (attacks.evaluation_and_log_edited_together, {"changed_files"}, False),
+    (attacks.all_but_the_checkpoints_made_again, {"changed_files"}, False),
+    (attacks.vanilla_seed_removed, {"changed_files"}, True),
+    (attacks.seed_removed, {"missing_seeds"}, True),
+    (attacks.manifest_of_a_seed_removed, {"missing_seeds"}, True),
+    (attacks.seed_removed_from_every_arm, {"missing_seeds"}, True),
+    (attacks.seed_removed_that_only_the_sweep_names, {"missing_seeds"}, True),
+    (attacks.seed_removed_of_a_group, {"missing_seeds"}, True),
+    (attacks.seed_renamed, {"changed_config"}, True),
+    (attacks.seed_copied_under_another, {"repeated_run"}, True),
+    (attacks.endpoint_rewritten, {"changed_config"}, True),
+    (attacks.endpoint_rewritten_and_sealed, {"changed_config"}, True),
+    (attacks.bad_seed_called_unfinished, {"changed_config"}, True),
+    (attacks.other_step_picked, {"changed_config"}, True),
+    (attacks.other_vanilla_model, {"changed_config"}, False),
+    (attacks.bad_seed_made_another_arm, {"missing_seeds"}, True),
 ]
 
 
@@ -66,6 +63,10 @@ def whole_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(whole_study: Path, tmp_path: Path) -> Path:
     """A copy, to spoil."""
     return Path(shutil.copytree(whole_study, tmp_path / "s"))
+
+
+def scores(run: RunRecords) -> dict[tuple[int, str, str], float]:
+    return {cell: one.accuracy() for cell, one in run.evaluations.items()}
 
 
 def attacked(records: Records) -> Arm:
@@ -81,24 +82,26 @@ def test_an_untouched_study_raises_no_doubt_and_is_verified(study: Path) -> None
     assert {row["files"] for row in run_table(records).rows} == {"verified"}
 
 
-@pytest.mark.parametrize(("attack", "kind"), [pytest.param(*case[:2], id=f"{case[0].__name__}-{case[1]}") for case in FOUND])
-def test_what_was_done_to_a_study_is_a_doubt_and_is_told_with_its_kind(study: Path, attack: Attack, kind: Kind) -> None:
+def doubted(records: Records) -> set[Kind]:
+    """The kinds of doubts of the attacked arm, all of which are told."""
+    doubts = attacked(records).doubts
+    assert all(f"{doubt.said} [{doubt.kind}]" in records.problems for doubt in doubts)
+    return {doubt.kind for doubt in doubts}
+
+
+@pytest.mark.parametrize(("attack", "kinds"), [pytest.param(*case[:2], id=case[0].__name__) for case in FOUND])
+def test_what_was_done_to_a_study_is_a_doubt_and_is_told_with_its_kind(study: Path, attack: Attack, kinds: set[Kind]) -> None:
     attack(study)
-    records = records_of(study)
-    said = [doubt.said for doubt in attacked(records).doubts if doubt.kind == kind]
-    assert said
-    assert all(f"{sentence} [{kind}]" in records.problems for sentence in said)
+    assert kinds <= doubted(records_of(study))
 
 
-OLD = [pytest.param(*case[:2], id=f"{case[0].__name__}-{case[1]}") for case in FOUND if case[2]]
-
-
-@pytest.mark.parametrize(("attack", "kind"), OLD)
-def test_much_of_it_is_found_in_a_study_from_before_the_hashes(study: Path, attack: Attack, kind: Kind) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "kinds"), [pytest.param(*case[:2], id=case[0].__name__) for case in FOUND if case[2]])
+def test_most_of_it_is_found_in_a_study_from_before_the_hashes(study: Path, attack: Attack, kinds: set[Kind]) -> None:
     attack(before_hashes(study))
     for file in study.rglob("hashes.json"):
         file.unlink()
-    assert kind in {doubt.kind for doubt in attacked(records_of(study)).doubts}
+    assert kinds <= doubted(records_of(study))
 
 
 def test_an_untouched_study_from_before_the_hashes_is_unverified_and_not_doubted(study: Path) -> None:
@@ -121,9 +124,9 @@ def test_doubts_name_run_file_and_both_values(study: Path) -> None:
     by_hash, by_log = (doubt.said for doubt in attacked(records_of(study)).doubts)
     assert by_hash == (
         "s/algorithm-reinforce_pp/seed-0: 1 files are not those that the run wrote, by their hashes: "
-        "evaluations/epoch-0003/test_pass@1_t0.6.parquet has changed."
+        "evaluations/epoch-0002/test_pass@1_t0.6.parquet has changed."
     )
-    assert "The first is epoch 3 test/pass@1_t0.6: " in by_log
+    assert "The first is epoch 2 test/pass@1_t0.6: " in by_log
     assert by_log.endswith("% was logged, and the file gives 100.000 %.")
 
 
@@ -135,7 +138,7 @@ def test_arms_that_were_not_passed_belong_to_the_family_with_their_scores_and_do
     assert (beside.label, [run.run.seed for run in beside.runs]) == ("reinforce_pp", [*SEEDS])
     assert {doubt.kind for doubt in beside.doubts} == {"changed_files"}
     whole = records_of(study)
-    assert [run.evaluations for run in beside.runs] == [run.evaluations for run in attacked(whole).runs]
+    assert [scores(run) for run in beside.runs] == [scores(run) for run in attacked(whole).runs]
     assert any("were not passed: reinforce_pp." in problem for problem in records.problems)
     assert whole.beside == ()
 
@@ -173,6 +176,6 @@ def test_who_makes_every_hash_and_note_again_is_not_found(study: Path) -> None:
     run = RunFolder(path=study / ARM / "seed-0")
     shutil.rmtree(run.path / "checkpoints")
     run.hashes = {name: hash_of(run.path / name) for name in run.remembered("a finished run") if name.endswith(".parquet")}
-    note_checkpoint(run, step=6)
+    note_checkpoint(run, step=4)
     remember_finished(run)
     assert not any(doubt.kind == "changed_files" for doubt in attacked(records_of(study)).doubts)

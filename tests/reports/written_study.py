@@ -19,7 +19,7 @@ from vlm_rl.evaluation.records import SCHEMA
 from vlm_rl.evaluation.settings import GenerationSetting
 from vlm_rl.run_folder import RunFolder
 
-SEEDS, EPOCHS, STEPS = (0, 1, 2), 3, 2  # steps of an epoch
+SEEDS, EPOCHS, STEPS = (0, 1, 2), 2, 2  # steps of an epoch
 ROWS = {"train": 256, "val": 10, "test": 12}
 SETTINGS = (
     GenerationSetting(k=8, temperature=1.0, top_p=1.0, num_samples=8),
@@ -39,7 +39,7 @@ hydra:
 
 
 def write_whole_study(study: Path) -> Path:
-    """Two arms of three seeds over three epochs, and their vanilla model."""
+    """Two arms of three seeds over two epochs, and their vanilla model."""
     for algorithm, role in ARMS.items():
         for seed in SEEDS:
             manifest = manifest_of(algorithm, role=role, seed=seed)
