@@ -13,6 +13,7 @@ from vlm_rl.callbacks.saved_steps import remember_finished
 from vlm_rl.checksums import hash_of
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.doubts import Kind
+from vlm_rl.reports.reading.families import unverified
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.run_tables import run_table
@@ -107,8 +108,9 @@ def test_most_of_it_is_found_in_a_study_from_before_the_hashes(study: Path, atta
 def test_an_untouched_study_from_before_the_hashes_is_unverified_and_not_doubted(study: Path) -> None:
     records = records_of(before_hashes(study))
     assert [arm.doubts for arm in records.arms] == [(), (), ()]
-    (problem,) = records.problems
-    assert problem.startswith("9 of 9 finished runs are unverified")
+    assert records.problems == ()
+    (said,) = unverified(records.arms)
+    assert said.startswith("9 of 9 finished runs are unverified")
     assert {row["files"] for row in run_table(records).rows} == {"unverified"}
 
 

@@ -35,10 +35,7 @@ def test_lines_that_are_there_twice_are_counted_and_the_first_is_named(study: Pa
 
 @pytest.mark.parametrize(
     ("name", "taken"),
-    [
-        (EVALUATION, "It is left out. [changed_files]"),
-        ("completions/step-000001.parquet", "Its step is taken as it was logged."),
-    ],
+    [(EVALUATION, "It is left out."), ("completions/step-000001.parquet", "Its step is taken as it was logged.")],
 )
 def test_a_file_with_a_sample_twice_is_named_with_what_is_taken_for_it(study: Path, name: str, taken: str) -> None:
     file = study / RUN / name

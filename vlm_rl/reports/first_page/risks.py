@@ -14,6 +14,7 @@ from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.arms_in_words import few_named
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.families import unverified
 from vlm_rl.reports.reading.results import BySeed, Results
 from vlm_rl.reports.tables.behaviour_tables import mean_fifths
 from vlm_rl.reports.tables.gain_tables import gain_difference, gain_over_seeds
@@ -50,6 +51,7 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
         )
     yield from silence([run for arm in records.trained for run in arm.runs])
     yield from control_risks(controls, split=endpoint.split)
+    yield from unverified(records.arms)
     if len(records.problems) == 1:
         yield say("One thing was missing or odd; it is listed under “What was missing or odd”.")
     elif records.problems:
