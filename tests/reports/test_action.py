@@ -126,4 +126,4 @@ def test_a_claimed_gain_near_what_the_design_finds_is_said_to_be_exaggerated_and
 
 
 def test_the_page_shows_the_action_under_the_headline(fake_page: str) -> None:
-    assert fake_page.index('class="headline"') < fake_page.index('class="action"') < fake_page.index('class="lead"')
+    assert fake_page.index("<h1>") < fake_page.index('class="action"') < fake_page.index('class="lead"')

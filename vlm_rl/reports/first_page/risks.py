@@ -67,7 +67,7 @@ def exaggerated(verdict: Judged) -> Iterator[Phrase]:
     if verdict.outcome is not Outcome.IMPROVEMENT or difference is None:
         return
     if difference.estimate < NEAR * detectable_effect(difference, level=level).estimate:
-        truth = max(verdict.smallest_effect, verdict.new_questions.low)
+        truth = max(verdict.smallest_effect, verdict.agreeing.low)
         factor = exaggeration(truth, difference=difference, level=level)
         gain = 100 * difference.estimate
         yield say_named("risks.exaggerated", arm=verdict.arm, gain=gain, truth=100 * truth, factor=factor)
