@@ -200,7 +200,10 @@ def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
     content = content_of(records_of(study), settings=usual_settings())
-    said = ["reinforce_pp: not judged.", "the answers were judged by different versions of the judge (judge-1, judge-2)"]
+    said = [
+        "Not judged: RL with REINFORCE++ (reinforce_pp), because the answers",
+        "the answers were judged by different versions of the judge (judge-1, judge-2)",
+    ]
     said += ["unfinished runs are left out of every mean and verdict: seed 2."]
     said += ["algorithm-sft/seed-2/manifest.json could not be read and its run is left out"]
     said += [f"val_{SETTING}.parquet cannot be read", "things were missing or odd; they are listed under"]
