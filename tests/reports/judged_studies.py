@@ -23,7 +23,7 @@ SAMPLES = 20  # of each question: scores are multiples of 0.05
 Scores = Sequence[float] | NDArray[np.float64]
 
 
-def declaring(**changes: str | None) -> dict[str, Any]:
+def declaring(**changes: Any) -> dict[str, Any]:
     """A config that declared the endpoint, with changes."""
     return {"evaluation": {"scheme": {"endpoint": ENDPOINT | changes}}}
 

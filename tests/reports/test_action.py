@@ -9,6 +9,7 @@ from case_files import cases
 from judged_studies import FIVE, changed, declaring, gained, judged, records
 from test_decision import ALERT, LOSSES, OPEN, page_of, timed
 
+from vlm_rl.reports.composition import Content
 from vlm_rl.reports.first_page.arms_in_words import few, name_of
 from vlm_rl.reports.first_page.risks import exaggerated
 from vlm_rl.reports.phrase import catalogue_of, in_language, say
@@ -17,6 +18,7 @@ from vlm_rl.reports.phrase import catalogue_of, in_language, say
 @pytest.mark.parametrize("case", cases("first_page", "action"))
 def test_one_action_is_recommended_with_its_reason_and_its_cost(case: dict[str, Any]) -> None:
     like = {key: case[key] for key in ("spread", "questions", "config") if key in case}
+    like |= {"config": declaring(smallest_effect=case["delta"])} if "delta" in case else {}
     arms = [timed(gained(label, *gains, **like), 3600) for label, gains in case["arms"].items()]
     if case.get("config") == {}:  # `timed` gives each run a config of its own, which declares nothing here
         arms = [changed(arm, lambda run: {"config": {"trainer": {"devices": 1}}}) for arm in arms]
@@ -125,5 +127,6 @@ def test_a_claimed_gain_near_what_the_design_finds_is_said_to_be_exaggerated_and
     assert said in page_of(gained("near", 0.1, 0.12, 0.05)).risks
 
 
-def test_the_page_shows_the_action_under_the_headline(fake_page: str) -> None:
-    assert fake_page.index('class="headline"') < fake_page.index('class="action"') < fake_page.index('class="lead"')
+def test_the_page_shows_the_action_under_the_headline(fake_content: Content, fake_page: str) -> None:
+    page, shown = fake_content.decision, fake_page.replace("\u00a0", " ")
+    assert -1 < shown.index(page.headline) < shown.index(page.action) < shown.index(page.question)
