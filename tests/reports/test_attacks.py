@@ -165,6 +165,14 @@ def test_a_seed_that_only_another_arm_has_is_no_doubt(study: Path) -> None:
     assert "reinforce_pp has no run of seeds 1, which other arms of the same study have." in records.problems[0]
 
 
+def test_an_arm_that_a_command_names_and_that_is_not_there_is_told(study: Path) -> None:
+    shutil.rmtree(study / OTHER)
+    records = records_of(study)
+    assert attacked(records).doubts == ()
+    (problem,) = records.problems
+    assert "names arms of which no run is there: algorithm=sft." in problem
+
+
 def test_a_begun_run_is_no_missing_seed(study: Path) -> None:
     run = RunFolder(path=study / ARM / "seed-1")
     run.clear()

@@ -7,7 +7,7 @@ from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evidence import repeated_runs
-from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_seeds, unexplained_vanilla
+from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_arms, missing_seeds, unexplained_vanilla
 from vlm_rl.reports.reading.runs import Run, RunsFound
 
 
@@ -48,6 +48,8 @@ def of_families(arms: Sequence[Arm], *, beside: Sequence[Arm], found: RunsFound)
         if not any(doubt.kind == "missing_seeds" for doubt in arm.doubts):
             runs = [run.run for run in arm.runs]
             yield from fewer_seeds(arm.label, runs=runs, study_runs=(*found.runs, *found.others))
+    all_runs = (*found.runs, *found.not_passed, *found.others)
+    yield from missing_arms([run for run in all_runs if not run.is_vanilla and not run.is_evaluated_only])
 
 
 def unverified(arms: Sequence[Arm]) -> Iterator[Phrase]:
