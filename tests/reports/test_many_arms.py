@@ -17,38 +17,38 @@ from vlm_rl.reports.reading.arms import Arm
 UNTESTED = arm("untested", before=[None], after=[[0.5]])
 
 
-def gaining(*points: int) -> list[Arm]:
-    """Arms `a0`, `a1`, ... that gain so many points."""
-    return [gained(f"a{place}", gain / 100, (gain + 1) / 100) for place, gain in enumerate(points)]
+def gaining(*steps: int) -> list[Arm]:
+    """Arms `a0`, `a1`, ... that gain so many times 5 points, the steps of a score here."""
+    return [gained(f"a{place}", 0.05 * step, 0.05 * step + 0.05) for place, step in enumerate(steps)]
 
 
 def test_many_arms_stand_in_the_order_of_their_effects_and_those_without_one_last() -> None:
-    study = records(UNTESTED, *gaining(3, 9, -5, 6))
+    study = records(UNTESTED, *gaining(1, 4, -4, 3))
     verdicts = by_effect(judged(study))
     assert [one.arm for one in verdicts] == ["a1", "a3", "a0", "a2", "untested"]
     assert [one.label for one in in_order_of(verdicts, records=study).trained] == ["a1", "a3", "a0", "a2", "untested"]
 
 
 def test_the_reference_stands_before_the_arms_that_are_held_against_it() -> None:
-    study = records(*gaining(3, 9, -5, 6, 1))
+    study = records(*gaining(1, 4, -4, 3, 0))
     verdicts = by_effect(judged(study, reference="a0"))
     assert [one.label for one in in_order_of(verdicts, records=study).trained] == ["a0", "a1", "a3", "a4", "a2"]
 
 
 def test_a_few_arms_stay_in_their_own_order() -> None:
-    study = records(*gaining(3, 9))
+    study = records(*gaining(1, 4))
     verdicts = by_effect(judged(study))
     assert [one.arm for one in verdicts] == ["a0", "a1"] and in_order_of(verdicts, records=study) is study
 
 
 def test_of_twelve_arms_the_reference_and_the_highest_and_lowest_are_in_colour() -> None:
-    study = records(*gaining(*range(12)))
+    study = records(*gaining(*range(-6, 6)))
     verdicts = by_effect(judged(study))
     assert places_behind(study.trained, verdicts=verdicts) == {4, 5, 6, 7}
     held = by_effect(judged(study, reference="a6"))  # half of the seven that are left: three highest, three lowest, one more
     behind = places_behind(study.trained, verdicts=held)
     assert len(behind) == 12 - MOST_IN_FRONT and not behind & {6, 0, 1, 2, 9, 10, 11}
-    few = records(*gaining(*range(8)))
+    few = records(*gaining(*range(-4, 4)))
     assert places_behind(few.trained, verdicts=by_effect(judged(few))) == frozenset()
 
 
