@@ -71,8 +71,8 @@ def improvement_figure(verdicts: Sequence[Judged], *, arms: Sequence[Arm], endpo
         _improvement(one, color=places[one.arm], ours=ours, theirs=theirs) for one, ours, theirs in _compared(verdicts)
     )
     x, y = say("place in the legend"), say("probability (%)")
-    options = {"is_share": True, "band": TWO_WAY, "y_range": (-0.02, 1.02)}
-    panel = Panel(title=endpoint.split, x_label=x, y_label=y, lines=lines, **options)
+    ends = (-0.02, 1.02)
+    panel = Panel(title=endpoint.split, x_label=x, y_label=y, lines=lines, is_share=True, band=TWO_WAY, y_range=ends)
     return figure_of("probability_of_improvement", [panel], num_columns=1, band=TWO_WAY, **values_of(endpoint))
 
 
