@@ -52,7 +52,7 @@ def interval_name(verdict: Judged) -> Phrase:
 
 def _is_widened(verdict: Judged) -> bool:
     """Whether Holm's correction asks for more than a single arm would need; the last step of it does not."""
-    return verdict.outcome is not Outcome.NO_DIFFERENCE and verdict.confidence > 1 - verdict.look_level + ROUNDING
+    return verdict.outcome is not Outcome.NO_DIFFERENCE and verdict.confidence > 1 - verdict.look_level
 
 
 def short_verdict(verdict: Judged) -> Phrase:
