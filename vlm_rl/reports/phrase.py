@@ -17,6 +17,7 @@ from typing import Any, cast
 LANGUAGES = ("en", "ja")
 LONE_VALUE = re.compile(r"\{(\w+)\}")
 WORDS = Path(__file__).with_name("words")
+NEEDLESS_SPACE = re.compile(r"(?<=）) |(?<=[ぁ-んァ-ヶ一-龠、。：]) (?=[ぁ-んァ-ヶ一-龠（「])")  # full-width signs bring their own
 MINUS = "\u2212"  # what people read; files of numbers have the hyphen that programs know
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
@@ -107,7 +108,7 @@ def in_language(text: str, *, catalogue: Catalogue) -> str:
     }
     if text.template not in catalogue:
         return FORMATTER.format(text.template, **values)
-    return FORMATTER.format(catalogue[text.template], **values).replace("） ", "）")  # a full-width bracket brings its own space
+    return NEEDLESS_SPACE.sub("", FORMATTER.format(catalogue[text.template], **values))
 
 
 def catalogue_of(language: str) -> Catalogue:

@@ -101,7 +101,7 @@ def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     yield say_named("verdict.this_arm_alone" if is_widened else "verdict.intervals", p=p_text(verdict.p_value), **alone)
     if verdict.family > 1:
         yield say_named("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
-    if is_widened:
+    if is_widened and verdict.outcome is not Outcome.NOT_JUDGED:
         yield say_named("verdict.widened", confidence=100 * verdict.confidence)
     planned, number = verdict.comparison.choice.endpoint.planned_looks, len(verdict.looks)
     if planned > 1 and number <= planned:
