@@ -92,6 +92,15 @@ def test_a_study_keeps_each_look_once(tmp_path: Path) -> None:
     assert read_looks([tmp_path], problems=[]).seeds == {("grpo", None): (THREE, frozenset(range(5)))}
 
 
+def test_no_link_is_followed_where_a_look_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study, mine = write_study(tmp_path / "study", epochs=1), tmp_path / "mine"
+    mine.write_text("mine\n")
+    (study / FILE).symlink_to(mine)
+    make_report([study], out=None, settings=usual_settings())
+    assert mine.read_text() == "mine\n"
+    assert "could not be kept" in capsys.readouterr().out
+
+
 def test_a_line_that_is_no_look_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"arm": "grpo", "seeds": 3}\n{"arm": 7, "seeds": [1]}\n')
     problems: list[str] = []
