@@ -45,7 +45,8 @@ def test_the_first_look_is_judged_and_a_second_one_that_was_not_planned_is_not()
     first, again, second = (the(planning(), looks=looks) for looks in (looked(), looked(frozenset(range(5))), looked(THREE)))
     assert [one.outcome for one in (first, again)] == [Outcome.IMPROVEMENT] * 2
     assert (second.outcome, second.looks) == (Outcome.NOT_JUDGED, (3, 5))
-    said = sentence_of(second, "headline")
+    assert "this look at the study was not planned" in sentence_of(second, "headline")
+    said = sentences(second)[0]
     assert "This is look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in said
     assert "claims something in about 8.7 % of studies, not in 5 %" in said
     assert "report.accept=[unplanned_look]" in said
