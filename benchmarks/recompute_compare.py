@@ -64,7 +64,7 @@ class Comparison:
             self.differences.append(f"{anew.name}, {where}: the report has {theirs!r}, the files give {ours!r}")
         self.compared[anew.name] += holds_number(theirs)
 
-    def printed(self, part: str, text: str, *, ours: float, digits: int | None = None) -> None:
+    def printed(self, where: str, text: str, *, part: str, ours: float, digits: int | None = None) -> None:
         """A number inside a sentence, held against a value of the same unit at the precision that is printed.
 
         `digits`: significant ones, where that is how it is printed.
@@ -74,7 +74,7 @@ class Comparison:
         if digits is not None and ours and math.isfinite(ours):
             half = 0.5 * 10.0 ** (math.floor(math.log10(abs(ours))) + 1 - digits)
         if not agree(theirs, ours, tolerance=half * (1 + 1e-6) + 1e-9):
-            self.differences.append(f"{part}: the page says {text}, the files give {ours!r}")
+            self.differences.append(f"{where}: the page says {text}, the files give {ours!r}")
         self.compared[part] += 1
 
 

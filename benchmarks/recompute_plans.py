@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -80,3 +81,43 @@ def counted(found: Range, of: str) -> str:
 def in_words(ends: Sequence[str], found: Range) -> str:
     """One number where both limits are the same."""
     return ends[0] if found[1] == found[2] else f"about {ends[0]} ({ends[1]} to {ends[2]})"
+
+
+def scarcer(one: Judged) -> str:
+    """What leaves more to chance."""
+    assert one.effect is not None
+    return "seeds" if one.effect.a >= one.effect.b else "questions"
+
+
+def more_needed(one: Judged, size: float, times: int = 0) -> Range:
+    """How many of what is scarcer find an effect, with `times` as many of the other (0: with the other as it is)."""
+    effect = one.effect
+    assert effect is not None
+    n = [times * one.seeds] * len(effect.n) if times else effect.n
+    images = effect.images
+    if scarcer(one) == "seeds":
+        n, images = effect.n, (times or 1) * images
+    return needed(effect, one.first_level, size=size, of=scarcer(one), n=n, images=images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The first design that decides: for the smallest effect that matters or the one that was measured."""
+
+    size: float
+    seeds: Range
+    questions: Range
+
+
+def plan_of(one: Judged) -> Plan | None:
+    """None where nothing is open, or no design of a practical size decides."""
+    if one.outcome != "open" or one.effect is None:
+        return None
+    for size in (one.delta, abs(one.effect.g)):
+        for times in (1, TIMES):
+            found = more_needed(one, size, times)
+            if math.isfinite(found[0]):
+                seeds, questions = ((float(times * now),) * 3 for now in (one.seeds, one.effect.images))
+                is_seeds = scarcer(one) == "seeds"
+                return Plan(size=size, seeds=found if is_seeds else seeds, questions=questions if is_seeds else found)
+    return None
