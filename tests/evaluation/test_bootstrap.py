@@ -16,6 +16,7 @@ from vlm_rl.evaluation.bootstrap import (
     probability_of_improvement,
     resample,
     resample_images,
+    score_distribution,
 )
 from vlm_rl.randomness import stream
 
@@ -134,6 +135,12 @@ def test_intervals_over_runs_with_fixed_kinds_equal_rliables_when_it_is_given_ou
     matrices = bootstrap_kind_matrices(scores, kinds=kinds, seeds=seeds, questions=every_question_once)
     found = percentile_interval(interquartile_mean(matrices), estimate=0.0, num_seeds=4)
     np.testing.assert_allclose([found.low, found.high], interval["arm"][:, 0])
+
+
+def test_the_performance_profile_is_rliables(library: types.ModuleType) -> None:
+    matrix, thresholds = runs_by_kinds(runs=5), np.linspace(0, 1, 21)
+    expected = [library.run_score_deviation(matrix, threshold) for threshold in thresholds]
+    np.testing.assert_allclose(score_distribution(matrix, thresholds=thresholds), expected)
 
 
 def test_percentiles_are_numpys_and_undefined_draws_do_not_count() -> None:

@@ -17,6 +17,7 @@ from vlm_rl.reports.phrase import catalogue_of, in_language, say
 @pytest.mark.parametrize("case", cases("first_page", "action"))
 def test_one_action_is_recommended_with_its_reason_and_its_cost(case: dict[str, Any]) -> None:
     like = {key: case[key] for key in ("spread", "questions", "config") if key in case}
+    like |= {"config": declaring(smallest_effect=case["delta"])} if "delta" in case else {}
     arms = [timed(gained(label, *gains, **like), 3600) for label, gains in case["arms"].items()]
     if case.get("config") == {}:  # `timed` gives each run a config of its own, which declares nothing here
         arms = [changed(arm, lambda run: {"config": {"trainer": {"devices": 1}}}) for arm in arms]
@@ -126,4 +127,4 @@ def test_a_claimed_gain_near_what_the_design_finds_is_said_to_be_exaggerated_and
 
 
 def test_the_page_shows_the_action_under_the_headline(fake_page: str) -> None:
-    assert fake_page.index('class="headline"') < fake_page.index('class="action"') < fake_page.index('class="lead"')
+    assert fake_page.index("<h1>") < fake_page.index('class="action"') < fake_page.index('class="lead"')

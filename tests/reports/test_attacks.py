@@ -13,6 +13,7 @@ from vlm_rl.callbacks.saved_steps import remember_finished
 from vlm_rl.checksums import hash_of
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.doubts import Kind
+from vlm_rl.reports.reading.families import unverified
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.reports.tables.run_tables import run_table
@@ -85,12 +86,12 @@ def test_an_untouched_study_raises_no_doubt_and_is_verified(study: Path) -> None
 def doubted(records: Records) -> set[Kind]:
     """The kinds of doubts of the attacked arm, all of which are told."""
     doubts = attacked(records).doubts
-    assert all(f"{doubt.said} [{doubt.kind}]" in records.problems for doubt in doubts)
+    assert all({doubt.said, f"{doubt.said} [{doubt.kind}]"} & {*records.problems} for doubt in doubts)
     return {doubt.kind for doubt in doubts}
 
 
 @pytest.mark.parametrize(("attack", "kinds"), [pytest.param(*case[:2], id=case[0].__name__) for case in FOUND])
-def test_what_was_done_to_a_study_is_a_doubt_and_is_told_with_its_kind(study: Path, attack: Attack, kinds: set[Kind]) -> None:
+def test_what_was_done_to_a_study_is_a_doubt_and_is_told(study: Path, attack: Attack, kinds: set[Kind]) -> None:
     attack(study)
     assert kinds <= doubted(records_of(study))
 
@@ -107,8 +108,9 @@ def test_most_of_it_is_found_in_a_study_from_before_the_hashes(study: Path, atta
 def test_an_untouched_study_from_before_the_hashes_is_unverified_and_not_doubted(study: Path) -> None:
     records = records_of(before_hashes(study))
     assert [arm.doubts for arm in records.arms] == [(), (), ()]
-    (problem,) = records.problems
-    assert problem.startswith("9 of 9 finished runs are unverified")
+    assert records.problems == ()
+    (said,) = unverified(records.arms)
+    assert said.startswith("9 of 9 finished runs are unverified")
     assert {row["files"] for row in run_table(records).rows} == {"unverified"}
 
 
@@ -161,6 +163,14 @@ def test_a_seed_that_only_another_arm_has_is_no_doubt(study: Path) -> None:
     records = records_of(study)
     assert [arm.doubts for arm in records.arms] == [(), (), ()]
     assert "reinforce_pp has no run of seeds 1, which other arms of the same study have." in records.problems[0]
+
+
+def test_an_arm_that_a_command_names_and_that_is_not_there_is_told(study: Path) -> None:
+    shutil.rmtree(study / OTHER)
+    records = records_of(study)
+    assert attacked(records).doubts == ()
+    (problem,) = records.problems
+    assert "names arms of which no run is there: algorithm=sft." in problem
 
 
 def test_a_begun_run_is_no_missing_seed(study: Path) -> None:

@@ -87,7 +87,11 @@ def test_the_page_says_the_headline_and_the_command_and_has_two_arms_verdicts_op
 def test_a_wide_table_is_printed_across_with_its_heading_and_keeps_its_first_column_when_scrolled(fake_page: str) -> None:
     assert re.search(r'<div class="table many">\s*<h3 id="table-accuracy">', fake_page)  # 12 columns
     assert re.search(r'<div class="table">\s*<h3 id="table-gain">', fake_page)
-    styles = ("@page wide { size: A4 landscape; }", ".many { page: wide; }", "th:first-child { position: sticky;")
+    styles = (
+        "@page wide { size: A4 landscape; }",
+        "main, footer, .many-arms { page: wide; }",
+        "th:first-child { position: sticky;",
+    )
     assert [style for style in styles if style not in fake_page] == []
 
 
@@ -203,7 +207,8 @@ def test_broken_unfinished_and_incomparable_runs_are_left_out_or_not_judged_and_
     (study / "algorithm-sft" / "seed-2" / "manifest.json").write_text('{"study": ')
     (study / "algorithm-sft" / "seed-1" / "evaluations" / "epoch-0001" / f"val_{SETTING}.parquet").write_bytes(b"PAR1")
     content = content_of(records_of(study), settings=usual_settings())
-    said = ["reinforce_pp: not judged.", "the answers were judged by different versions of the judge (judge-1, judge-2)"]
+    said = ["reinforce_pp against the vanilla model is not judged"]
+    said += ["the answers were judged by different versions of the judge (judge-1, judge-2)"]
     said += ["unfinished runs are left out of every mean and verdict: seed 2."]
     said += ["algorithm-sft/seed-2/manifest.json could not be read and its run is left out"]
     said += [f"val_{SETTING}.parquet cannot be read", "things were missing or odd; they are listed under"]

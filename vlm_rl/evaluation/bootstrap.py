@@ -72,6 +72,15 @@ def probability_of_improvement(
     return np.asarray(wins.mean(axis=(-3, -2, -1)))
 
 
+def score_distribution(
+    matrices: KindMatrices, *, thresholds: Float[np.ndarray, " thresholds"]
+) -> Float[np.ndarray, "*draws thresholds"]:
+    """The share of all cells above each threshold (rliable's performance profile); cells that are NaN do not count."""
+    cells = matrices.reshape(*matrices.shape[:-2], -1, 1)
+    known = ~np.isnan(cells)
+    return np.asarray((cells > thresholds).sum(axis=-2) / known.sum(axis=-2))
+
+
 def percentile_interval(draws: Draws, *, estimate: float, num_seeds: int, confidence: float = 0.95) -> Interval:
     """The middle of the draws around an estimate; draws in which it is not defined (NaN) do not count."""
     tail = (1 - confidence) / 2

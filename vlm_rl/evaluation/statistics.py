@@ -17,7 +17,7 @@ from vlm_rl.evaluation.share import Share, share_of
 Matrix = Float[np.ndarray, "seeds questions"]
 Vector = Float[np.ndarray, " length"]
 
-LUCKY_MAX_ERROR = 0.0004  # standard error of a lucky maximum, a share: the report prints tenths of a point
+LUCKY_MAX_ERROR = 0.00035  # standard error of a lucky maximum, a share: the report prints tenths of a point
 LUCKY_MAX_FIRST = 100  # draws from which the number of draws that it takes is estimated
 LUCKY_MAX_AT_ONCE = 2**20  # scores of questions held in memory
 

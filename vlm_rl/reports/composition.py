@@ -6,7 +6,7 @@ from typing import Any
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import title_of
-from vlm_rl.reports.figures import accuracy_curves, curves
+from vlm_rl.reports.figures import accuracy_curves, curves, score_profiles
 from vlm_rl.reports.figures.front import few_in_front, places_behind
 from vlm_rl.reports.figures.panels import Figure
 from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED
@@ -26,6 +26,7 @@ from vlm_rl.reports.tables import (
     run_tables,
     table_3,
 )
+from vlm_rl.reports.tables.config_tables import config_table
 from vlm_rl.reports.tables.evaluation_behaviour import evaluation_behaviour_table
 from vlm_rl.reports.tables.table import Table, flatten
 from vlm_rl.reports.verdicts import decision_tables
@@ -162,6 +163,10 @@ def _figures(records: Records, *, endpoint: Endpoint, verdicts: Sequence[Judged]
             accuracy_curves.validation_one_by_one(records, endpoint=endpoint),
             accuracy_curves.pass_at_figure(records, endpoint=endpoint),
         ],
+        "statistics": [
+            score_profiles.profile_figure(verdicts, arms=records.trained, endpoint=endpoint),
+            score_profiles.improvement_figure(verdicts, arms=records.trained, endpoint=endpoint),
+        ],
         "behaviour": [
             curves.dynamics_figure(records),
             curves.reflection_figure(records),
@@ -206,7 +211,7 @@ def _tables(
         ],
         "key_figures": [kpis],
         "cost": [costs, cost_tables.fairness_table(records)],
-        "runs": [run_tables.alert_table(records), run_tables.run_table(records)],
+        "runs": [config_table(records), run_tables.alert_table(records), run_tables.run_table(records)],
         "appendix": [*_appendix(records, endpoint=endpoint, bottleneck_gain=settings.bottleneck_gain), correlations],
     }
 

@@ -57,11 +57,11 @@ def panel_svg(panel: Panel, *, name: str = "panel", translate: Callable[[str], s
     svg = with_own_ids(compact_svg(buffer.getvalue()), name=name).replace(INK, "currentColor")
     for place, color in enumerate(PALETTE):
         svg = svg.replace(color, f"var(--arm-{place})")
-    curves = json.dumps(curves_of(panel, axes=axes), separators=(",", ":"), allow_nan=False)
+    curves = json.dumps(curves_of(panel, axes=axes, translate=translate), separators=(",", ":"), allow_nan=False)
     return svg.replace("<svg ", f'<svg data-curves="{html.escape(curves)}" ', 1)
 
 
-def curves_of(panel: Panel, *, axes: Axes) -> dict[str, Any]:
+def curves_of(panel: Panel, *, axes: Axes, translate: Callable[[str], str]) -> dict[str, Any]:
     """What page.js shows under the pointer: the means, and where the drawn axes lie in the picture, in points from its top left."""
     place = axes.get_position()
     width, height = 72 * PANEL_WIDTH, 72 * PANEL_HEIGHT
@@ -69,7 +69,7 @@ def curves_of(panel: Panel, *, axes: Axes) -> dict[str, Any]:
     shared = list(dict.fromkeys(tuple(line.x.tolist()) for line in panel.in_front))
     lines = [
         {
-            "arm": line.label,
+            "arm": translate(line.label),
             "color": variable_of(line.color),
             "glyph": glyph_of(line.color),
             "at": shared.index(tuple(line.x.tolist())),
@@ -177,6 +177,8 @@ def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
     if len(line.by_seed) > 1:
         band = panel.scale * line.band()
         low, high = np.clip(band, 0, 100) if panel.is_share else band  # no band where a share cannot be
+        if line.x.size == 1 and line.interval is not None:
+            axes.vlines(line.x, low, high, color=color, alpha=0.45, linewidth=3)
         axes.fill_between(line.x, low, high, color=color, alpha=band_alpha, linewidth=0)
         for values in line.by_seed.values():
             axes.plot(line.x, panel.scale * values, color=color, linewidth=0.6, alpha=seed_alpha)

@@ -17,6 +17,7 @@ from vlm_rl.reports.first_page.plans import Plan, Plans, seeds_are_missing
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Arm
 from vlm_rl.reports.verdicts.family import Judged
+from vlm_rl.reports.verdicts.verdict_sentences import interval_name
 
 
 def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges: Mapping[str, Phrase]) -> Phrase:
@@ -39,7 +40,7 @@ def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges:
 
 
 def _scale_up(improved: Sequence[Judged], *, costs: Costs) -> Phrase:
-    best = max(improved, key=lambda one: one.new_questions.estimate)
+    best = max(improved, key=lambda one: one.agreeing.estimate)
     runs = len(best.comparison.scores.evaluations)
     main = say_named("action.scale_up", runs=runs, cost=costs.of({best.arm: runs}), **_values(best))
     return paragraph(main, say_named("action.others_too", count=len(improved) - 1) if len(improved) > 1 else "")
@@ -99,7 +100,7 @@ def _stop(verdicts: Sequence[Judged], *, badges: Mapping[str, Phrase]) -> Phrase
         return say_named("action.stop_all", count=len(verdicts), found=found)
     (verdict,) = verdicts
     kind = "too_small" if is_too_small(verdict) else verdict.outcome.name.lower()
-    return say_named(f"action.stop_{kind}", loss=abs(100 * verdict.new_questions.estimate), **_values(verdict))
+    return say_named(f"action.stop_{kind}", loss=abs(100 * verdict.agreeing.estimate), **_values(verdict))
 
 
 def _values(verdict: Judged) -> dict[str, float | str]:
@@ -109,7 +110,8 @@ def _values(verdict: Judged) -> dict[str, float | str]:
         "arm": name_of(verdict.comparison.arm),
         "reference": verdict.comparison.reference_name if reference is None else name_of(reference),
         "delta": 100 * verdict.smallest_effect,
-        **in_points(verdict.new_questions),
+        "interval": interval_name(verdict),
+        **in_points(verdict.agreeing),
     }
 
 

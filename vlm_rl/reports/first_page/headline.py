@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.evaluation.verdict import EQUIVALENCE_CONFIDENCE, Outcome
+from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.arms_in_words import MOST_NAMED, name_of, with_names
 from vlm_rl.reports.phrase import Phrase, listed, paragraph, say, say_named
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import short_verdict
+from vlm_rl.reports.verdicts.verdict_sentences import interval_name, short_verdict
 
 
 def headline_of(verdicts: Sequence[Judged], *, badges: Mapping[str, Phrase]) -> Phrase:
@@ -21,12 +21,11 @@ def headline_of(verdicts: Sequence[Judged], *, badges: Mapping[str, Phrase]) -> 
 
 def clears_delta(verdict: Judged) -> Phrase | str:
     """Whether a decided effect is larger than the smallest that matters; empty where nothing is decided."""
-    delta, interval, difference = verdict.smallest_effect, verdict.new_questions, verdict.difference
-    if difference is None or verdict.outcome in (Outcome.OPEN, Outcome.NOT_JUDGED):
+    delta, interval = verdict.smallest_effect, verdict.agreeing
+    if verdict.outcome in (Outcome.OPEN, Outcome.NOT_JUDGED):
         return ""
     if verdict.outcome is Outcome.NO_DIFFERENCE:
-        narrow = difference.new_questions(confidence=EQUIVALENCE_CONFIDENCE)
-        return say_named("headline.equivalent", **in_points(narrow), delta=100 * delta)
+        return say_named("headline.equivalent", **in_points(interval), interval=interval_name(verdict), delta=100 * delta)
     nearest, farthest = sorted(map(abs, (interval.low, interval.high)))
     where = "beyond" if nearest > delta else "within" if farthest < delta else "around"
     return say_named(f"headline.{where}_delta", delta=100 * delta)
@@ -53,7 +52,7 @@ def _by_outcome(verdicts: Sequence[Judged], *, badges: Mapping[str, Phrase]) -> 
 
 
 def _with_interval(verdict: Judged) -> Phrase | str:
-    interval, name = verdict.new_questions, name_of(verdict.comparison.arm)
+    name = name_of(verdict.comparison.arm)
     if verdict.outcome not in (Outcome.IMPROVEMENT, Outcome.HARM):
         return name
-    return say_named("headline.of_many", arm=name, **in_points(interval))
+    return say_named("headline.of_many", arm=name, interval=interval_name(verdict), **in_points(verdict.agreeing))

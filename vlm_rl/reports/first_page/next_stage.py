@@ -22,7 +22,7 @@ def next_stages(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs) -> It
 
 def is_too_small(verdict: Judged) -> bool:
     """Whether an improvement is certain, and certainly too small to matter."""
-    return verdict.outcome is Outcome.IMPROVEMENT and verdict.new_questions.high < verdict.smallest_effect
+    return verdict.outcome is Outcome.IMPROVEMENT and verdict.agreeing.high < verdict.smallest_effect
 
 
 def _next_stage(verdict: Judged, *, plan: Plan | None, costs: Costs) -> Iterator[Phrase]:

@@ -14,6 +14,7 @@ from vlm_rl.evaluation.verdict import Outcome
 from vlm_rl.reports.first_page.arms_in_words import few_named
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records
+from vlm_rl.reports.reading.families import unverified
 from vlm_rl.reports.reading.results import BySeed, Results
 from vlm_rl.reports.tables.behaviour_tables import mean_fifths
 from vlm_rl.reports.tables.gain_tables import gain_difference, gain_over_seeds
@@ -50,6 +51,7 @@ def risks_of(records: Records, *, verdicts: Sequence[Judged], choice: EndpointCh
         )
     yield from silence([run for arm in records.trained for run in arm.runs])
     yield from control_risks(controls, split=endpoint.split)
+    yield from unverified(records.arms)
     if len(records.problems) == 1:
         yield say("One thing was missing or odd; it is listed under “What was missing or odd”.")
     elif records.problems:
@@ -65,7 +67,7 @@ def exaggerated(verdict: Judged) -> Iterator[Phrase]:
     if verdict.outcome is not Outcome.IMPROVEMENT or difference is None:
         return
     if difference.estimate < NEAR * detectable_effect(difference, level=level).estimate:
-        truth = max(verdict.smallest_effect, verdict.new_questions.low)
+        truth = max(verdict.smallest_effect, verdict.agreeing.low)
         factor = exaggeration(truth, difference=difference, level=level)
         gain = 100 * difference.estimate
         yield say_named("risks.exaggerated", arm=verdict.arm, gain=gain, truth=100 * truth, factor=factor)

@@ -107,9 +107,11 @@
       const title = document.createElement("b");
       title.textContent = `${curves.axis} ${here.toLocaleString()}`;
       note.replaceChildren(title, ...entries);
-      const left = drawn.left - panel.getBoundingClientRect().left;
+      const around = panel.getBoundingClientRect();
+      const left = drawn.left - around.left - panel.clientLeft;
+      const top = drawn.top - around.top - panel.clientTop;
       const across = left + scale * (box[0] + (here - x[0]) / (x[1] - x[0]) * (box[2] - box[0]));
-      Object.assign(rule.style, { left: `${across}px`, top: `${8 + scale * box[1]}px`, height: `${scale * (box[3] - box[1])}px` });
+      Object.assign(rule.style, { left: `${across}px`, top: `${top + scale * box[1]}px`, height: `${scale * (box[3] - box[1])}px` });
       rule.hidden = note.hidden = false;
     };
     panel.addEventListener("pointermove", show);

@@ -7,6 +7,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ SEED_GROUPS: Mapping[str, Sequence[int]] = {"paper": range(3), "five": range(5),
 RANGE = re.compile(r"range\((\d{1,6})(?:,\s*(\d{1,6}))?(?:,\s*(\d{1,6}))?\)")
 SWEEP = "multirun.yaml"
 LARGEST_SWEEP = 2**20  # bytes
+MOST_JOBS = 10_000  # of a command
 NOT_PART = ("seed", "seeds")  # of what a run is, but for which run of it
 
 
@@ -59,6 +62,13 @@ def _words(command: str) -> list[str]:
         return command.split()
 
 
+def _job(run: Run) -> dict[str, str]:
+    """The words of a run's own job, by key, but for seeds."""
+    words = run.manifest.get("overrides")
+    given = [word.split("=", 1) for word in words if isinstance(word, str) and "=" in word] if isinstance(words, list) else []
+    return {key: value for key, value in given if key not in NOT_PART}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """The last sweep into a study's folder, as Hydra wrote it down."""
@@ -68,11 +78,7 @@ class Sweep:
 
     def has(self, run: Run) -> bool:
         """Whether a run is one of its jobs, by the words of its command."""
-        words = run.manifest.get("overrides")
-        given = (
-            [word.split("=", 1) for word in words if isinstance(word, str) and "=" in word] if isinstance(words, list) else []
-        )
-        own = {key: value for key, value in given if key not in NOT_PART}
+        own = _job(run)
         return own.keys() == self.choices.keys() and all(
             value == self.choices[key] or value in self.choices[key].split(",") for key, value in own.items()
         )
@@ -120,6 +126,26 @@ def unexplained_vanilla(runs: Sequence[Run], *, study_runs: Iterable[Run]) -> It
         seeds = {int(seed) for seed in folders if seed.isdecimal()}
         if missing := {seed for seed in seeds if (study, name, seed) not in explained}:
             yield say_named("doubts.vanilla_alone", path=study / name, seeds=listed_seeds(missing))
+
+
+def missing_arms(runs: Sequence[Run]) -> Iterator[Phrase]:
+    """What commands name beside a run and no run of its study does, a sentence for each command; it may have failed before it began."""
+    said: set[tuple[Path, str]] = set()
+    for run in runs:
+        job = _job(run)
+        for command in commands_of(run):
+            if (place := (run.study_folder, command)) in said:
+                continue
+            said.add(place)
+            words = dict(word.split("=", 1) for word in _words(command) if "=" in word)
+            swept = {key: words[key].split(",") for key in job if key in words and job[key] != words[key]}
+            jobs = [_job(other) for other in runs if other.study_folder == run.study_folder]
+            there = {tuple(other.get(key) for key in swept) for other in jobs}
+            asked = product(*swept.values()) if swept and prod(map(len, swept.values())) <= MOST_JOBS else ()
+            missing = [", ".join(map("=".join, zip(swept, values, strict=True))) for values in asked if values not in there]
+            if missing:
+                shown = "; ".join(missing[:3]) + "; ..." * (len(missing) > 3)
+                yield say_named("gaps.missing_arms", jobs=shown, command=command)
 
 
 def fewer_seeds(label: str, *, runs: Sequence[Run], study_runs: Iterable[Run]) -> Iterator[Phrase]:

@@ -7,7 +7,7 @@ from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evidence import repeated_runs
-from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_seeds, unexplained_vanilla
+from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_arms, missing_seeds, unexplained_vanilla
 from vlm_rl.reports.reading.runs import Run, RunsFound
 
 
@@ -34,15 +34,13 @@ def not_passed(run: Run) -> Phrase:
 
 
 def told(arms: Sequence[Arm], *, noticed: Sequence[str]) -> tuple[str, ...]:
-    """What was `noticed`, and all doubts, with the kinds that report.accept takes; each once, for arms may share what is wrong."""
-    doubts = [doubt for arm in arms for doubt in arm.doubts]
-    said = {str(doubt.said) for doubt in doubts}
-    rest = [problem for problem in noticed if problem not in said]
-    return tuple(dict.fromkeys((*rest, *(say("{doubt} [{kind}]", doubt=one.said, kind=one.kind) for one in doubts))))
+    """What was `noticed`, and all other doubts, with the kinds that report.accept takes; each once: arms may share what is wrong."""
+    doubts = [doubt for arm in arms for doubt in arm.doubts if doubt.said not in noticed]
+    return tuple(dict.fromkeys((*noticed, *(say("{doubt} [{kind}]", doubt=one.said, kind=one.kind) for one in doubts))))
 
 
 def of_families(arms: Sequence[Arm], *, beside: Sequence[Arm], found: RunsFound) -> Iterator[Phrase]:
-    """What is no doubt and yet to be known: arms that were not passed, arms with fewer seeds, runs that no hash verifies."""
+    """What is no doubt and yet to be known: arms that were not passed, arms with fewer seeds."""
     if beside:
         yield say_named("gaps.beside", arms=listed(arm.label for arm in beside))
     trained = [arm for arm in arms if not arm.is_vanilla and not arm.is_evaluated_only]
@@ -50,6 +48,12 @@ def of_families(arms: Sequence[Arm], *, beside: Sequence[Arm], found: RunsFound)
         if not any(doubt.kind == "missing_seeds" for doubt in arm.doubts):
             runs = [run.run for run in arm.runs]
             yield from fewer_seeds(arm.label, runs=runs, study_runs=(*found.runs, *found.others))
-    finished = [run for arm in arms for run in arm.runs if run.run.finished]
-    if unverified := sum(run.evidence.files == "unverified" for run in finished):
-        yield say_named("gaps.unverified", count=unverified, all=len(finished))
+    all_runs = (*found.runs, *found.not_passed, *found.others)
+    yield from missing_arms([run for run in all_runs if not run.is_vanilla and not run.is_evaluated_only])
+
+
+def unverified(arms: Sequence[Arm]) -> Iterator[Phrase]:
+    """How many runs no hash can verify, because they were made before runs wrote hashes."""
+    finished = [run for arm in arms for run in arm.runs if run.run.finished and run.run.manifest]
+    if count := sum(run.evidence.files == "unverified" for run in finished):
+        yield say_named("risks.unverified", count=count, all=len(finished))
