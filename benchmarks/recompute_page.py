@@ -16,7 +16,6 @@ from recompute_verdicts import Judged
 NUM = r"(?:more than )?[-+]?\d+(?:,\d{3})*(?:\.\d+)?"
 INTERVAL = r"{confidence} % interval(?:, widened for {family} arms)?"
 AGREEING = INTERVAL + " {low} to {high}"
-ALONE = r"95 % interval {low_alone} to {high_alone}"
 CARD = (
     rf"{{gain}} points \({AGREEING}",
     rf"differ by less than {{delta}} points: {{gain}} \({AGREEING}",
@@ -37,12 +36,13 @@ CARD = (
     r"a true gain below {found*} points .*? because {seeds} seeds",
     r"in one seed of five, {unseen} % of studies with {seeds} seeds",
     r"Measured: {gain} points",
+    r"With 95 % confidence",
     r"it leaves out 0 exactly",
 )
 HEADLINE = (
     rf"{{arm}}\)? \w+ accuracy on \w+ from {{before}} % to {{after}} % \({{gain}} points, {AGREEING}",
     rf"{{arm}}\)? has {{after}} % accuracy on \w+, [^%]*? {{before}} % \({{gain}} points, {AGREEING}",
-    rf"{{arm}}\)? \({{gain}} points, {ALONE}",
+    rf"{{arm}}\)? \({{gain}} points, {AGREEING}",
     rf"{{arm}}\)? against [^%]*?, {{gain}} points \({AGREEING}",
     r"larger than {delta} points: [^:]*?{arm}\)? against [^%]*?, {gain} points",
     r"beyond ±{delta} points",
@@ -56,16 +56,20 @@ HEADLINE = (
     r"Not judged: {not_judged} of {all} arms",
 )
 ACTION = (
-    rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points \({ALONE}\)\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
+    rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points \({AGREEING}\)\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
     r"among the other arms: {other_improvements}",
     rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points "
-    rf"\({ALONE}\).*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
-    rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points \({ALONE}\).*? difference of {{plan_size}} points",
+    rf"\({AGREEING}\).*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
+    rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points \({AGREEING}\)",
+    r"difference of {plan_size} points in four studies of five, and takes no training",
     r"all {planned_seeds} seeds and {planned_questions} questions",
-    rf"Stop .*?{{arm}}\)?, because accuracy is {{size}} points lower .*?\({ALONE}",
+    r"Train {all_missing_runs} more runs, so that .*? They take {all_missing_cost$}",
+    r"Train {missing_runs} more seeds of .*?{arm}\)?, because .*? They take {missing_cost$}",
+    r"Train one more seed of .*?{arm}\)?, because .*? takes {missing_cost$}",
+    rf"Stop .*?{{arm}}\)?, because accuracy is {{size}} points lower .*?\({AGREEING}",
     r"Stop .*?{arm}\)?, because it differs from .*? by less than {delta} points \({gain} measured",
-    rf"Stop .*?{{arm}}\)?, because its gain is smaller than {{delta}} points.*?\({ALONE}",
-    rf"Stop .*?{{arm}}\)?, or look for a larger effect.*?: {{gain}} points \({ALONE}",
+    rf"Stop .*?{{arm}}\)?, because its gain is smaller than {{delta}} points.*?\({AGREEING}",
+    rf"Stop .*?{{arm}}\)?, or look for a larger effect.*?: {{gain}} points \({AGREEING}",
     r"none of the {all} arms is",
     *(
         rf"{badge} \({{{name}}}\)"
@@ -84,13 +88,16 @@ NEXT_STAGE = (
     r"{plan_runs} more runs take {plan_cost$}",
     r"One more run takes {plan_cost$}",
     r"all {planned_seeds} seeds and {planned_questions} questions",
+    r"{arm}: one more seed, .*? takes {missing_cost$}",
+    r"{arm}: {missing_runs} more runs, .*? take {missing_cost$}",
     r"{arm}: stop\. Its \w+ is smaller than {delta} points",
 )
 COST = (
-    r"^{arm}: {one$} a run(?: \({shortest} to {longest} minutes\))?, {of_all_runs$} for all {used} runs",
+    r"^{arm}(?:, [^:]*)?: {one$} a run(?: \({shortest} to {longest} minutes\))?, {of_all_runs$} for all {used} runs",
     r"{minutes_of_a_point} device minutes for each point",
     r"All {all_runs} runs together: {all_cost$}",
     r"^{arms_without_times} arms: the time",
+    r"When {untold} of {told} runs were at work is not known",
     r"^{arms_with_times} arms, {all_runs} runs: {all_cost$} together",
     r"from {cheapest$} \(.*?\) to {dearest$} \(",
 )
@@ -102,6 +109,7 @@ RISKS = (
     r"^{arm}: alerts in {alarmed} of {runs} runs",
     r"missing for {models} models",
     r"^{problems} things were missing",
+    r"^{unverified} of {finished} finished runs are unverified",
 )
 PARTS = {"headline": HEADLINE, "action": ACTION, "next_stage": NEXT_STAGE, "cost": COST, "risks": RISKS}
 QUESTION = (r"±{delta} points",)
@@ -133,7 +141,7 @@ def read(
 ) -> None:
     """A paragraph from left to right; what names no arm speaks of the one that was named last."""
     forms = {form: arm for arm in by_arm for form in (arm, arm.replace(" (", ", ").rstrip(")"))}
-    text = re.sub(r"pass@\d+, T = [\d.]+", "this setting", text)
+    text = re.sub(r"pass@\d+, T = [\d.]+|\bseeds? \d+(?:, \d+)*(?! (?:seeds|more))", "this one", text)  # names
     matches = [match for pattern in patterns for match in re.finditer(compiled(pattern, arms=tuple(forms)), text)]
     values, left = default, text
     for match in sorted(matches, key=lambda match: match.start()):

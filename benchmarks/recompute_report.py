@@ -18,6 +18,7 @@ import recompute_costs as costs
 import recompute_gains as gains
 import recompute_plans as plans
 import recompute_scores as scores
+import recompute_texts as texts
 import recompute_training as training
 import recompute_verdicts as verdicts
 from recompute_compare import Anew, Comparison, holds_number
@@ -26,15 +27,13 @@ from recompute_study import Study, read_study
 
 MAIN = ("decisions", "accuracy", "table_3", "verdicts", "accuracy_by_kind", "gain", "gain_split", "cost", "runs")
 NOT_RECOMPUTED = {
+    "config": "settings of configs, no measurements",
     "alerts": "a list of what alerts.jsonl says",
-    "blind_controls": "other evaluations, of the same formulas",
+    "blind_controls": "controls were evaluated, and choose its seeds",
     "judged_again": "needs the judge",
     "changed_verdicts": "needs the judge",
     "kpi": "key figures are a team's own code",
     "kpi_correlations": "key figures are a team's own code",
-    "aggregates": "a bootstrap with its own random draws",
-    "evaluation_behaviour": "counts words in texts",
-    "length_held_fixed": "counts words in texts",
 }
 
 
@@ -73,6 +72,10 @@ def tables_of(study: Study, *, judged: Sequence[verdicts.Judged], pairs: Sequenc
         yield table(study)
     yield from (gains.gain(study), gains.gain_split(study), costs.cost(study), costs.fairness(study), costs.runs(study))
     yield from training.behaviour(study)
+    for table in (texts.evaluation_behaviour, texts.length_held_fixed, texts.aggregates):
+        yield table(study)
+    if not any(any(run.folder.glob("evaluate/*")) for arm in [*study.arms, *study.others] for run in arm.runs):
+        yield texts.blind_controls(study)
     for table in (training.words, training.correlations, training.seed_sensitivity, training.bottleneck):
         yield table(study)
 

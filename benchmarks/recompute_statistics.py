@@ -155,12 +155,8 @@ class Design:
         nine = stats.norm.ppf((np.arange(9) + 0.5) / 9)
         b = np.maximum(0.0, self.questions + math.sqrt(spread) * nine) / images
         t_seeds, t_questions = special.stdtrit(df, 1 - self.level / 2), special.stdtrit(images - 1, 1 - self.level / 2)
-        squares = [
-            t**2 * of_seeds + t_questions**2 * of_questions
-            for t, of_seeds in zip(t_seeds, a, strict=True)
-            for of_questions in b
-        ]
-        return np.sqrt(squares), math.sqrt(sum(scales) + self.questions / images)
+        squares = (t_seeds**2 * a)[:, None] + (t_questions**2 * b)[None, :]
+        return np.sqrt(squares).ravel(), math.sqrt(sum(scales) + self.questions / images)
 
     def power(self, effect: float, n: Sequence[int], images: int) -> float:
         """How often a true effect is called an improvement."""

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from recompute_costs import hours_of, per, points_of
+from recompute_costs import alone, hours_of, is_whole_machine, per, points_of
 from recompute_gains import effect_of_pairs
 from recompute_plans import TIMES, Plan, more_needed, plan_of, scarcer
 from recompute_scores import BY_SEED, models, pairs
@@ -57,7 +57,7 @@ def designs(one: Judged) -> Values:
     assert effect is not None
     values = of_range("found", detectable(effect, one.first_level, n=effect.n, images=effect.images), scale=100)
     if one.outcome == "improvement":
-        truth = max(one.delta, one.ends()[1])
+        truth = max(one.delta, one.ends(one.confidence)[1])
         values |= {"truth": 100 * truth, "factor": exaggeration(effect, one.first_level, truth)}
     if one.outcome == "open":
         is_seeds = scarcer(one) == "seeds"
@@ -107,6 +107,8 @@ def costs(study: Study, arm: ArmRuns, *, one: Judged, hours: Mapping[str, float]
     values: Values = {"shortest": 60 * min(spent, default=math.nan), "longest": 60 * max(spent, default=math.nan)}
     rate = per([points_of(study, each) for each in timed], spent)
     values["minutes_of_a_point"] = 60 / rate if rate > 0 else math.nan
+    missing = missing_of(one)
+    values["missing_runs"], named["missing_cost"] = missing, run * missing
     if plan is not None:
         values |= of_range("plan_seeds", plan.seeds) | of_range("plan_questions", plan.questions)
         values |= {"planned_seeds": plan.seeds[0], "planned_questions": plan.questions[0], "plan_size": 100 * plan.size}
@@ -123,6 +125,12 @@ def of_plan(study: Study, one: Judged, *, plan: Plan, hours: Mapping[str, float]
             known = [hours[str(run.folder)] for run in arm.used if not math.isnan(hours[str(run.folder)])]
             runs, spent = runs + missing, spent + (missing * mean(known) if missing else 0.0)
     return runs, spent
+
+
+def missing_of(one: Judged) -> int:
+    """Runs up to three seeds of an arm, where seeds are what keeps it from being judged."""
+    is_decided = one.outcome not in ("not_judged", "open")
+    return 0 if is_decided or (one.scores and one.effect is None) else max(0, 3 - len(one.scores))
 
 
 def in_both_units(hours: Mapping[str, float]) -> Values:
@@ -147,6 +155,7 @@ def of_study(study: Study, *, judged: Sequence[Judged], problems: int) -> Values
     of_a_run = [mean(known[arm.label]) for arm in timed]
     everything = math.fsum(mean(known[arm.label]) * len(arm.used) for arm in timed)
     named = {"all_cost": everything, "cheapest": min(of_a_run, default=math.nan), "dearest": max(of_a_run, default=math.nan)}
+    named["all_missing_cost"] = math.fsum(missing_of(one) * mean(known[one.label]) for one in judged if missing_of(one))
     values: Values = {name: outcomes[name] for name in ("improvement", "harm", "no_difference", "open", "not_judged")}
     values |= {
         "all": len(judged),
@@ -155,4 +164,12 @@ def of_study(study: Study, *, judged: Sequence[Judged], problems: int) -> Values
         "all_runs": sum(len(arm.used) for arm in timed),
     }
     values |= {"other_improvements": outcomes["improvement"] - 1, "problems": problems}
+    runs = [run for arm in study.arms for run in arm.runs if not math.isnan(alone(run))]
+    untold = [
+        run for run in runs if not run.manifest.get("history") and (is_whole_machine(run) or not run.manifest.get("machine"))
+    ]
+    finished = [run for arm in [*study.arms, *study.others] for run in arm.runs if run.manifest["status"] == "finished"]
+    values |= {"told": len(runs), "untold": len(untold), "finished": len(finished)}
+    values["unverified"] = sum(not (run.folder / "hashes.json").is_file() for run in finished)
+    values["all_missing_runs"] = sum(map(missing_of, judged))
     return values | {"models": len(models(study)) + len(study.arms)} | in_both_units(named)
