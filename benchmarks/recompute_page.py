@@ -37,6 +37,8 @@ CARD = (
     r"in one seed of five, {unseen} % of studies with {seeds} seeds",
     r"Measured: {gain} points",
     r"With 95 % confidence",
+    r"This run only: {gain} points, between {low_run} and {high_run} on other questions like these \(95 %",
+    r"rests on one seed and {questions} questions(?: on {images} images)?",
     r"it leaves out 0 exactly",
 )
 HEADLINE = (
@@ -63,6 +65,7 @@ ACTION = (
     rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points \({AGREEING}\)",
     r"difference of {plan_size} points in four studies of five, and takes no training",
     r"all {planned_seeds} seeds and {planned_questions} questions",
+    r"again with a declared endpoint .*? {redone_runs} runs take {redone_cost$}",
     r"Train {all_missing_runs} more runs, so that .*? They take {all_missing_cost$}",
     r"Train {missing_runs} more seeds of .*?{arm}\)?, because .*? They take {missing_cost$}",
     r"Train one more seed of .*?{arm}\)?, because .*? takes {missing_cost$}",
@@ -118,7 +121,8 @@ QUESTION = (r"±{delta} points",)
 def read_page(report: Mapping[str, Any], *, study: Study, judged: Sequence[Judged], found: Comparison) -> None:
     """Every number of every sentence of the first page."""
     whole = of_study(study, judged=judged, problems=len(report["problems"]))
-    by_arm = {one.label: whole | of_arm(study, one) for one in judged}
+    verdicts = {one.label: one for one in judged}
+    by_arm = {arm.label: whole | of_arm(study, arm, verdicts.get(arm.label)) for arm in study.arms}
     page = report["decision"]
     for card in page["verdicts"]:
         for text in (card["said"], *card["more"]):
