@@ -65,7 +65,7 @@ def test_the_interval_beside_a_verdict_agrees_with_it() -> None:
     assert (alone.outcome, beside.outcome) == (Outcome.IMPROVEMENT, Outcome.OPEN)
     assert (alone.agreeing.low > 0, beside.agreeing.low > 0, beside.new_questions.low > 0) == (True, False, True)
     assert alone.agreeing == alone.new_questions
-    ends = f"from {100 * beside.agreeing.low:+.1f} to {100 * beside.agreeing.high:+.1f} (99.4 % interval, widened for 8 arms)"
+    ends = f"from {100 * beside.agreeing.low:+.1f} to {100 * beside.agreeing.high:+.1f} (widened 99.4 % interval)"
     assert f"the true difference may lie anywhere {ends}" in sentence_of(beside, "headline")
     (equal,) = judged(records(alike()))
     assert (equal.confidence, abs(equal.agreeing.low) < 0.02) == (pytest.approx(0.9), True)

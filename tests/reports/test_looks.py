@@ -45,7 +45,8 @@ def test_the_first_look_is_judged_and_a_second_one_that_was_not_planned_is_not()
     first, again, second = (the(planning(), looks=looks) for looks in (looked(), looked(frozenset(range(5))), looked(THREE)))
     assert [one.outcome for one in (first, again)] == [Outcome.IMPROVEMENT] * 2
     assert (second.outcome, second.looks) == (Outcome.NOT_JUDGED, (3, 5))
-    said = sentence_of(second, "headline")
+    assert "this look at the study was not planned" in sentence_of(second, "headline")
+    said = sentences(second)[0]
     assert "This is look 2 at this study, and 1 planned (seeds so far at each: 3, 5)" in said
     assert "claims something in about 8.7 % of studies, not in 5 %" in said
     assert "report.accept=[unplanned_look]" in said
@@ -90,6 +91,15 @@ def test_a_study_keeps_each_look_once(tmp_path: Path) -> None:
         keep_looks([verdict.comparison], looks=looks)
     assert len((tmp_path / FILE).read_text().splitlines()) == 2
     assert read_looks([tmp_path], problems=[]).seeds == {("grpo", None): (THREE, frozenset(range(5)))}
+
+
+def test_no_link_is_followed_where_a_look_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study, mine = write_study(tmp_path / "study", epochs=1), tmp_path / "mine"
+    mine.write_text("mine\n")
+    (study / FILE).symlink_to(mine)
+    make_report([study], out=None, settings=usual_settings())
+    assert mine.read_text() == "mine\n"
+    assert "could not be kept" in capsys.readouterr().out
 
 
 def test_a_line_that_is_no_look_is_named(tmp_path: Path) -> None:

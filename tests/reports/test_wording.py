@@ -12,6 +12,7 @@ import jinja2
 import pytest
 from jinja2 import nodes
 
+from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.composition import Content
 from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import (
@@ -27,7 +28,7 @@ from vlm_rl.reports.phrase import (
     sentences_of,
     words,
 )
-from vlm_rl.reports.tables.table import table_of
+from vlm_rl.reports.tables.table import Column, table_of
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -93,6 +94,44 @@ def test_every_sentence_is_translated_once_with_the_same_values(language: str) -
     assert len(pairs) == len(catalogue)
     assert sorted(templates() ^ catalogue.keys()) == []  # nothing is missing, and nothing that no report says any more
     assert [text for text, other in catalogue.items() if placeholders(text) != placeholders(other)] == []
+
+
+JAPANESE_RULES = {  # what no Japanese text may have: one style, one word for each thing, signs as a native reader expects them
+    "a sentence in plain style": r"(?:である|だ|ない|する|(?<!ま)した|なる|なった|いる|ある|れる|せる|きる)。",
+    "a hyphen for a minus": r"(?<![\w-])-(?=[\d{])",
+    "a full-width digit or percent sign": r"[０-９％＋－]",
+    "another sign for a range": r"[〜~]",
+    "a half-width bracket after Japanese": r"[ぁ-んァ-ヶ一-龠]\(",
+    "回答": r"応答|(?<!模範)解答|サンプル(?!リング)",
+    "実験": r"研究|スタディ",
+    "実行": r"(?:実行|学習) [^ ]+ 件",
+    "学習条件": r"(?<!学習)条件|アーム",
+    "学習前モデル": r"学習前のモデル|未訓練",
+    "比較対象": r"比較の基準|参照モデル",
+    "レポート": r"報告書",
+    "ほか": r"(?<!その)他[のに]",
+    "わかる": r"分か[らりるっ]",
+    "結論": r"言葉で",
+    "個": r"シード [^ 、。]+ (?:つ|件)|シード(?:が)? \d+ つ",
+}
+
+
+@pytest.mark.parametrize("rule", JAPANESE_RULES)
+def test_japanese_has_one_style_and_one_word_for_each_thing(rule: str) -> None:
+    assert [text for text in catalogue_of("ja").values() if re.search(JAPANESE_RULES[rule], text)] == []
+
+
+def test_a_japanese_sentence_ends_as_one_where_the_english_does() -> None:
+    pairs = catalogue_of("ja").items()
+    assert [text for text, other in pairs if text.endswith(".") != other.endswith(("。", "。）"))] == []
+
+
+def test_people_read_a_true_minus_and_files_have_a_hyphen() -> None:
+    phrase, column = say("{gain:+.1f} points", gain=-1.25), Column(key="gain", title="Gain", how="points")
+    assert phrase == "-1.2 points" and in_language(phrase, catalogue={}) == "\u22121.2 points"
+    assert in_language(phrase, catalogue=catalogue_of("ja")) == "\u22121.2 ポイント"
+    assert in_language(say("{text}", text="f-1"), catalogue={}) == "f-1"  # a name is no number
+    assert column.show(Interval(estimate=-0.05, low=-0.1, high=0.02, num_seeds=3)).detail == "[\u221210.0, +2.0]"
 
 
 def texts_in_code() -> Iterator[str]:

@@ -8,6 +8,7 @@ import functools
 import json
 import operator
 import re
+import string
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, cast
 LANGUAGES = ("en", "ja")
 LONE_VALUE = re.compile(r"\{(\w+)\}")
 WORDS = Path(__file__).with_name("words")
+NEEDLESS_SPACE = re.compile(r"(?<=）) |(?<=[ぁ-んァ-ヶ一-龠、。：]) (?=[ぁ-んァ-ヶ一-龠（「])")  # full-width signs bring their own
+MINUS = "\u2212"  # what people read; files of numbers have the hyphen that programs know
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
 
@@ -78,6 +81,23 @@ def _folded(items: Iterable[str], say_both: Callable[[Phrase, str], Phrase]) -> 
     return functools.reduce(say_both, rest, say("{text}", text=first))
 
 
+class WithMinus(string.Formatter):
+    """Fills templates as `str.format` does, and writes negative numbers with a true minus."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """One value; texts stay as they are."""
+        text = format(value, format_spec)
+        return with_minus(text) if isinstance(value, int | float) else text
+
+
+FORMATTER = WithMinus()
+
+
+def with_minus(number: str) -> str:
+    """A number as people read it: `−5.0`."""
+    return number.replace("-", MINUS)
+
+
 def in_language(text: str, *, catalogue: Catalogue) -> str:
     """The text in the catalogue's language; what the catalogue lacks stays English, and so does what a model or user wrote."""
     if not isinstance(text, Phrase):
@@ -87,8 +107,8 @@ def in_language(text: str, *, catalogue: Catalogue) -> str:
         for name, value in text.values.items()
     }
     if text.template not in catalogue:
-        return text.template.format(**values)
-    return catalogue[text.template].format(**values).replace("） ", "）")  # a full-width bracket brings its own space
+        return FORMATTER.format(text.template, **values)
+    return NEEDLESS_SPACE.sub("", FORMATTER.format(catalogue[text.template], **values))
 
 
 def catalogue_of(language: str) -> Catalogue:

@@ -27,6 +27,8 @@ def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges:
     if improved := [one for one in verdicts if one.outcome is Outcome.IMPROVEMENT and not is_too_small(one)]:
         return _scale_up(improved, costs=costs)
     undecided = [one for one in verdicts if one.outcome in (Outcome.OPEN, Outcome.NOT_JUDGED)]
+    if doubted := [one for one in undecided if one.doubts]:
+        return _correct(doubted)
     if withheld := [one for one in undecided if one.comparison.difference is not None and _is_undeclared(one)]:
         return _declare(withheld, costs=costs)
     if missing := [one for one in undecided if seeds_are_missing(one)]:
@@ -34,8 +36,7 @@ def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges:
     if plans:
         return _decide(min(plans.values(), key=lambda plan: _size(plan, costs=costs)), costs=costs)
     if refused := [one for one in undecided if one.outcome is Outcome.NOT_JUDGED]:
-        alike = [one for one in refused if one.reason == refused[0].reason]
-        return say_named("action.correct", arms=_named(alike), reason=refused[0].reason)
+        return _correct(refused)
     return _stop(verdicts, badges=badges)
 
 
@@ -44,6 +45,11 @@ def _scale_up(improved: Sequence[Judged], *, costs: Costs) -> Phrase:
     runs = len(best.comparison.scores.evaluations)
     main = say_named("action.scale_up", runs=runs, cost=costs.of({best.arm: runs}), **_values(best))
     return paragraph(main, say_named("action.others_too", count=len(improved) - 1) if len(improved) > 1 else "")
+
+
+def _correct(refused: Sequence[Judged]) -> Phrase:
+    alike = [one for one in refused if one.reason == refused[0].reason]
+    return say_named("action.correct", arms=_named(alike), reason=refused[0].reason)
 
 
 def _is_undeclared(verdict: Judged) -> bool:

@@ -30,10 +30,10 @@ Plans = Mapping[str, Plan]
 
 
 def seeds_are_missing(verdict: Judged) -> dict[str, int]:
-    """Further runs by label that it takes before anything can be judged; empty where seeds are not what is missing."""
+    """Further runs by label that it takes before anything can be judged; empty where seeds are not all that is missing."""
     has_runs = bool(verdict.comparison.scores.evaluations)
     is_decided = verdict.outcome not in (Outcome.NOT_JUDGED, Outcome.OPEN)
-    if is_decided or (has_runs and verdict.difference is None):
+    if is_decided or verdict.doubts or (has_runs and verdict.difference is None):
         return {}
     return _missing(verdict, seeds=FEWEST_SEEDS)
 

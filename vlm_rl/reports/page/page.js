@@ -3,6 +3,7 @@
 (() => {
   const words = document.body.dataset;
   const FEWEST_ROWS_TO_FILTER = 8;
+  const written = (value) => value.toLocaleString(document.documentElement.lang).replace("-", "\u2212");
 
   const button = (text, act) => {
     const element = document.createElement("button");
@@ -31,7 +32,7 @@
   // The value of a cell without the small letters beside it; a number where it reads as one.
   const valueOf = (row, place) => {
     const text = (row.cells[place].firstChild?.textContent ?? "").trim();
-    const number = Number(text.replace(/[,%\s]/g, "").replace("\u2212", "-").replace("<", ""));
+    const number = Number(text.replace(/[,%\s]/g, "").replace(/\u2212/g, "-").replace("<", ""));
     return { text, number, isMissing: text === "\u2013" || text === "" };
   };
   const collator = new Intl.Collator(document.documentElement.lang, { numeric: true });
@@ -101,11 +102,11 @@
         const entry = document.createElement("span");
         entry.className = `arm-${line.color}`;
         entry.dataset.glyph = line.glyph;
-        entry.textContent = `${line.arm} ${value.toLocaleString()}`;
+        entry.textContent = `${line.arm} ${written(value)}`;
         return [entry];
       });
       const title = document.createElement("b");
-      title.textContent = `${curves.axis} ${here.toLocaleString()}`;
+      title.textContent = `${curves.axis} ${written(here)}`;
       note.replaceChildren(title, ...entries);
       const around = panel.getBoundingClientRect();
       const left = drawn.left - around.left - panel.clientLeft;

@@ -15,11 +15,11 @@ from vlm_rl.evaluation.dynamics import (
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.curves import by_step, occurs, training_accuracy, word_keys, word_of
 from vlm_rl.reports.figures.panels import FloatArray
-from vlm_rl.reports.phrase import names, say, say_named, words
+from vlm_rl.reports.phrase import listed, names, say, say_named, words
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords
 from vlm_rl.reports.reading.results import over_seeds
 from vlm_rl.reports.tables.evaluation_behaviour import TOO_FEW, mean_if_enough
-from vlm_rl.reports.tables.table import Row, Table, table_of
+from vlm_rl.reports.tables.table import MISSING, Row, Table, table_of
 
 LENGTH, REFLECTION_RATIO = "response_length/mean", "reflection/reflection_ratio"
 STAGES = names("fifths")
@@ -47,7 +47,7 @@ def _correlation_rows(arm: Arm) -> Iterator[Row]:
         pairs = [(by_step(run, key=first), by_step(run, key=second)) for run in arm.used]
         found = correlation_within_seeds(pairs)
         if found.interval.num_seeds:
-            by_seed = ", ".join("–" if math.isnan(rho) else f"{rho:+.2f}" for rho in found.by_seed)
+            by_seed = listed(MISSING if math.isnan(rho) else say("{rho:+.2f}", rho=rho) for rho in found.by_seed)
             yield {"arm": arm.label, "pair": name, "seeds": found.interval.num_seeds, "rho": found.interval, "by_seed": by_seed}
 
 

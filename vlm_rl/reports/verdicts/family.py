@@ -16,7 +16,7 @@ from vlm_rl.evaluation.verdict import (
     lacks_seed_spread,
     p_value,
 )
-from vlm_rl.reports.phrase import Phrase, say_named
+from vlm_rl.reports.phrase import Phrase, listed, names, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.verdicts.comparisons import Comparison, compare
@@ -39,6 +39,7 @@ class Judged:
     smallest_effect: float  # delta, a share
     level: float = LEVEL  # at which Holm's procedure tested it
     looks: tuple[int, ...] = ()  # seeds of each look at it, this one last
+    doubts: tuple[Doubt, ...] = ()  # that keep it from being judged
     accepted: tuple[Doubt, ...] = ()  # by the person who reports
 
     @property
@@ -140,8 +141,9 @@ def judged_all(
     look_level = LEVEL / comparisons[0].choice.endpoint.planned_looks if comparisons else LEVEL
     levels = holm_levels(p_values, level=look_level)
     for one, p, adjusted_p, level in zip(comparisons, p_values, holm(p_values), levels, strict=True):
-        doubts = (*one.doubts, *looks.doubts(one))
-        reason, outcome = _why_not(one, doubts=[doubt for doubt in doubts if doubt.kind not in accept]), Outcome.NOT_JUDGED
+        found = (*one.doubts, *looks.doubts(one))
+        doubts = tuple(doubt for doubt in found if doubt.kind not in accept)
+        reason, outcome = _why_not(one, doubts=doubts), Outcome.NOT_JUDGED
         if one.difference is not None and reason is None:
             outcome = decide(one.difference, adjusted_p=adjusted_p, smallest_effect=smallest_effect, level=look_level)
         yield Judged(
@@ -154,7 +156,8 @@ def judged_all(
             smallest_effect=smallest_effect,
             level=level,
             looks=looks.seeds_of(one),
-            accepted=tuple(doubt for doubt in doubts if doubt.kind in accept),
+            doubts=doubts,
+            accepted=tuple(doubt for doubt in found if doubt.kind in accept),
         )
 
 
@@ -164,8 +167,7 @@ def _why_not(comparison: Comparison, *, doubts: Sequence[Doubt]) -> Phrase | Non
     if difference is None:
         return comparison.refusal
     if doubts:
-        more = say_named("doubts.more", count=len(doubts) - 1) if len(doubts) > 1 else ""
-        return say_named("verdict.reason.doubted", doubt=doubts[0].said, more=more, kind=doubts[0].kind)
+        return listed(names("doubts")[kind] for kind in dict.fromkeys(doubt.kind for doubt in doubts))
     if difference.num_seeds < 2:
         return say_named("verdict.reason.one_seed")
     if difference.num_questions < 2:

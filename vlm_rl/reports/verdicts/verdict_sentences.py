@@ -1,7 +1,7 @@
 """A verdict in words for people who decide: what came out, how sure it is, what it does not cover and what would settle it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from vlm_rl.evaluation.power import (
@@ -16,6 +16,7 @@ from vlm_rl.evaluation.power import (
 from vlm_rl.evaluation.statistics import Difference, Interval
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, ROUNDING, Outcome
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
+from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.tables.table import p_text
 from vlm_rl.reports.verdicts.family import Judged
 
@@ -44,11 +45,14 @@ def sentence_of(verdict: Judged, kind: str) -> Phrase:
 
 def interval_name(verdict: Judged) -> Phrase:
     """What the interval beside a verdict is called: `95 % interval`, or with the confidence that the correction asks for."""
-    if verdict.family < 2 or verdict.outcome is Outcome.NO_DIFFERENCE:
-        return say("{confidence:.3g} % interval", confidence=100 * verdict.confidence)
-    return say(
-        "{confidence:.3g} % interval, widened for {family} arms", confidence=100 * verdict.confidence, family=verdict.family
-    )
+    if _is_widened(verdict):
+        return say("widened {confidence:.3g} % interval", confidence=100 * verdict.confidence)
+    return say("{confidence:.3g} % interval", confidence=100 * verdict.confidence)
+
+
+def _is_widened(verdict: Judged) -> bool:
+    """Whether Holm's correction asks for more than a single arm would need; the last step of it does not."""
+    return verdict.outcome is not Outcome.NO_DIFFERENCE and verdict.confidence > 1 - verdict.look_level
 
 
 def short_verdict(verdict: Judged) -> Phrase:
@@ -62,8 +66,16 @@ def sentences(verdict: Judged) -> tuple[Phrase, ...]:
     dropped, difference = verdict.comparison.dropped, verdict.difference
     measured = () if difference is None else _measured(verdict, difference=difference)
     left_out = [say_named("verdict.dropped", runs=listed(dropped))] if dropped else []
+    doubted = [_doubted(verdict.doubts)] if verdict.doubts and difference is not None else []
     accepted = [say_named("verdict.accepted", kind=doubt.kind, doubt=doubt.said) for doubt in verdict.accepted]
-    return (*accepted, *measured, *left_out, *verdict.comparison.flags)
+    return (*doubted, *accepted, *measured, *left_out, *verdict.comparison.flags)
+
+
+def _doubted(doubts: Sequence[Doubt]) -> Phrase:
+    """The first doubt whole, how many more there are, and how to judge all the same."""
+    more = say_named("doubts.more", count=len(doubts) - 1) if len(doubts) > 1 else ""
+    kinds = ",".join(dict.fromkeys(doubt.kind for doubt in doubts))
+    return say_named("verdict.doubted", doubt=doubts[0].said, more=more, kinds=kinds)
 
 
 def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
@@ -85,11 +97,12 @@ def _measured(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
 
 def _tested(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     alone = _points(verdict.new_questions) | {f"same_{name}": share for name, share in _points(verdict.same_benchmark).items()}
-    yield say_named("verdict.this_arm_alone" if verdict.family > 1 else "verdict.intervals", p=p_text(verdict.p_value), **alone)
+    is_widened = _is_widened(verdict)
+    yield say_named("verdict.this_arm_alone" if is_widened else "verdict.intervals", p=p_text(verdict.p_value), **alone)
     if verdict.family > 1:
         yield say_named("verdict.corrected", family=verdict.family, p=p_text(verdict.adjusted_p))
-        if verdict.outcome is not Outcome.NO_DIFFERENCE:
-            yield say_named("verdict.widened", confidence=100 * verdict.confidence)
+    if is_widened and verdict.outcome is not Outcome.NOT_JUDGED:
+        yield say_named("verdict.widened", confidence=100 * verdict.confidence)
     planned, number = verdict.comparison.choice.endpoint.planned_looks, len(verdict.looks)
     if planned > 1 and number <= planned:
         at, level = ", ".join(map(str, verdict.looks)), 100 * verdict.look_level
