@@ -24,7 +24,10 @@ SECONDS |= {"time/step3_trajectory_generation": 2.0, "time/step4_policy_update":
 ROLES = {"vanilla": "vanilla", "sft": "teacher", "evaluated": "evaluated"}  # by algorithm; all others are policies
 WORDS = ("re-check", "recheck", "check_again", "verify", "wait", "yet")
 
+TWO_ARMS = (("reinforce_pp", "default", "a", 0.09), ("sft", "algorithm-sft", "b", 0.02))
+
 Row = dict[str, Any]
+FakeArm = tuple[str, str, str, float]  # algorithm, variant, digit of its hash, what accuracy rises by in an epoch
 Outcome = Callable[[int, int], bool]  # (question, sample) -> right?
 
 
@@ -121,18 +124,25 @@ def write_metrics(run: Path, *, steps: int, epochs: int, generator: np.random.Ge
 
 
 def write_study(
-    study: Path, *, seeds: Sequence[int] = range(3), epochs: int = 4, questions: int = 24, with_vanilla: bool = True
+    study: Path,
+    *,
+    arms: Sequence[FakeArm] = TWO_ARMS,
+    seeds: Sequence[int] = range(3),
+    epochs: int = 4,
+    questions: int = 24,
+    with_vanilla: bool = True,
+    **manifest: Any,
 ) -> Path:
-    """A whole study: an RL arm that gains, an SFT arm that gains less, and the vanilla model they share."""
+    """A whole study: by default an RL arm that gains, an SFT arm that gains less, and the vanilla model they share."""
     vanilla = "vanilla-1a2b3c4d" if with_vanilla else None
     for seed in seeds:
         if vanilla:
             run = study / vanilla / f"seed-{seed}"
-            write_manifest(run, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None)
+            write_manifest(run, algorithm="vanilla", seed=seed, arm="0" * 16, vanilla=None, **manifest)
             _evaluate(run, epochs=[0], step=0.0, seed=seed, questions=questions)
-        for algorithm, variant, arm, step in (("reinforce_pp", "default", "a", 0.09), ("sft", "algorithm-sft", "b", 0.02)):
+        for algorithm, variant, arm, step in arms:
             run = study / variant / f"seed-{seed}"
-            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm * 16, vanilla=vanilla)
+            write_manifest(run, algorithm=algorithm, seed=seed, arm=arm * 16, vanilla=vanilla, **manifest)
             generator = np.random.default_rng([seed, len(algorithm)])
             write_metrics(run, steps=5 * epochs, epochs=epochs, generator=generator, has_responses=algorithm != "sft")
             _evaluate(run, epochs=range(1, epochs + 1), step=step, seed=seed, questions=questions)

@@ -73,7 +73,7 @@ def test_each_of_the_planned_looks_gets_its_part_of_the_level() -> None:
 def test_fewer_seeds_than_planned_are_not_judged_unless_a_look_before_the_last_was_planned() -> None:
     early, interim = the(planning(planned_seeds=8)), the(planning(planned_seeds=8, planned_looks=2))
     assert (early.outcome, interim.outcome) == (Outcome.NOT_JUDGED, Outcome.IMPROVEMENT)
-    assert "8 seeds were planned, and 5 are evaluated" in sentence_of(early, "headline")
+    assert "8 seeds were planned, and 5 are evaluated" in sentences(early)[0]
     assert the(planning(planned_seeds=5)).outcome is Outcome.IMPROVEMENT
 
 
@@ -91,6 +91,15 @@ def test_a_study_keeps_each_look_once(tmp_path: Path) -> None:
         keep_looks([verdict.comparison], looks=looks)
     assert len((tmp_path / FILE).read_text().splitlines()) == 2
     assert read_looks([tmp_path], problems=[]).seeds == {("grpo", None): (THREE, frozenset(range(5)))}
+
+
+def test_no_link_is_followed_where_a_look_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study, mine = write_study(tmp_path / "study", epochs=1), tmp_path / "mine"
+    mine.write_text("mine\n")
+    (study / FILE).symlink_to(mine)
+    make_report([study], out=None, settings=usual_settings())
+    assert mine.read_text() == "mine\n"
+    assert "could not be kept" in capsys.readouterr().out
 
 
 def test_a_line_that_is_no_look_is_named(tmp_path: Path) -> None:

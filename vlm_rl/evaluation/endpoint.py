@@ -1,6 +1,6 @@
 """What a study is judged by, declared in its config before the first run: one split, one setting, one rule for the epoch, one plan."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from vlm_rl.evaluation.settings import metric_name
 
@@ -49,9 +49,6 @@ class Endpoint:
     def name(self) -> str:
         """`test/pass@1_t0.6/accuracy`: the metric that is judged."""
         return metric_name(self.split, setting=self.setting)
-
-
-PLAN = tuple(field.name for field in fields(Endpoint) if field.name not in ("split", "setting", "picked_by"))  # changes no run
 
 
 def for_selection(accuracy: float) -> float:

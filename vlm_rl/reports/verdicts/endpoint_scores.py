@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from vlm_rl.evaluation.endpoint import PLAN, Endpoint
+from vlm_rl.arm_hash import PLAN
+from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.settings import k_of, title_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import Arm, Records, RunRecords

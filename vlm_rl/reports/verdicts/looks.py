@@ -5,6 +5,7 @@ again adds none.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,5 +93,11 @@ def keep_looks(comparisons: Iterable[Comparison], *, looks: Looks) -> None:
         if Seeds(now) in looks.seeds.get(key, ()):
             continue
         line: dict[str, Any] = {"time": time, "arm": key[0], "reference": key[1], "label": comparison.arm.label, "seeds": now}
-        with (comparison.arm.runs[0].run.study_folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        _append(comparison.arm.runs[0].run.study_folder / FILE, text=json.dumps(line) + "\n")
+
+
+def _append(file: Path, *, text: str) -> None:
+    """Add to a file, never to what a link or a pipe leads to: whoever gave this study may not say what else is written."""
+    opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    with open(opened, "a", encoding="utf-8") as lines:
+        lines.write(text)
