@@ -61,7 +61,7 @@ def plan_of(verdict: Judged) -> Plan | None:
                 in_words = {name: say("{number:,}", number=size) for name, size in sizes.items()}
                 each = questions_of_image(verdict)
                 in_words[kind] = count_range(needed, kind=kind, each=each)
-                found = math.ceil(needed.estimate * (1 if kind == "seeds" else each))
+                found = math.ceil(round(needed.estimate * (1 if kind == "seeds" else each), 6))
                 return Plan(verdict=verdict, effect=effect, in_words=in_words, **(sizes | {kind: found}))
     return None
 

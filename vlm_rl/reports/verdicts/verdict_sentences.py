@@ -182,7 +182,7 @@ def count_range(needed: Range, *, kind: str, each: float = 1) -> Phrase:
     """`about 9 (4 to 150)` of `seeds` or `questions`, where one of `needed` stands for `each` questions."""
     scale = 1 if kind == "seeds" else each
     beyond = say("more than {most:,}", most=MOST_SEEDS if kind == "seeds" else MOST_QUESTIONS)
-    return _range(needed, beyond=beyond, written=lambda number: say("{number:,}", number=math.ceil(scale * number)))
+    return _range(needed, beyond=beyond, written=lambda number: say("{number:,}", number=math.ceil(round(scale * number, 6))))
 
 
 def effect_range(found: Range) -> Phrase:
