@@ -10,6 +10,7 @@ from recompute_compare import Anew
 from recompute_scores import pairs
 from recompute_statistics import Effect, between, effect_of, interval
 from recompute_study import Asked, Study
+from scipy import stats
 
 
 def effect_of_pairs(found: list[tuple[Asked, Asked]]) -> Effect | None:
@@ -18,6 +19,25 @@ def effect_of_pairs(found: list[tuple[Asked, Asked]]) -> Effect | None:
     if any(not one.questions["image"].equals(first) for pair in found for one in pair):
         return None
     return effect_of([np.array([(after.scores - before.scores).to_numpy() for before, after in found])], first.tolist())
+
+
+def this_run(effect: Effect, before: Asked, after: Asked) -> tuple[float, float, float]:
+    """What a single run gained, on other questions: t over questions, or Wilson's interval where the vanilla model got nothing right.
+
+    That is for a share, and stands where t would leave 0 to 1 or have no width. It counts as many answers as the scores are worth.
+    """
+    half = stats.t.ppf(0.975, effect.images - 1) * math.sqrt(effect.question_variance / effect.images)
+    low, high = effect.g - half, effect.g + half
+    if before.scores.any() or 0 <= low < high <= 1:
+        return effect.g, low, high
+    scores, size = after.scores, len(after.scores)
+    share = float(scores.mean())
+    of_images = (scores - share).groupby(after.questions["image"])
+    n0 = size**2 / float((of_images.size() ** 2).sum())
+    n = n0 * (n0 * share * (1 - share) + 1) / (n0**2 * float((of_images.sum() ** 2).sum()) / size**2 + 1)
+    z = stats.norm.ppf(0.975)
+    centre, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return effect.g, (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
 
 
 def gain(study: Study) -> Anew:
@@ -31,14 +51,15 @@ def gain(study: Study) -> Anew:
         row: dict[str, Any] = {"arm": arm.label, "split": split, "setting": setting, "seeds": len(found)}
         row["epochs"] = ", ".join(str(after.epoch) for _, after in found)
         row |= interval("gain", [after.accuracy - before.accuracy for before, after in found])
-        row |= {"new_questions": None, "this_run_only": None}
+        row |= {"new_questions": None} if len(found) < 2 else {"this_run_only": None}
         if effect is not None and len(found) > 1:
             row |= between("new_questions", effect.ends(), len(found))
+        if effect is not None and len(found) == 1:
+            row |= between("this_run_only", this_run(effect, *found[0]), 1)
         row["variance_seeds"] = effect.a if effect else math.nan
         row["variance_questions"] = effect.b if effect else math.nan
         rows.append(row)
-    why = {"this_run_only": "a single run has an interval of its own"} if any(row["seeds"] == 1 for row in rows) else {}
-    return Anew(name="gain", keys=("arm", "split", "setting"), rows=rows, left_out=why)
+    return Anew(name="gain", keys=("arm", "split", "setting"), rows=rows)
 
 
 def parts_of(one: Asked) -> tuple[float, float, float, float]:

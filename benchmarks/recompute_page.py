@@ -14,8 +14,9 @@ from recompute_values import of_arm, of_study
 from recompute_verdicts import Judged
 
 NUM = r"(?:more than )?[-+]?\d+(?:,\d{3})*(?:\.\d+)?"
-INTERVAL = r"{confidence} % interval(?:, widened for {family} arms)?"
+INTERVAL = r"(?:widened )?{confidence} % interval(?:, widened for {family} arms)?"
 AGREEING = INTERVAL + " {low} to {high}"
+MAYBE = rf"(?: \({AGREEING}\))?"  # an interval that may stand there
 CARD = (
     rf"{{gain}} points \({AGREEING}",
     rf"differ by less than {{delta}} points: {{gain}} \({AGREEING}",
@@ -37,6 +38,8 @@ CARD = (
     r"in one seed of five, {unseen} % of studies with {seeds} seeds",
     r"Measured: {gain} points",
     r"With 95 % confidence",
+    r"This run only: {gain} points, between {low_run} and {high_run} on other questions like these \(95 %",
+    r"rests on one seed and {questions} questions(?: on {images} images)?",
     r"it leaves out 0 exactly",
 )
 HEADLINE = (
@@ -56,20 +59,21 @@ HEADLINE = (
     r"Not judged: {not_judged} of {all} arms",
 )
 ACTION = (
-    rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points \({AGREEING}\)\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
+    rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points{MAYBE}\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
     r"among the other arms: {other_improvements}",
     rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points "
-    rf"\({AGREEING}\).*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
-    rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points \({AGREEING}\)",
+    rf"{MAYBE}.*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
+    rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points{MAYBE}",
     r"difference of {plan_size} points in four studies of five, and takes no training",
     r"all {planned_seeds} seeds and {planned_questions} questions",
+    r"again with a declared endpoint .*? {redone_runs} runs take {redone_cost$}",
     r"Train {all_missing_runs} more runs, so that .*? They take {all_missing_cost$}",
     r"Train {missing_runs} more seeds of .*?{arm}\)?, because .*? They take {missing_cost$}",
     r"Train one more seed of .*?{arm}\)?, because .*? takes {missing_cost$}",
-    rf"Stop .*?{{arm}}\)?, because accuracy is {{size}} points lower .*?\({AGREEING}",
+    rf"Stop .*?{{arm}}\)?, because accuracy is {{size}} points lower .*?{MAYBE}",
     r"Stop .*?{arm}\)?, because it differs from .*? by less than {delta} points \({gain} measured",
-    rf"Stop .*?{{arm}}\)?, because its gain is smaller than {{delta}} points.*?\({AGREEING}",
-    rf"Stop .*?{{arm}}\)?, or look for a larger effect.*?: {{gain}} points \({AGREEING}",
+    rf"Stop .*?{{arm}}\)?, because its gain is smaller than {{delta}} points.*?{MAYBE}",
+    rf"Stop .*?{{arm}}\)?, or look for a larger effect.*?: {{gain}} points{MAYBE}",
     r"none of the {all} arms is",
     *(
         rf"{badge} \({{{name}}}\)"
@@ -84,7 +88,7 @@ NEXT_STAGE = (
     r"was highest at the last epoch for {late} of {seeds_of_arm} seeds",
     r"the whole arm again \({seeds_of_arm} runs\) takes {again$}",
     r"{arm}: decide whether a difference of {plan_size} points .*?: {plan_seeds*} seeds \(now {seeds}\) and {plan_questions*} questions "
-    r"\(now {images}\)",
+    r"\(now {questions}\)",
     r"{plan_runs} more runs take {plan_cost$}",
     r"One more run takes {plan_cost$}",
     r"all {planned_seeds} seeds and {planned_questions} questions",
@@ -118,7 +122,8 @@ QUESTION = (r"±{delta} points",)
 def read_page(report: Mapping[str, Any], *, study: Study, judged: Sequence[Judged], found: Comparison) -> None:
     """Every number of every sentence of the first page."""
     whole = of_study(study, judged=judged, problems=len(report["problems"]))
-    by_arm = {one.label: whole | of_arm(study, one) for one in judged}
+    verdicts = {one.label: one for one in judged}
+    by_arm = {arm.label: whole | of_arm(study, arm, verdicts.get(arm.label)) for arm in study.arms}
     page = report["decision"]
     for card in page["verdicts"]:
         for text in (card["said"], *card["more"]):

@@ -11,24 +11,27 @@ from recompute_scores import BY_SEED, models, pairs
 from recompute_statistics import Range, detectable, exaggeration
 from recompute_study import ArmRuns, Study, vanilla
 from recompute_training import fifths
-from recompute_verdicts import Judged
+from recompute_verdicts import Judged, alone_if_single
 
 Values = dict[str, float]
 
 
-def of_arm(study: Study, one: Judged) -> Values:
-    """Everything that may be said of one arm."""
-    arm = next(arm for arm in study.arms if arm.label == one.label)
+def of_arm(study: Study, arm: ArmRuns, one: Judged | None) -> Values:
+    """Everything that may be said of one arm; `one` is None for the reference."""
     split, setting = study.endpoint["split"], study.endpoint["setting"]
     sides = {"cut_off_before": vanilla(arm, split, setting), "cut_off": study.picked(arm, split, setting)}
     cut = {name: share_cut_off(found) for name, found in sides.items()}
-    late = sum(is_late(study, arm, seed) for seed in one.scores)
-    values = {"late": late, "alarmed": sum(bool(run.alerts) for run in arm.runs), "runs": len(arm.runs), "used": len(arm.used)}
-    values |= cut | {"seeds_of_arm": len(one.scores), "seeds_of_reference": len(one.others)} | solved(study, arm)
+    values: Values = {"alarmed": sum(bool(run.alerts) for run in arm.runs), "runs": len(arm.runs), "used": len(arm.used)}
+    values |= cut | solved(study, arm)
     foreign = [fifths(run, "language/foreign_share") for run in arm.used]
     for place, name in enumerate(("foreign_first", "foreign_last")):
         values[name] = 100 * mean([of_run[place] for of_run in foreign if not math.isnan(of_run[place])])
-    values |= costs(study, arm, one=one, hours=hours_of(study))
+    hours = hours_of(study)
+    if one is None:
+        return values | costs(study, arm, hours=hours)
+    values |= {"seeds_of_arm": len(one.scores), "seeds_of_reference": len(one.others)}
+    values |= costs(study, arm, hours=hours) | cost_of_more(study, arm, one=one, hours=hours)
+    values["late"] = sum(is_late(study, arm, seed) for seed in one.scores)
     return values | (effects(one) if one.effect is not None else {}) | (designs(one) if not math.isnan(one.p) else {})
 
 
@@ -47,7 +50,8 @@ def effects(one: Judged) -> Values:
     for name, side in (("before", one.others), ("after", one.scores)):
         values[name] = 100 * mean([asked.accuracy for asked in side.values()])
     assert one.effect is not None
-    questions = len(next(iter(one.scores.values())).questions)
+    values |= {f"{end}_run": 100 * alone_if_single(one)[f"this_run_only_{end}"] for end in ("low", "high")}
+    questions = num_questions(one)
     return values | {"questions": questions, "images": one.effect.images, "unseen": 100 * 0.8**one.seeds}
 
 
@@ -61,11 +65,26 @@ def designs(one: Judged) -> Values:
         values |= {"truth": 100 * truth, "factor": exaggeration(effect, one.first_level, truth)}
     if one.outcome == "open":
         is_seeds = scarcer(one) == "seeds"
-        now, other = (one.seeds, effect.images) if is_seeds else (effect.images, one.seeds)
+        now, other = (one.seeds, num_questions(one)) if is_seeds else (num_questions(one), one.seeds)
         values |= {"now": now, "four_times": TIMES * other}
-        values |= of_range("for_delta", more_needed(one, one.delta)) | of_range("for_measured", more_needed(one, abs(effect.g)))
-        values |= of_range("with_four_times", more_needed(one, one.delta, TIMES))
+        wanted = {"for_delta": (one.delta, 0), "for_measured": (abs(effect.g), 0), "with_four_times": (one.delta, TIMES)}
+        for name, (size, times) in wanted.items():
+            found = more_needed(one, size, times)
+            values |= of_range(name, found if is_seeds else in_questions(one, found))
     return values
+
+
+def num_questions(one: Judged) -> int:
+    """That were asked of each seed."""
+    return len(next(iter(one.scores.values())).questions)
+
+
+def in_questions(one: Judged, images: Range) -> Range:
+    """As many questions of each image as now; whole ones."""
+    assert one.effect is not None
+    each = num_questions(one) / one.effect.images
+    first, low, high = (end if math.isinf(end) else float(math.ceil(round(each * end, 6))) for end in images)
+    return first, low, high
 
 
 def of_range(name: str, found: Range, *, scale: float = 1) -> Values:
@@ -98,22 +117,33 @@ def is_late(study: Study, arm: ArmRuns, seed: int) -> bool:
     return len(epochs) > 1 and study.picked_epoch(run) == epochs[-1]
 
 
-def costs(study: Study, arm: ArmRuns, *, one: Judged, hours: Mapping[str, float]) -> Values:
-    """Of a run, of several, and of the plan that is recommended, in device minutes and in device hours."""
+def costs(study: Study, arm: ArmRuns, *, hours: Mapping[str, float]) -> Values:
+    """Of the runs that are there."""
     timed = [run for run in arm.used if not math.isnan(hours[str(run.folder)])]
     spent = [hours[str(run.folder)] for run in timed]
-    run, plan = mean(spent), plan_of(one)
-    named = {"one": run, "of_all_runs": run * len(arm.used), "again": run * len(one.scores)}
     values: Values = {"shortest": 60 * min(spent, default=math.nan), "longest": 60 * max(spent, default=math.nan)}
     rate = per([points_of(study, each) for each in timed], spent)
     values["minutes_of_a_point"] = 60 / rate if rate > 0 else math.nan
-    missing = missing_of(one)
-    values["missing_runs"], named["missing_cost"] = missing, run * missing
+    return values | in_both_units({"one": mean(spent), "of_all_runs": mean(spent) * len(arm.used)})
+
+
+def cost_of_more(study: Study, arm: ArmRuns, *, one: Judged, hours: Mapping[str, float]) -> Values:
+    """Of runs that are missing, of all again, and of the plan that is recommended."""
+    run = cost_of_a_run(arm, hours=hours)
+    missing, plan = missing_of(one), plan_of(one)
+    values: Values = {"missing_runs": missing}
+    named = {"missing_cost": run * missing, "again": run * len(one.scores)}
     if plan is not None:
-        values |= of_range("plan_seeds", plan.seeds) | of_range("plan_questions", plan.questions)
-        values |= {"planned_seeds": plan.seeds[0], "planned_questions": plan.questions[0], "plan_size": 100 * plan.size}
+        asked = in_questions(one, plan.questions)
+        values |= of_range("plan_seeds", plan.seeds) | of_range("plan_questions", asked)
+        values |= {"planned_seeds": plan.seeds[0], "planned_questions": asked[0], "plan_size": 100 * plan.size}
         values["plan_runs"], named["plan_cost"] = of_plan(study, one, plan=plan, hours=hours)
     return values | in_both_units(named)
+
+
+def cost_of_a_run(arm: ArmRuns, *, hours: Mapping[str, float]) -> float:
+    """The mean of those that are known."""
+    return mean([hours[str(run.folder)] for run in arm.used if not math.isnan(hours[str(run.folder)])])
 
 
 def of_plan(study: Study, one: Judged, *, plan: Plan, hours: Mapping[str, float]) -> tuple[float, float]:
@@ -122,8 +152,7 @@ def of_plan(study: Study, one: Judged, *, plan: Plan, hours: Mapping[str, float]
     for label, side in ((one.label, one.scores), (one.reference, one.others)):
         for arm in (arm for arm in study.arms if arm.label == label):
             missing = max(0.0, plan.seeds[0] - len(side))
-            known = [hours[str(run.folder)] for run in arm.used if not math.isnan(hours[str(run.folder)])]
-            runs, spent = runs + missing, spent + (missing * mean(known) if missing else 0.0)
+            runs, spent = runs + missing, spent + (missing * cost_of_a_run(arm, hours=hours) if missing else 0.0)
     return runs, spent
 
 
@@ -171,5 +200,8 @@ def of_study(study: Study, *, judged: Sequence[Judged], problems: int) -> Values
     finished = [run for arm in [*study.arms, *study.others] for run in arm.runs if run.manifest["status"] == "finished"]
     values |= {"told": len(runs), "untold": len(untold), "finished": len(finished)}
     values["unverified"] = sum(not (run.folder / "hashes.json").is_file() for run in finished)
+    redone = {one.label: max(3, len(one.scores)) for one in judged if one.outcome in ("open", "not_judged") and one.effect}
+    named["redone_cost"] = math.fsum(runs * mean(known[label]) for label, runs in redone.items())
+    values["redone_runs"] = sum(redone.values())
     values["all_missing_runs"] = sum(map(missing_of, judged))
     return values | {"models": len(models(study)) + len(study.arms)} | in_both_units(named)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from recompute_compare import Anew
+from recompute_gains import this_run
 from recompute_scores import BY_SEED
 from recompute_statistics import Effect, between, effect_of, holm
 from recompute_study import ArmRuns, Study, vanilla
@@ -154,7 +155,7 @@ def decisions(found: Sequence[Judged], study: Study) -> Anew:
             "confidence": math.nan if math.isnan(agreeing[1]) else one.confidence
         }
         row |= between("gain", one.ends(), one.seeds) | between("same_benchmark", one.ends(with_questions=False), one.seeds)
-        row |= between("this_run_only", NOTHING, 0) | {"p_value": one.p, "adjusted_p": one.adjusted}
+        row |= alone_if_single(one) | {"p_value": one.p, "adjusted_p": one.adjusted}
         row["seeds"] = " + ".join(map(str, effect.n)) if effect else str(len(one.scores))
         row["questions"] = next((len(asked.questions) for asked in one.scores.values()), 0)
         row["images"] = effect.images if effect else math.nan
@@ -162,9 +163,15 @@ def decisions(found: Sequence[Judged], study: Study) -> Anew:
         row["left_out"] = str(len(arms[one.label].runs) - len(one.scores) or "")
         row["variance_seeds"], row["variance_questions"] = (effect.a, effect.b) if effect else (math.nan, math.nan)
         rows.append(row)
-    single = any(one.seeds == 1 for one in found)
-    why = {"this_run_only": "a single run has an interval of its own"} if single else {}
-    return Anew(name="decisions", keys=("arm",), rows=rows, left_out=why)
+    return Anew(name="decisions", keys=("arm",), rows=rows)
+
+
+def alone_if_single(one: Judged) -> dict[str, float]:
+    """The interval of a single run."""
+    if one.seeds != 1 or one.effect is None:
+        return between("this_run_only", NOTHING, 0)
+    (after, *_), (before, *_) = one.scores.values(), one.others.values()
+    return between("this_run_only", this_run(one.effect, before, after), 1)
 
 
 def forest(found: Sequence[Judged]) -> Anew:
