@@ -10,6 +10,7 @@ from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import Run
 
+TRAIN = "train"  # the split that is learned from
 VANILLA_LABEL = "vanilla"  # of a vanilla model that is no arm of this report
 
 
@@ -50,6 +51,10 @@ class _Model:
     run: Run
     evaluations: list[Evaluation]
 
+    def uses(self, split: str) -> bool:
+        """Whether its accuracies on a split are known: on the training rows only those of a model that learned from them."""
+        return split in self.run.data and (split != TRAIN or not (self.run.is_vanilla or self.run.is_evaluated_only))
+
 
 def labels_by_folder(arms: Iterable[Arm]) -> dict[Path, str]:
     """Run folder -> label of the arm that the run belongs to."""
@@ -75,7 +80,7 @@ def mixtures(arms: Sequence[Arm]) -> Iterator[Phrase]:
     seeds = sorted({model.run.seed for model in models})
     by_seed = [[model for model in models if model.run.seed == seed] for seed in seeds]
     for split in sorted({split for model in models for split in model.run.data}):
-        with_split = ([model for model in of_seed if split in model.run.data] for of_seed in by_seed)
+        with_split = ([model for model in of_seed if model.uses(split)] for of_seed in by_seed)
         mixed = (_named_if_mixed((str(model.run.data[split]), model.label) for model in of_seed) for of_seed in with_split)
         if different := next(filter(None, mixed), ""):
             yield say_named("gaps.other_data", split=split, arms=different)
