@@ -157,8 +157,9 @@ def read(
         left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
     for form in sorted(forms, key=len, reverse=True):
         left = left.replace(form, "")
-    if unread := NUMBER.findall(left):
-        found.left_out[part, ", ".join(unread), f"no pattern reads “{' '.join(left.split())[:120]}”"] += len(unread)
+    if unread := list(NUMBER.finditer(left)):
+        around = " ".join(left[max(0, unread[0].start() - 80) : unread[0].end() + 40].split())
+        found.left_out[part, ", ".join(each[0] for each in unread), f"no pattern reads “{around}”"] += len(unread)
 
 
 def hold(where: str, token: str, *, name: str, values: Mapping[str, float], found: Comparison) -> None:
