@@ -88,7 +88,7 @@ NEXT_STAGE = (
     r"was highest at the last epoch for {late} of {seeds_of_arm} seeds",
     r"the whole arm again \({seeds_of_arm} runs\) takes {again$}",
     r"{arm}: decide whether a difference of {plan_size} points .*?: {plan_seeds*} seeds \(now {seeds}\) and {plan_questions*} questions "
-    r"\(now {images}\)",
+    r"\(now {questions}\)",
     r"{plan_runs} more runs take {plan_cost$}",
     r"One more run takes {plan_cost$}",
     r"all {planned_seeds} seeds and {planned_questions} questions",

@@ -51,7 +51,7 @@ def effects(one: Judged) -> Values:
         values[name] = 100 * mean([asked.accuracy for asked in side.values()])
     assert one.effect is not None
     values |= {f"{end}_run": 100 * alone_if_single(one)[f"this_run_only_{end}"] for end in ("low", "high")}
-    questions = len(next(iter(one.scores.values())).questions)
+    questions = num_questions(one)
     return values | {"questions": questions, "images": one.effect.images, "unseen": 100 * 0.8**one.seeds}
 
 
@@ -65,11 +65,26 @@ def designs(one: Judged) -> Values:
         values |= {"truth": 100 * truth, "factor": exaggeration(effect, one.first_level, truth)}
     if one.outcome == "open":
         is_seeds = scarcer(one) == "seeds"
-        now, other = (one.seeds, effect.images) if is_seeds else (effect.images, one.seeds)
+        now, other = (one.seeds, num_questions(one)) if is_seeds else (num_questions(one), one.seeds)
         values |= {"now": now, "four_times": TIMES * other}
-        values |= of_range("for_delta", more_needed(one, one.delta)) | of_range("for_measured", more_needed(one, abs(effect.g)))
-        values |= of_range("with_four_times", more_needed(one, one.delta, TIMES))
+        wanted = {"for_delta": (one.delta, 0), "for_measured": (abs(effect.g), 0), "with_four_times": (one.delta, TIMES)}
+        for name, (size, times) in wanted.items():
+            found = more_needed(one, size, times)
+            values |= of_range(name, found if is_seeds else in_questions(one, found))
     return values
+
+
+def num_questions(one: Judged) -> int:
+    """That were asked of each seed."""
+    return len(next(iter(one.scores.values())).questions)
+
+
+def in_questions(one: Judged, images: Range) -> Range:
+    """As many questions of each image as now; whole ones."""
+    assert one.effect is not None
+    each = num_questions(one) / one.effect.images
+    first, low, high = (end if math.isinf(end) else float(math.ceil(round(each * end, 6))) for end in images)
+    return first, low, high
 
 
 def of_range(name: str, found: Range, *, scale: float = 1) -> Values:
@@ -119,8 +134,9 @@ def cost_of_more(study: Study, arm: ArmRuns, *, one: Judged, hours: Mapping[str,
     values: Values = {"missing_runs": missing}
     named = {"missing_cost": run * missing, "again": run * len(one.scores)}
     if plan is not None:
-        values |= of_range("plan_seeds", plan.seeds) | of_range("plan_questions", plan.questions)
-        values |= {"planned_seeds": plan.seeds[0], "planned_questions": plan.questions[0], "plan_size": 100 * plan.size}
+        asked = in_questions(one, plan.questions)
+        values |= of_range("plan_seeds", plan.seeds) | of_range("plan_questions", asked)
+        values |= {"planned_seeds": plan.seeds[0], "planned_questions": asked[0], "plan_size": 100 * plan.size}
         values["plan_runs"], named["plan_cost"] = of_plan(study, one, plan=plan, hours=hours)
     return values | in_both_units(named)
 

@@ -11,7 +11,9 @@ import pytest
 from known_runs import NOW, begun, with_value
 from PIL import Image
 
+from vlm_rl.arm_hash import PLAN
 from vlm_rl.callbacks.saved_steps import SavedStep
+from vlm_rl.commands.build import composed, plain
 from vlm_rl.commands.identity import (
     check_identity,
     code_identity,
@@ -20,6 +22,7 @@ from vlm_rl.commands.identity import (
     rows_identity,
     stored_manifest,
 )
+from vlm_rl.commands.manifest import check_same_config
 from vlm_rl.commands.run_start import manifest_of
 from vlm_rl.datasets.dataset import SPLITS
 from vlm_rl.datasets.row import Row
@@ -178,3 +181,19 @@ def test_the_source_of_a_teams_own_class_is_part_of_the_code(tmp_path: Path, mon
     file.write_text("class Term:\n    scale = 2\n")
     assert {key for key, value in code_identity(config).items() if value != before[key]} == {"own_rewards_of_a_test.Term"}
     del sys.modules["own_rewards_of_a_test"]
+
+
+def test_a_run_that_could_not_declare_a_plan_goes_on_and_one_that_did_keeps_it(tmp_path: Path) -> None:
+    """Versions before the plan wrote configs without its keys."""
+    cfg, folder = composed(["study=s"]), RunFolder(path=tmp_path)
+    now = plain(cfg)
+    before = copy.deepcopy(now)
+    for part in set(PLAN) - {"reference"}:
+        del before["evaluation"]["scheme"]["endpoint"][part]
+    check_same_config(NOW | {"config": before}, cfg, folder)
+    with pytest.raises(ValueError, match=r"endpoint\.planned_looks: 1 there, 5 here"):
+        check_same_config(NOW | {"config": now}, composed(["study=s", "evaluation.scheme.endpoint.planned_looks=5"]), folder)
+    with pytest.raises(ValueError, match=r"endpoint\.setting: 'pass@1_t0\.6' there, 'pass@8_t1\.0' here"):
+        check_same_config(
+            NOW | {"config": before}, composed(["study=s", "evaluation.scheme.endpoint.setting=pass@8_t1.0"]), folder
+        )

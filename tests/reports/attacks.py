@@ -216,6 +216,13 @@ def endpoint_rewritten_and_sealed(study: Path) -> None:
     rewritten(study, other_endpoint, sealed=True)
 
 
+def plan_rewritten_and_seals_deleted(study: Path) -> None:
+    for file in study.glob("*/seed-*/manifest.json"):
+        manifest = json.loads(file.read_text())
+        manifest["config"]["evaluation"]["scheme"]["endpoint"] |= {"planned_looks": 5, "smallest_effect": 0.5}
+        file.write_text(json.dumps({key: value for key, value in manifest.items() if key != "sha256"}))
+
+
 def bad_seed_called_unfinished(study: Path) -> None:
     rewritten(study, lambda _: {"status": "running"}, pattern=f"{ARM}/seed-1", sealed=True)
 

@@ -48,6 +48,7 @@ FOUND: list[tuple[Attack, set[Kind], bool]] = [  # (what is done, kinds of doubt
     (attacks.seed_copied_under_another, {"repeated_run"}, True),
     (attacks.endpoint_rewritten, {"changed_config"}, True),
     (attacks.endpoint_rewritten_and_sealed, {"changed_config"}, True),
+    (attacks.plan_rewritten_and_seals_deleted, {"changed_config"}, False),
     (attacks.bad_seed_called_unfinished, {"changed_config"}, True),
     (attacks.other_step_picked, {"changed_config"}, True),
     (attacks.other_vanilla_model, {"changed_config"}, False),
@@ -149,7 +150,7 @@ def test_seeds_that_were_not_passed_are_doubts_of_their_arm(study: Path) -> None
     records = read_records(find_runs([study / ARM / "seed-0", study / ARM / "seed-2"]), reflection=None)
     (arm,) = records.trained
     assert {doubt.kind for doubt in arm.doubts} == {"missing_seeds"}
-    assert "s/algorithm-reinforce_pp/seed-1 is one more seed" in arm.doubts[0].said
+    assert "s/algorithm-reinforce_pp/seed-1 is one more run" in arm.doubts[0].said
     assert [arm.label for arm in records.beside] == ["sft"]
 
 

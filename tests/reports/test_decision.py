@@ -262,11 +262,12 @@ def test_of_many_arms_a_few_of_one_verdict_are_named_in_the_headline_and_more_ar
     gains = [FIVE, *[OPEN] * 4, LOSSES, LOSSES]
     verdicts = judged(records(*(gained(f"a{place}", *of_arm) for place, of_arm in enumerate(gains))))
     assert headline_of(verdicts, badges=BADGES) == (
-        "Improvement: a0 (+20.0 points, 95 % interval +14.5 to +25.5). Harm: a5 (-20.0 points, 95 % interval -25.5 to -14.5), "
-        "a6 (-20.0 points, 95 % interval -25.5 to -14.5). No evidence either way: 4 of 7 arms."
+        "Improvement: a0 (+20.0 points, widened 99 % interval +11.5 to +28.5). "
+        "Harm: a5 (-20.0 points, widened 99.3 % interval -29.2 to -10.8), "
+        "a6 (-20.0 points, widened 99.2 % interval -28.9 to -11.1). No evidence either way: 4 of 7 arms."
     )
     assert headline_of(verdicts[:4], badges=BADGES) == (
-        "Improvement: a0 (+20.0 points, 95 % interval +14.5 to +25.5). No evidence either way: a1, a2, a3."
+        "Improvement: a0 (+20.0 points, widened 99 % interval +11.5 to +28.5). No evidence either way: a1, a2, a3."
     )
 
 

@@ -1,6 +1,7 @@
 """What runs are held against, piece by piece: seeds that commands name, counts that configs name, and records that say nonsense."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from test_attacks import ARM, attacked
 from written_study import before_hashes, manifests, write_whole_study
 
 from vlm_rl.checksums import sealed
-from vlm_rl.reports.reading.expected_seeds import SEED_GROUPS, seeds_asked, sweep_of
+from vlm_rl.reports.reading.expected_seeds import SEED_GROUPS, seeds_asked, sweep_of, values_of
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.runs import find_runs
 from vlm_rl.rewards.judge import Verdict
+from vlm_rl.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,58 @@ def study(tmp_path: Path) -> Path:
 )
 def test_the_seeds_that_a_command_names(words: str, seeds: set[int]) -> None:
     assert seeds_asked(words.split()) == seeds
+
+
+@pytest.mark.parametrize(
+    ("typed", "by_hydra"),  # the words of a command, and what the manifests of its jobs hold
+    [
+        ("grpo,sft", ["grpo", "sft"]),
+        ("1e-5,1e-6", ["1e-05", "1e-06"]),
+        ("choice(1e-5, 0.10)", ["1e-05", "0.1"]),
+        ("[q, v],[q]", ["[q,v]", "[q]"]),
+        ("true,null,1_000", ["True", "null", "1000"]),
+        ("'a,b',\"c d\"", ["'a,b'", '"c d"']),
+    ],
+)
+def test_values_are_known_however_they_are_written(typed: str, by_hydra: list[str]) -> None:
+    assert values_of(typed) == [value for word in by_hydra for value in values_of(word)]
+    assert len(values_of(typed)) == len(by_hydra)
+
+
+@pytest.mark.parametrize("word", ["range(1,4)", "glob(*)", "${oc.env:A},b", "sort(b,a)", "[" * 5000, "&a [1],*a", "2026-13-45"])
+def test_values_that_only_hydra_knows_are_none(word: str) -> None:
+    assert values_of(word) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "jobs"),
+    [
+        ("algorithm.kl_loss_coef=1e-5,2e-5", ["algorithm.kl_loss_coef=1e-05", "algorithm.kl_loss_coef=2e-05"]),
+        ("algorithm.kl_loss_coef=1e-5", ["algorithm.kl_loss_coef=1e-05"] * 2),
+        ("evaluation.scheme.splits='[val, test]'", ["evaluation.scheme.splits=[val,test]"] * 2),
+        ("algorithm='glob([gs]*)'", ["algorithm=grpo", "algorithm=sft"]),
+        ("study=s,another", ["study=s"] * 2),
+    ],
+)
+def test_no_arm_is_missing_that_hydra_only_writes_in_another_way(study: Path, command: str, jobs: list[str]) -> None:
+    for run, manifest in manifests(study):
+        job = jobs[manifest["algorithm"] == "sft"]
+        run.write_manifest(manifest | {"command": f"python train.py {command} seed=0,1,2 -m", "overrides": [job]})
+    assert records_of(study).problems == ()
+
+
+def test_an_unfinished_run_whose_seed_was_run_again_is_not_missed(study: Path) -> None:
+    """As where a run was stopped and typed again with a word more, which gives it a folder of its own."""
+    shutil.copytree(study / ARM / "seed-0", study / "stopped" / "seed-0")
+    run = RunFolder(path=study / "stopped" / "seed-0")
+    run.clear()
+    run.write_manifest((run.manifest or {}) | {"variant": "stopped", "status": "running"})
+    (arm,) = read_records(find_runs([study / ARM]), reflection=None).trained
+    assert arm.doubts == ()
+    assert arm.absent == ()
+    run.write_manifest((run.manifest or {}) | {"status": "finished"})
+    (arm,) = read_records(find_runs([study / ARM]), reflection=None).trained
+    assert [doubt.kind for doubt in arm.doubts] == ["missing_seeds"]
 
 
 def test_the_groups_of_seeds_are_those_of_the_configs() -> None:

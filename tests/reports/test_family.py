@@ -79,7 +79,9 @@ def test_a_doubt_keeps_an_arm_from_being_judged_until_it_is_accepted() -> None:
         for accept in ((), ("changed_files",))
     )
     assert (refused.outcome, accepted.outcome) == (Outcome.NOT_JUDGED, Outcome.IMPROVEMENT)
-    assert "is not judged: a/b.parquet was changed. (and 1 more, see" in sentence_of(refused, "headline")
+    assert sentence_of(refused, "headline").endswith("is not judged: files are not as the runs wrote them.")
+    assert "a/b.parquet was changed. (and 1 more, see" in sentences(refused)[0]
+    assert "report.accept=[changed_files]" in sentences(refused)[0]
     assert "Accepted by the person who made this report (changed_files): a/b.parquet was changed." in sentences(accepted)[0]
     against = judged(records(gained("sft", 0.0, 0.05, -0.05), replace(GRPO, doubts=(doubt,))), reference="grpo")
-    assert "a/b.parquet was changed." in sentence_of(against[0], "headline")  # of the reference, too
+    assert "a/b.parquet was changed." in sentences(against[0])[0]  # of the reference, too

@@ -121,7 +121,7 @@ def test_seeds_that_were_not_passed_are_named_and_runs_of_another_arm_are_not(tm
     assert [[run.seed for run in runs] for runs in (found.runs, found.not_passed)] == [[0, 2], [1, 3]]
     selection, names = select_runs(found), ("s/grpo/seed-1", "s/grpo/seed-3")
     assert selection.absent == {"a" * 16: tuple(f"{name} was not passed to the report" for name in names)}
-    assert [problem.split(" is one more seed")[0] for problem in selection.problems] == [*names]
+    assert [problem.split(" is one more run")[0] for problem in selection.problems] == [*names]
     assert "Pass the whole folder s/grpo." in selection.problems[0]
     assert find_runs([tmp_path / "s"]).not_passed == ()
 

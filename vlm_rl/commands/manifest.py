@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vlm_rl.arm_hash import arm_of, comparable, vanilla_of
+from vlm_rl.arm_hash import PLAN, arm_of, comparable, vanilla_of
 from vlm_rl.commands import searchpath, trust
 from vlm_rl.commands.build import Experiment, plain
 from vlm_rl.commands.errors import TYPED, as_typed, flat
@@ -148,7 +148,9 @@ def check_same_config(found: dict[str, Any], cfg: DictConfig, folder: RunFolder)
     file, config = folder.path / "manifest.json", storable(cfg)
     stored = trust.stored_config(found, file=file, parts=("trainer", "algorithm"))
     before, now = flat(comparable(stored)), flat(comparable(config))
-    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    not_declared = {f"evaluation.scheme.endpoint.{part}" for part in PLAN} - before.keys()  # by a version without such a plan
+    keys = sorted((before.keys() | now.keys()) - not_declared)
+    differing = [key for key in keys if before.get(key) != now.get(key)]
     lines = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing[:10]]
     if not differing and asks_environment(config) and found.get("arm") != arm_of(plain(cfg)):
         lines = ["  an environment variable that the config takes a value from has another value than then"]

@@ -17,7 +17,9 @@ from typing import Any, cast
 LANGUAGES = ("en", "ja")
 LONE_VALUE = re.compile(r"\{(\w+)\}")
 WORDS = Path(__file__).with_name("words")
-NEEDLESS_SPACE = re.compile(r"(?<=）) |(?<=[ぁ-んァ-ヶ一-龠、。：]) (?=[ぁ-んァ-ヶ一-龠（「])")  # full-width signs bring their own
+NEEDLESS_SPACE = re.compile(
+    r"(?<=）) |(?<=[ぁ-んァ-ヶ一-龠、。：]) (?=[ぁ-んァ-ヶ一-龠（「])"
+)  # full-width signs bring their own
 MINUS = "\u2212"  # what people read; files of numbers have the hyphen that programs know
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders

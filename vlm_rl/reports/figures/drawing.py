@@ -123,7 +123,9 @@ def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
             axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
         axes.plot([100 * row.estimate], [place], color=color, marker=style["marker"], markersize=8)
         axes.plot(seeds, below, color=color, marker="o", markersize=3, linestyle="", fillstyle="none")
-    axes.set_yticks(range(len(forest.rows)), [f"{row.label}\n{with_minus(f'{row.text} ({row.detail})')}" for row in forest.rows])
+    axes.set_yticks(
+        range(len(forest.rows)), [f"{row.label}\n{with_minus(f'{row.text} ({row.detail})')}" for row in forest.rows]
+    )
     axes.set_ylim(len(forest.rows) - 0.5, -0.5)
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")

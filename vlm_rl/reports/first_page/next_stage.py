@@ -66,7 +66,7 @@ def _to_settle(plan: Plan, *, costs: Costs) -> Iterator[Phrase]:
         arm=plan.verdict.arm,
         points=100 * plan.effect,
         now_seeds=difference.num_seeds,
-        now_questions=difference.num_questions,
+        now_questions=plan.verdict.comparison.num_questions,
         **plan.in_words,
     )
     more = sum(missing.values())
@@ -74,7 +74,7 @@ def _to_settle(plan: Plan, *, costs: Costs) -> Iterator[Phrase]:
         yield say("One more run takes {cost}.", cost=costs.of(missing))
     if more > 1:
         yield say("{more} more runs take {cost}.", more=more, cost=costs.of(missing))
-    if plan.questions > difference.num_questions:
+    if plan.questions > plan.verdict.comparison.num_questions:
         yield say("More questions need no training: evaluate.py asks the runs that are there.")
     yield look_again(plan)
 

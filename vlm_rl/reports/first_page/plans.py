@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vlm_rl.evaluation.verdict import FEWEST_SEEDS, Outcome
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.verdicts.family import Judged
-from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, scarcer
+from vlm_rl.reports.verdicts.verdict_sentences import TIMES_AS_MANY, count_range, more_needed, questions_of_image, scarcer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Plan:
     verdict: Judged
     effect: float  # a share
     seeds: int  # of each arm
-    questions: int  # images, where several share one
+    questions: int
     in_words: Mapping[str, Phrase]  # `seeds` and `questions`, the scarcer of them as a range
 
     @property
@@ -57,10 +57,12 @@ def plan_of(verdict: Judged) -> Plan | None:
             needed = more_needed(verdict, difference=difference, effect=effect, times=times)
             if math.isfinite(needed.estimate):
                 kind = scarcer(difference)
-                sizes = {"seeds": times * difference.num_seeds, "questions": times * difference.num_questions}
+                sizes = {"seeds": times * difference.num_seeds, "questions": times * verdict.comparison.num_questions}
                 in_words = {name: say("{number:,}", number=size) for name, size in sizes.items()}
-                in_words[kind] = count_range(needed, kind=kind)
-                return Plan(verdict=verdict, effect=effect, in_words=in_words, **(sizes | {kind: int(needed.estimate)}))
+                each = questions_of_image(verdict)
+                in_words[kind] = count_range(needed, kind=kind, each=each)
+                found = math.ceil(round(needed.estimate * (1 if kind == "seeds" else each), 6))
+                return Plan(verdict=verdict, effect=effect, in_words=in_words, **(sizes | {kind: found}))
     return None
 
 

@@ -25,7 +25,7 @@ from vlm_rl.reports.tables.table import MISSING, cells
 
 MOST_CARDS = 8  # on the first page; the verdicts on more arms are rows of a table
 MOST_PRINTED = 60  # rows of a table on paper; print.css counts them too
-TIED = re.compile(r"\b[Tpn] [=<] \d|\d %")  # T = 0.6, p < 0.001, 95 %: never torn apart at the end of a line
+TIED = re.compile(r"\b[Tpn] [=<] \d|\d (?:%|[個問回件枚分]|ポイント)")  # T = 0.6, p < 0.001, 95 %, 3 個: on one line
 
 
 def render_html(content: Content, *, language: str) -> str:

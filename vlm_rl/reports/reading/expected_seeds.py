@@ -23,7 +23,8 @@ RANGE = re.compile(r"range\((\d{1,6})(?:,\s*(\d{1,6}))?(?:,\s*(\d{1,6}))?\)")
 SWEEP = "multirun.yaml"
 LARGEST_SWEEP = 2**20  # bytes
 MOST_JOBS = 10_000  # of a command
-NOT_PART = ("seed", "seeds")  # of what a run is, but for which run of it
+NOT_PART = ("seed", "seeds", "study")  # of what a run is, but for which run of it and where
+WORKED_OUT = re.compile(r"(?!choice\()[a-z]+\(")  # range(3), glob(*), sort(a,b): what Hydra makes of it is not known here
 
 
 def seeds_of(value: str) -> set[int]:
@@ -36,6 +37,29 @@ def seeds_of(value: str) -> set[int]:
     return (
         {int(part) for part in parts if part.strip().isdecimal()} if all(part.strip().isdecimal() for part in parts) else set()
     )
+
+
+def values_of(word: str) -> list[str]:
+    """The values of `a,[b, c]` or `choice(1e-5,2)`, each as it reads however it was typed; none where only Hydra knows them."""
+    text = word.strip()
+    if WORKED_OUT.match(text) or {"&", "*"} & {*text}:  # of YAML, a short text with these may stand for a huge one
+        return []
+    if text.startswith("choice(") and text.endswith(")"):
+        text = text.removeprefix("choice(").removesuffix(")")
+    try:
+        return [_plain(value) for value in yaml.safe_load(f"[{text}]")]
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return []
+
+
+def _plain(value: Any) -> str:
+    """Hydra writes 1e-5 as 1e-05, 0.10 as 0.1 and true as True."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return str(value)
+    try:
+        return f"{float(value):.15g}"
+    except (ValueError, OverflowError):
+        return str(value)
 
 
 def seeds_asked(words: Iterable[str]) -> set[int]:
@@ -80,7 +104,7 @@ class Sweep:
         """Whether a run is one of its jobs, by the words of its command."""
         own = _job(run)
         return own.keys() == self.choices.keys() and all(
-            value == self.choices[key] or value in self.choices[key].split(",") for key, value in own.items()
+            value == self.choices[key] or {*values_of(value)} & {*values_of(self.choices[key])} for key, value in own.items()
         )
 
 
@@ -138,11 +162,12 @@ def missing_arms(runs: Sequence[Run]) -> Iterator[Phrase]:
                 continue
             said.add(place)
             words = dict(word.split("=", 1) for word in _words(command) if "=" in word)
-            swept = {key: words[key].split(",") for key in job if key in words and job[key] != words[key]}
+            asked = {key: values_of(words[key]) for key in job if key in words}
+            swept = {key: values for key, values in asked.items() if len(values) > 1}
             jobs = [_job(other) for other in runs if other.study_folder == run.study_folder]
-            there = {tuple(other.get(key) for key in swept) for other in jobs}
-            asked = product(*swept.values()) if swept and prod(map(len, swept.values())) <= MOST_JOBS else ()
-            missing = [", ".join(map("=".join, zip(swept, values, strict=True))) for values in asked if values not in there]
+            there = {tuple(next(iter(values_of(other.get(key, ""))), None) for key in swept) for other in jobs}
+            named = product(*swept.values()) if swept and prod(map(len, swept.values())) <= MOST_JOBS else ()
+            missing = [", ".join(map("=".join, zip(swept, values, strict=True))) for values in named if values not in there]
             if missing:
                 shown = "; ".join(missing[:3]) + "; ..." * (len(missing) > 3)
                 yield say_named("gaps.missing_arms", jobs=shown, command=command)

@@ -17,6 +17,7 @@ from vlm_rl.reports.reading.starts import Start, starts_of
 SEED_PATTERN = "seed-*/manifest.json"  # of a variant
 RUN_PATTERNS = ("manifest.json", "*/manifest.json", "*/*/manifest.json")  # of a run, a variant, a study folder
 LARGEST_MANIFEST = 2**24  # characters
+SEALED_SINCE = ("sha256", "history")  # keys of manifests that are written with their own hash
 CONFIG: dict[str, Any] = {  # the tables of a config that a report reads
     **{name: {} for name in ("dataset", "alerts", "trainer", "algorithm")},
     "model": {"optimization": {"part_learning_rates": {}}},
@@ -50,7 +51,7 @@ class Run:
     starts: tuple[Start, ...] = ()  # none where the manifest does not say
     config: dict[str, Any] = field(default_factory=dict, hash=False)  # resolved; {} where the manifest has none
     manifest: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)  # as it was read, whatever is in it
-    has_broken_seal: bool = False  # its manifest has the hash of something else
+    has_broken_seal: bool = False  # its manifest has the hash of something else, or lost its own
 
     @property
     def name(self) -> str:
@@ -105,8 +106,12 @@ def find_runs(studies: Sequence[Path]) -> RunsFound:
     runs = sorted((run for run in tried.values() if run is not None), key=IN_ORDER)
     if not runs:
         raise ReportError("No run could be read.\n" + "\n".join(problems))
-    beside = sorted(_beside(tried, problems=problems), key=IN_ORDER)
     arms = {(run.study_folder, run.arm) for run in runs}
+    done = {(run.study_folder, run.arm, run.seed) for run in runs if run.finished}
+    found = (
+        run for run in _beside(tried, problems=problems) if run.finished or (run.study_folder, run.arm, run.seed) not in done
+    )
+    beside = sorted(found, key=IN_ORDER)
     not_passed, others = (
         [run for run in beside if ((run.study_folder, run.arm) in arms) == is_same] for is_same in (True, False)
     )
@@ -157,7 +162,7 @@ def read_run(folder: Path) -> Run:
         starts=starts_of(manifest),
         config=_tables(parts["config"], known=CONFIG),
         manifest=manifest,
-        has_broken_seal="sha256" in manifest and not _is_sealed(text),
+        has_broken_seal=any(key in manifest for key in SEALED_SINCE) and not _is_sealed(text),
     )
 
 

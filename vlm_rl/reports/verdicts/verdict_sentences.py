@@ -137,21 +137,28 @@ def _points(interval: Interval) -> dict[str, float]:
 def _what_would_settle(verdict: Judged, *, difference: Difference) -> Iterator[Phrase]:
     """For the smallest effect that matters, and for the one measured."""
     kind, delta, measured = scarcer(difference), verdict.smallest_effect, abs(difference.estimate)
-    now = difference.num_seeds if kind == "seeds" else difference.num_questions
+    now = difference.num_seeds if kind == "seeds" else verdict.comparison.num_questions
     smallest, as_measured = (more_needed(verdict, difference=difference, effect=effect) for effect in (delta, measured))
     yield say_named(
         f"plan.more_{kind}",
         now=now,
         delta=100 * delta,
-        smallest=count_range(smallest, kind=kind),
+        smallest=count_range(smallest, kind=kind, each=questions_of_image(verdict)),
         measured=100 * measured,
-        as_measured=count_range(as_measured, kind=kind),
+        as_measured=count_range(as_measured, kind=kind, each=questions_of_image(verdict)),
     )
     if math.isinf(smallest.estimate):
         needed = more_needed(verdict, difference=difference, effect=delta, times=TIMES_AS_MANY)
         name = f"plan.{kind}_out_of_reach" if math.isinf(needed.estimate) else f"plan.{kind}_with_more"
-        sizes = {"asked": TIMES_AS_MANY * difference.num_questions, "runs": TIMES_AS_MANY * difference.num_seeds}
-        yield say_named(name, delta=100 * delta, **sizes, **{kind: count_range(needed, kind=kind)})
+        sizes = {"asked": TIMES_AS_MANY * verdict.comparison.num_questions, "runs": TIMES_AS_MANY * difference.num_seeds}
+        wanted = count_range(needed, kind=kind, each=questions_of_image(verdict))
+        yield say_named(name, delta=100 * delta, **sizes, **{kind: wanted})
+
+
+def questions_of_image(verdict: Judged) -> float:
+    """Questions for each image that a difference counts as one: plans count images, people ask questions."""
+    assert verdict.difference is not None
+    return verdict.comparison.num_questions / verdict.difference.num_questions
 
 
 def scarcer(difference: Difference) -> Literal["seeds", "questions"]:
@@ -171,10 +178,11 @@ def more_needed(verdict: Judged, *, difference: Difference, effect: float, times
     return questions_needed(difference, effect=effect, seeds=seeds, level=level)
 
 
-def count_range(needed: Range, *, kind: str) -> Phrase:
-    """`about 9 (4 to 150)` of `seeds` or `questions`."""
+def count_range(needed: Range, *, kind: str, each: float = 1) -> Phrase:
+    """`about 9 (4 to 150)` of `seeds` or `questions`, where one of `needed` stands for `each` questions."""
+    scale = 1 if kind == "seeds" else each
     beyond = say("more than {most:,}", most=MOST_SEEDS if kind == "seeds" else MOST_QUESTIONS)
-    return _range(needed, beyond=beyond, written=lambda number: say("{number:,}", number=int(number)))
+    return _range(needed, beyond=beyond, written=lambda number: say("{number:,}", number=math.ceil(round(scale * number, 6))))
 
 
 def effect_range(found: Range) -> Phrase:
