@@ -61,7 +61,7 @@ HEADLINE = (
 ACTION = (
     rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points{MAYBE}\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
     r"among the other arms: {other_improvements}",
-    rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points "
+    rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points"
     rf"{MAYBE}.*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
     rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points{MAYBE}",
     r"difference of {plan_size} points in four studies of five, and takes no training",
