@@ -61,7 +61,7 @@ HEADLINE = (
 ACTION = (
     rf"Scale up .*?{{arm}}\)?, because .*?: {{gain}} points{MAYBE}\. Running it again \({{seeds_of_arm}} runs\) takes {{again$}}",
     r"among the other arms: {other_improvements}",
-    rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points "
+    rf"Train {{plan_runs}} more runs of .*?{{arm}}\)?, up to {{plan_seeds*}} seeds on {{plan_questions*}} questions, .*?: {{gain}} points"
     rf"{MAYBE}.*? difference of {{plan_size}} points .*? takes {{plan_cost$}}",
     rf"questions of .*?{{arm}}\)? \({{plan_questions*}} in all\), .*?: {{gain}} points{MAYBE}",
     r"difference of {plan_size} points in four studies of five, and takes no training",
@@ -157,8 +157,9 @@ def read(
         left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
     for form in sorted(forms, key=len, reverse=True):
         left = left.replace(form, "")
-    if unread := NUMBER.findall(left):
-        found.left_out[part, ", ".join(unread), f"no pattern reads “{' '.join(left.split())[:120]}”"] += len(unread)
+    if unread := list(NUMBER.finditer(left)):
+        around = " ".join(left[max(0, unread[0].start() - 80) : unread[0].end() + 40].split())
+        found.left_out[part, ", ".join(each[0] for each in unread), f"no pattern reads “{around}”"] += len(unread)
 
 
 def hold(where: str, token: str, *, name: str, values: Mapping[str, float], found: Comparison) -> None:
