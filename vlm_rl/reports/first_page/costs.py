@@ -117,6 +117,8 @@ def _of_its_runs(cost: RunCost, *, costs: Costs) -> Phrase:
     if not cost.hours:
         return say("{arm}: the time of its runs, or the number of their devices, is not known.", arm=label)
     values = {"arm": label, "one": costs.of({label: 1}), "all": costs.of({label: num_runs}), "runs": num_runs}
+    if num_runs == 1:
+        return say("{arm}: {one} for its only run.", arm=label, one=values["one"])
     if not cost.is_uneven:
         return say("{arm}: {one} a run, {all} for all {runs} runs.", **values)
     low, high = (amount(60 * end) for end in (min(cost.hours), max(cost.hours)))

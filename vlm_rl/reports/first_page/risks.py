@@ -23,6 +23,7 @@ from vlm_rl.reports.tables.table import Table
 from vlm_rl.reports.verdicts.endpoint_scores import EndpointChoice
 from vlm_rl.reports.verdicts.family import Judged
 
+LEAST_EXAGGERATED = 1.05  # factor that is written as 1.1; a smaller one says nothing
 MANY_CUT_OFF = 0.05  # share of responses at the length limit from which accuracy begins to speak of the limit
 LANGUAGE_DRIFT = 0.01  # share of letters in other scripts, last fifth of training
 VISION = "vision"  # rows whose numbers are only in the figure
@@ -69,8 +70,9 @@ def exaggerated(verdict: Judged) -> Iterator[Phrase]:
     if difference.estimate < NEAR * detectable_effect(difference, level=level).estimate:
         truth = max(verdict.smallest_effect, verdict.agreeing.low)
         factor = exaggeration(truth, difference=difference, level=level)
-        gain = 100 * difference.estimate
-        yield say_named("risks.exaggerated", arm=verdict.arm, gain=gain, truth=100 * truth, factor=factor)
+        if factor >= LEAST_EXAGGERATED:
+            gain = 100 * difference.estimate
+            yield say_named("risks.exaggerated", arm=verdict.arm, gain=gain, truth=100 * truth, factor=factor)
 
 
 def _alerts(arm: Arm) -> Iterator[Phrase]:

@@ -127,6 +127,7 @@ def pair_table(records: Records, *, verdicts: Sequence[Judged]) -> Table:
         without=() if is_planned else PLANS,
         pairs=len(pairs),
         delta=_delta(verdicts),
+        level=verdicts[0].look_level if verdicts else LEVEL,
         seeds=say_named("plan.pairs") if is_planned else "",
     )
 
