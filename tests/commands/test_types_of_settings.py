@@ -235,7 +235,7 @@ def test_the_keys_of_an_export_are_checked(settings: dict[str, object], said: st
         ("export.py", ["checkpoint=nothing", "folder=x", "merge=yes"], "merge=yes, but it takes true or false."),
         ("report.py", ["studies=[s]", "report.reader.longest=long"], "report.reader.longest=long, but it takes an integer."),
         ("report.py", ["studies=[s]", "evaluation.kpi.minutes_saved.by_hand=x"], "evaluation.kpi.minutes_saved.by_hand=x, but it takes a "),
-        ("report.py", ["studies=[s]", "report.smallest_effect=true"], "report.smallest_effect=true, but it takes a number."),
+        ("report.py", ["studies=[s]", "report.smallest_effect=true"], "report.smallest_effect=true, but it takes a number or null."),
     ],
 )  # fmt: skip
 def test_every_command_says_it_at_once(forking: Forking, tmp_path: Path, script: str, words: list[str], said: str) -> None:

@@ -163,7 +163,7 @@ def test_a_seed_that_only_another_arm_has_is_no_doubt(study: Path) -> None:
     attacks.seed_removed(study)
     records = records_of(study)
     assert [arm.doubts for arm in records.arms] == [(), (), ()]
-    assert "reinforce_pp has no run of seeds 1, which other arms of the same study have." in records.problems[0]
+    assert "reinforce_pp has no run of these seeds, which other arms of the same study have: 1." in records.problems[0]
 
 
 def test_an_arm_that_a_command_names_and_that_is_not_there_is_told(study: Path) -> None:

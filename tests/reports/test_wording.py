@@ -12,7 +12,6 @@ import jinja2
 import pytest
 from jinja2 import nodes
 
-from vlm_rl.evaluation.statistics import Interval
 from vlm_rl.reports.composition import Content
 from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import (
@@ -28,7 +27,7 @@ from vlm_rl.reports.phrase import (
     sentences_of,
     words,
 )
-from vlm_rl.reports.tables.table import Column, table_of
+from vlm_rl.reports.tables.table import table_of
 
 REPORTS = Path(__file__).parents[2] / "vlm_rl" / "reports"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -126,12 +125,14 @@ def test_a_japanese_sentence_ends_as_one_where_the_english_does() -> None:
     assert [text for text, other in pairs if text.endswith(".") != other.endswith(("。", "。）"))] == []
 
 
-def test_people_read_a_true_minus_and_files_have_a_hyphen() -> None:
-    phrase, column = say("{gain:+.1f} points", gain=-1.25), Column(key="gain", title="Gain", how="points")
-    assert phrase == "-1.2 points" and in_language(phrase, catalogue={}) == "\u22121.2 points"
+def test_the_japanese_page_has_a_true_minus_and_english_and_files_the_hyphen_that_programs_know(fake_content: Content) -> None:
+    phrase = say("{gain:+.1f} points", gain=-1.25)
+    assert (phrase, in_language(phrase, catalogue={})) == ("-1.2 points", "-1.2 points")
     assert in_language(phrase, catalogue=catalogue_of("ja")) == "\u22121.2 ポイント"
     assert in_language(say("{text}", text="f-1"), catalogue={}) == "f-1"  # a name is no number
-    assert column.show(Interval(estimate=-0.05, low=-0.1, high=0.02, num_seeds=3)).detail == "[\u221210.0, +2.0]"
+    cells_of = {name: re.findall(r"<small>(\[.*?\])</small>", render_html(fake_content, language=name)) for name in LANGUAGES}
+    assert any("-" in text for text in cells_of["en"])
+    assert [text.replace("-", "\u2212") for text in cells_of["en"]] == cells_of["ja"]
 
 
 def texts_in_code() -> Iterator[str]:

@@ -20,7 +20,7 @@ WORDS = Path(__file__).with_name("words")
 NEEDLESS_SPACE = re.compile(
     r"(?<=）) |(?<=[ぁ-んァ-ヶ一-龠、。：]) (?=[ぁ-んァ-ヶ一-龠（「])"
 )  # full-width signs bring their own
-MINUS = "\u2212"  # what people read; files of numbers have the hyphen that programs know
+MINUS = "\u2212"  # of languages other than English, whose pages keep the hyphen that programs know
 
 Catalogue = Mapping[str, str]  # English template -> template with the same placeholders
 
@@ -109,7 +109,7 @@ def in_language(text: str, *, catalogue: Catalogue) -> str:
         for name, value in text.values.items()
     }
     if text.template not in catalogue:
-        return FORMATTER.format(text.template, **values)
+        return (FORMATTER if catalogue else string.Formatter()).format(text.template, **values)
     return NEEDLESS_SPACE.sub("", FORMATTER.format(catalogue[text.template], **values))
 
 

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, glyph_of, style_of, variable_of
 from vlm_rl.reports.first_page.forest import Forest
-from vlm_rl.reports.phrase import say, with_minus
+from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
 INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
@@ -123,9 +123,7 @@ def write_forest(forest: Forest, *, folder: Path) -> list[Path]:
             axes.plot([100 * row.low, 100 * row.high], [place, place], color=color, linewidth=3, alpha=0.5)
         axes.plot([100 * row.estimate], [place], color=color, marker=style["marker"], markersize=8)
         axes.plot(seeds, below, color=color, marker="o", markersize=3, linestyle="", fillstyle="none")
-    axes.set_yticks(
-        range(len(forest.rows)), [f"{row.label}\n{with_minus(f'{row.text} ({row.detail})')}" for row in forest.rows]
-    )
+    axes.set_yticks(range(len(forest.rows)), [f"{row.label}\n{row.text} ({row.detail})" for row in forest.rows])
     axes.set_ylim(len(forest.rows) - 0.5, -0.5)
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")

@@ -7,7 +7,7 @@ or attributes and goes through textContent. Words are translated where they are 
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from vlm_rl.reports.figures.drawing import legend_label, legend_lines, panel_svg
 from vlm_rl.reports.figures.panels import DARK_PALETTE, PALETTE, glyph_of, variable_of
 from vlm_rl.reports.page.labels import forest_label, panel_label
 from vlm_rl.reports.page.reader import page_data, script_json, visible
-from vlm_rl.reports.phrase import catalogue_of, in_language, say
-from vlm_rl.reports.tables.table import MISSING, cells
+from vlm_rl.reports.phrase import Phrase, catalogue_of, in_language, say, with_minus
+from vlm_rl.reports.tables.table import MISSING, Column, Row, Shown, Table, cells
 
 MOST_CARDS = 8  # on the first page; the verdicts on more arms are rows of a table
 MOST_PRINTED = 60  # rows of a table on paper; print.css counts them too
@@ -34,7 +34,9 @@ def render_html(content: Content, *, language: str) -> str:
     script, reader = _file("page.js"), page_data(content.reader, catalogue=catalogue)
     if reader["cases"]:
         script += _file("reader.js")
-    page = _environment(translate=partial(in_language, catalogue=catalogue)).get_template("page.html.j2")
+    environment = _environment(translate=partial(in_language, catalogue=catalogue))
+    environment.globals["cells"] = _cells_with_minus if catalogue else cells
+    page = environment.get_template("page.html.j2")
     return page.render(
         content=content,
         language=language,
@@ -57,7 +59,6 @@ def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
     )
     environment.globals |= {
         "say": say,
-        "cells": cells,
         "legend_label": legend_label,
         "legend_lines": legend_lines,
         "missing": MISSING,
@@ -71,6 +72,13 @@ def _environment(*, translate: Callable[[str], str]) -> jinja2.Environment:
         "palettes": {"light": PALETTE, "dark": DARK_PALETTE},
     }
     return environment
+
+
+def _cells_with_minus(table: Table, *, row: Row) -> Iterator[tuple[Column, Shown]]:
+    """The cells of a row, numbers with a true minus; what models wrote is no number of a table."""
+    for column, shown in cells(table, row=row):
+        text, detail = (part if isinstance(part, Phrase) else with_minus(part) for part in (shown.text, shown.detail))
+        yield column, shown if column.is_text else Shown(text=text, detail=detail)
 
 
 def _finalized(value: Any, *, translate: Callable[[str], str]) -> Any:

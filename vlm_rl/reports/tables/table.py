@@ -12,7 +12,7 @@ from typing import Any
 
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval
-from vlm_rl.reports.phrase import names, phrase_of, say, sentences_of, with_minus, words
+from vlm_rl.reports.phrase import names, phrase_of, say, sentences_of, words
 
 Cell = str | int | float | Interval | None
 Row = Mapping[str, Cell]
@@ -174,7 +174,7 @@ def _show_number(cell: Cell, *, pattern: str, scale: float, is_cut: bool) -> Sho
 def _written(value: float, *, pattern: str) -> str:
     """19.85 and 19.849999999999998 are one number and read alike; nothing is never negative."""
     text = pattern.format(float(f"{value:.12g}"))
-    return pattern.format(0.0) if MINUS_NOTHING.fullmatch(text) else with_minus(text)
+    return pattern.format(0.0) if MINUS_NOTHING.fullmatch(text) else text
 
 
 def cells(table: Table, *, row: Row) -> Sequence[tuple[Column, Shown]]:
