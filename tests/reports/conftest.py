@@ -1,11 +1,13 @@
 """A study and its report that many tests read and none changes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_runs import write_study
 from hand_runs import records_of
 from usual import usual_settings
+from written_study import write_whole_study
 
 from vlm_rl.evaluation.kpi import MinutesSaved, UncheckedShare
 from vlm_rl.reports.composition import Content, content_of
@@ -34,3 +36,15 @@ def fake_content(fake_records: Records) -> Content:
 @pytest.fixture(scope="session")
 def fake_page(fake_content: Content) -> str:
     return render_html(fake_content, language="en")
+
+
+@pytest.fixture(scope="session")
+def whole_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As real runs leave it, with their hashes."""
+    return write_whole_study(tmp_path_factory.mktemp("whole") / "s")
+
+
+@pytest.fixture
+def written_study(whole_study: Path, tmp_path: Path) -> Path:
+    """A copy of it, to spoil."""
+    return Path(shutil.copytree(whole_study, tmp_path / "s"))

@@ -7,7 +7,7 @@ import attacks
 import pytest
 from attacks import ARM, OTHER, Attack
 from hand_runs import records_of
-from written_study import SEEDS, before_hashes, note_checkpoint, write_whole_study
+from written_study import SEEDS, before_hashes, note_checkpoint
 
 from vlm_rl.callbacks.saved_steps import remember_finished
 from vlm_rl.checksums import hash_of
@@ -56,15 +56,9 @@ FOUND: list[tuple[Attack, set[Kind], bool]] = [  # (what is done, kinds of doubt
 ]
 
 
-@pytest.fixture(scope="session")
-def whole_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_whole_study(tmp_path_factory.mktemp("whole") / "s")
-
-
 @pytest.fixture
-def study(whole_study: Path, tmp_path: Path) -> Path:
-    """A copy, to spoil."""
-    return Path(shutil.copytree(whole_study, tmp_path / "s"))
+def study(written_study: Path) -> Path:
+    return written_study
 
 
 def scores(run: RunRecords) -> dict[tuple[int, str, str], float]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hand_runs import records_of
 from test_attacks import ARM, attacked
-from written_study import before_hashes, manifests, write_whole_study
+from written_study import before_hashes, manifests
 
 from vlm_rl.checksums import sealed
 from vlm_rl.reports.reading.expected_seeds import SEED_GROUPS, seeds_asked, sweep_of, values_of
@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    return write_whole_study(tmp_path / "s")
+def study(written_study: Path) -> Path:
+    return written_study
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from judged_studies import FIVE, declaring, gained, records
 from usual import usual_settings
 
 from vlm_rl.evaluation.verdict import Outcome
+from vlm_rl.reports import report
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.report import make_report
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
@@ -93,6 +94,7 @@ def test_a_study_keeps_each_look_once(tmp_path: Path) -> None:
     assert read_looks([tmp_path], problems=[]).seeds == {("grpo", None): (THREE, frozenset(range(5)))}
 
 
+@pytest.mark.usefixtures("without_files")
 def test_no_link_is_followed_where_a_look_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study, mine = write_study(tmp_path / "study", epochs=1), tmp_path / "mine"
     mine.write_text("mine\n")
@@ -109,6 +111,14 @@ def test_a_line_that_is_no_look_is_named(tmp_path: Path) -> None:
     assert len(problems) == 2
 
 
+@pytest.fixture
+def without_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the tables and pictures for other documents, which take most of their time."""
+    monkeypatch.setattr(report, "_write_files", lambda content, **where: iter(()))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_files")
 def test_a_report_with_more_seeds_is_a_second_look_and_the_same_report_again_is_none(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", epochs=2, seeds=range(5))
     late = [(tmp_path / f"{path.parent.name}-{path.name}", path) for path in study.glob("*/seed-[34]")]
