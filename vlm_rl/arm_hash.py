@@ -9,12 +9,8 @@ WITHOUT_EFFECT = (
     *("study", "job", "dry_run", "preflight", "checkpoint", "logger", "identity"),
     *("alerts", "completion_tables", "pictures", "selection"),
 )
-PLAN = (
-    "reference",
-    "smallest_effect",
-    "planned_seeds",
-    "planned_looks",
-)  # of evaluation.scheme.endpoint: what verdicts are made by
+# Of `evaluation.scheme.endpoint`: what verdicts are made by, which changes nothing that a run computes.
+PLAN = ("reference", "smallest_effect", "planned_seeds", "planned_looks")
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
 WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
 
