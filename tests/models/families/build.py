@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from families import gemma3, idefics, internvl, llava_onevision, qwen
+from families import gemma3, glm, idefics, internvl, kimi, lfm, llava_onevision, qwen, qwen3_5, qwen_moe
 from families.family import Family
 from torch import nn
 from transformers import AutoModelForImageTextToText, GenerationConfig
@@ -15,7 +15,15 @@ _FAMILIES: dict[str, Family] = {
     **llava_onevision.FAMILIES,
     **internvl.FAMILIES,
 }
-FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
+_NEW_FAMILIES: dict[str, Family] = {
+    **qwen3_5.FAMILIES,
+    **qwen_moe.FAMILIES,
+    **glm.FAMILIES,
+    **lfm.FAMILIES,
+    **kimi.FAMILIES,
+}
+FAMILIES: tuple[str, ...] = tuple(_FAMILIES)  # all tests of families go through them
+NEW_FAMILIES: tuple[str, ...] = tuple(_NEW_FAMILIES)  # one trial for each, or the tests would take an hour
 
 
 def _loud(model: nn.Module) -> None:
@@ -25,17 +33,21 @@ def _loud(model: nn.Module) -> None:
     """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1:
-                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+                matrix = parameter[0] if ".experts." in name else parameter  # all experts of a layer are one parameter
+                parameter.copy_(noise / matrix[0].numel() ** 0.5)
             else:
                 parameter.add_(0.1 * noise)
+        for name, buffer in model.named_buffers():
+            if name.endswith("correction_bias"):  # of a router
+                buffer.add_(0.1 * torch.randn(buffer.shape, generator=generator))
 
 
 def build(family: str, folder: Path) -> Path:
     """Writes the family's model into `folder` and returns it; the same bytes each time."""
-    recipe = _FAMILIES[family]
+    recipe = {**_FAMILIES, **_NEW_FAMILIES}[family]
     tokenizer = recipe.tokenizer()
     recipe.processor(tokenizer).save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):

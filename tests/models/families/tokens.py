@@ -25,19 +25,26 @@ def _special(tokens: Sequence[str]) -> dict[str, list[str | AddedToken]]:
     return {"additional_special_tokens": [AddedToken(token, normalized=False, special=True) for token in tokens]}
 
 
-def qwen_like(tokens: Sequence[str], *, eos: str, pad: str, named: dict[str, str] | None = None) -> PreTrainedTokenizerBase:
+def qwen_like(
+    tokens: Sequence[str],
+    *,
+    eos: str,
+    pad: str,
+    named: dict[str, str] | None = None,
+    made_by: type[TokenizersBackend] = Qwen2Tokenizer,
+) -> PreTrainedTokenizerBase:
     """Qwen's class, no BOS; `named` become attributes of the tokenizer, as InternVL's processor needs them."""
     model = _shipped()["model"]
     merges = [tuple(merge) for merge in model["merges"]]
-    made = Qwen2Tokenizer(
+    made = made_by(
         vocab=model["vocab"], merges=merges, eos_token=eos, pad_token=pad, unk_token=None, extra_special_tokens=named or {}
     )
     made.add_special_tokens(_special([t for t in tokens if t not in (named or {}).values()]))
     return made
 
 
-def llama_like(tokens: Sequence[str], *, eos: str, pad: str, bos: str, writes_bos: bool) -> PreTrainedTokenizerBase:
-    """The plain class of SmolVLM and Idefics3; Llama 3's tokenizer, below Idefics3, writes BOS itself."""
+def llama_like(tokens: Sequence[str], *, eos: str, pad: str, bos: str | None, writes_bos: bool) -> PreTrainedTokenizerBase:
+    """The plain class of most families; some tokenizers, as Llama 3's below Idefics3, write BOS themselves, some have none."""
     raw = Tokenizer.from_str(json.dumps(_shipped()))
     raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in tokens])
     if writes_bos:
