@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 from families.build import FAMILIES, build
-from families.trials import CONFIGS
+from families.trials import settings_of
 from omegaconf import OmegaConf
 from tiny_runs import trembling
 
 from vlm_rl.commands.build import Experiment, composed
 from vlm_rl.commands.build import build as build_run
 
-SETTINGS = (
-    *("experiment=smoke", "dataset.batch_size=2", "dataset.ppo_batch_size=2", "dataset.source.train_rows=10"),
-    *("dataset.max_new_tokens=8", "rollout.temperature=0.7", "algorithm.group_size=2", "preflight.cache=null"),
-    *("model.dtype=float32", "model.lora.rank=4"),
-)
 Variant = Callable[..., Experiment]
 
 
@@ -36,7 +31,7 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 @pytest.fixture(scope="session")
 def family_variant(family: str, family_folder: Callable[[str], Path]) -> Iterator[Variant]:
     """All objects of a run, model={the family's config} over its small model; settings of `model` by name, as freeze=[]."""
-    base = composed([*SETTINGS, f"model={CONFIGS[family]}", f"model.name={family_folder(family)}"])
+    base = composed(settings_of(family, family_folder(family)))
     experiments: list[Experiment] = []
 
     def make(*, tremble: bool = True, **settings: object) -> Experiment:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,8 +26,18 @@ CONFIGS = {  # the file in conf/model that a family is trained with
     "llava_onevision": "llava_onevision_7b",
     "internvl": "internvl3_2b",
 }
+SETTINGS = (
+    *("experiment=smoke", "dataset.batch_size=2", "dataset.ppo_batch_size=2", "dataset.source.train_rows=10"),
+    *("dataset.max_new_tokens=8", "rollout.temperature=0.7", "algorithm.group_size=2", "preflight.cache=null"),
+    *("model.dtype=float32", "model.lora.rank=4"),
+)
 ORDINARY_IDS = (270, 470)  # pieces of text in all of the tokenizers
 LENGTHS = (6, 2, 4)  # of forced responses
+
+
+def settings_of(family: str, folder: Path) -> list[str]:
+    """The words of a small run with the family's own config over its small model."""
+    return [*SETTINGS, f"model={CONFIGS[family]}", f"model.name={folder}"]
 
 
 def conversation(prompt: str, row: Row) -> list[dict[str, Any]]:

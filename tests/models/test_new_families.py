@@ -1,0 +1,28 @@
+"""Families of today, each in one go: forward, engine, features, five steps, resume, plain PEFT and merged weights."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from families.build import NEW_FAMILIES
+from families.whole_trial import whole_trial
+from forking import Forking
+
+from vlm_rl.datasets.row import Row
+
+TOLERANCE = 2e-5  # nats in float32; of gradients, of their largest entry
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", NEW_FAMILIES)
+def test_a_family_from_its_first_forward_to_merged_weights(
+    family: str, family_folder: Callable[[str], Path], mixed_rows: list[Row], forking: Forking, tmp_path: Path
+) -> None:
+    def train(words: Sequence[str], cwd: Path) -> None:
+        finished = forking.run("train.py", words, cwd=cwd)
+        assert finished.code == 0, finished.out + finished.err
+
+    trial = whole_trial(family, family_folder(family), mixed_rows, work=tmp_path, train=train)
+    for figure in (trial.forward, trial.gradients, trial.features or 0.0, trial.engine, trial.plain_peft, trial.merged):
+        assert figure <= TOLERANCE, trial
+    assert trial.resumed_is_equal
