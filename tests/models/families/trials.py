@@ -25,6 +25,16 @@ CONFIGS = {  # the file in conf/model that a family is trained with
     "idefics3": "smolvlm",
     "llava_onevision": "llava_onevision_7b",
     "internvl": "internvl3_2b",
+    "qwen3_5": "qwen3_5_9b",
+    "qwen3_5_moe": "qwen3_5_35b_a3b",
+    "qwen4_exp": "qwen4_exp",
+    "qwen3_vl_moe": "qwen3_vl_30b_a3b",
+    "glm4v": "glm4_1v_9b",
+    "glm46v": "glm4_6v_flash",
+    "glm4v_moe": "glm4_5v",
+    "lfm2_vl": "lfm2_vl_1_6b",
+    "lfm3_vl": "lfm3_vl_2b",
+    "kimi_k25": "kimi_k2_6",
 }
 SETTINGS = (
     *("experiment=smoke", "dataset.batch_size=2", "dataset.ppo_batch_size=2", "dataset.source.train_rows=10"),
