@@ -27,11 +27,13 @@ FAMILY_OF = {  # of each file in conf/model; None: its weights are here
     "qwen2_5_vl_3b": "qwen2_5_vl",
     "qwen2_5_vl_7b": "qwen2_5_vl",
     "qwen3_vl_8b": "qwen3_vl",
+    "qwen3_5_27b": "qwen3_5",
+    "glm4_6v": "glm4v_moe",
     "idefics3_8b": "idefics3",
 }
 MODELS = sorted(path.stem for path in Path(CONF_DIR, "model").glob("*.yaml"))  # each needs its family above
 DATASETS = sorted(path.stem for path in Path(CONF_DIR, "dataset").glob("*.yaml"))
-ENDINGS = ("<|im_start|>assistant\n", "<start_of_turn>model\n", "Assistant:")
+ENDINGS = ("<|im_start|>assistant\n", "<start_of_turn>model\n", "Assistant:", "<|assistant|>\n", "<think>\n", "<think>")
 IDEFICS3_TILE = 364  # pixels, of the published model
 SIZES = ((28, 28), (57, 331), (640, 480), (1000, 100))  # width, height
 
@@ -116,6 +118,7 @@ def test_a_pixel_budget_shortens_prompts_and_pictures_alike(
         ("internvl3_2b", (84, 56), 4 * (3 * 2 + 1)),  # up to 6 tiles and the whole
         ("idefics3_8b", (200, 200), 4 * (3 * 3 + 1)),  # the small idefics3, as smolvlm; 4 tokens a tile
         ("smolvlm", (200, 200), 4 * (2 * 2 + 1)),
+        ("lfm2_vl_1_6b", (320, 64), 4 * 5 + 7),  # not 4 x 1 tiles, the small lfm2_vl's own; the whole as 112 x 16
     ],
 )
 def test_processor_settings_of_a_model_config_say_how_many_tiles_a_picture_gets(

@@ -31,19 +31,32 @@ TURNS = (
 )
 THINKS = TURNS + "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"  # always: GLM-4.1V-Thinking
 MAY_THINK = (  # the others end the user's turn with a word, too
-    TURNS + "{% set quiet = enable_thinking is defined and not enable_thinking %}"
-    "{{ '/nothink' if quiet and message.role == 'user' else '' }}{% endfor %}"
+    "{% set quiet = enable_thinking is defined and not enable_thinking %}"
+    + TURNS
+    + "{{ '/nothink' if quiet and message.role == 'user' else '' }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{{ '<think></think>\n' if quiet else '' }}{% endif %}"
 )
 PATCH = 14
 SIZE = {"shortest_edge": 2 * 28**2, "longest_edge": 2**20}  # pixels of two frames: an image counts twice
 VISION: dict[str, object] = {
-    **{"depth": 2, "num_heads": 2, "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64},
-    **{"image_size": 4 * PATCH, "patch_size": PATCH, "spatial_merge_size": 2, "temporal_patch_size": 2},
+    "depth": 2,
+    "num_heads": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "out_hidden_size": 64,
+    "image_size": 4 * PATCH,
+    "patch_size": PATCH,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
 }
 EXPERTS: dict[str, object] = {  # behind one plain layer: the two best of four, and one that all tokens use
-    **{"first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
-    **{"moe_intermediate_size": 32, "routed_scaling_factor": 1.5, "attention_bias": True},
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 32,
+    "routed_scaling_factor": 1.5,
+    "attention_bias": True,
 }
 END_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 

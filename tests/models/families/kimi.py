@@ -27,12 +27,21 @@ TEMPLATE = (  # its word for thinking is `thinking`
     "{{ '<think></think>' if thinking is defined and not thinking else '<think>' }}{% endif %}"
 )
 LATENT: dict[str, object] = {  # queries, keys and values through narrow matrices; 8 of 16 places of a head turn
-    **{"num_key_value_heads": 4, "q_lora_rank": 24, "kv_lora_rank": 16},
-    **{"qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16},
+    "num_key_value_heads": 4,
+    "q_lora_rank": 24,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 16,
 }
 EXPERTS: dict[str, object] = {  # behind one plain layer: two of four, from the better of two groups, and one for all tokens
-    **{"first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
-    **{"n_group": 2, "topk_group": 1, "moe_intermediate_size": 32},
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "n_group": 2,
+    "topk_group": 1,
+    "moe_intermediate_size": 32,
 }
 
 

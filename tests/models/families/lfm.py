@@ -34,14 +34,14 @@ SLIDING_WINDOW = 16  # shorter than any prompt
 
 
 def _lfm2_processor(tokenizer: PreTrainedTokenizerBase) -> ProcessorMixin:
-    """Up to 6 tokens for an image as a whole; from 3.5 times as many pixels on it is cut."""
+    """Up to 12 tokens for an image as a whole; from twice as many pixels on it is cut."""
     images = Lfm2VlImageProcessor(
         encoder_patch_size=LFM2_PATCH,
         tile_size=TILE,
         min_image_tokens=2,
-        max_image_tokens=6,
+        max_image_tokens=12,
         max_tiles=4,
-        max_pixels_tolerance=3.5,
+        max_pixels_tolerance=2.0,
     )
     return Lfm2VlProcessor(images, tokenizer, chat_template=TURNS.replace("IMAGE", "'<image>'"))
 

@@ -38,12 +38,24 @@ EXPERTS: dict[str, object] = {  # two of four for each token, and one that all t
     "moe_intermediate_size": 32,
     "shared_expert_intermediate_size": 32,
 }
-QWEN4_EXP: dict[str, object] = {  # n-grams of the prompt as embeddings of layer 1, four residual streams, an index of full attention
+QWEN4_EXP: dict[
+    str, object
+] = {  # n-grams of the prompt as embeddings of layer 1, four residual streams, an index of full attention
     "layer_types": ["linear_attention", "indexed_attention", "linear_attention"],
-    **{"hc_count": 4, "hc_lowrank": 8},
-    **{"ple_layer_ids": [1], "ple_embed_dim": 16, "ngram_size": 3, "heads_per_ngram": 2},
-    **{"ngram_vocab_size_base": 200, "make_ngram_vocab_size_divisible_by": 8, "split_ngram_parts": 2},
-    **{"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 16, "indexer_compress_ratio": 2},
+    "hc_count": 4,
+    "hc_lowrank": 8,
+    "ple_layer_ids": [1],
+    "ple_embed_dim": 16,
+    "ngram_size": 3,
+    "heads_per_ngram": 2,
+    "ngram_vocab_size_base": 200,
+    "make_ngram_vocab_size_divisible_by": 8,
+    "split_ngram_parts": 2,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 16,
+    "indexer_budget": 16,
+    "indexer_compress_ratio": 2,
 }
 
 
