@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import LinearAttentionLayer
+from transformers.cache_utils import DynamicIndexedLayer, LinearAttentionLayer
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.models.encoding import PromptEncoder
@@ -136,3 +136,19 @@ def test_caches_of_linear_attention_are_merged_too() -> None:
     for states in (layer.conv_states[0], layer.recurrent_states[0]):
         assert states[:, 0, 0].tolist() == [1, 1, 2, 2]
     assert layer.has_previous_state[0]
+
+
+def test_positions_in_a_cache_which_have_the_batch_as_their_second_axis_are_merged_along_it() -> None:
+    def cache(number: float) -> DynamicCache:
+        layer, states = DynamicIndexedLayer(), torch.full((3, 1, 5, 4), number)  # three rows, as many as axes of positions
+        layer.update(states, states)
+        layer.update_indexer(states[:, 0])
+        layer.indexer_position_ids = states[..., 0].transpose(0, 1).expand(3, 3, 5)
+        whole = DynamicCache()
+        whole.layers = [layer]
+        return whole
+
+    layer = merged([cache(1.0), cache(2.0)]).layers[0]
+    assert layer.indexer_position_ids.shape == (3, 6, 5)
+    assert layer.indexer_position_ids[0, :, 0].tolist() == [1, 1, 1, 2, 2, 2]
+    assert layer.indexer_keys[:, 0, 0].tolist() == layer.keys[:, 0, 0, 0].tolist() == [1, 1, 1, 2, 2, 2]
