@@ -4,7 +4,8 @@
 ALLOWED = {
     "callbacks/recorder.py:_effective_share": "metrics of a step are written down: one look for each",
     "callbacks/recorder.py:_largest": "metrics of a step are written down: one look for each",
-    "callbacks/forward_parity.py:forward_difference": "the check before the first step ends in one number",
+    "commands/model_checks.py:forward_differences": "the checks before the first step end in numbers",
+    "commands/model_checks.py:check_causality": "the checks before the first step end in numbers",
     "device.py:synchronise": "a stretch of time is over when the GPU has finished; five for each generation step",
     "masking.py:add_up_over_ranks": "once for each update on several ranks: what has a gradient on any of them",
     "masking.py:masked_whiten": "once for each generation step: the tokens under the mask",

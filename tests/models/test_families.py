@@ -93,6 +93,7 @@ def test_traits_that_make_a_family_of_today_hard(family_folder: Callable[[str], 
         model = AutoModelForImageTextToText.from_pretrained(family_folder(name))
         experts = [p for path, p in model.named_parameters() if path.endswith("experts.gate_up_proj")]
         assert {p.shape for p in experts} == {(4, 2 * 32, 64)}
+        assert all(float(p.std()) == pytest.approx(64**-0.5, rel=0.05) for p in experts)  # as loud as a plain matrix
         assert text[name].num_experts_per_tok == 2
 
 

@@ -10,7 +10,6 @@ from vlm_rl.callbacks.checkpoint import Checkpoint
 from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
 from vlm_rl.callbacks.display import Display
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
-from vlm_rl.callbacks.forward_parity import ForwardParity
 from vlm_rl.callbacks.interruption import Agreement, Interruption
 from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder
@@ -44,12 +43,6 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the vanilla model is evaluated
-        ForwardParity(
-            policy=experiment.policy,
-            encoder=experiment.encoder,
-            rows=experiment.dataset.train,
-            tolerance=experiment.cfg.parity.tolerance,
-        ),
         recorder,
         LoggerSetup(folder=folder, config=written["config"] | {"variant": written["variant"], "arm": written["arm"]}),
         Alerts(folder=folder, recorder=recorder, watch=watch),

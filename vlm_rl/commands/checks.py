@@ -1,7 +1,8 @@
 """What refuses a run before it starts: one list, in the order in which train, evaluate and preflight go through it.
 
 A check stands in the first stage that knows what it needs. Elsewhere: rows (datasets/row_scan.py), what one class refuses of its own
-settings (its constructor), files of weights (models/loading.py), and code that a stored run names (trust.py).
+settings (its constructor), files of weights (models/loading.py), the loaded model (model_checks.py), and code that a stored run names
+(trust.py).
 """
 
 from collections.abc import Callable, Iterator

@@ -31,6 +31,7 @@ from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_sear
 from vlm_rl.commands.identity import continued, stored_manifest
 from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import manifest
+from vlm_rl.commands.model_checks import check_model, loaded_model
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined
@@ -89,6 +90,7 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
         if target.weights is not None:
             with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
                 experiment.policy.load(target.weights)
+        check_model(loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance))
         folder = target.folder(plain(cfg))
         folder.path.mkdir(parents=True, exist_ok=True)
         with ranks.locked(folder.path / ".evaluating"):  # a second one waits, and then finds everything done

@@ -16,6 +16,7 @@ from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.preflight_estimate import TRACED, estimates
 from vlm_rl.commands.preflight_jobs import jobs
+from vlm_rl.commands.preflight_model import model_lines
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import DataCheck, RowScan, keep
@@ -74,6 +75,8 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     yield part_table(parts.sizes(policy.vlm), rates=policy.optimization.rates(parts.trained(policy.vlm)))
     yield from steps_page(dataset, algorithm)
     verdict.problems.extend(_refusals(cfg, dataset, algorithm, policy))
+    if not verdict.problems:
+        yield from model_lines(cfg, policy, dataset, verdict=verdict)
     if prompts is None:
         verdict.reservations.append("memory and time were not estimated (no row can be used)")
     else:

@@ -23,6 +23,7 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib, silence_known_warnings
 from vlm_rl.commands.manifest import check_stored_run, command
+from vlm_rl.commands.model_checks import check_model, loaded_model
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, by_first, joined
@@ -95,6 +96,7 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement, *, algorith
         print(remark, flush=True)
     experiment = build(cfg, command="train", placement=placement, algorithm=algorithm)
     try:
+        check_model(loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance))
         if cfg.dry_run == "rollouts":
             show_rollouts(experiment)
         else:

@@ -1,0 +1,253 @@
+"""Checks of a loaded model before its first step: in a family that nobody has tried, each of these faults would be silent.
+
+One prompt of each kind (no image, one, several) with a forced response goes through the model's own forward in Transformers, through
+the forward that trains, and through the cache that sampling uses. preflight makes the same checks on a small random model.
+"""
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_rl import ranks
+from vlm_rl.datasets.dataset import SPLITS, Dataset
+from vlm_rl.datasets.row import Row
+from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.models.family import TOKEN_TYPES, arguments
+from vlm_rl.models.policy import Policy
+from vlm_rl.models.vision import in_dtype_of
+from vlm_rl.pipeline.step3_trajectory_generation import concatenate
+from vlm_rl.rollout.huggingface_engine import decode, finish, prefill
+from vlm_rl.types import QueryBatch
+
+NUM_SEARCHED = 1000  # rows of a split
+RESPONSE = " First, AB = 3 and BC = 4, so AC = 5 by the law of cosines."  # forced after each prompt
+NUM_TOKENS = 12  # of it
+FLOAT32_TOLERANCE = 1e-3  # nats; families that are right differ by 1e-5
+CAUSAL_TOLERANCE = {True: 1e-4, False: 0.05}  # nats, by whether the forward is in float32; 0 but for rounding among experts
+
+
+class ForwardMismatch(ValueError):
+    """A forward of ours differs from the model's own forward in Transformers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A policy with the rows that it is to read, and the difference in nats that is allowed (parity.tolerance)."""
+
+    policy: Policy
+    encoder: PromptEncoder
+    rows: Sequence[Row]
+    tolerance: float
+
+
+def loaded_model(policy: Policy, encoder: PromptEncoder, dataset: Dataset, *, tolerance: float) -> LoadedModel:
+    """The policy with a row of each kind that the data set has, of whatever split, and one more, so that shorter prompts are padded."""
+    rows = [row for name in SPLITS for row in itertools.islice(dataset.split(name), NUM_SEARCHED)]
+    chosen = examples(rows)
+    chosen += [row for row in rows if len(row.question) != len(chosen[0].question)][:1]
+    return LoadedModel(policy=policy, encoder=encoder, rows=chosen, tolerance=tolerance)
+
+
+def examples(rows: Iterable[Row]) -> list[Row]:
+    """The first row with no image, with one and with several: families differ in all three."""
+    found: dict[int, Row] = {}
+    for row in rows:
+        found.setdefault(min(2, len(row.images)), row)
+    return list(found.values())
+
+
+def check_model(model: LoadedModel) -> None:
+    """Make all checks and print what they took; raise the ValueError of the first that refuses."""
+    begun = time.perf_counter()
+    largest = check_forward(model)
+    check_causality(model)
+    check_norms(model)
+    if not ranks.is_first():
+        return
+    print(
+        f"{_name(model)}: training and sampling agree with its own forward in Transformers ({largest:.1g} nats on {len(model.rows)} "
+        f"prompts), and no token sees a later one. Checked in {time.perf_counter() - begun:.1f} s.",
+        flush=True,
+    )
+
+
+def model_refusals(model: LoadedModel) -> list[str]:
+    """The sentences of all checks that refuse."""
+    sentences = []
+    for check in (check_forward, check_causality, check_norms):
+        try:
+            check(model)
+        except ValueError as error:
+            sentences.append(str(error))
+    return list(dict.fromkeys(sentences))  # code that fails, fails in more than one
+
+
+def check_forward(model: LoadedModel) -> float:
+    """Raise ForwardMismatch where training's forward or the cache that sampling uses is not the model's own forward.
+
+    Return the largest difference otherwise, in nats.
+    """
+    differences = forward_differences(model)
+    for use, of_rows in differences.items():
+        worst = max(range(len(of_rows)), key=lambda i: math.inf if math.isnan(of_rows[i]) else of_rows[i])
+        limit = _limit(model)
+        if not of_rows[worst] <= limit:  # NaN is a mismatch too
+            raise ForwardMismatch(
+                f"After the prompt of row {model.rows[worst].id!r} the log-probabilities in {use} differ by {of_rows[worst]:.3g} nats "
+                f"(mean under the model, over {NUM_TOKENS} tokens) from {_name(model)}'s own forward, more than {_limit_in_words(model)}. "
+                "This family needs something that vlm_rl/models/family.py does not hand in: positions, token types, masks or a kind of "
+                "cache. It cannot be trained or evaluated here; take another model (model.name)."
+            )
+    return max(max(of_rows) for of_rows in differences.values())
+
+
+def check_causality(model: LoadedModel) -> None:
+    """Raise ValueError where a later token of a response moves the probabilities of an earlier one."""
+    with _quiet(model, "a forward over prompt and response"):
+        ids = response_ids(model)
+        half = len(ids) // 2
+        others = [*ids[:half], *ids[half:][::-1]]
+        before, after = (by_training(model, given)[:, : half + 1] for given in (ids, others))
+        moved = _mean_difference(before, after, banned=model.policy.banned).amax(1)
+    worst = int(moved.argmax())
+    if not moved[worst] <= CAUSAL_TOLERANCE[_is_float32(model.policy)]:
+        raise ValueError(
+            f"{_name(model)}: after the prompt of row {model.rows[worst].id!r} other tokens later in a response change the "
+            f"log-probabilities of earlier ones, by {moved[worst]:.3g} nats. Its tokens see those that follow (as in a prefix that "
+            "is read both ways), so what is trained would not be what was sampled. Take a model with causal attention (model.name)."
+        )
+
+
+def check_norms(model: LoadedModel) -> None:
+    """Raise ValueError where training would normalise by the batch and change running statistics."""
+    vlm, training = model.policy.vlm, model.policy.vlm.training
+    vlm.train()
+    moving = [path for path, norm in vlm.named_modules() if norm.training and getattr(norm, "running_mean", None) is not None]
+    vlm.train(training)
+    if moving:
+        raise ValueError(
+            f"{_name(model)}: {len(moving)} norms with running statistics would change while training ({moving[0]}, ...). They must stay "
+            "as they were loaded (module.eval()), or training would not see the probabilities that responses were sampled with."
+        )
+
+
+def forward_differences(model: LoadedModel) -> dict[str, list[float]]:
+    """For training and for sampling: the mean absolute difference from the model's own forward after each prompt, in nats."""
+    banned = model.policy.banned
+    with _quiet(model, "a forward over prompt and response"):
+        ids = response_ids(model)
+        own = [_by_transformers(model, row, ids) for row in model.rows]
+        found = {"training": by_training(model, ids), "sampling": by_sampling(model, ids)}
+        return {
+            use: [
+                float(_mean_difference(theirs, ours, banned=banned).mean()) for theirs, ours in zip(own, of_rows, strict=True)
+            ]
+            for use, of_rows in found.items()
+        }
+
+
+def response_ids(model: LoadedModel) -> list[int]:
+    """The forced response."""
+    ids: list[int] = model.policy.processor.tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
+    return ids[:NUM_TOKENS]
+
+
+def by_training(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row token vocab"]:
+    """Log-probabilities before each token of the response and after the last, from one padded forward."""
+    policy, queries = model.policy, _queries(model)
+    responses = finish(policy, torch.tensor([ids] * len(model.rows), device=policy.device), _zeros(model, ids), 1)
+    samples = concatenate(queries, responses, scores=torch.zeros(len(model.rows)))
+    hidden = policy.hidden(
+        ids=samples.input_ids,
+        mask=samples.attention_mask,
+        types=samples.mm_token_type_ids,
+        positions=samples.position_ids,
+        images=samples.images,
+        use_cache=False,
+    )
+    return torch.stack([policy.next_token_logprobs(row, temperature=1.0) for row in hidden[:, -len(ids) - 1 :]])
+
+
+def by_sampling(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row token vocab"]:
+    """The same, a token at a time through the cache."""
+    rows, hidden = prefill(model.policy, _queries(model), num_samples=1)
+    found = [model.policy.next_token_logprobs(hidden, temperature=1.0)]
+    for token in ids:
+        hidden = decode(model.policy, rows, torch.full((len(model.rows),), token, device=hidden.device))
+        found.append(model.policy.next_token_logprobs(hidden, temperature=1.0))
+    return torch.stack(found, dim=1)
+
+
+def _by_transformers(model: LoadedModel, row: Row, ids: Sequence[int]) -> Float[Tensor, "token vocab"]:
+    """The same of one prompt alone, by the model's own forward, positions and pixels."""
+    policy = model.policy
+    output: dict[str, Any] = model.encoder.prompts.process(row).to(policy.device)
+    response = torch.tensor([ids], device=policy.device)
+    longer = {name: torch.zeros_like(response) for name in TOKEN_TYPES if name in output}
+    for name, more in {"input_ids": response, "attention_mask": torch.ones_like(response), **longer}.items():
+        output[name] = torch.cat([output[name], more.to(output[name].dtype)], dim=1)
+    kept = arguments(policy.vlm.forward, {"logits_to_keep": len(ids) + 1})
+    with policy.autocast():
+        logits: Tensor = policy.vlm(**in_dtype_of(policy.vlm, output), **kept).logits[0, -len(ids) - 1 :].float()
+    return logits.masked_fill(policy.banned, -torch.inf).log_softmax(-1)
+
+
+def _queries(model: LoadedModel) -> QueryBatch:
+    return model.encoder.batch(model.rows, indices=range(len(model.rows)), step=0).to(model.policy.device)
+
+
+def _zeros(model: LoadedModel, ids: Sequence[int]) -> Tensor:
+    return torch.zeros(len(model.rows), len(ids), device=model.policy.device)
+
+
+def _mean_difference(theirs: Tensor, ours: Tensor, *, banned: Tensor) -> Tensor:
+    """Of each token: the absolute difference of log-probabilities, averaged under the model."""
+    return (theirs.exp() * (ours - theirs).masked_fill(banned, 0).abs()).sum(-1)
+
+
+@contextlib.contextmanager
+def _quiet(model: LoadedModel, what: str) -> Iterator[None]:
+    """In evaluation mode, without gradients; raise ValueError naming the class for whatever its code raises."""
+    vlm, training = model.policy.vlm, model.policy.vlm.training
+    vlm.eval()
+    try:
+        with torch.no_grad():
+            yield
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{_name(model)} cannot be trained or evaluated here: {what} fails ({type(error).__name__}: {str(error)[:500]}). "
+            "VLM_RL_TRACEBACK=1 shows where. Take another model (model.name)."
+        ) from error
+    finally:
+        vlm.train(training)
+
+
+def _is_float32(policy: Policy) -> bool:
+    """Whether nothing in a forward is rounded to fewer digits."""
+    rounds = policy.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+    return (
+        not rounds and policy.precision.autocast_to is None and all(p.dtype == torch.float32 for p in policy.vlm.parameters())
+    )
+
+
+def _limit(model: LoadedModel) -> float:
+    return min(model.tolerance, FLOAT32_TOLERANCE) if _is_float32(model.policy) else model.tolerance
+
+
+def _limit_in_words(model: LoadedModel) -> str:
+    is_own = _limit(model) < model.tolerance
+    return f"float32 explains ({FLOAT32_TOLERANCE:g})" if is_own else f"parity.tolerance={model.tolerance:g}"
+
+
+def _name(model: LoadedModel) -> str:
+    return type(model.policy.vlm).__name__
