@@ -28,6 +28,7 @@ from vlm_rl.commands.placement import with_room
 from vlm_rl.commands.setting_types import check_arguments
 from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
+from vlm_rl.models.attention import portable
 from vlm_rl.models.folder_files import ADAPTER_CONFIG
 from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
 from vlm_rl.models.trained_weights import MergeDifference, check_adapter_of, check_scale, merge
@@ -117,6 +118,7 @@ def _fill(folder: Path, *, target: Target, manifest: dict[str, Any], request: Re
             prompt=manifest["config"]["dataset"]["prompt"],
             folder=folder,
             dtype=request.dtype or model["dtype"],
+            attention=portable(model["attention"]),
         )
     else:
         _copy(target.weights, folder=folder, base=request.base_model or name)
@@ -142,7 +144,7 @@ def _check_fit(weights: Path, model: Mapping[str, Any], *, is_adapter: bool) -> 
             "in manifest.json. Copy the checkpoint again, with all of its files."
         )
     if not is_adapter:
-        load_pretrained(str(weights), dtype="float32", attention="sdpa")
+        load_pretrained(str(weights), dtype="float32", attention=portable(model["attention"]))
         return
     if isinstance(lora, Mapping) and {"rank", "alpha"} <= lora.keys():  # a team may have a class of its own
         check_scale(weights, {"r": lora["rank"], "lora_alpha": lora["alpha"]})
@@ -151,10 +153,11 @@ def _check_fit(weights: Path, model: Mapping[str, Any], *, is_adapter: bool) -> 
 
 def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str = "auto") -> PreTrainedModel:
     """The model that a run began with, in float32, on a GPU that has room for it."""
+    attention = portable(model["attention"])
     if model["untrained"]:
-        base = load_untrained(model["name"], dtype="float32", attention="sdpa", root_seed=seed)
+        base = load_untrained(model["name"], dtype="float32", attention=attention, root_seed=seed)
     else:
-        base = load_pretrained(model["name"], dtype="float32", attention="sdpa")
+        base = load_pretrained(model["name"], dtype="float32", attention=attention)
     device = with_room(accelerator, num_bytes=sum(p.nbytes for p in base.parameters()))
     moved: PreTrainedModel = base.to(device)
     return moved

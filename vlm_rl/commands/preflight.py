@@ -11,16 +11,18 @@ from omegaconf import DictConfig
 from rich.console import Console, RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands.build import plain
 from vlm_rl.commands.checks import Objects, refusals, refuse
 from vlm_rl.commands.errors import EXIT_CODE
 from vlm_rl.commands.known_warnings import silence_known_warnings
-from vlm_rl.commands.preflight_estimate import TRACED, estimates
+from vlm_rl.commands.preflight_estimate import estimates
 from vlm_rl.commands.preflight_jobs import jobs
 from vlm_rl.commands.preflight_model import model_lines
 from vlm_rl.commands.resolvers import variant
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import DataCheck, RowScan, keep
 from vlm_rl.models import parts
+from vlm_rl.models.attention import portable
 from vlm_rl.models.loading import check_weights, resolve
 from vlm_rl.models.parts import part_table
 from vlm_rl.models.policy import Policy
@@ -88,7 +90,8 @@ def _policy(cfg: DictConfig) -> Policy:
     if not cfg.model.untrained:
         check_weights(Path(resolve(cfg.model.name)))
     is_elsewhere = cfg.preflight.device_memory is not None  # then the library of an attention need not be here
-    attention = "sdpa" if is_elsewhere and cfg.model.attention not in TRACED else cfg.model.attention
+    asked = plain(cfg.model)["attention"]
+    attention = portable(asked) if is_elsewhere else asked
     with torch.device("meta"):
         policy: Policy = instantiate(
             cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed, untrained=True, attention=attention

@@ -9,9 +9,11 @@ from omegaconf import DictConfig
 from rich.console import RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
+from vlm_rl.commands.build import plain
 from vlm_rl.commands.placement import ranks_of
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
+from vlm_rl.models.attention import by_config, portable
 from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.data_page import Verdict
 from vlm_rl.preflight.device import device_of, measured
@@ -19,8 +21,6 @@ from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted
 from vlm_rl.preflight.phases import trace
 from vlm_rl.preflight.time_estimate import RunLength, duration
 from vlm_rl.preflight.workload import PromptSizes, Workload
-
-TRACED = ("sdpa", "eager")  # of model.attention: the kernels of others do not take fake tensors
 
 
 def estimates(
@@ -37,8 +37,10 @@ def estimates(
         num_ranks=ranks_of(cfg.trainer),
         on_gpu=device.on_gpu,
     )
-    if cfg.model.attention not in TRACED:
-        policy.vlm.set_attn_implementation("sdpa")
+    asked = plain(cfg.model)["attention"]
+    traced_as = portable(asked)  # the kernels of others do not take fake tensors
+    if traced_as != asked:
+        policy.vlm.set_attn_implementation(by_config(traced_as, policy.vlm.config))
     try:
         traced = trace(policy, workload=workload)
     except Exception as error:  # a model may do what fake tensors cannot; the run itself may well work
@@ -49,8 +51,8 @@ def estimates(
         return
     yield memory_table(traced, device=device)
     yield not_counted(device)
-    if cfg.model.attention not in TRACED:
-        yield f"Memory and time are those of model.attention=sdpa; what {cfg.model.attention} takes was not estimated."
+    if traced_as != asked:
+        yield f"Memory and time are those of model.attention={traced_as}; what {asked} takes was not estimated."
     yield from judge_room(traced, device=device, verdict=verdict)
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."

@@ -7,8 +7,10 @@ from tempfile import TemporaryDirectory
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from vlm_rl.commands.build import plain
 from vlm_rl.commands.model_checks import loaded_model, model_refusals
 from vlm_rl.datasets.dataset import Dataset
+from vlm_rl.models.attention import portable
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.small_copy import make_loud, write_small_copy
@@ -39,7 +41,12 @@ def small_policy(cfg: DictConfig, policy: Policy) -> Policy:
         write_small_copy(policy.vlm.config, Path(folder), processor=policy.processor)
         settings = {"name": folder, "untrained": True, "dtype": "float32", "autocast": False, "gradient_checkpointing": False}
         small: Policy = instantiate(
-            cfg.model, **settings, attention="sdpa", vision_cache=0, temperature=cfg.rollout.temperature, seed=cfg.seed
+            cfg.model,
+            **settings,
+            attention=portable(plain(cfg.model)["attention"]),
+            vision_cache=0,
+            temperature=cfg.rollout.temperature,
+            seed=cfg.seed,
         )
     make_loud(small.vlm)
     return small

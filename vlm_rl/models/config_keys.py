@@ -1,14 +1,13 @@
-"""Checks of a model's config: no key that fetches or runs code, an attention that can be used here, and dropout set to 0."""
+"""Checks of a model's config: no key that fetches or runs code, and dropout set to 0."""
 
-import contextlib
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers import PreTrainedConfig
 
-IMPLEMENTATIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
+from vlm_rl.models.attention import IMPLEMENTATIONS
+from vlm_rl.models.attention import as_model_attention as as_model_attention
+
 _CHOICES = ("attn_implementation", "experts_implementation")  # a name that is none of Transformers' own is a kernel of the hub
 _REFUSED = {
     "use_kernels": "fetches kernels from the hub and runs them",
@@ -20,35 +19,6 @@ _REFUSED = {
 }
 _EXPERTS = ("eager", "grouped_mm", "batched_mm")
 _FALSE: tuple[object, ...] = (None, False, {}, [], "")
-
-
-@contextlib.contextmanager
-def as_model_attention(attention: str, config: PreTrainedConfig) -> Iterator[None]:
-    """Around building a model: raise ValueError naming model.attention where the model can be built with eager attention only."""
-    if attention not in IMPLEMENTATIONS:  # Transformers takes OWNER/NAME for a kernel of the hub, fetches it and runs it
-        raise ValueError(
-            f"model.attention={attention} cannot be used here: it is none of {', '.join(IMPLEMENTATIONS)}, and kernels of the hub are "
-            "never fetched. model.attention=sdpa needs nothing installed; eager works with every model."
-        )
-    try:
-        yield
-    except (ImportError, ValueError) as error:
-        if _can_be_built(config, attention) or not _can_be_built(config, "eager"):
-            raise
-        raise ValueError(
-            f"model.attention={attention} cannot be used here: {' '.join(str(error).split())} "
-            "model.attention=sdpa needs nothing installed; eager works with every model."
-        ) from error
-
-
-def _can_be_built(config: PreTrainedConfig, attention: str) -> bool:
-    """Whether Transformers builds the model, here without weights."""
-    try:
-        with torch.device("meta"):
-            AutoModelForImageTextToText.from_config(copy.deepcopy(config), attn_implementation=attention)
-    except (ImportError, ValueError):
-        return False
-    return True
 
 
 def check_keys(where: str, config: Mapping[Any, object]) -> None:

@@ -1,15 +1,20 @@
 """What the loop needs of a model's family, read from its config, classes and processor: there is no list of family names."""
 
+import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
-from transformers import PreTrainedModel, ProcessorMixin
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
-NEVER_WRITTEN = re.compile(r"^(image|video|vision|audio|boi|eoi)_(\w+_)?token_(id|index)$")  # keys of configs
+NEVER_WRITTEN = re.compile(  # keys of configs
+    r"^(image|video|vision|visual|audio|boi|eoi|boa|eoa)_(\w+_)?(token_(id|index)|token_ids|token_indices)$"
+)
 TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")  # 1 where an image token stands; Qwen-VL's name, Gemma's name
 OF_TEXT = frozenset({"input_ids", "attention_mask", *TOKEN_TYPES})  # what a processor returns besides its images
 
@@ -29,12 +34,17 @@ def stop_ids(vlm: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
 
 def banned_ids(vlm: PreTrainedModel, processor: ProcessorMixin) -> Bool[Tensor, " vocab"]:
     """True = an id that stands for an image or frames one: were it sampled, images and their places would not match."""
-    named = {key: value for key, value in vlm.config.to_dict().items() if NEVER_WRITTEN.match(key)}
-    ids = {value for value in named.values() if isinstance(value, int)}
-    ids |= {vlm.config.image_token_id, *(i for i in processor.image_token_ids if i is not None)}
+    ids = {*_never_written(vlm.config), *(i for i in processor.image_token_ids if i is not None)}
     banned = torch.zeros(vlm.get_output_embeddings().weight.shape[0], dtype=torch.bool)
-    banned[[i for i in ids if i < len(banned)]] = True  # Gemma's image id lies outside of the vocabulary of some sizes
+    banned[[i for i in ids if 0 <= i < len(banned)]] = True  # Gemma's image id lies outside of the vocabulary of some sizes
     return banned
+
+
+def _never_written(config: PreTrainedConfig) -> Iterator[int]:
+    """Ids that the config names, alone or in lists, but for those of no part that it has."""
+    for key, value in vars(config).items():
+        if NEVER_WRITTEN.match(key):
+            yield from [i for i in (value if isinstance(value, list | tuple) else [value]) if isinstance(i, int)]
 
 
 def types_name(vlm: PreTrainedModel) -> str | None:
@@ -55,14 +65,74 @@ def position_ids(
 
 
 def head_of(vlm: PreTrainedModel) -> Callable[[Tensor], Tensor]:
-    """From last hidden states to logits, as the model's own forward ends: soft cap and scales of the config included."""
-    head, config = vlm.get_output_embeddings(), vlm.config.get_text_config()
-    cap = getattr(config, "final_logit_softcapping", None)
-    factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    """From last hidden states to logits, by the model's own forward around a stand-in for what comes before its head.
+
+    So soft caps, scales and whatever else a family does to its logits are its own. No weight is copied.
+    """
+    tail, given = copy.copy(vlm), _Given()
+    tail._modules = {**vlm._modules, "model": given}
+    ids = torch.zeros(1, 1, dtype=torch.long, device=vlm.device)
 
     def logits(hidden: Tensor) -> Tensor:
-        result: Tensor = head(hidden)
-        result = result if factor == 1.0 else result * factor
-        return result if cap is None else torch.tanh(result / cap) * cap
+        given.hidden = hidden[None]
+        result: Tensor = type(vlm).forward(tail, input_ids=ids, use_cache=False, return_dict=True).logits[0]
+        return result
 
     return logits
+
+
+class _Given(nn.Module):
+    """In the place of a model without its head: returns the hidden states that it was given."""
+
+    hidden: Tensor
+
+    def forward(self, *_: object, **__: object) -> BaseModelOutputWithPast:
+        return _Output(last_hidden_state=self.hidden)
+
+
+class _Output(BaseModelOutputWithPast):  # type: ignore[misc]  # Transformers declares no types here
+    """What a family has beside its hidden states is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None
+
+
+def check_class(vlm: PreTrainedModel, *, name: str) -> None:
+    """Raise ValueError where the class is not built as the loop needs: a decoder `model` below a head that makes logits."""
+    inner, head = vlm._modules.get("model"), vlm.get_output_embeddings()
+    if vlm.config.is_encoder_decoder:
+        missing = "it is an encoder with a decoder, and only decoders that read the prompt themselves are trained here"
+    elif inner is None or not isinstance(head, nn.Module) or not hasattr(head, "weight"):
+        missing = "it has no part `model` below an output embedding, as the vision-language models of today have"
+    elif lacking := [key for key in _OF_FORWARD if not _takes(inner, key)]:
+        missing = f"its part `model` takes no {' and no '.join(lacking)}"
+    else:
+        return
+    raise ValueError(
+        f"model.name={name} is a {type(vlm).__name__}, which cannot be trained here: {missing}. Take another model, as in conf/model/."
+    )
+
+
+_OF_FORWARD = ("input_ids", "attention_mask", "position_ids", "past_key_values")
+
+
+def _takes(module: nn.Module, name: str) -> bool:
+    return name in inspect.signature(module.forward).parameters
+
+
+def hold_statistics(vlm: nn.Module) -> None:
+    """Keep norms with running statistics in evaluation mode, whoever trains the model: in place, and in copies of it.
+
+    Otherwise a frozen tower would normalise by the batch while training, and its statistics would drift.
+    """
+    for module in vlm.modules():
+        if getattr(module, "running_mean", None) is not None:
+            module.eval()
+            module.train = _stays.__get__(module)  # type: ignore[method-assign]
+
+
+def _stays(self: nn.Module, mode: bool = True) -> nn.Module:
+    """In the place of `train`."""
+    return self

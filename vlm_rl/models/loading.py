@@ -23,8 +23,10 @@ from transformers import (
 from transformers.processing_utils import TextKwargs
 from transformers.utils import find_adapter_config_file
 
+from vlm_rl.models.attention import Attention, as_model_attention, by_config, check_attention
 from vlm_rl.models.chat_templates import check_templates
-from vlm_rl.models.config_keys import as_model_attention, check_keys, without_dropout
+from vlm_rl.models.config_keys import check_keys, without_dropout
+from vlm_rl.models.family import check_class, hold_statistics
 from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
 from vlm_rl.models.weight_files import check_weight_files, read_model
 from vlm_rl.randomness import forked_generator, stream_seed
@@ -77,15 +79,25 @@ def load_processor(name: str, settings: Mapping[str, Any]) -> ProcessorMixin:
     return processor
 
 
-def load_pretrained(name: str, *, dtype: str, attention: str) -> PreTrainedModel:
+def load_pretrained(name: str, *, dtype: str, attention: Attention) -> PreTrainedModel:
     """Weights from safetensors only, no remote code. Raise ValueError where the files lack weights of the model or have others."""
     with _whole_model(name):
         check_weights(Path(resolve(name)))
     config = without_dropout(load_config(name), name=name)
     with as_model_attention(attention, config):
-        return read_model(
-            f"model.name={name}", resolve(name), dtype=getattr(torch, dtype), config=config, attn_implementation=attention
+        words = by_config(attention, config)
+        model = read_model(
+            f"model.name={name}", resolve(name), dtype=getattr(torch, dtype), config=config, attn_implementation=words
         )
+    return _checked(model, name=name, attention=attention)
+
+
+def _checked(model: PreTrainedModel, *, name: str, attention: Attention) -> PreTrainedModel:
+    """The built model, if it is one that the loop can train; norms keep their statistics from here on."""
+    check_class(model, name=name)
+    check_attention(model, attention)
+    hold_statistics(model)
+    return model
 
 
 def check_weights(folder: Path) -> None:
@@ -158,14 +170,14 @@ def _is_adapter(name: str, file: Path) -> str:
     )
 
 
-def load_untrained(name: str, *, dtype: str, attention: str, root_seed: int) -> PreTrainedModel:
+def load_untrained(name: str, *, dtype: str, attention: Attention, root_seed: int) -> PreTrainedModel:
     """The architecture of `name` with random weights from a stream of the root seed; what pretraining starts from."""
     config = without_dropout(load_config(name), name=name)
     with as_model_attention(attention, config), forked_generator(stream_seed(root_seed, "model_initialisation")):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(
-            config, dtype=getattr(torch, dtype), attn_implementation=attention
+            config, dtype=getattr(torch, dtype), attn_implementation=by_config(attention, config)
         )
-    return model
+    return _checked(model, name=name, attention=attention)
 
 
 def check_reach(settings: Mapping[str, object]) -> None:

@@ -41,7 +41,8 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
 def find_parts(vlm: PreTrainedModel) -> Parts:
     """Find encoders by their vision or audio config (an audio tower counts as vision) and the decoder by the text config.
 
-    Raise ValueError for a model in which one of the two is missing.
+    A model that has a vision config, but no encoder, has an empty vision part: all that brings patches into its decoder is connector.
+    Raise ValueError for a model in which the decoder or all of vision is missing.
     """
     text = vlm.config.get_text_config()
     senses = [name for name in vlm.config.sub_configs if "vision" in name or "audio" in name]
@@ -51,8 +52,8 @@ def find_parts(vlm: PreTrainedModel) -> Parts:
     language = _outermost([path for path, config in with_config.items() if type(config) is type(text)])
     head = vlm.get_output_embeddings()
     heads = [path for path, module in vlm.named_modules() if module is head]
-    if not vision or not language or type(text) is type(vlm.config):
-        missing = "language" if vision else "vision"
+    if not (vision or sense_configs) or not language or type(text) is type(vlm.config):
+        missing = "language" if vision or sense_configs else "vision"
         children = ", ".join(name for name, _ in getattr(vlm, "model", vlm).named_children())
         raise ValueError(
             f"{type(vlm).__name__}: no {missing} part is found; its submodules are {children}. model.freeze and model.lora need a "
@@ -146,6 +147,8 @@ def _state(members: dict[str, nn.Parameter]) -> str:
     ranks = {str(p.shape[0]) for name, p in members.items() if ".lora_A." in name}
     if ranks:
         return f"LoRA r={'/'.join(sorted(ranks))}"
+    if not members:
+        return "none"
     frozen = [name for name, p in members.items() if not p.requires_grad]
     if len(frozen) == len(members):
         return "frozen"

@@ -32,7 +32,7 @@ class Policy(nn.Module):
         untrained: bool,
         dtype: str,
         autocast: bool = False,
-        attention: str,
+        attention: str | Mapping[str, str],
         gradient_checkpointing: bool,
         freeze: Sequence[str],
         lora: parts.Lora | None,
@@ -84,7 +84,7 @@ class Policy(nn.Module):
     def _cache(self, max_bytes: int) -> vision.VisionCache:
         """A cache of image features. Where features cannot be reused it keeps nothing, and a line is printed."""
         if max_bytes and not self.encodes_images_once:
-            unable = f"{type(self.vlm).__name__} takes no ready-made features"
+            unable = f"{type(self.vlm).__name__} takes no ready-made features, or not all that its tower returns"
             why = "vision or connector are trained" if self.takes_features else unable
             print(f"The vision cache is off: {why}, so images are encoded again at every forward.", flush=True)
         return vision.VisionCache(max_bytes=max_bytes if self.encodes_images_once else 0)
@@ -113,6 +113,10 @@ class Policy(nn.Module):
         """The model's own positions of one prompt, given what the processor made of its images."""
         return family.position_ids(self.vlm, ids, types, inputs)
 
+    def _take_pixels(self) -> None:
+        """From here on the model gets its pixels at every forward: what its tower returns cannot be handed back in."""
+        self.takes_features, self.vision_cache = False, self._cache(1)
+
     @torch.no_grad()
     def encode_images(self, images: ImageInput) -> ImageInput:
         """The images of one prompt as features, on the CPU, where vision tower and connector are frozen; else as they are.
@@ -122,7 +126,11 @@ class Policy(nn.Module):
         if not self.encodes_images_once or images.features is not None:
             return images
         with self.autocast():
-            features = vision.features_of(self.vlm, images).to("cpu")
+            made = vision.features_of(self.vlm, images)
+        if made is None:
+            self._take_pixels()
+            return images
+        features = made.to("cpu")
         self.vision_cache.put(images.key, features)
         return replace(images, inputs=None, features=features)
 
@@ -131,13 +139,16 @@ class Policy(nn.Module):
         shown = [image for image in images if image is not None]
         if not shown:
             return {}
+        different = {image.key: image for image in shown}  # a group shows its images many times
+        made = {key: self._features(image) for key, image in different.items()} if self.takes_features else {}
+        ready = {key: features for key, features in made.items() if features is not None}
+        if len(ready) < len(made):
+            self._take_pixels()
         if not self.takes_features:
             return vision.pixels(self.vlm, shown)
-        different = {image.key: image for image in shown}  # a group shows its images many times
-        ready = {key: self._features(image) for key, image in different.items()}
         return {"mm_encoder_outputs": {"image": vision.joined([ready[image.key] for image in shown])}}
 
-    def _features(self, image: ImageInput) -> ImageFeatures:
+    def _features(self, image: ImageInput) -> ImageFeatures | None:
         return vision.features_of(self.vlm, image) if image.features is None else image.features.to(self.device)
 
     def hidden(

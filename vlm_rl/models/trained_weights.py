@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 
 from vlm_rl.models.adapters import ADAPTER
+from vlm_rl.models.attention import Attention
+from vlm_rl.models.family import banned_ids
 from vlm_rl.models.folder_files import ADAPTER_CONFIG, read_object
 from vlm_rl.models.loading import check_weights, load_config, load_pretrained
 from vlm_rl.models.weight_files import check_finite, misfit, read_model
@@ -113,7 +115,14 @@ class MergeDifference:
 
 
 def merge(
-    base: Callable[[], PreTrainedModel], *, adapter: Path, processor: ProcessorMixin, prompt: str, folder: Path, dtype: str
+    base: Callable[[], PreTrainedModel],
+    *,
+    adapter: Path,
+    processor: ProcessorMixin,
+    prompt: str,
+    folder: Path,
+    dtype: str,
+    attention: Attention = "sdpa",
 ) -> MergeDifference:
     """Saves the merged model in a new folder, as plain Transformers has it; an error if it is not the same model.
 
@@ -131,7 +140,7 @@ def merge(
     _round(merged, dtype=torch.float32)
     rounded = _logprobs(merged, probe)
     del model, merged  # the one on the disk follows, and both may not fit
-    found = _logprobs(load_pretrained(str(folder), dtype="float32", attention="sdpa").eval().to(rounded.device), probe)
+    found = _logprobs(load_pretrained(str(folder), dtype="float32", attention=attention).eval().to(rounded.device), probe)
     _check(inside - beside, what="merging", dtype="float32")
     _check(found - rounded, what="saving", dtype="float32")
     _check(found - beside, what=f"rounding to {dtype}", dtype=dtype)
@@ -166,7 +175,9 @@ def _probe(model: PeftModel, *, processor: ProcessorMixin, prompt: str) -> dict[
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     ).to(model.device)
     length = inputs["input_ids"].shape[1]
-    whole = model.generate(**inputs, do_sample=False, min_new_tokens=PROBE_TOKENS, max_new_tokens=PROBE_TOKENS, pad_token_id=0)
+    banned = banned_ids(model.get_base_model(), processor).nonzero()[:, 0].tolist()
+    exactly: dict[str, Any] = {"min_new_tokens": PROBE_TOKENS, "max_new_tokens": PROBE_TOKENS}
+    whole = model.generate(**inputs, do_sample=False, pad_token_id=0, suppress_tokens=banned or None, **exactly)
     longer = whole.new_zeros(1, whole.shape[1] - length)
     probe = {name: torch.cat([value, longer], dim=1) if value.shape == (1, length) else value for name, value in inputs.items()}
     return probe | {"input_ids": whole, "attention_mask": torch.ones_like(whole)}

@@ -7,6 +7,8 @@ family without that way in gets its pixels at every forward.
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -16,23 +18,42 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from vlm_rl.models.family import arguments
 from vlm_rl.types import ImageFeatures, ImageInput
 
+CARRIED = frozenset({"pooler_output", "deepstack_features"})  # of a tower's output, what goes into the decoder
+NOT_READ = frozenset({"last_hidden_state", "hidden_states", "attentions"})  # what the decoder does not ask for
+
 
 def takes_features(vlm: PreTrainedModel) -> bool:
-    """Whether the model accepts features that were made before."""
-    return hasattr(vlm.model, "get_image_features") and "mm_encoder_outputs" in inspect.signature(vlm.model.forward).parameters
+    """Whether the model accepts features that were made before, as far as its code declares; `features_of` knows for sure."""
+    encode = getattr(vlm.model, "get_image_features", None)
+    if encode is None or "mm_encoder_outputs" not in inspect.signature(vlm.model.forward).parameters:
+        return False
+    declared = inspect.signature(encode).return_annotation
+    outputs = [kind for kind in (*get_args(declared), declared) if isinstance(kind, type) and is_dataclass(kind)]
+    return all({field.name for field in fields(kind)} <= CARRIED | NOT_READ for kind in outputs)
 
 
-def features_of(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures:
-    """The images of one prompt through tower and connector; with gradients unless switched off."""
+def features_of(vlm: PreTrainedModel, images: ImageInput) -> ImageFeatures | None:
+    """The images of one prompt through tower and connector; with gradients unless switched off.
+
+    None where the tower returns something that cannot be handed back in: then the model gets its pixels at every forward.
+    """
     assert images.inputs is not None
     inputs = arguments(vlm.model.get_image_features, _on_device_of(vlm, images.inputs))
     output = vlm.model.get_image_features(**inputs, return_dict=True)
+    others = [name for name, value in vars(output).items() if value is not None and name not in CARRIED | NOT_READ]
     pooled = output.pooler_output
     deep = getattr(output, "deepstack_features", None)
+    if others or not _are_tensors(pooled) or not all(map(_are_tensors, () if deep is None else deep)):
+        return None
     return ImageFeatures(
         pooled=pooled if isinstance(pooled, Tensor) else tuple(pooled),
         deepstack=None if deep is None else tuple(tuple(layer) for layer in deep),
     )
+
+
+def _are_tensors(value: object) -> bool:
+    """One tensor, or a row of them, one for each image."""
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and all(isinstance(item, Tensor) for item in value))
 
 
 def joined(features: Sequence[ImageFeatures]) -> BaseModelOutputWithPooling:
