@@ -3,7 +3,25 @@
 from pathlib import Path
 
 import torch
-from families import gemma3, glm, idefics, internvl, kimi, lfm, llava_onevision, qwen, qwen3_5, qwen_moe
+from families import (
+    cohere,
+    gemma3,
+    gemma4,
+    glm,
+    idefics,
+    internvl,
+    kimi,
+    lfm,
+    llava,
+    llava_onevision,
+    minicpm,
+    mistral,
+    muse,
+    ovis,
+    qwen,
+    qwen3_5,
+    qwen_moe,
+)
 from families.family import Family
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
@@ -23,6 +41,13 @@ _NEW: dict[str, Family] = {
     **glm.FAMILIES,
     **lfm.FAMILIES,
     **kimi.FAMILIES,
+    **gemma4.FAMILIES,
+    **mistral.FAMILIES,
+    **llava.FAMILIES,
+    **minicpm.FAMILIES,
+    **cohere.FAMILIES,
+    **ovis.FAMILIES,
+    **muse.FAMILIES,
 }
 NEW_FAMILIES: tuple[str, ...] = tuple(_NEW)  # tests/models/test_new_families.py
 

@@ -43,13 +43,17 @@ def qwen_like(
     return made
 
 
-def llama_like(tokens: Sequence[str], *, eos: str, pad: str, bos: str | None, writes_bos: bool) -> PreTrainedTokenizerBase:
+def llama_like(
+    tokens: Sequence[str], *, eos: str, pad: str, bos: str | None, writes_bos: bool, named: dict[str, str] | None = None
+) -> PreTrainedTokenizerBase:
     """The plain class of most families; some tokenizers, as Llama 3's below Idefics3, write BOS themselves, some have none."""
     raw = Tokenizer.from_str(json.dumps(_shipped()))
     raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in tokens])
     if writes_bos:
         raw.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, raw.token_to_id(bos))])
-    made = TokenizersBackend(tokenizer_object=raw, eos_token=eos, pad_token=pad, bos_token=bos)
+    made = TokenizersBackend(
+        tokenizer_object=raw, eos_token=eos, pad_token=pad, bos_token=bos, extra_special_tokens=named or {}
+    )
     made.add_special_tokens(_special(tokens))
     return made
 
