@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from families.build import FAMILIES, NEW_FAMILIES
 from families.trials import processed
 from tiny_runs import Sheet
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
@@ -48,7 +47,7 @@ THOUGHT = {  # the end of a prompt whose model thinks, and of one that must not,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [*FAMILIES, *NEW_FAMILIES])
+@pytest.mark.parametrize("family", ONE_IMAGE_TOKENS)
 @torch.no_grad()
 def test_the_small_model_is_the_family_s_own_sees_as_many_image_tokens_as_counted_by_hand_and_a_lost_image_would_show(
     family: str, family_folder: Callable[[str], Path], mixed_rows: list[Row]

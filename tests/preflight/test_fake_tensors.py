@@ -86,6 +86,17 @@ def test_a_tensor_that_two_modules_share_stays_shared() -> None:
     assert pair[0].weight is pair[1].weight and isinstance(pair[0].weight, FakeTensor) and pair[0].weight.requires_grad
 
 
+def test_a_model_may_divide_by_the_whole_numbers_that_it_keeps() -> None:
+    module = nn.Module()
+    module.sizes = nn.Buffer(torch.tensor([7, 11], device="meta"))
+    module.chosen = nn.Buffer(torch.tensor([True, True], device="meta"))
+    fakes = FakeTensors()
+    fakes.replace(module)
+    with fakes:
+        assert torch.remainder(torch.tensor([3, 4]), module.sizes).tolist() == [0, 0]
+    assert module.chosen.tolist() == [False, False]
+
+
 def test_masks_and_counts_stay_real_among_fake_tensors() -> None:
     with FakeTensors():
         fake = torch.zeros(6, 3)

@@ -34,7 +34,10 @@ class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._mode = _CPUMode()
 
     def replace(self, module: nn.Module) -> None:
-        """Turns the meta tensors of a module into fake ones (whole numbers into zeros); shared ones stay shared."""
+        """Turns the meta tensors of a module into fake ones; shared ones stay shared.
+
+        Whole numbers become ones, as a model may divide by them (sizes of tables), and masks all False.
+        """
         known: dict[int, Tensor] = {}
         for part in module.modules():
             places: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
@@ -45,7 +48,7 @@ class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _replaced(self, value: Tensor) -> Tensor:
         if not value.is_floating_point():
-            return torch.zeros(value.shape, dtype=value.dtype)
+            return torch.full(value.shape, value.dtype != torch.bool, dtype=value.dtype)
         fake: Tensor = self.fake(value.detach())
         return nn.Parameter(fake, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else fake
 

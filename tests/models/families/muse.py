@@ -1,4 +1,4 @@
-"""Muse Glimmer: a grid of merged patches for each image; the decoder multiplies and caps its logits; some layers know no positions."""
+"""Muse Glimmer: a grid of merged patches for each image; the decoder multiplies and caps its logits; some layers turn no position."""
 
 from functools import partial
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,8 @@ def _engine(experiment: Experiment, rows: list[Row]) -> float:
     policy.vlm.generation_config.eos_token_id = [i for i in range(0, len(policy.banned), 8) if not policy.banned[i]]
     before, policy.temperature = policy.temperature, HOT.temperature
     queries = experiment.encoder.batch(rows, indices=range(len(rows)), step=0)
+    two_at_once = 2 * queries.query_ids.shape[1]  # so the caches of two forwards are merged
+    policy.optimization = replace(policy.optimization, forward_batch_tokens=two_at_once)
     engine = HuggingFaceEngine(forward_batch_size=256)
     engine.load(policy)
     seeds = np.array([[stream_seed(0, "families", row.id, k) for k in range(2)] for row in rows], dtype=np.int64)
