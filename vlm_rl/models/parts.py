@@ -9,8 +9,9 @@ from rich.table import Table
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlm_rl.models.adapters import Lora as Lora
-from vlm_rl.models.adapters import attach, is_tied
+from vlm_rl.models.adapters import adapted, attach
+from vlm_rl.models.targets import Lora as Lora
+from vlm_rl.models.targets import is_tied
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PARTS = ("vision", "connector", "language")
