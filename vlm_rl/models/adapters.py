@@ -111,9 +111,14 @@ def _is_rewritten(vlm: PreTrainedModel, targets: str | list[str]) -> bool:
 def _check(vlm: PreTrainedModel, *, wanted: dict[str, int], copies: Collection[str]) -> None:
     """Raise ValueError where adapters, their ranks or the modules trained in full are not those that were meant."""
     copied = {path for path, module in vlm.named_modules() if isinstance(module, ModulesToSaveWrapper)}
-    meant, found = set(wanted.items()) | {(path, 0) for path in copies}, set(adapted(vlm).items()) | {(path, 0) for path in copied}
+    meant, found = (
+        set(wanted.items()) | {(path, 0) for path in copies},
+        set(adapted(vlm).items()) | {(path, 0) for path in copied},
+    )
     if meant != found:
-        lists = ((title, sorted(path for path, _ in paths)) for title, paths in (("without", meant - found), ("with", found - meant)))
+        lists = (
+            (title, sorted(path for path, _ in paths)) for title, paths in (("without", meant - found), ("with", found - meant))
+        )
         words = [
             f"{title} an adapter or copy that it should {'have' if title == 'without' else 'not have'}: {_few(paths)}"
             for title, paths in lists

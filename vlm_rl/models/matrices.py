@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 _ADAPTER = re.compile(r"\.lora_\w+(?:\.|$)")  # PEFT's own matrices
@@ -23,8 +23,10 @@ class Matrix:
     """A linear layer by the path of its module, or a lone parameter by its own path."""
 
     path: str
-    kind: Literal["linear", "experts", "router", "bypassed"]  # experts: all of a layer in one 3-D parameter; bypassed: never called
-    weight: nn.Parameter
+    kind: Literal[
+        "linear", "experts", "router", "bypassed"
+    ]  # experts: all of a layer in one 3-D parameter; bypassed: never called
+    weight: Tensor
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ def _lone(path: str, module: nn.Module, counts: dict[str, int]) -> Iterator[Matr
             yield Matrix(path=path if name == "weight" else own, kind="router", weight=weight)
 
 
-def _is_expert(path: str, weight: nn.Parameter) -> bool:
+def _is_expert(path: str, weight: Tensor) -> bool:
     return weight.ndim == 3 and _EXPERTS.search(path) is not None
 
 
@@ -85,7 +87,7 @@ def _experts_beside(modules: dict[str, nn.Module]) -> dict[str, int]:
     return counts
 
 
-def _chooses(path: str, weight: nn.Parameter, counts: dict[str, int]) -> bool:
+def _chooses(path: str, weight: Tensor, counts: dict[str, int]) -> bool:
     """Whether a matrix gives a score for each of the experts beside it, and is named as one that does."""
     beside = [(above, count) for above, count in counts.items() if path.startswith(above)]
     return any(weight.shape[0] == count and _ROUTER.search(path.removeprefix(above)) is not None for above, count in beside)
