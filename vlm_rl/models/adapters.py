@@ -58,6 +58,10 @@ def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], part_of: 
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)  # PEFT's own
         adapter: PeftModel = get_peft_model(vlm, settings)
     _check(vlm, wanted=dict.fromkeys(wanted, lora.rank), copies=copies)
+    settings.target_modules, settings.target_parameters = (
+        spelling.layers,
+        spelling.parameters or None,
+    )  # PEFT's sets have no order
     if tied and "language" in full:
         vlm.get_output_embeddings().modules_to_save[ADAPTER].weight = vlm.get_input_embeddings().weight
     return adapter
