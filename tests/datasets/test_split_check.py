@@ -15,7 +15,7 @@ from vlm_rl.datasets.picture_check import Cache, check_pictures, named
 from vlm_rl.datasets.row import Row
 from vlm_rl.datasets.row_scan import judged_golds
 from vlm_rl.datasets.split_check import PromptLength, Rules, SplitCheck, check_split
-from vlm_rl.models import prompts as prompts_module
+from vlm_rl.models import prompt_lengths
 from vlm_rl.models.loading import load_processor
 from vlm_rl.models.prompts import Prompts
 from vlm_rl.rewards.judge import Judge
@@ -206,11 +206,12 @@ def test_what_is_remembered_of_sizes_has_a_bound_and_no_long_runs(
     qwen: Prompts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """28 to 140 pixels in each direction: 1 to 5 tokens each way; of those used last four are kept, a token for each run."""
-    monkeypatch.setattr(prompts_module, "KEPT", 4)
+    monkeypatch.setattr(prompt_lengths, "KEPT", 4)
     measure = Prompts(processor=qwen._processor, dataset=qwen._dataset)
     rows = [row(str(i), images=(picture(tmp_path / f"{i}.png", size=(56 + 28 * i, 140)),)) for i in range(6)]
     lengths = measure.lengths([*rows, rows[3], *rows[:2]])
     assert [length.image for length in lengths] == [5 * wide for wide in (2, 3, 4, 5, 6, 7, 5, 2, 3)]
-    assert measure._expanded.cache_info()[:4] == (1, 8, 4, 4)  # hits, misses, at most, kept
-    kept = [measure._expanded((rows[i].images[0].size,)) for i in (5, 3, 0, 1)]
+    remembered = measure._lengths._replaced
+    assert remembered.cache_info().maxsize == 4 == remembered.cache_info().currsize
+    kept = [remembered((rows[i].images[0].size,)) for i in (5, 3, 0, 1)]
     assert {image.text.count("<|image_pad|>") for images in kept for image in images} == {1}

@@ -21,6 +21,7 @@ from vlm_rl.models.prompts import Prompts
 
 FAMILY_OF = {  # of each file in conf/model; None: its weights are here
     **{option: family for family, option in CONFIGS.items()},
+    "vlm": "qwen2_5_vl",  # what the others inherit
     "tiny": None,
     "tiny_untrained": None,
     "qwen2_vl_2b": "qwen2_vl",

@@ -19,6 +19,7 @@ from vlm_rl.commands.errors import TYPED, as_typed, flat
 from vlm_rl.commands.identity import code_identity, rows_identity, start
 from vlm_rl.commands.storable import asks_environment, storable
 from vlm_rl.datasets.dataset import SPLITS
+from vlm_rl.models.parts import sizes
 from vlm_rl.models.weights_identity import weights_identity
 from vlm_rl.reports.reading.roles import UNTRAINED, role_of
 from vlm_rl.rewards.judge import JUDGE_VERSION
@@ -68,6 +69,7 @@ def manifest(
         "data": {split: of_split["content"] for split, of_split in rows.items()},
         "rows": {part: {split: of_split[part] for split, of_split in rows.items()} for part in ("hash", "count")},
         "weights": _weights(config),
+        "adapters": [row.coverage.entry for row in sizes(experiment.policy.vlm) if row.coverage is not None],  # what they reach
         "code": code_identity(config),
         "selection": {split: part.hash for split in SPLITS if (part := experiment.dataset.selection(split))},
         "wandb_id": None,

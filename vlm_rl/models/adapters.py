@@ -6,37 +6,26 @@ off gives the vanilla model, whatever was trained. No dropout, or sampling and t
 
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import ModulesToSaveWrapper
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
 from transformers import PreTrainedModel
 
+from vlm_rl.models.matrices import without_adapter
+from vlm_rl.models.targets import Lora as Lora
+from vlm_rl.models.targets import PartOf, chosen, is_tied
+from vlm_rl.models.targets import layer_name as layer_name
+
 ADAPTER = "default"  # the name under which PEFT keeps the only adapter
-PartOf = Callable[[str], str]  # a path -> vision, connector or language
+SHOWN = 3  # paths in an error
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # they have no forward to stand in for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """Rank and scale, and for each part that gets adapters a regular expression of the names of its linear layers."""
-
-    rank: int
-    alpha: int
-    targets: Mapping[str, str | None]  # by part; None: no adapters there
-
-    @property
-    def patterns(self) -> dict[str, str]:
-        """Of the parts that get adapters."""
-        return {part: pattern for part, pattern in self.targets.items() if pattern is not None}
-
-
-def is_tied(vlm: PreTrainedModel) -> bool:
-    """Whether the LM head and the embedding table are one tensor."""
-    head, table = vlm.get_output_embeddings(), vlm.get_input_embeddings()
-    return isinstance(head, nn.Module) and head.weight is table.weight
 
 
 def multiply_under_autocast(adapter: PeftModel) -> None:
@@ -46,21 +35,21 @@ def multiply_under_autocast(adapter: PeftModel) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def layer_name(path: str) -> str:
-    """The last component of a path, with the one before where that is a mere number: `q_proj`, `mlp.0`."""
-    *above, last = path.split(".")
-    return f"{above[-1]}.{last}" if last.isdigit() and above else last
-
-
 def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], part_of: PartOf) -> PeftModel:
-    """Rewrites the layers of `vlm` in place; draws from torch's generator."""
-    found = [path for part, pattern in lora.patterns.items() for path in _layers(vlm, part, pattern, part_of)]
+    """Rewrites the layers of `vlm` in place; draws from torch's generator.
+
+    Raise ValueError where PEFT would adapt other layers than those that were chosen.
+    """
+    wanted = chosen(vlm, lora, part_of=part_of)
+    spelling = _spelled(vlm, wanted)
+    copies = _covering(vlm, "", full, part_of)
     tied = is_tied(vlm)
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        target_modules=_as_pattern(found, among=[path for path, _ in vlm.named_modules()]),
-        modules_to_save=_covering(vlm, "", full, part_of) or None,
+        target_modules=spelling.layers,
+        target_parameters=spelling.parameters or None,
+        modules_to_save=copies or None,
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
@@ -68,33 +57,86 @@ def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], part_of: 
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")  # tied again below
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)  # PEFT's own
         adapter: PeftModel = get_peft_model(vlm, settings)
+    _check(vlm, wanted=dict.fromkeys(wanted, lora.rank), copies=copies)
+    settings.target_modules, settings.target_parameters = (
+        spelling.layers,
+        spelling.parameters or None,
+    )  # PEFT's sets have no order
     if tied and "language" in full:
         vlm.get_output_embeddings().modules_to_save[ADAPTER].weight = vlm.get_input_embeddings().weight
     return adapter
 
 
-def _layers(vlm: PreTrainedModel, part: str, pattern: str, part_of: PartOf) -> list[str]:
-    """Paths of the linear layers of a part whose names match as a whole."""
-    key = f"model.lora.targets.{part}={pattern!r}"
+def adapted(vlm: nn.Module) -> dict[str, int]:
+    """Rank of each adapter, by the path of its linear layer or of its lone parameter as it is without adapters."""
+    ranks = {}
+    for path, module in vlm.named_modules():
+        if isinstance(module, LoraLayer):
+            is_lone = isinstance(module, ParamWrapper) and not isinstance(module.get_base_layer(), nn.Linear)
+            ranks[without_adapter(path) + (f".{module.parameter_name}" if is_lone else "")] = int(module.r[ADAPTER])
+    return ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spelling:
+    """Paths in the words of a LoraConfig."""
+
+    layers: str | list[str]  # target_modules
+    parameters: list[str]  # target_parameters
+
+
+def _spelled(vlm: PreTrainedModel, paths: Collection[str]) -> _Spelling:
+    """Paths in a way that PEFT leaves as it is.
+
+    For some mixtures of experts PEFT rewrites names of layers, such as `down_proj`, into names of fused experts, when it attaches and
+    again when it loads. It leaves parameters alone, so there a layer is given by its weight.
+    """
+    modules = dict(vlm.named_modules())
+    layers = [path for path in paths if path in modules]
+    names = {path.rpartition(".")[-1]: path for path in layers}
+    rewritten = {name for name, path in names.items() if _is_rewritten(vlm, [path])}
+    kept = [path for path in layers if path.rpartition(".")[-1] not in rewritten]
+    pattern = _as_pattern(kept, among=list(modules))
+    parameters = [path if path not in modules else f"{path}.weight" for path in paths if path not in kept]
+    return _Spelling(layers=sorted(kept) if _is_rewritten(vlm, pattern) else pattern, parameters=sorted(parameters))
+
+
+def _is_rewritten(vlm: PreTrainedModel, targets: str | list[str]) -> bool:
+    """Whether PEFT, asked itself, makes something else of these targets."""
+    trial = LoraConfig(target_modules=targets)
+    before = trial.target_modules
     try:
-        wanted = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{key} is no regular expression: {error}.") from error
-    modules = {path: module for path, module in vlm.named_modules() if path and part_of(path) == part}
-    matching = {path: module for path, module in modules.items() if wanted.fullmatch(layer_name(path))}
-    ends = (vlm.get_input_embeddings(), vlm.get_output_embeddings())
-    table = [layer_name(path) for path, module in matching.items() if any(module is end for end in ends)]
-    if table and is_tied(vlm):
-        raise ValueError(
-            f"{key} matches {' and '.join(table)}, but embeddings and LM head of this model are one tied tensor: an adapter would "
-            "change one use of it and not the other, and could not be merged. Name other layers, or train language in full."
+        convert_peft_config_for_transformers(trial, model=vlm, conversions=None)
+    except ValueError:  # it wants the layer that it would fuse with this one
+        return True
+    return bool(trial.target_modules != before)
+
+
+def _check(vlm: PreTrainedModel, *, wanted: dict[str, int], copies: Collection[str]) -> None:
+    """Raise ValueError where adapters, their ranks or the modules trained in full are not those that were meant."""
+    copied = {path for path, module in vlm.named_modules() if isinstance(module, ModulesToSaveWrapper)}
+    meant, found = (
+        set(wanted.items()) | {(path, 0) for path in copies},
+        set(adapted(vlm).items()) | {(path, 0) for path in copied},
+    )
+    if meant != found:
+        lists = (
+            (title, sorted(path for path, _ in paths)) for title, paths in (("without", meant - found), ("with", found - meant))
         )
-    linear = [path for path, module in matching.items() if isinstance(module, nn.Linear)]
-    if not linear:
-        names = sorted({layer_name(path) for path, module in modules.items() if isinstance(module, nn.Linear)})
-        has = f"Those that it has: {', '.join(names)}" if names else "It has none: freeze it or train it in full"
-        raise ValueError(f"{key} matches no linear layer of this part. {has}.")
-    return linear
+        words = [
+            f"{title} an adapter or copy that it should {'have' if title == 'without' else 'not have'}: {_few(paths)}"
+            for title, paths in lists
+            if paths
+        ]
+        raise ValueError(
+            f"PEFT reads model.lora.targets and model.freeze of {type(vlm).__name__} otherwise than they are meant. It leaves layers "
+            f"{'; '.join(words)}. Choose other layers in model.lora.targets, such as the attention's alone, or set model.lora=null."
+        )
+
+
+def _few(paths: list[str]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more
 
 
 def _as_pattern(paths: Iterable[str], *, among: list[str]) -> str | list[str]:

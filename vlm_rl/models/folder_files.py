@@ -23,7 +23,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 MAX_RANK = 4096
 MAX_CHARS = 100_000  # of a regular expression or a list of layers
 _FREE = ("base_model_name_or_path", "revision", "peft_version", "peft_type", "task_type", "inference_mode")
-_OWN = ("r", "lora_alpha", "target_modules", "modules_to_save", "rank_pattern", "alpha_pattern")
+_OWN = ("r", "lora_alpha", "target_modules", "target_parameters", "modules_to_save", "rank_pattern", "alpha_pattern")
 
 
 def check_files(folder: Path) -> None:

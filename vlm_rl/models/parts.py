@@ -9,8 +9,10 @@ from rich.table import Table
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlm_rl.models.adapters import Lora as Lora
-from vlm_rl.models.adapters import attach, is_tied
+from vlm_rl.models.adapters import adapted, attach
+from vlm_rl.models.coverage import Coverage, coverage
+from vlm_rl.models.targets import Lora as Lora
+from vlm_rl.models.targets import is_tied
 from vlm_rl.randomness import forked_generator, stream_seed
 
 PARTS = ("vision", "connector", "language")
@@ -121,11 +123,15 @@ class PartSize:
     trainable: int
     dtypes: tuple[str, ...]
     tied: bool  # the LM head is the embedding table
+    note: str = ""  # what else counts as this part
+    coverage: Coverage | None = None  # None: it has no adapters
 
 
 def sizes(vlm: PreTrainedModel) -> list[PartSize]:
     """How many parameters each part has and trains."""
     found = find_parts(vlm)
+    ranks = adapted(vlm)
+    reached = {row.part: row for row in coverage(vlm, part_of=found.part_of)}
     named = {name: p for name, p in vlm.named_parameters() if not _REFERENCE_COPY.search(name)}
     rows = []
     for part in PARTS:
@@ -133,20 +139,28 @@ def sizes(vlm: PreTrainedModel) -> list[PartSize]:
         rows.append(
             PartSize(
                 part=part,
-                state=_state(members),
+                state=_state(members, ranks={rank for path, rank in ranks.items() if found.part_of(path) == part}),
                 total=sum(p.numel() for p in members.values()),
                 trainable=sum(p.numel() for p in members.values() if p.requires_grad),
                 dtypes=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in members.values()})),
                 tied=part == "language" and is_tied(vlm),
+                note=_note(vlm, found.vision) if part == "vision" else "",
+                coverage=reached.get(part),
             )
         )
     return rows
 
 
-def _state(members: dict[str, nn.Parameter]) -> str:
-    ranks = {str(p.shape[0]) for name, p in members.items() if ".lora_A." in name}
+def _note(vlm: PreTrainedModel, roots: Sequence[str]) -> str:
+    """The audio towers among the encoders, which are frozen or trained with vision."""
+    audio = getattr(vlm.config, "audio_config", None)
+    towers = [path for path in roots if audio is not None and type(vlm.get_submodule(path).config) is type(audio)]
+    return f"with {', '.join(path.rpartition('.')[-1] for path in towers)}" if towers else ""
+
+
+def _state(members: dict[str, nn.Parameter], *, ranks: Collection[int]) -> str:
     if ranks:
-        return f"LoRA r={'/'.join(sorted(ranks))}"
+        return f"LoRA r={'/'.join(map(str, sorted(ranks)))}"
     if not members:
         return "none"
     frozen = [name for name, p in members.items() if not p.requires_grad]
@@ -168,16 +182,16 @@ def check_engine(vlm: PreTrainedModel, *, engine: str, synced_parts: Collection[
 
 
 def part_table(rows: Sequence[PartSize], *, rates: Mapping[str, float]) -> Table:
-    """A line for each part and one for their sum; `rates` of the trained parts, before the algorithm's factor."""
-    tied = any(row.tied for row in rows)
-    note = "LM head and embeddings are one tied tensor, counted once." if tied else None
-    table = Table(title="What is trained", caption=note)
+    """A line for each part and one for their sum, and under it what adapters reach; `rates` are those before the algorithm's factor."""
+    notes = ["LM head and embeddings are one tied tensor, counted once."] if any(row.tied for row in rows) else []
+    notes += [row.coverage.line for row in rows if row.coverage is not None]
+    table = Table(title="What is trained", caption="\n".join(notes) or None, caption_justify="left")
     for column in ("part", "state", "parameters", "trainable", "precision", "learning rate"):
         table.add_column(column, justify="right" if column in _NUMBERS else "left")
     for row in rows:
         rate = f"{rates[row.part]:.2g}" if row.part in rates else "-"
         precision = " + ".join(_SHORT.get(dtype, dtype) for dtype in row.dtypes)
-        table.add_row(row.part, row.state, f"{row.total:,}", f"{row.trainable:,}", precision, rate)
+        table.add_row(f"{row.part} {row.note}".rstrip(), row.state, f"{row.total:,}", f"{row.trainable:,}", precision, rate)
     total, trainable = sum(row.total for row in rows), sum(row.trainable for row in rows)
     table.add_section()
     table.add_row("all", f"{100 * trainable / total:.2f} %", f"{total:,}", f"{trainable:,}", "", "")

@@ -117,5 +117,7 @@ class PromptLengths:
     def _tokenized(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self._processor.tokenizer(texts, add_special_tokens=self._adds_special_tokens(texts[0]))["input_ids"]
+        ids: list[list[int]] = self._processor.tokenizer(texts, add_special_tokens=self._adds_special_tokens(texts[0]))[
+            "input_ids"
+        ]
         return ids
