@@ -19,7 +19,13 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that must be equal for one run to continue another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
+    kept["model"] = _without_empty(config["model"])
     return kept
+
+
+def _without_empty(model: dict[str, Any]) -> dict[str, Any]:
+    """Without a key that an older version did not have, where it changes nothing."""
+    return model if model.get("chat_template") else _without(model, "chat_template")
 
 
 def _without(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -38,6 +44,7 @@ def arm_of(config: dict[str, Any]) -> str:
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the vanilla model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
+    model |= {key: value for key, value in _without_empty(config["model"]).items() if key == "chat_template"}
     evaluation = _without_plan(config)["evaluation"]
     relevant = [
         model,

@@ -119,6 +119,7 @@ def _fill(folder: Path, *, target: Target, manifest: dict[str, Any], request: Re
             folder=folder,
             dtype=request.dtype or model["dtype"],
             attention=portable(model["attention"]),
+            chat_template=model.get("chat_template") or {},
         )
     else:
         _copy(target.weights, folder=folder, base=request.base_model or name)

@@ -27,7 +27,7 @@ USE = """\
 processor = AutoProcessor.from_pretrained({folder})
 {loaded}
 messages = [{{"role": "user", "content": [{{"type": "image", "image": Image.open("figure.png")}}, {{"type": "text", "text": {text}}}]}}]
-inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"{more})
 print(processor.decode(model.generate(**inputs, max_new_tokens={tokens})[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
@@ -144,6 +144,7 @@ class Card:
             folder=_quoted(folder),
             text=_quoted(dataset["prompt"].replace("{question}", "YOUR QUESTION")),
             tokens=dataset["max_new_tokens"],
+            more="".join(f", {key}={value!r}" for key, value in (self.config["model"].get("chat_template") or {}).items()),
         )
 
     def _use_notes(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from vlm_rl import ranks
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.encoding import PromptEncoder
-from vlm_rl.models.family import TOKEN_TYPES, arguments
+from vlm_rl.models.family import OF_TEXT, TOKEN_TYPES, arguments
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
@@ -67,6 +67,7 @@ def examples(rows: Iterable[Row]) -> list[Row]:
 def check_model(model: LoadedModel) -> None:
     """Make all checks and print what they took; raise the ValueError of the first that refuses."""
     begun = time.perf_counter()
+    check_outputs(model)
     largest = check_forward(model)
     check_causality(model)
     check_norms(model)
@@ -82,12 +83,31 @@ def check_model(model: LoadedModel) -> None:
 def model_refusals(model: LoadedModel) -> list[str]:
     """The sentences of all checks that refuse."""
     sentences = []
-    for check in (check_forward, check_causality, check_norms):
+    for check in (check_outputs, check_forward, check_causality, check_norms):
         try:
             check(model)
         except ValueError as error:
             sentences.append(str(error))
     return list(dict.fromkeys(sentences))  # code that fails, fails in more than one
+
+
+def check_outputs(model: LoadedModel) -> None:
+    """Raise ValueError for an output of the processor that is as long as the prompt and of which nothing is known here.
+
+    It would be taken for a part of the images, and be too short as soon as a response follows. Found by a longer prompt with the same
+    images: what grows with it is no image.
+    """
+    prompts = model.encoder.prompts
+    for row in examples(model.rows):
+        short, long = (
+            prompts.process(longer) for longer in (row, replace(row, question=f"{row.question} {RESPONSE} {RESPONSE}"))
+        )
+        grown = [name for name in short if name not in OF_TEXT and short[name].shape != long[name].shape]
+        if grown:
+            raise ValueError(
+                f"{_name(model)}: its processor returns {', '.join(grown)}, which is as long as the prompt; nothing here hands it on "
+                "beyond the prompt, to the tokens of a response. Take another model (model.name)."
+            )
 
 
 def check_forward(model: LoadedModel) -> float:

@@ -100,7 +100,8 @@ def _policy(cfg: DictConfig) -> Policy:
 
 
 def _check(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, policy: Policy, reward: Reward) -> DataCheck:
-    prompts, needs_solutions = Prompts(processor=policy.processor, dataset=dataset), not algorithm.learns_from_own_responses
+    prompts = Prompts(processor=policy.processor, dataset=dataset, chat_template=policy.chat_template)
+    needs_solutions = not algorithm.learns_from_own_responses
     try:
         scan = RowScan(decode=cfg.preflight.decode, cache=cfg.preflight.cache)
         return scan.check(dataset, prompts=prompts, judge=reward.judge, needs_solutions=needs_solutions)

@@ -1,5 +1,6 @@
 """The rows of one split, chunk by chunk: what is wrong with each, and how many tokens its prompt and its solution take."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +14,7 @@ from vlm_rl.datasets.row_check import RowProblem, long_prompt, problems_of_text,
 from vlm_rl.datasets.shown import shortened
 
 CHUNK = 1_000  # rows
+REFUSED = "refused by tokenizer or processor"
 Found = TypeVar("Found")
 
 
@@ -107,6 +109,7 @@ def check_split(rows: Sequence[Row], *, rules: Rules, num_checked: int | None) -
     """Checks the first `num_checked` rows (None: all); of the others only the content is taken, for the overlap of splits."""
     checked = rows[:num_checked]
     checks = [check for chunk in chunks(checked) for check in _check_rows(chunk, rules)]
+    _check_model(checks)
     problems = [problem for check in checks for problem in check.problems] + repeated_ids(check.row_id for check in checks)
     bad = {problem.row_id for problem in problems}
     keys = [check.key for check in checks if check.row_id not in bad]
@@ -158,7 +161,20 @@ def _each_or_its_error(rows: Mapping[int, Row], measure: Callable[[list[Row]], l
 def _refused(row: Row, error: Exception) -> RowProblem:
     reason = f"{type(error).__name__}: {shortened(str(error), most=250)}"
     message = f"the model's tokenizer or processor refuses it ({reason}). Mend the row or drop it."
-    return RowProblem(row_id=row.id, message=message, reason="refused by tokenizer or processor")
+    return RowProblem(row_id=row.id, message=message, reason=REFUSED)
+
+
+def _check_model(checks: Sequence[_RowCheck]) -> None:
+    """Raise ValueError where the processor refuses every row that could be read, in the same words but for numbers."""
+    refused = [problem for check in checks for problem in check.problems if problem.reason == REFUSED]
+    measured = any(check.length is not None and check.length.image for check in checks)  # without images another path is taken
+    words = {re.sub(r"\d+", "0", problem.message) for problem in refused}
+    if len(refused) > 1 and len(words) == 1 and not measured:
+        reason = refused[0].message.partition(" (")[2].partition("). ")[0]
+        raise ValueError(
+            f"The model's tokenizer or processor refuses all {len(refused)} rows that it was given, each in the same way ({reason}), so "
+            "the rows are not the cause. Change its settings (model.processor), or take another model (model.name)."
+        )
 
 
 def _problems(row: Row, length: PromptLength | None, rules: Rules) -> Iterator[RowProblem]:

@@ -43,7 +43,7 @@ class PromptEncoder:
 
     def __init__(self, *, policy: Policy, dataset: Dataset) -> None:
         self._policy = policy
-        self.prompts = Prompts(processor=policy.processor, dataset=dataset)
+        self.prompts = Prompts(processor=policy.processor, dataset=dataset, chat_template=policy.chat_template)
         self._encoded: OrderedDict[tuple[str, str], EncodedRow] = OrderedDict()
 
     def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int) -> QueryBatch:

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from vlm_rl.models.loading import check_weights, load_pretrained, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
@@ -38,6 +40,7 @@ class Policy(nn.Module):
         lora: parts.Lora | None,
         vision_cache: int,
         processor: Mapping[str, object],
+        chat_template: Mapping[str, object] = MappingProxyType({}),
         optimization: Optimization,
         temperature: float,
         seed: int,
@@ -45,6 +48,8 @@ class Policy(nn.Module):
         super().__init__()
         self.name, self.temperature, self.optimization = name, temperature, optimization
         self.processor: ProcessorMixin = load_processor(name, processor)
+        check_arguments(self.processor, chat_template, name=name)
+        self.chat_template = chat_template  # arguments of the template of every prompt
         if untrained:
             vlm = load_untrained(name, dtype=dtype, attention=attention, root_seed=seed)
         else:

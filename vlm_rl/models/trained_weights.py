@@ -1,8 +1,9 @@
 """Load a checkpoint into the model that it was trained from, and merge an adapter into its base; any misfit is an error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -123,6 +124,7 @@ def merge(
     folder: Path,
     dtype: str,
     attention: Attention = "sdpa",
+    chat_template: Mapping[str, object] = MappingProxyType({}),
 ) -> MergeDifference:
     """Saves the merged model in a new folder, as plain Transformers has it; an error if it is not the same model.
 
@@ -131,7 +133,7 @@ def merge(
     if dtype not in TOLERANCE:
         raise ValueError(f"dtype={dtype}: merged weights are saved as {', '.join(TOLERANCE)}.")
     model = with_adapter(base(), adapter).eval()
-    probe = _probe(model, processor=processor, prompt=prompt)
+    probe = _probe(model, processor=processor, prompt=prompt, chat_template=chat_template)
     beside = _logprobs(model, probe)
     merged = model.merge_and_unload(safe_merge=True)
     inside = _logprobs(merged, probe)
@@ -167,13 +169,15 @@ def _check(difference: Tensor, *, what: str, dtype: str) -> None:
 
 
 @torch.no_grad()
-def _probe(model: PeftModel, *, processor: ProcessorMixin, prompt: str) -> dict[str, Tensor]:
+def _probe(
+    model: PeftModel, *, processor: ProcessorMixin, prompt: str, chat_template: Mapping[str, object]
+) -> dict[str, Tensor]:
     """A prompt with a picture and what the model answers, as one input."""
     picture = Image.linear_gradient("L").resize((168, 112)).convert("RGB")
     content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
-    inputs = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    ).to(model.device)
+    settings: dict[str, Any] = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    turns = [{"role": "user", "content": content}]
+    inputs = processor.apply_chat_template(turns, **settings, **chat_template).to(model.device)
     length = inputs["input_ids"].shape[1]
     banned = banned_ids(model.get_base_model(), processor).nonzero()[:, 0].tolist()
     exactly: dict[str, Any] = {"min_new_tokens": PROBE_TOKENS, "max_new_tokens": PROBE_TOKENS}
