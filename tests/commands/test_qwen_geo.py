@@ -44,6 +44,8 @@ def test_the_papers_command_trains_adapters_over_a_bfloat16_base(
     assert trained_steps(run) == [1, 2]
     assert run.manifest is not None and run.manifest["status"] == "finished"
     assert run.manifest["config"]["model"]["dtype"] == "bfloat16"
+    (reached,) = run.manifest["adapters"]
+    assert (reached["part"], reached["adapted_matrices"], reached["matrices"]) == ("language", 3 * 7, 3 * 7)
     with safe_open(run.path / "checkpoints" / "step-000002" / "adapter_model.safetensors", framework="pt") as saved:
         names = list(saved.keys())
         assert len(names) == 3 * 7 * 2  # layers x projections x two matrices

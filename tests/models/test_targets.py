@@ -140,6 +140,7 @@ def test_all_is_every_linear_layer_but_head_and_routers(tmp_path: Path) -> None:
     assert "model.language_model.layers.0.linear_attn.in_proj_qkv" in expected
 
 
+@pytest.mark.slow
 def test_a_router_that_is_a_linear_layer_is_left_out_and_a_gate_of_a_shared_expert_is_not() -> None:
     kinds = {matrix.path: matrix.kind for matrix in find_matrices(small("llama4"))}
     routers = {path for path, kind in kinds.items() if kind == "router"}
@@ -150,6 +151,7 @@ def test_a_router_that_is_a_linear_layer_is_left_out_and_a_gate_of_a_shared_expe
     assert kinds["model.language_model.layers.0.mlp.shared_expert_gate"] == "linear"
 
 
+@pytest.mark.slow
 def test_the_rank_of_experts_is_that_of_each_expert() -> None:
     vlm = small("qwen3_5_moe")
     with_targets(vlm, language=ALL_WITH_EXPERTS)
