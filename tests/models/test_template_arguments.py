@@ -34,7 +34,7 @@ def test_only_names_that_the_template_reads_are_taken(thinking: ProcessorMixin) 
         check_arguments(thinking, {"add_generation_prompt": False}, name="m")
     with pytest.raises(ValueError, match=r"enable_thinking=\{\} is no number, text"):
         check_arguments(thinking, {"enable_thinking": {}}, name="m")
-    with pytest.raises(ValueError, match="It reads no arguments: leave model.chat_template empty"):
+    with pytest.raises(ValueError, match=r"It reads no arguments: leave model.chat_template empty"):
         check_arguments(load_processor("tiny", {}), {"enable_thinking": False}, name="tiny")
 
 

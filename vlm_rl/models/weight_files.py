@@ -159,9 +159,19 @@ def read_model(
     fit = Misfit(missing=info["missing_keys"], unexpected=info["unexpected_keys"], mismatched=shapes)
     fit.check(where, way_out=MODEL_WAY_OUT)
     too_large = f" As {str(dtype).removeprefix('torch.')}: where they are only too large for that, take model.dtype=bfloat16."
-    check_finite(where, model.state_dict(), way_out=MODEL_WAY_OUT + (too_large if dtype == torch.float16 else ""))
+    check_finite(where, _finite_but_for_bounds(model), way_out=MODEL_WAY_OUT + (too_large if dtype == torch.float16 else ""))
     read: PreTrainedModel = model
     return read
+
+
+def _finite_but_for_bounds(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The weights, and buffers with infinities taken for 0: a bound that holds nothing back is infinite (Gemma 4's clipped layers)."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state = model.state_dict()
+    return {
+        name: tensor if name in parameters else torch.nan_to_num(tensor, nan=math.nan, posinf=0.0, neginf=0.0)
+        for name, tensor in state.items()
+    }
 
 
 def _is_finite(tensor: Tensor) -> bool:

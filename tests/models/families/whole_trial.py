@@ -23,6 +23,7 @@ from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_lo
 from vlm_rl.randomness import stream_seed
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
+from vlm_rl.types import select
 
 NUM_STEPS = 5
 RESUMED_AT = 3
@@ -77,12 +78,18 @@ def whole_trial(family: str, folder: Path, rows: list[Row], *, work: Path, train
 
 
 def _forward(experiment: Experiment, rows: list[Row]) -> tuple[float, float, float | None]:
-    """Forward and gradients from pixels against the model's own; features against pixels."""
+    """Forward and gradients of a padded batch, from pixels, against the model's own of each row alone; features against pixels.
+
+    Alone, as some families count the positions of padding too, and a rotation by other angles rounds otherwise.
+    """
     policy = experiment.policy
     policy.vision_cache = VisionCache(max_bytes=0)
     pixels = forced(experiment, rows)
-    expected = by_transformers(experiment, rows, pixels)
-    expected.sum().backward()
+    expected = torch.zeros_like(pixels.engine_logprobs)
+    for i, row in enumerate(rows):
+        own = by_transformers(experiment, [row], select(pixels, torch.tensor([i])))
+        own.sum().backward()
+        expected[i, : own.shape[1]] = own[0].detach()
     theirs = gradients(policy)
     found = policy.statistics(pixels).logprobs
     found.sum().backward()
