@@ -120,7 +120,8 @@ class Policy(nn.Module):
 
     def _take_pixels(self) -> None:
         """From here on the model gets its pixels at every forward: what its tower returns cannot be handed back in."""
-        self.takes_features, self.vision_cache = False, self._cache(1)
+        self.takes_features = False
+        self.vision_cache = self._cache(1)
 
     @torch.no_grad()
     def encode_images(self, images: ImageInput) -> ImageInput:
