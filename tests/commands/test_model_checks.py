@@ -21,6 +21,7 @@ from vlm_rl.commands.model_checks import (
     check_forward,
     check_model,
     check_norms,
+    check_outputs,
     examples,
     forward_differences,
     loaded_model,
@@ -163,6 +164,23 @@ def test_where_all_rows_are_of_one_kind_a_second_one_makes_the_shorter_prompt_pa
     model = loaded_model(experiment.policy, experiment.encoder, replace(experiment.dataset), tolerance=0.1)
     first, second = model.rows
     assert len(first.question) != len(second.question)
+
+
+def test_an_output_of_the_processor_that_grows_with_the_prompt_is_refused(
+    experiment: Experiment, mixed_rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mask of which image each token of the prompt may see: too short as soon as a response follows."""
+    model = loaded(experiment, mixed_rows)
+    check_outputs(model)
+    process = model.encoder.prompts.process
+
+    def with_mask(row: Row) -> Any:
+        output = process(row)
+        return type(output)({**output, "cross_attention_mask": torch.ones(1, output["input_ids"].shape[1], 1, 4)})
+
+    monkeypatch.setattr(model.encoder.prompts, "process", with_mask)
+    with pytest.raises(ValueError, match=r"its processor returns cross_attention_mask, which is as long as the prompt"):
+        check_outputs(model)
 
 
 @pytest.mark.slow

@@ -241,7 +241,7 @@ def _quiet(model: LoadedModel, what: str) -> Iterator[None]:
     try:
         with torch.no_grad():
             yield
-    except (ValueError, torch.OutOfMemoryError):
+    except torch.OutOfMemoryError:
         raise
     except Exception as error:
         raise ValueError(

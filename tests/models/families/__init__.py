@@ -1,0 +1,1 @@
+"""Small models of random weights of many families, and what their tests share."""
