@@ -81,9 +81,9 @@ def table(lines: Sequence[Line]) -> str:
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return "\n".join(
         [
-            f"Transformers {transformers.__version__}, {datetime.now(UTC):%Y-%m-%d}, {len(lines)} classes: {told}. Differences "
-            f"are the largest of the whole way, in nats; {TOLERANCE:g} is allowed. Sizes are those of the class's own default config, in billions of "
-            "parameters; `all`: the share of the language part's weights in matrices that adapters reach with it, in %.",
+            f"Transformers {transformers.__version__}, {datetime.now(UTC):%Y-%m-%d}, {len(lines)} classes: {told}. Differences are the "
+            f"largest of the whole way, in nats; {TOLERANCE:g} is allowed. Size: of the class's own default config, in billions of "
+            "parameters. `all`: the share of the language part's weights in matrices that adapters reach with it, in %.",
             "",
             "| class | result | size | `all` | what was seen |",
             "|---|---|---:|---:|---|",
