@@ -37,7 +37,7 @@ def test_a_mistake_on_the_command_line_is_named(forking: Forking, tmp_path: Path
     finished = refused(forking, tmp_path, *overrides)
     last = finished.err[finished.err.rindex("\nError: ") :]
     assert told in last
-    assert len(last) < 500
+    assert len(last) < 800  # forty models by name
 
 
 def write_splits(folder: Path, train: list[dict[str, object]]) -> None:

@@ -217,7 +217,7 @@ def _by_transformers(model: LoadedModel, row: Row, ids: Sequence[int]) -> Float[
     kept = arguments(policy.vlm.forward, {"logits_to_keep": len(ids) + 1})
     with policy.autocast():
         logits: Tensor = policy.vlm(**in_dtype_of(policy.vlm, output), **kept).logits[0, -len(ids) - 1 :].float()
-    return logits.masked_fill(policy.banned, -torch.inf).log_softmax(-1)
+    return logits.masked_fill(policy.banned[: logits.shape[-1]], -torch.inf).log_softmax(-1)
 
 
 def _queries(model: LoadedModel) -> QueryBatch:
@@ -230,7 +230,7 @@ def _zeros(model: LoadedModel, ids: Sequence[int]) -> Tensor:
 
 def _mean_difference(theirs: Tensor, ours: Tensor, *, banned: Tensor) -> Tensor:
     """Of each token: the absolute difference of log-probabilities, averaged under the model."""
-    return (theirs.exp() * (ours - theirs).masked_fill(banned, 0).abs()).sum(-1)
+    return (theirs.exp() * (ours - theirs).masked_fill(banned[: ours.shape[-1]], 0).abs()).sum(-1)
 
 
 @contextlib.contextmanager

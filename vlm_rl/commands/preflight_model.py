@@ -1,11 +1,13 @@
 """What preflight finds out about a model's code, which it runs in small: widths and layers cut down, weights drawn at random."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
 
 from vlm_rl.commands.build import plain
 from vlm_rl.commands.model_checks import loaded_model, model_refusals
@@ -26,13 +28,27 @@ def model_lines(cfg: DictConfig, policy: Policy, dataset: Dataset, *, verdict: V
         verdict.reservations.append(f"the forward of {name} was not checked (no small copy: {type(error).__name__}: {error})")
         return
     encoder = PromptEncoder(policy=small, dataset=dataset)
-    problems = model_refusals(loaded_model(small, encoder, dataset, tolerance=cfg.parity.tolerance))
+    model = loaded_model(small, encoder, dataset, tolerance=cfg.parity.tolerance)
+    rows = [replace(row, images=tuple(Shade(key=image.key, size=image.size) for image in row.images)) for row in model.rows]
+    problems = model_refusals(replace(model, rows=rows))
     verdict.problems.extend(f"A small random model of the same classes shows: {problem}" for problem in problems)
     if not problems:
         yield (
             f"On a small random {name}, training and sampling agree with its own forward in Transformers, and no token sees a later "
             "one. The weights themselves were not read; the run makes the same checks with them."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shade:
+    """A gradient in the place of a picture, of the same size: a row's own may not be whole, and preflight may be told not to open it."""
+
+    key: str
+    size: tuple[int, int]
+
+    def load(self) -> Image.Image:
+        """The picture."""
+        return Image.linear_gradient("L").resize(self.size).convert("RGB")
 
 
 def small_policy(cfg: DictConfig, policy: Policy) -> Policy:

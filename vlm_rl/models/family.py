@@ -35,7 +35,7 @@ def stop_ids(vlm: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
 def banned_ids(vlm: PreTrainedModel, processor: ProcessorMixin) -> Bool[Tensor, " vocab"]:
     """True = an id that stands for an image or frames one: were it sampled, images and their places would not match."""
     ids = {*_never_written(vlm.config), *(i for i in processor.image_token_ids if i is not None)} - {*stop_ids(vlm, processor)}
-    banned = torch.zeros(num_logits(vlm), dtype=torch.bool)
+    banned = torch.zeros(vlm.get_output_embeddings().weight.shape[0], dtype=torch.bool)
     banned[[i for i in ids if 0 <= i < len(banned)]] = True  # Gemma's image id lies outside of the vocabulary of some sizes
     return banned
 
@@ -81,13 +81,6 @@ def head_of(vlm: PreTrainedModel) -> Callable[[Tensor], Tensor]:
         return result
 
     return logits
-
-
-@torch.no_grad()
-def num_logits(vlm: PreTrainedModel) -> int:
-    """How many ids the model gives logits for: some families cut off what pads their tables."""
-    weight = vlm.get_output_embeddings().weight
-    return head_of(vlm)(weight.new_zeros(1, weight.shape[1])).shape[-1]
 
 
 class _Given(nn.Module):

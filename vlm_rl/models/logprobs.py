@@ -27,16 +27,18 @@ class TokenStatistics:
 
 def policy_logprobs(
     hidden: Float[Tensor, "token hidden"], *, head: Head, temperature: float, banned: Bool[Tensor, " vocab"]
-) -> Float[Tensor, "token vocab"]:
+) -> Float[Tensor, "token logits"]:
     """Log-probabilities of every id; -inf for the banned ones."""
     logits = head(hidden).float() / temperature
-    return logits.masked_fill(banned, -torch.inf).log_softmax(-1)
+    return logits.masked_fill(banned[: logits.shape[-1]], -torch.inf).log_softmax(
+        -1
+    )  # some families cut off what pads their head
 
 
 def _chunk_statistics(hidden: Tensor, ids: Tensor, head: Head, temperature: float, banned: Tensor) -> tuple[Tensor, Tensor]:
     everything = policy_logprobs(hidden, head=head, temperature=temperature, banned=banned)
     known = everything.detach()  # nobody learns from the entropy, and its graph would keep two more (token, vocab) blocks alive
-    entropy = -(known.exp() * known.masked_fill(banned, 0)).sum(-1)
+    entropy = -(known.exp() * known.masked_fill(banned[: known.shape[-1]], 0)).sum(-1)
     return everything.gather(-1, ids[:, None])[:, 0], entropy
 
 

@@ -174,7 +174,9 @@ class Policy(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def next_token_logprobs(self, hidden: Float[Tensor, "batch hidden"], *, temperature: float) -> Float[Tensor, "batch vocab"]:
+    def next_token_logprobs(
+        self, hidden: Float[Tensor, "batch hidden"], *, temperature: float
+    ) -> Float[Tensor, "batch logits"]:
         """The distribution that the engine samples from, by the same function as in training."""
         with self.autocast():
             return policy_logprobs(hidden, head=family.head_of(self.vlm), temperature=temperature, banned=self.banned)

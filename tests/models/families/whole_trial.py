@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from exported_runs import export_of
-from families.trials import by_transformers, forced, processed, settings_of, with_features
 from peft import PeftModel
 from tiny_commands import content, only_run
 from tiny_runs import gradients, largest_difference, pixels_stay, trembling
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
+from families.trials import by_transformers, forced, processed, settings_of, with_features
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.datasets.row import Row
 from vlm_rl.models.vision import VisionCache
@@ -78,13 +78,17 @@ def whole_trial(family: str, folder: Path, rows: list[Row], *, work: Path, train
 
 
 def _forward(experiment: Experiment, rows: list[Row]) -> tuple[float, float, float | None]:
-    """Forward and gradients of a padded batch, from pixels, against the model's own of each row alone; features against pixels.
+    """Forward and gradients of a padded batch, from pixels, against the model's own; features against pixels.
 
-    Alone, as some families count the positions of padding too, and a rotation by other angles rounds otherwise.
+    Its own of the padded batch or of each row alone, whichever is nearer: some families count the positions of padding too and rotate by
+    other angles, some cut a text into chunks from its padded beginning, and both round otherwise.
     """
     policy = experiment.policy
     policy.vision_cache = VisionCache(max_bytes=0)
     pixels = forced(experiment, rows)
+    together = by_transformers(experiment, rows, pixels)
+    together.sum().backward()
+    of_batch = gradients(policy)
     expected = torch.zeros_like(pixels.engine_logprobs)
     for i, row in enumerate(rows):
         own = by_transformers(experiment, [row], select(pixels, torch.tensor([i])))
@@ -96,9 +100,11 @@ def _forward(experiment: Experiment, rows: list[Row]) -> tuple[float, float, flo
     ours = gradients(policy)
     features = None
     if policy.takes_features:
-        features = _largest([policy.statistics(with_features(experiment, pixels)).logprobs], [expected])
+        logprobs = policy.statistics(with_features(experiment, pixels)).logprobs
+        features = min(_largest([logprobs], [own]) for own in (expected, together))
         policy.zero_grad(set_to_none=True)
-    return _largest([found], [expected]), largest_difference(theirs, ours), features
+    forward = min(_largest([found], [own]) for own in (expected, together))
+    return forward, min(largest_difference(own, ours) for own in (theirs, of_batch)), features
 
 
 def _engine(experiment: Experiment, rows: list[Row]) -> float:
