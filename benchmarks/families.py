@@ -75,7 +75,7 @@ def table(lines: Sequence[Line]) -> str:
     """The page's part, in Markdown."""
     counts = {word: sum(line.outcome == key for line in lines) for key, word in WORDS.items()}
     rows = [
-        f"| `{line.family}` | {WORDS.get(line.outcome, line.outcome)} | {_cell(line.billions, '.1f')} | "
+        f"| {line.family} | {WORDS.get(line.outcome, line.outcome)} | {_cell(line.billions, '.1f')} | "
         f"{_cell(None if line.reached is None else 100 * line.reached, '.0f')} | {_short(line.said)} |"
         for line in sorted(lines, key=lambda line: ([*WORDS, line.outcome].index(line.outcome), line.family))
     ]
@@ -100,7 +100,7 @@ def _cell(value: float | None, form: str) -> str:
 def _short(text: str) -> str:
     """One line for a cell: no folder of this machine, nothing that Markdown reads."""
     plain = re.sub(r"model\.name=/\S+ is a", "it is a", " ".join(text.split()))
-    plain = re.sub(r"/\S*/(?=\S)", "", plain).replace("|", "\\|").replace("<", "&lt;")
+    plain = re.sub(r"/\S*/(?=\S)", "", plain).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
     return plain if len(plain) <= MOST_CHARS else f"{plain[:MOST_CHARS].rsplit(' ', 1)[0]} ..."
 
 

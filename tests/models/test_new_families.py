@@ -19,6 +19,9 @@ LEFT_TO_MAKE_FAMILIES = {
     "muse_glimmer",
 }  # to save a minute
 TOLERANCE = 2e-5  # nats in float32; of gradients, of their largest entry
+ENGINE_TOLERANCE = (
+    5e-5  # nats: linear attention goes token by token there and chunk by chunk in training; 2.6e-5 were seen with experts
+)
 
 
 @pytest.mark.slow
@@ -31,6 +34,7 @@ def test_a_family_from_its_first_forward_to_merged_weights(
         assert finished.code == 0, finished.out + finished.err
 
     trial = whole_trial(family, family_folder(family), mixed_rows, work=tmp_path, train=train)
-    for figure in (trial.forward, trial.gradients, trial.features or 0.0, trial.engine, trial.plain_peft, trial.merged):
+    for figure in (trial.forward, trial.gradients, trial.features or 0.0, trial.plain_peft, trial.merged):
         assert figure <= TOLERANCE, trial
+    assert trial.engine <= ENGINE_TOLERANCE, trial
     assert trial.resumed_is_equal
