@@ -17,7 +17,8 @@ from tiny_runs import Sheet
 from transformers import AutoConfig, AutoModelForImageTextToText, BatchFeature
 
 from vlm_rl.commands.build import composed
-from vlm_rl.commands.model_checks import LoadedModel, model_refusals
+from vlm_rl.commands.model_checks import model_refusals
+from vlm_rl.commands.model_forwards import LoadedModel
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import policy as policy_module
 from vlm_rl.models.family import check_class

@@ -15,18 +15,14 @@ from vlm_rl.commands.build import Experiment, composed
 from vlm_rl.commands.evaluation_target import find
 from vlm_rl.commands.model_checks import (
     ForwardMismatch,
-    LoadedModel,
-    by_training,
     check_causality,
     check_forward,
     check_model,
     check_norms,
     check_outputs,
-    examples,
     forward_differences,
-    loaded_model,
-    response_ids,
 )
+from vlm_rl.commands.model_forwards import LoadedModel, by_training, examples, loaded_model, response_ids
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import family
 from vlm_rl.models.encoding import PromptEncoder

@@ -31,7 +31,8 @@ from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_sear
 from vlm_rl.commands.identity import continued, stored_manifest
 from vlm_rl.commands.known_warnings import silence_known_warnings
 from vlm_rl.commands.manifest import manifest
-from vlm_rl.commands.model_checks import check_model, loaded_model
+from vlm_rl.commands.model_checks import check_model
+from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined

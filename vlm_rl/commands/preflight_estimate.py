@@ -38,9 +38,8 @@ def estimates(
         on_gpu=device.on_gpu,
     )
     asked = plain(cfg.model)["attention"]
-    traced_as = portable(asked)  # the kernels of others do not take fake tensors
-    if traced_as != asked:
-        policy.vlm.set_attn_implementation(by_config(traced_as, policy.vlm.config))
+    if portable(asked) != asked:  # the kernels of others do not take fake tensors
+        policy.vlm.set_attn_implementation(by_config(portable(asked), policy.vlm.config))
     try:
         traced = trace(policy, workload=workload)
     except Exception as error:  # a model may do what fake tensors cannot; the run itself may well work
@@ -51,8 +50,8 @@ def estimates(
         return
     yield memory_table(traced, device=device)
     yield not_counted(device)
-    if traced_as != asked:
-        yield f"Memory and time are those of model.attention={traced_as}; what {asked} takes was not estimated."
+    if portable(asked) != asked:
+        yield f"Memory and time are those of model.attention={portable(asked)}; what {asked} takes was not estimated."
     yield from judge_room(traced, device=device, verdict=verdict)
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."

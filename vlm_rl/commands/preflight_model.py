@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from vlm_rl.commands.build import plain
-from vlm_rl.commands.model_checks import loaded_model, model_refusals
+from vlm_rl.commands.model_checks import model_refusals
+from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.models.attention import portable
 from vlm_rl.models.encoding import PromptEncoder

@@ -23,7 +23,8 @@ from vlm_rl.commands.dry_run import show_rollouts
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib, silence_known_warnings
 from vlm_rl.commands.manifest import check_stored_run, command
-from vlm_rl.commands.model_checks import check_model, loaded_model
+from vlm_rl.commands.model_checks import check_model
+from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, by_first, joined

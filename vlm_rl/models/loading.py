@@ -180,6 +180,13 @@ def load_untrained(name: str, *, dtype: str, attention: Attention, root_seed: in
     return _checked(model, name=name, attention=attention)
 
 
+def load_model(name: str, *, untrained: bool, dtype: str, attention: Attention, root_seed: int) -> PreTrainedModel:
+    """A model with its weights, or with random ones."""
+    if untrained:
+        return load_untrained(name, dtype=dtype, attention=attention, root_seed=root_seed)
+    return load_pretrained(name, dtype=dtype, attention=attention)
+
+
 def check_reach(settings: Mapping[str, object]) -> None:
     """Raise ValueError, before anything is loaded, for a key that names code, secrets or files outside of the model."""
     for key, value in settings.items():

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from vlm_rl.models import family, parts, vision
 from vlm_rl.models.adapters import multiply_under_autocast
-from vlm_rl.models.loading import check_weights, load_pretrained, load_processor, load_untrained
+from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
@@ -50,10 +50,7 @@ class Policy(nn.Module):
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
         self.chat_template = chat_template  # arguments of the template of every prompt
-        if untrained:
-            vlm = load_untrained(name, dtype=dtype, attention=attention, root_seed=seed)
-        else:
-            vlm = load_pretrained(name, dtype=dtype, attention=attention)
+        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed)
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
@@ -174,6 +171,17 @@ class Policy(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def hidden_of(self, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
+        """The same of prompts with their responses, without a cache."""
+        return self.hidden(
+            ids=samples.input_ids,
+            mask=samples.attention_mask,
+            types=samples.mm_token_type_ids,
+            positions=samples.position_ids,
+            images=samples.images,
+            use_cache=False,
+        )
+
     def next_token_logprobs(
         self, hidden: Float[Tensor, "batch hidden"], *, temperature: float
     ) -> Float[Tensor, "batch logits"]:
@@ -183,14 +191,7 @@ class Policy(nn.Module):
 
     def statistics(self, samples: Samples) -> TokenStatistics:
         """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
-        hidden = self.hidden(
-            ids=samples.input_ids,
-            mask=samples.attention_mask,
-            types=samples.mm_token_type_ids,
-            positions=samples.position_ids,
-            images=samples.images,
-            use_cache=False,
-        )
+        hidden = self.hidden_of(samples)
         mask = samples.response_mask
         before = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1]  # the state before a token decides on it
         with self.autocast():

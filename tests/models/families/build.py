@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForImageTextToText, GenerationConfig
+
 from families import (
     cohere,
     gemma3,
@@ -23,8 +25,6 @@ from families import (
     qwen_moe,
 )
 from families.family import Family
-from transformers import AutoModelForImageTextToText, GenerationConfig
-
 from vlm_rl.models.small_copy import make_loud
 
 _FAMILIES: dict[str, Family] = {

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import gemma_like
 from transformers import (
     Gemma3Config,
     Gemma3ImageProcessor,
@@ -12,6 +10,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import gemma_like
 
 NAMED = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
 SPECIAL_TOKENS = ("<start_of_turn>", "<end_of_turn>", *NAMED.values())

@@ -5,8 +5,6 @@ Windows and full layers have heads of their own sizes, every token a small embed
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import gemma_like
 from transformers import (
     Gemma4AudioFeatureExtractor,
     Gemma4Config,
@@ -22,6 +20,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.tokens import gemma_like
 
 NAMED = {
     "boi_token": "<|image>",

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import llama_like
 from transformers import (
     Glm4vConfig,
     Glm4vImageProcessor,
@@ -18,6 +16,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.tokens import llama_like
 
 SPECIAL_TOKENS = (
     *("<|endoftext|>", "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import llama_like
 from transformers import (
     Idefics3Config,
     Idefics3ImageProcessor,
@@ -16,6 +14,9 @@ from transformers import (
     SmolVLMProcessor,
     SmolVLMVideoProcessor,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import llama_like
 
 TILES = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
 IMAGE_TOKENS = ("<fake_token_around_image>", "<image>", "<global-img>", *TILES)

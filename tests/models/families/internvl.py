@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import qwen_like
 from transformers import (
     GotOcr2ImageProcessor,
     InternVLConfig,
@@ -13,6 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import qwen_like
 
 NAMED = {
     "start_image_token": "<img>",

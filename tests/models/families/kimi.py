@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import llama_like
 from transformers import (
     Kimi_K25Config,
     Kimi_K25ImageProcessor,
@@ -13,6 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import llama_like
 
 SPECIAL_TOKENS = (
     *("[BOS]", "[EOS]", "[PAD]", "<|im_end|>", "<|im_user|>", "<|im_assistant|>", "<|im_system|>", "<|im_middle|>"),

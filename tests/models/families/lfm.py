@@ -2,9 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.qwen import images_of
-from families.tokens import llama_like
 from transformers import (
     Lfm2VlConfig,
     Lfm2VlImageProcessor,
@@ -16,6 +13,10 @@ from transformers import (
     ProcessorMixin,
     Qwen3VLVideoProcessor,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.qwen import images_of
+from families.tokens import llama_like
 
 TURN_TOKENS = ("<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TILES = tuple(f"<|img_row_{row}_col_{column}|>" for row in range(1, 5) for column in range(1, 5))

@@ -5,8 +5,6 @@ Granite's tower reaches six places of the decoder, each through a Q-Former of it
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import llama_like
 from transformers import (
     Granite4VisionConfig,
     Granite4VisionProcessor,
@@ -20,6 +18,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import llama_like
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 TILE, PATCH = 28, 7  # pixels

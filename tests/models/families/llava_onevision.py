@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import SIGLIP_SIZES, Family, text_config
-from families.tokens import qwen_like
 from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionImageProcessor,
@@ -13,6 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import SIGLIP_SIZES, Family, text_config
+from families.tokens import qwen_like
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
 TILE, PATCH = 28, 7  # pixels

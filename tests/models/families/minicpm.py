@@ -2,10 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.qwen import rope
-from families.qwen3_5 import LINEAR
-from families.tokens import qwen_like
 from transformers import (
     MiniCPMV4_6Config,
     MiniCPMV4_6ImageProcessor,
@@ -17,6 +13,11 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.qwen import rope
+from families.qwen3_5 import LINEAR
+from families.tokens import qwen_like
 
 NAMED = {
     "image_token": "<|image_pad|>",

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import llama_like
 from transformers import (
     Mistral3Config,
     PixtralImageProcessor,
@@ -12,6 +10,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.tokens import llama_like
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
 PATCH = 14  # pixels; patches are merged 2 x 2

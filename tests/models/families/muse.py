@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import llama_like
 from transformers import (
     MuseGlimmerConfig,
     MuseGlimmerImageProcessor,
@@ -13,6 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.tokens import llama_like
 
 OF_IMAGES = (
     "<|patch|>",

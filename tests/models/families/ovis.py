@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import qwen_like
 from transformers import (
     Ovis2Config,
     Ovis2ImageProcessor,
@@ -12,6 +10,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+
+from families.family import Family, text_config
+from families.tokens import qwen_like
 
 FRAME = ("<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<IMG_ATOM>", *FRAME)

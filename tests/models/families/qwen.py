@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.tokens import qwen_like
 from transformers import (
     PreTrainedConfig,
     PreTrainedTokenizerBase,
@@ -18,6 +16,9 @@ from transformers import (
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
+
+from families.family import Family, text_config
+from families.tokens import qwen_like
 
 SPECIAL_TOKENS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),

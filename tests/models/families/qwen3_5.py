@@ -2,9 +2,6 @@
 
 from functools import partial
 
-from families.family import Family, text_config
-from families.qwen import SPECIAL_TOKENS, VISION, ids_of, images_of, rope
-from families.tokens import qwen_like
 from transformers import (
     PreTrainedConfig,
     PreTrainedTokenizerBase,
@@ -16,6 +13,10 @@ from transformers import (
     Qwen3VLVideoProcessor,
     Qwen4ExpConfig,
 )
+
+from families.family import Family, text_config
+from families.qwen import SPECIAL_TOKENS, VISION, ids_of, images_of, rope
+from families.tokens import qwen_like
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, Qwen3VLMoeConfig
+
 from families import qwen
 from families.family import text_config
 from families.qwen import VISION, ids_of, rope
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase, Qwen3VLMoeConfig
 
 EXPERTS: dict[str, object] = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "mlp_only_layers": [1]}
 
