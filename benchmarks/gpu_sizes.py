@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from vlm_rl.commands.build import Experiment, build, composed
 from vlm_rl.datasets.row import Row
 from vlm_rl.models import loading, policy
+from vlm_rl.models.loading import load_untrained
 from vlm_rl.models.prompts import Prompts
 
 STEP = 1  # generation step 0 would compare engine and trainer inside Step III; here that is measured beside it
@@ -114,18 +115,14 @@ def built(case: Case, device: Device) -> Experiment:
 @contextmanager
 def weights_on(device: Device) -> Iterator[None]:
     """Random weights are drawn on the device inside: on the host a model of 7B would take minutes and twice its memory."""
-
-    def vanilla(name: str, **settings: Any) -> PreTrainedModel:
-        return random_model(name, device=device, **settings)
-
-    with patch.object(policy, "load_untrained", vanilla):
+    with patch.object(loading, "load_untrained", partial(random_model, device=device)):
         yield
 
 
 def random_model(name: str, *, device: Device, **settings: Any) -> PreTrainedModel:
     """The architecture of a folder with random weights, made on the device; `settings` as load_untrained takes them."""
     with torch.device(device.name):
-        return loading.load_untrained(name, **settings)
+        return load_untrained(name, **settings)
 
 
 @torch.no_grad()
