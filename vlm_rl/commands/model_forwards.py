@@ -16,7 +16,8 @@ from vlm_rl.models.family import TOKEN_TYPES, arguments
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
-from vlm_rl.rollout.huggingface_engine import decode, finish, prefill
+from vlm_rl.rollout.slots import prefill
+from vlm_rl.rollout.written import finish
 from vlm_rl.types import QueryBatch
 
 NUM_SEARCHED = 1000  # rows of a split
@@ -67,11 +68,11 @@ def by_training(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row to
 
 def by_sampling(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row token vocab"]:
     """The same, a token at a time through the cache."""
-    rows, hidden = prefill(model.policy, _queries(model), num_samples=1)
-    found = [model.policy.next_token_logprobs(hidden, temperature=1.0)]
+    slots = prefill(model.policy, _queries(model), num_samples=1, num_tokens=len(ids))
+    found = [model.policy.next_token_logprobs(slots.hidden, temperature=1.0)]
     for token in ids:
-        hidden = decode(model.policy, rows, torch.full((len(model.rows),), token, device=hidden.device))
-        found.append(model.policy.next_token_logprobs(hidden, temperature=1.0))
+        slots.decode(torch.full((len(model.rows),), token, device=model.policy.device))
+        found.append(model.policy.next_token_logprobs(slots.hidden, temperature=1.0))
     return torch.stack(found, dim=1)
 
 

@@ -18,6 +18,7 @@ from peft.utils.transformers_weight_conversion import convert_peft_config_for_tr
 from torch import nn
 from transformers import PreTrainedModel
 
+from vlm_rl.models.lean_adapters import make_lean
 from vlm_rl.models.matrices import without_adapter
 from vlm_rl.models.targets import Lora as Lora
 from vlm_rl.models.targets import PartOf, chosen, is_tied
@@ -57,6 +58,7 @@ def attach(vlm: PreTrainedModel, lora: Lora, *, full: Collection[str], part_of: 
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")  # tied again below
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)  # PEFT's own
         adapter: PeftModel = get_peft_model(vlm, settings)
+    make_lean(adapter)
     _check(vlm, wanted=dict.fromkeys(wanted, lora.rank), copies=copies)
     settings.target_modules, settings.target_parameters = (
         spelling.layers,

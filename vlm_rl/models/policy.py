@@ -183,7 +183,7 @@ class Policy(nn.Module):
         )
 
     def next_token_logprobs(
-        self, hidden: Float[Tensor, "batch hidden"], *, temperature: float
+        self, hidden: Float[Tensor, "batch hidden"], *, temperature: float | Float[Tensor, "batch 1"]
     ) -> Float[Tensor, "batch logits"]:
         """The distribution that the engine samples from, by the same function as in training."""
         with self.autocast():

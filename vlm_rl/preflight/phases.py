@@ -22,7 +22,8 @@ from vlm_rl.preflight import phase as names
 from vlm_rl.preflight.fake_tensors import FakeTensors
 from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.workload import Workload
-from vlm_rl.rollout.huggingface_engine import decode, draw, prefill
+from vlm_rl.rollout.drawing import draw
+from vlm_rl.rollout.slots import prefill
 from vlm_rl.types import ImageFeatures, ImageInput, Images, MiniBatch, QueryBatch, Response, ResponseBatch, Samples, extended
 
 TRACED_TOKENS = 2  # of a response: the scores of one token live on while those of the next are made
@@ -104,13 +105,13 @@ class _Tracer:
             queries = self._queries(images[:few], written=written)
             with policy.autocast():
                 with self._phase(names.PREFILL, num_sequences=few):
-                    rows, hidden = prefill(policy, queries, num_samples=num_responses // few)
-                    self._label(_tensors(rows.cache), names.KV_CACHE)
+                    slots = prefill(policy, queries, num_samples=num_responses // few, num_tokens=max_new_tokens - written)
+                    self._label(_tensors(slots.cache), names.KV_CACHE)
                 numbers = torch.zeros(num_responses, dtype=torch.float64)
                 with self._phase(name, num_sequences=num_responses):
                     for _ in range(TRACED_TOKENS):
-                        scores = policy.next_token_logprobs(hidden, temperature=policy.temperature)
-                        hidden = decode(policy, rows, draw(scores, numbers, top_p=1.0))
+                        scores = policy.next_token_logprobs(slots.hidden, temperature=policy.temperature)
+                        slots.decode(draw(scores, numbers, top_p=1.0))
         policy.vlm.train()
 
     def _score(self, features: ImageFeatures | None) -> None:

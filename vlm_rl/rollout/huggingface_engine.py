@@ -1,62 +1,32 @@
 """The embedded engine: an own sampling loop over the model's KV cache.
 
-Each prompt is encoded once and shared by its group; one uniform number decides each token; finished rows leave the batch.
-Positions are handed in, so the model's own `rope_deltas` state is never used.
+Each prompt is encoded once and shared by its samples; one uniform number decides each token; a sequence that ends makes room for one
+that waits. Positions are handed in, so the model's own `rope_deltas` state is never used.
 """
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
 from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
+from vlm_rl.rollout.drawing import draw
 from vlm_rl.rollout.engine import SamplingSettings
-from vlm_rl.types import QueryBatch, Response, ResponseBatch, select
+from vlm_rl.rollout.merging import merged
+from vlm_rl.rollout.room import has_room
+from vlm_rl.rollout.slots import Slots, Waiting, on_device
+from vlm_rl.rollout.written import finish
+from vlm_rl.types import QueryBatch, ResponseBatch, select
 
-COMPACT_BELOW = 0.8  # finished rows are dropped once fewer than this share of the rows is alive
+__all__ = ["COMPACT_BELOW", "HuggingFaceEngine", "draw", "finish", "merged"]
 
-
-def draw(logprobs: Float[Tensor, "batch vocab"], numbers: Float[Tensor, " batch"], *, top_p: float) -> Int[Tensor, " batch"]:
-    """The id where the cumulative probability passes the uniform number; top_p keeps the smallest set that reaches it."""
-    probabilities = logprobs.double().exp()
-    if top_p < 1:
-        ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0)
-        return order.gather(-1, _inverse_cdf(ordered, numbers)[:, None])[:, 0]
-    return _inverse_cdf(probabilities, numbers)
-
-
-def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
-    cumulative = weights.cumsum(-1)
-    chosen = torch.searchsorted(cumulative, (numbers * cumulative[:, -1])[:, None], right=True)[:, 0]
-    last = weights.shape[-1] - 1 - weights.flip(-1).gt(0).int().argmax(-1)  # rounding must not reach a zero weight
-    return torch.minimum(chosen, last)
-
-
-@dataclass(kw_only=True)
-class AliveRows:
-    """The rows that still write: their cache, mask, next positions and places in the output."""
-
-    cache: DynamicCache
-    attention_mask: Bool[Tensor, "batch sequence"]
-    next_positions: Int[Tensor, " batch"]
-    places: Int[Tensor, " batch"]
-    finished: Bool[Tensor, " batch"]
-    num_axes: int  # of positions: 3 with multimodal RoPE
-
-    def drop_finished(self) -> None:
-        keep = (~self.finished).nonzero()[:, 0]
-        self.cache.reorder_cache(keep)  # layers of every kind have this one, linear attention too
-        self.attention_mask, self.next_positions = self.attention_mask[keep], self.next_positions[keep]
-        self.places, self.finished = self.places[keep], self.finished[keep]
+COMPACT_BELOW = 0.8  # where nothing waits, slots that have ended are dropped once fewer than this share of them still writes
+SPARE_COLUMNS = 64  # beyond the longest sequence: the cache moves to the left end of its room after so many tokens at the earliest
 
 
 class HuggingFaceEngine:
@@ -64,151 +34,136 @@ class HuggingFaceEngine:
 
     synced_parts = frozenset(PARTS)  # the weights are the policy's own
 
-    def __init__(self, *, forward_batch_size: int) -> None:
-        self._forward_batch_size = forward_batch_size
+    def __init__(self, *, forward_batch_size: int, max_cache_tokens: int | None = None) -> None:
+        self._forward_batch_size, self._max_cache_tokens = forward_batch_size, max_cache_tokens
         self._policy: Policy | None = None
 
     def load(self, policy: Policy) -> None:
         """The weights are the policy's own: nothing is copied."""
         self._policy = policy
 
-    @torch.no_grad()
     def generate(self, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray) -> ResponseBatch:
-        """Responses query by query, `forward_batch_size` sequences at a time."""
+        """Responses query by query."""
+        return self.generate_each(queries, [settings], [seeds])[0]
+
+    @torch.no_grad()
+    def generate_each(
+        self, queries: QueryBatch, settings: Sequence[SamplingSettings], seeds: Sequence[np.ndarray]
+    ) -> list[ResponseBatch]:
+        """The same under several settings of one length: each prompt is read once for all of them."""
         assert self._policy is not None, "load() comes before generate()"
         policy, training = self._policy, self._policy.vlm.training
         policy.vlm.eval()
         queries = queries.to(policy.device)
-        size = max(1, self._forward_batch_size // settings.num_samples)
+        num_samples = sum(setting.num_samples for setting in settings)
+        width = queries.query_ids.shape[1] + settings[0].max_new_tokens + SPARE_COLUMNS
+        num_slots = self._num_slots(width)
+        size = len(queries.rows) if has_room(policy.vlm.config) else max(1, num_slots // num_samples)
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
+            draws = Draws.of(settings, [part[chosen] for part in seeds], device=policy.device)
             with policy.autocast():  # here, so that weights are cast once and not at every token
-                part = self._sample(policy, select(queries, chosen), settings, seeds[chosen].reshape(-1))
-            ids.append(part[0])
-            logprobs.append(part[1])
+                writing = Writing(policy, select(queries, chosen), draws, num_slots=num_slots)
+                writing.run()
+            ids.append(writing.ids[:-1])
+            logprobs.append(writing.logprobs[:-1])
         policy.vlm.train(training)
-        return finish(policy, torch.cat(ids), torch.cat(logprobs), settings.num_samples)
+        whole = [torch.cat(parts).unflatten(0, (-1, num_samples)) for parts in (ids, logprobs)]
+        counts = [setting.num_samples for setting in settings]
+        parts = zip(counts, *(part.split(counts, dim=1) for part in whole), strict=True)
+        return [finish(policy, ids.flatten(0, 1), logprobs.flatten(0, 1), count) for count, ids, logprobs in parts]
 
-    def _sample(
-        self, policy: Policy, queries: QueryBatch, settings: SamplingSettings, seeds: np.ndarray
-    ) -> tuple[Tensor, Tensor]:
-        numbers = torch.from_numpy(np.stack([uniforms(int(s), count=settings.max_new_tokens) for s in seeds]))
-        numbers = numbers.to(policy.device)
-        ids = torch.full(numbers.shape, -1, device=policy.device)
-        logprobs = torch.zeros(numbers.shape, device=policy.device)
-        stop_ids = torch.tensor(policy.stop_ids, device=policy.device)
-        rows, hidden = prefill(policy, queries, num_samples=settings.num_samples)
-        for t in range(settings.max_new_tokens):
-            scores = policy.next_token_logprobs(hidden, temperature=settings.temperature)
-            tokens = draw(scores, numbers[rows.places, t], top_p=settings.top_p)
-            ids[rows.places, t] = torch.where(rows.finished, -1, tokens)
-            logprobs[rows.places, t] = scores.gather(-1, tokens[:, None])[:, 0]
-            rows.finished |= torch.isin(tokens, stop_ids)
-            alive = 1 - rows.finished.float().mean().item()
-            if alive == 0:
-                break
-            if alive < COMPACT_BELOW:
-                tokens = tokens[~rows.finished]
-                rows.drop_finished()
-            hidden = decode(policy, rows, tokens)
-        return ids, logprobs
+    def _num_slots(self, width: int) -> int:
+        """Sequences that write at the same time, where each may have so many tokens."""
+        if self._max_cache_tokens is None:
+            return self._forward_batch_size
+        return max(1, min(self._forward_batch_size, self._max_cache_tokens // width))
 
 
-def prefill(policy: Policy, queries: QueryBatch, *, num_samples: int) -> tuple[AliveRows, Float[Tensor, "batch hidden"]]:
-    """Reads each prompt once and repeats its cache for its samples; returns the rows and the hidden state of each last token."""
-    num_rows, width = queries.query_ids.shape
-    size = max(1, policy.optimization.forward_batch_tokens // width)  # more sequences can write than be read at once
-    parts = [_read(policy, queries, slice(start, start + size)) for start in range(0, num_rows, size)]
-    cache, hidden = merged([cache for cache, _ in parts]), torch.cat([hidden for _, hidden in parts])
-    count = num_rows * num_samples
-    if num_samples > 1:
-        cache.reorder_cache(torch.arange(count, device=policy.device) // num_samples)
-    rows = AliveRows(
-        cache=cache,
-        attention_mask=queries.attention_mask.repeat_interleave(num_samples, 0),
-        next_positions=queries.next_positions.repeat_interleave(num_samples, 0),
-        places=torch.arange(count, device=policy.device),
-        finished=torch.zeros(count, dtype=torch.bool, device=policy.device),
-        num_axes=len(queries.position_ids),
-    )
-    return rows, hidden.repeat_interleave(num_samples, 0)
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What decides on the tokens of each response, query by query; the last row belongs to slots that write nothing."""
+
+    numbers: Float[Tensor, "response token"]
+    temperature: Float[Tensor, "response 1"]
+    top_p: Float[Tensor, " response"] | None  # None: all 1
+
+    @classmethod
+    def of(cls, settings: Sequence[SamplingSettings], seeds: Sequence[np.ndarray], *, device: torch.device) -> "Draws":
+        """`seeds` (query, sample) for each setting."""
+        flat = np.concatenate(seeds, axis=1).reshape(-1)
+        numbers = np.stack([*(uniforms(int(seed), count=settings[0].max_new_tokens) for seed in flat)])
+        each = [setting for setting in settings for _ in range(setting.num_samples)] * len(seeds[0])
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        top_p = [*(setting.top_p for setting in each), 1.0]
+        return cls(
+            numbers=torch.from_numpy(np.concatenate([numbers, numbers[:1]])).to(device, exact),
+            temperature=torch.tensor([*(setting.temperature for setting in each), 1.0], device=device)[:, None],
+            top_p=None if min(top_p) == 1 else torch.tensor(top_p, device=device),
+        )
 
 
-def _read(policy: Policy, queries: QueryBatch, chosen: slice) -> tuple[DynamicCache, Tensor]:
-    """Some of the prompts, padded as all of them are: their cache and their last hidden states."""
-    cache = DynamicCache(config=policy.vlm.config.get_text_config())
-    hidden = policy.hidden(
-        ids=queries.query_ids[chosen],
-        mask=queries.attention_mask[chosen],
-        types=queries.mm_token_type_ids[chosen],
-        positions=queries.position_ids[:, chosen],
-        images=queries.images[chosen],
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return cache, hidden[:, -1].clone()  # alone, so that the states of all other tokens are forgotten
+class Writing:
+    """All responses to some queries, as many at the same time as there are slots."""
 
+    def __init__(self, policy: Policy, queries: QueryBatch, draws: Draws, *, num_slots: int) -> None:
+        num_responses, num_tokens = len(draws.numbers) - 1, draws.numbers.shape[1]
+        self._policy, self._draws = policy, draws
+        self._waiting = Waiting(policy, queries, num_samples=num_responses // len(queries.rows))
+        num_slots = min(num_slots, num_responses)
+        spare = SPARE_COLUMNS if num_slots < num_responses else 0
+        self._slots = Slots(policy, queries, num_slots=num_slots, num_columns=num_tokens + spare)
+        self._lengths = queries.attention_mask.sum(1).cpu().numpy()
+        self._ended, self._firsts = np.full(num_slots, True), np.zeros(num_slots, dtype=int)  # on the host
+        self._places = torch.full((num_slots,), num_responses, device=policy.device)  # which response a slot writes
+        self._written = torch.zeros_like(self._places)  # tokens of it
+        self._stop_ids = torch.tensor(policy.stop_ids, device=policy.device)
+        self.ids = torch.full(draws.numbers.shape, -1, device=policy.device)
+        self.logprobs = torch.zeros(draws.numbers.shape, device=policy.device)
 
-def decode(policy: Policy, rows: AliveRows, tokens: Int[Tensor, " batch"]) -> Float[Tensor, "batch hidden"]:
-    """Appends one token to each row; returns the hidden states that decide on the next one."""
-    rows.attention_mask = torch.cat([rows.attention_mask, torch.ones_like(rows.attention_mask[:, :1])], dim=1)
-    hidden = policy.hidden(
-        ids=tokens[:, None],
-        mask=rows.attention_mask,
-        types=torch.zeros_like(tokens[:, None]),
-        positions=rows.next_positions[None, :, None].expand(rows.num_axes, -1, -1),
-        images=(),
-        past_key_values=rows.cache,
-        use_cache=True,
-    )
-    rows.next_positions = rows.next_positions + 1
-    return hidden[:, -1]
+    def run(self) -> None:
+        """Until every response has ended."""
+        while True:
+            self._fill()
+            tokens = self._write()
+            if self._ended.all() and not len(self._waiting):
+                return
+            if not len(self._waiting) and 1 - self._ended.mean() < COMPACT_BELOW:
+                tokens = self._compact(tokens)
+            self._slots.forget_before(int(self._firsts[~self._ended].min(initial=self._slots.end)))
+            self._slots.decode(tokens)
 
+    def _fill(self) -> None:
+        """Gives the slots that have ended to responses that wait."""
+        free = self._ended.nonzero()[0]
+        for prompts, rows, places in self._waiting.take(len(free)):
+            given, free = free[: len(rows)], free[len(rows) :]
+            slots = on_device(self._policy, given)
+            self._slots.join(prompts, rows=on_device(self._policy, rows), slots=slots)
+            self._places[slots] = on_device(self._policy, places)
+            self._ended[given] = False
+            self._firsts[given] = self._slots.end - self._lengths[places // self._waiting.num_samples]
 
-def merged(caches: Sequence[DynamicCache]) -> DynamicCache:
-    """The caches of several batches of one width as one; layer by layer, so that only one layer is there twice."""
-    whole, *others = caches
-    for layer, *more in zip(whole.layers, *(cache.layers for cache in others), strict=True) if others else ():
-        rowless = _without_rows(layer)
-        for name, value in list(vars(layer).items()):
-            setattr(layer, name, _together([value, *(vars(other).pop(name) for other in more)], rowless=getattr(rowless, name)))
-    return whole
+    def _write(self) -> Int[Tensor, " slot"]:
+        """Draws one token for each slot; the host waits for the device here, and nowhere else."""
+        draws, places, written = self._draws, self._places, self._written
+        scores = self._policy.next_token_logprobs(self._slots.hidden, temperature=draws.temperature[places])
+        top_p = 1.0 if draws.top_p is None else draws.top_p[places]
+        tokens = draw(scores, draws.numbers[places, written], top_p=top_p)
+        self.ids[places, written] = tokens
+        self.logprobs[places, written] = scores.gather(-1, tokens[:, None])[:, 0]
+        nothing = len(self.ids) - 1
+        ends = torch.isin(tokens, self._stop_ids) | (written + 1 == self.ids.shape[1]) | (places == nothing)
+        self._places, self._written = places.masked_fill(ends, nothing), (written + 1).masked_fill(ends, 0)
+        self._ended = ends.cpu().numpy()
+        return tokens
 
-
-def _without_rows(layer: Any) -> Any:
-    """A copy of a cache's layer with no row left: it shows which axis of each tensor is the batch, positions have it second."""
-    empty = copy(layer)
-    vars(empty).update({name: dict(value) for name, value in vars(layer).items() if isinstance(value, dict)})
-    empty.reorder_cache(torch.empty(0, dtype=torch.long))
-    return empty
-
-
-def _together(values: list[Any], *, rowless: Any) -> Any:
-    """Tensors along the batch, also those in dictionaries (states of linear attention); numbers are the same in all."""
-    if isinstance(values[0], dict):
-        return {key: _together([value[key] for value in values], rowless=rowless[key]) for key in values[0]}
-    if not isinstance(values[0], Tensor) or values[0].shape == rowless.shape:
-        return values[0]
-    return torch.cat(values, dim=rowless.shape.index(0))
-
-
-def finish(policy: Policy, ids: Tensor, logprobs: Tensor, num_samples: int) -> ResponseBatch:
-    """Ids with -1 where nothing was written become a response batch, cut to the longest response."""
-    lengths = (ids >= 0).sum(1).tolist()
-    width = max([1, *lengths])
-    ids, logprobs = ids[:, :width], logprobs[:, :width]
-    rows = ids.tolist()  # all at once: each transfer waits for a GPU
-    written = [row[:length] for row, length in zip(rows, lengths, strict=True)]
-    texts = policy.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
-    mask, stop_ids = ids >= 0, set(policy.stop_ids)
-    return ResponseBatch(
-        num_samples=num_samples,
-        response_ids=torch.where(mask, ids, policy.pad_id),
-        response_mask=mask,
-        engine_logprobs=torch.where(mask, logprobs, torch.zeros_like(logprobs)),
-        responses=tuple(
-            Response(text=text, finish_reason="stop" if set(row[-1:]) & stop_ids else "length", num_tokens=len(row))
-            for text, row in zip(texts, written, strict=True)
-        ),
-    )
+    def _compact(self, tokens: Int[Tensor, " slot"]) -> Int[Tensor, " kept"]:
+        """Drops the slots that have ended."""
+        alive = (~self._ended).nonzero()[0]
+        kept = on_device(self._policy, alive)
+        self._slots.keep(kept)
+        self._places, self._written = self._places[kept], self._written[kept]
+        self._firsts, self._ended = self._firsts[alive], self._ended[alive]
+        return tokens[kept]

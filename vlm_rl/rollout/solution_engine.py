@@ -7,7 +7,7 @@ import torch
 from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.rollout.engine import SamplingSettings
-from vlm_rl.rollout.huggingface_engine import finish
+from vlm_rl.rollout.written import finish
 from vlm_rl.types import QueryBatch, ResponseBatch
 
 
