@@ -122,6 +122,7 @@ class Samples:
     terminated: Bool[Tensor, " batch"]  # True = the policy ended the response itself
     scores: Float[Tensor, " batch"]
     engine_logprobs: Tokens  # as the engine gave them; 0 off the mask
+    groups: Int[Tensor, " batch"] | None = None  # responses with one number have one prompt, and may share it; None: unknown
 
     def __len__(self) -> int:
         return len(self.indices)

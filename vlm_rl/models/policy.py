@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -19,6 +19,8 @@ from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.shared_prompts import shared
+from vlm_rl.models.prompt_sharing import PromptSharing
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -41,6 +43,7 @@ class Policy(nn.Module):
         vision_cache: int,
         processor: Mapping[str, object],
         chat_template: Mapping[str, object] = MappingProxyType({}),
+        shared_prompt: bool = True,
         optimization: Optimization,
         temperature: float,
         seed: int,
@@ -64,6 +67,7 @@ class Policy(nn.Module):
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
+        self.sharing = PromptSharing(is_wanted=shared_prompt)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
         self.banned: Tensor
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
@@ -164,12 +168,18 @@ class Policy(nn.Module):
                 inputs[name] = types
             output = self.vlm.model(
                 input_ids=ids,
-                attention_mask=mask.long(),
+                attention_mask=mask.long() if mask.ndim == 2 else self._whole_mask(mask),
                 position_ids=positions if positions.shape[0] > 1 else positions[0],
                 **inputs,
             )
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+    def _whole_mask(self, mask: Bool[Tensor, "batch 1 query key"]) -> Tensor:
+        """For `eager` as numbers that are added; sdpa takes it as it is."""
+        if self.vlm.config.get_text_config()._attn_implementation != "eager":
+            return mask
+        return torch.zeros(mask.shape, dtype=self.vlm.dtype, device=mask.device).masked_fill(~mask, torch.finfo(self.vlm.dtype).min)
 
     def hidden_of(self, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
         """The same of prompts with their responses, without a cache."""
@@ -182,6 +192,32 @@ class Policy(nn.Module):
             use_cache=False,
         )
 
+    def states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
+        """The state before each response token, which decides on it, row by row; each prompt is read once where that is possible."""
+        return self.own_states(samples) if self.shared_groups(samples) is None else self.shared_states(samples)
+
+    def own_states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
+        """The same, each response behind a copy of its prompt."""
+        hidden, mask = self.hidden_of(samples), samples.response_mask
+        return hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1][mask]
+
+    def shared_states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
+        """The same, all responses to a query behind one copy of their prompt."""
+        sequences = shared(samples, pad_id=self.pad_id)
+        hidden = self.hidden(
+            ids=sequences.ids,
+            mask=sequences.mask,
+            types=sequences.types,
+            positions=sequences.positions,
+            images=sequences.images,
+            use_cache=False,
+        )
+        return hidden.flatten(0, 1)[sequences.before]
+
+    def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
+        """The groups whose responses share a prompt; None where each has its own copy."""
+        return samples.groups if self.sharing.is_on(self, samples) else None
+
     def next_token_logprobs(
         self, hidden: Float[Tensor, "batch hidden"], *, temperature: float | Float[Tensor, "batch 1"]
     ) -> Float[Tensor, "batch logits"]:
@@ -191,12 +227,14 @@ class Policy(nn.Module):
 
     def statistics(self, samples: Samples) -> TokenStatistics:
         """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
-        hidden = self.hidden_of(samples)
+        return self.statistics_after(self.states(samples), samples)
+
+    def statistics_after(self, states: Float[Tensor, "token hidden"], samples: Samples) -> TokenStatistics:
+        """The same, given the state before each response token."""
         mask = samples.response_mask
-        before = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1]  # the state before a token decides on it
         with self.autocast():
             result = token_statistics(
-                before[mask],
+                states,
                 samples.response_ids[mask],
                 head=family.head_of(self.vlm),
                 temperature=self.temperature,

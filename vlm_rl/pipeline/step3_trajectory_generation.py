@@ -95,8 +95,9 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
     positions = queries.position_ids[:, repeat]
     following = (queries.next_positions[repeat][:, None] + steps).expand(positions.shape[0], -1, -1)
     ended = [response.finish_reason == "stop" for response in responses.responses]
+    places = torch.tensor(queries.indices, device=mask.device)[repeat]
     return Samples(
-        indices=torch.tensor(queries.indices, device=mask.device)[repeat] * group + sample,
+        indices=places * group + sample,
         input_ids=torch.cat([queries.query_ids[repeat], responses.response_ids], dim=1),
         attention_mask=torch.cat([queries.attention_mask[repeat], mask], dim=1),
         mm_token_type_ids=torch.cat([queries.mm_token_type_ids[repeat], torch.zeros_like(responses.response_ids)], dim=1),
@@ -106,6 +107,7 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
         terminated=torch.tensor(ended, device=mask.device),
         scores=scores.to(mask.device, torch.float32),
         engine_logprobs=responses.engine_logprobs,
+        groups=places,
     )
 
 
@@ -113,7 +115,8 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
 def response_logprobs(policy: Policy, samples: Samples) -> Tokens:
     """Log-probabilities of the response tokens, in batches of `forward_batch_tokens`."""
     result = torch.zeros(samples.response_mask.shape, device=samples.response_mask.device)
-    for chosen in forward_batches(samples.lengths, max_tokens=policy.optimization.forward_batch_tokens):
+    groups, max_tokens = policy.shared_groups(samples), policy.optimization.forward_batch_tokens
+    for chosen in forward_batches(samples.lengths, max_tokens=max_tokens, groups=groups):
         logprobs = policy.statistics(select(samples, chosen)).logprobs
         result[chosen, : logprobs.shape[1]] = logprobs
     return result

@@ -72,7 +72,8 @@ class PolicyUpdate:
     def _gradients(self, mini_batch: MiniBatch, policy: Policy, stepper: Stepper) -> Tensor:
         """The gradient of one mini-batch, micro-batch by micro-batch, added up over ranks; returns sums over this rank's tokens."""
         sums = torch.zeros(len(TOKEN_SUMS), dtype=torch.float64, device=mini_batch.advantages.device)
-        for chosen in forward_batches(mini_batch.lengths, max_tokens=policy.optimization.micro_batch_tokens):
+        groups, max_tokens = policy.shared_groups(mini_batch), policy.optimization.micro_batch_tokens
+        for chosen in forward_batches(mini_batch.lengths, max_tokens=max_tokens, groups=groups):
             sums += learn(policy, self._algorithm, select(mini_batch, chosen), backward=stepper.backward)
         add_up_over_ranks(policy.trained_parameters)
         return sums
