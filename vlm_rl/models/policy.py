@@ -168,18 +168,12 @@ class Policy(nn.Module):
                 inputs[name] = types
             output = self.vlm.model(
                 input_ids=ids,
-                attention_mask=mask.long() if mask.ndim == 2 else self._whole_mask(mask),
+                attention_mask=mask.long() if mask.ndim == 2 else mask,
                 position_ids=positions if positions.shape[0] > 1 else positions[0],
                 **inputs,
             )
         hidden: Tensor = output.last_hidden_state
         return hidden
-
-    def _whole_mask(self, mask: Bool[Tensor, "batch 1 query key"]) -> Tensor:
-        """For `eager` as numbers that are added; sdpa takes it as it is."""
-        if self.vlm.config.get_text_config()._attn_implementation != "eager":
-            return mask
-        return torch.zeros(mask.shape, dtype=self.vlm.dtype, device=mask.device).masked_fill(~mask, torch.finfo(self.vlm.dtype).min)
 
     def hidden_of(self, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
         """The same of prompts with their responses, without a cache."""
@@ -203,7 +197,7 @@ class Policy(nn.Module):
 
     def shared_states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
         """The same, all responses to a query behind one copy of their prompt."""
-        sequences = shared(samples, pad_id=self.pad_id)
+        sequences = shared(samples)
         hidden = self.hidden(
             ids=sequences.ids,
             mask=sequences.mask,
@@ -212,7 +206,7 @@ class Policy(nn.Module):
             images=sequences.images,
             use_cache=False,
         )
-        return hidden.flatten(0, 1)[sequences.before]
+        return hidden[0, sequences.before]
 
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""

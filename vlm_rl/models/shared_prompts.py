@@ -1,6 +1,6 @@
-"""Each prompt once: all responses to a query go through the model behind one copy of their prompt.
+"""Each prompt once: all responses to a query go through the model behind one copy of their prompt, and nothing is padded.
 
-A sequence is a prompt and then its responses, one after the other. Every response has the positions that follow the prompt, and each of
+One row holds the tokens of all prompts and then of all responses. Every response has the positions that follow its prompt, and each of
 its tokens attends to the prompt and to the tokens of its own response before it. So hidden states, log-probabilities and gradients are
 those of separate sequences, but for rounding.
 """
@@ -11,94 +11,135 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
-from transformers import PreTrainedConfig
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from vlm_rl.types import Images, Samples
 
-MASKED = ("sdpa", "eager")  # implementations of attention that take any mask
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which tokens of the row attend to which. Places are those in the row."""
+
+    prompts: Int[Tensor, "prompt query"]  # places of the prompts' tokens, padded on the left with place 0
+    responses: Int[Tensor, "response token"]  # the same of the responses, padded on the right
+    prompt_of: Int[Tensor, " response"]
+    prompt_mask: Bool[Tensor, "prompt 1 query query"]
+    response_mask: Bool[Tensor, "response 1 token query+token"]
+    back: Int[Tensor, " row"]  # of each token of the row, where it is in the prompts and responses, padding included
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedPrompts:
-    """Sequences of prompts with all of their responses."""
+    """The row."""
 
-    ids: Int[Tensor, "prompt sequence"]
-    mask: Bool[Tensor, "prompt 1 sequence sequence"]  # True = a token attends to it
-    types: Int[Tensor, "prompt sequence"]
-    positions: Int[Tensor, "axis prompt sequence"]
-    images: Images
-    before: Int[Tensor, " token"]  # for each response token, row by row, the place in all sequences of the state that decides on it
+    ids: Int[Tensor, "1 row"]
+    types: Int[Tensor, "1 row"]
+    positions: Int[Tensor, "axis 1 row"]
+    images: Images  # of each prompt
+    before: Int[Tensor, " token"]  # for each response token, response by response, the place of the state that decides on it
+    layout: Layout
+
+    @property
+    def mask(self) -> Bool[Tensor, "1 1 1 1"]:
+        """A mask that hides nothing and carries the layout to `attend`. A model that does not hand it on computes something else."""
+        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.ids.device)
+        mask.sharing = self.layout  # type: ignore[attr-defined]
+        return mask
 
 
-def shared(samples: Samples, *, pad_id: int) -> SharedPrompts:
-    """The sequences of these samples; `samples.groups` says which of them have one prompt."""
+def shared(samples: Samples) -> SharedPrompts:
+    """The row of these samples; `samples.groups` says which of them have one prompt."""
     assert samples.groups is not None
-    layout = _Layout(samples.groups.tolist(), samples.lengths.tolist())
-    width = samples.input_ids.shape[1]
-    source, segment, before = (
-        torch.from_numpy(numbers).to(samples.input_ids.device)
-        for numbers in layout.places(width=width, num_query=width - samples.response_mask.shape[1])
-    )
-    is_token, known = segment >= 0, source.clamp(min=0)
+    groups, lengths = samples.groups.tolist(), samples.lengths.tolist()
+    first = [groups.index(group) for group in dict.fromkeys(groups)]  # the sample that lends its prompt
+    number = {groups[row]: i for i, row in enumerate(first)}
+    width, device = samples.input_ids.shape[1], samples.input_ids.device
+    num_query = width - samples.response_mask.shape[1]
+    queries = np.array([lengths[row][0] for row in first])
+    responses = np.array([response for _, response in lengths])
+    source = [row * width + np.arange(num_query - query, num_query) for row, query in zip(first, queries, strict=True)]
+    source += [row * width + num_query + np.arange(response) for row, response in enumerate(responses)]
+    known = torch.from_numpy(np.concatenate(source)).to(device)
+    layout, before = _layout(queries, responses, np.array([number[group] for group in groups]), device=device)
     return SharedPrompts(
-        ids=torch.where(is_token, samples.input_ids.flatten()[known], pad_id),
-        mask=_attention(segment)[:, None],
-        types=torch.where(is_token, samples.mm_token_type_ids.flatten()[known], 0),
-        positions=samples.position_ids.flatten(1)[:, known],
-        images=tuple(samples.images[row] for row in layout.first),
+        ids=samples.input_ids.flatten()[known][None],
+        types=samples.mm_token_type_ids.flatten()[known][None],
+        positions=samples.position_ids.flatten(1)[:, None, known],
+        images=tuple(samples.images[row] for row in first),
         before=before,
+        layout=layout,
     )
 
 
-class _Layout:
-    """Which sequence each sample is in, and where its response begins there."""
-
-    def __init__(self, groups: list[int], lengths: list[list[int]]) -> None:
-        self._lengths = lengths
-        sequences = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-        self._sequence = [sequences[group] for group in groups]
-        self.first = [groups.index(group) for group in sequences]  # the sample that lends its prompt
-        self._ends = [0] * len(sequences)  # response tokens of each sequence
-        self._starts = []
-        for i, (_, response) in zip(self._sequence, lengths, strict=True):
-            self._starts.append(self._ends[i])
-            self._ends[i] += response
-
-    def places(self, *, width: int, num_query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each token of each sequence: its place in the samples' tokens (samples of this `width`, with `num_query` columns of query),
-        -1 for padding; and its segment, 0 for the prompt, 1, 2, ... for its responses, -1 for padding. And `before`."""
-        longest = max(query for query, _ in self._lengths)
-        shape = len(self.first), longest + max(self._ends)
-        source, segment, before = np.full(shape, -1), np.full(shape, -1), []
-        for i, row in enumerate(self.first):
-            query = self._lengths[row][0]
-            source[i, longest - query : longest] = row * width + np.arange(num_query - query, num_query)
-            segment[i, longest - query : longest] = 0
-        for row, (i, start, (_, response)) in enumerate(zip(self._sequence, self._starts, self._lengths, strict=True)):
-            columns = longest + start + np.arange(response)
-            source[i, columns] = row * width + num_query + np.arange(response)
-            segment[i, columns] = row + 1
-            before.append(i * shape[1] + np.concatenate([[longest], columns[1:]]) - 1 if response else columns)
-        return source, segment, np.concatenate(before).astype(np.int64)
+def _layout(queries: np.ndarray, responses: np.ndarray, prompt_of: np.ndarray, *, device: torch.device) -> tuple[Layout, Tensor]:
+    """From the lengths of prompts and responses, and the prompt of each response."""
+    query, response = int(queries.max()), int(responses.max())
+    ends = np.concatenate([queries, responses]).cumsum()
+    starts = ends - np.concatenate([queries, responses])
+    starts_of_prompts, starts_of_responses = starts[: len(queries)], starts[len(queries) :]
+    columns, steps = np.arange(query) - (query - queries)[:, None], np.arange(response)
+    in_prompt, in_response = columns >= 0, steps < responses[:, None]
+    prompts = np.where(in_prompt, starts_of_prompts[:, None] + columns, 0)
+    tokens = np.where(in_response, starts_of_responses[:, None] + steps, 0)
+    before = np.where(steps == 0, ends[: len(queries)][prompt_of][:, None] - 1, tokens - 1)[in_response]
+    back = np.concatenate([in_prompt.reshape(-1).nonzero()[0], in_prompt.size + in_response.reshape(-1).nonzero()[0]])
+    seen = in_prompt[:, None] & np.tri(query, dtype=bool) | np.eye(query, dtype=bool)  # padding sees itself, or is no number
+    seen_by_response = np.concatenate(
+        [np.broadcast_to(in_prompt[prompt_of][:, None], (len(responses), response, query)), _causal(len(responses), response)],
+        axis=2,
+    )
+    on = {"prompts": prompts, "responses": tokens, "prompt_of": prompt_of, "back": back}
+    masks = {"prompt_mask": seen[:, None], "response_mask": seen_by_response[:, None]}
+    made = {name: torch.from_numpy(value).to(device) for name, value in (on | masks).items()}
+    return Layout(**made), torch.from_numpy(before).to(device)
 
 
-def _attention(segment: Int[Tensor, "prompt sequence"]) -> Bool[Tensor, "prompt sequence sequence"]:
-    """The prompt, and of the same response what is not later. Padding attends to itself, or its states would be no numbers."""
-    query, key = segment[:, :, None], segment[:, None, :]
-    size = segment.shape[1]
-    earlier = torch.ones(size, size, dtype=torch.bool, device=segment.device).tril()
-    itself = torch.eye(size, dtype=torch.bool, device=segment.device)
-    return ((key == 0) | ((key == query) & (key > 0))) & earlier | itself
+def _causal(count: int, size: int) -> np.ndarray:
+    return np.broadcast_to(np.tri(size, dtype=bool), (count, size, size))
+
+
+def attend(
+    module: nn.Module,
+    query: Float[Tensor, "batch head row dimension"],
+    key: Float[Tensor, "batch key_head row dimension"],
+    value: Float[Tensor, "batch key_head row value_dimension"],
+    attention_mask: Tensor | None,
+    **settings: Any,
+) -> tuple[Float[Tensor, "batch row head value_dimension"], None]:
+    """Transformers' `sdpa`, which also knows rows of shared prompts: prompts attend to themselves, responses to prompt and response."""
+    layout: Layout | None = getattr(attention_mask, "sharing", None)
+    if layout is None:
+        result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+        return result
+    settings["is_causal"] = False  # the masks say it
+    of_prompts = [_taken(states, layout.prompts) for states in (query, key, value)]
+    of_responses = [_taken(states, layout.responses) for states in (query, key, value)]
+    seen = [
+        torch.cat([prompt[layout.prompt_of], own], dim=2)
+        for prompt, own in zip(of_prompts[1:], of_responses[1:], strict=True)
+    ]
+    prompts, _ = sdpa_attention_forward(module, *of_prompts, layout.prompt_mask, **settings)
+    responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, layout.response_mask, **settings)
+    return torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)]).index_select(0, layout.back)[None], None
+
+
+def _taken(states: Float[Tensor, "1 head row dimension"], places: Int[Tensor, "sequence token"]) -> Tensor:
+    """As a padded batch: (sequence, head, token, dimension)."""
+    return states.index_select(2, places.flatten())[0].unflatten(1, tuple(places.shape)).transpose(0, 1)
+
+
+AttentionInterface.register("sdpa", attend)
 
 
 def reason_against(config: PreTrainedConfig, *, longest: int) -> str | None:
     """Why prompts of this model cannot be shared, as far as its config tells; None where they can. `longest`: tokens of the longest
     prompt with one response."""
     text: Any = config.get_text_config()
-    if (implementation := text._attn_implementation) not in MASKED:
-        return f"model.attention={implementation} takes no mask of ours; sdpa and eager do"
+    if text._attn_implementation != "sdpa":
+        return f"model.attention={text._attn_implementation} takes no mask of ours; sdpa does"
     kinds = Counter(getattr(text, "layer_types", None) or ["full_attention"])
     window = getattr(text, "sliding_window", None)
     if kinds["sliding_attention"] and window and longest > window:

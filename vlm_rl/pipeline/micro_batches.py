@@ -15,35 +15,41 @@ def forward_batches(
     """Sequences sorted by length, as many together as fit into `max_tokens` with padding; one alone may exceed it.
 
     `lengths` are those of query and response: queries are padded on the left and responses on the right, so a batch is as wide
-    as its longest query and its longest response together, even if they belong to different rows. With `groups` the rows of a group
-    are one sequence of their query and all their responses, or several where one would not fit.
+    as its longest query and its longest response together, even if they belong to different rows. With `groups` there is no
+    padding, and the rows of a group have one query.
     """
-    own = torch.arange(len(lengths), device=lengths.device) if groups is None else groups
-    known = torch.cat([lengths, own[:, None]], dim=1).tolist()  # at once: each transfer waits for a GPU
-    pieces = _pieces(known, max_tokens=max_tokens)
-    sizes = [(max(known[row][0] for row in rows), sum(known[row][1] for row in rows)) for rows in pieces]
-    chosen, query, response = list[list[int]](), 0, 0
-    for i in sorted(range(len(pieces)), key=lambda i: sum(sizes[i])):
-        query, response = max(query, sizes[i][0]), max(response, sizes[i][1])
-        if chosen and (query + response) * (len(chosen) + 1) > max_tokens:
-            yield torch.tensor(sum(chosen, []), device=lengths.device)
-            chosen, (query, response) = [], sizes[i]
-        chosen.append(pieces[i])
+    if groups is not None:
+        yield from _shared_batches(lengths, groups, max_tokens=max_tokens)
+        return
+    order = lengths.sum(1).argsort(stable=True)
+    start, query, response = 0, 0, 0
+    for end, (next_query, next_response) in enumerate(lengths[order].tolist()):
+        query, response = max(query, next_query), max(response, next_response)
+        if end > start and (query + response) * (end + 1 - start) > max_tokens:
+            yield order[start:end]
+            start, query, response = end, next_query, next_response
+    if start < len(order):
+        yield order[start:]
+
+
+def _shared_batches(lengths: Tensor, groups: Tensor, *, max_tokens: int) -> Iterator[Tensor]:
+    """Without padding: a query and its responses, as many of them as fit, count once each."""
+    chosen, known, used = list[int](), set[int](), 0
+    rows = torch.cat([lengths, groups[:, None]], dim=1).tolist()  # at once: each transfer waits for a GPU
+    longest = dict[int, int]()
+    for query, response, group in rows:
+        longest[group] = max(longest.get(group, 0), query + response)
+    for row in sorted(range(len(rows)), key=lambda row: (longest[rows[row][2]], rows[row][2])):
+        query, response, group = rows[row]
+        more = response if group in known else query + response
+        if chosen and used + more > max_tokens:
+            yield torch.tensor(chosen, device=lengths.device)
+            chosen, known, used, more = [], set(), 0, query + response
+        chosen.append(row)
+        known.add(group)
+        used += more
     if chosen:
-        yield torch.tensor(sum(chosen, []), device=lengths.device)
-
-
-def _pieces(known: list[list[int]], *, max_tokens: int) -> list[list[int]]:
-    """Rows of one group, as many as fit behind their query; `known`: tokens of query and of response, and the group of each row."""
-    last: dict[int, list[int]] = {}
-    pieces, room = [], dict[int, int]()
-    for row, (query, response, group) in enumerate(known):
-        if group not in last or room[group] < response:
-            last[group], room[group] = [], max_tokens - query
-            pieces.append(last[group])
-        last[group].append(row)
-        room[group] -= response
-    return pieces
+        yield torch.tensor(chosen, device=lengths.device)
 
 
 def mini_batches(
