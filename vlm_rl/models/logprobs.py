@@ -26,7 +26,11 @@ class TokenStatistics:
 
 
 def policy_logprobs(
-    hidden: Float[Tensor, "token hidden"], *, head: Head, temperature: float | Float[Tensor, "token 1"], banned: Bool[Tensor, " vocab"]
+    hidden: Float[Tensor, "token hidden"],
+    *,
+    head: Head,
+    temperature: float | Float[Tensor, "token 1"],
+    banned: Bool[Tensor, " vocab"],
 ) -> Float[Tensor, "token logits"]:
     """Log-probabilities of every id; -inf for the banned ones."""
     logits = head(hidden).float() / temperature

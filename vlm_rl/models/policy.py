@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -19,8 +19,8 @@ from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
-from vlm_rl.models.shared_prompts import shared
 from vlm_rl.models.prompt_sharing import PromptSharing
+from vlm_rl.models.shared_prompts import shared
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples

@@ -1,10 +1,11 @@
 """Whether a policy's responses share their prompts: where it was asked for, and the model gives the same answer as without."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from vlm_rl.models.shared_prompts import reason_against, repeated
+from vlm_rl.models.shared_prompts import reason_against, window_of
 from vlm_rl.types import Samples, select
 
 if TYPE_CHECKING:
@@ -13,33 +14,56 @@ if TYPE_CHECKING:
 LIMIT = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}  # nats of any token: what rounding explains
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Responses that a model may treat alike."""
+
+    has_images: bool
+    is_longer: bool  # than a sliding window, prompt and response together
+
+
 class PromptSharing:
-    """Decides for each batch. The first pair of responses to one prompt, with images and without, goes through the model both ways."""
+    """Decides for each batch. Two responses to one prompt of each kind, the first that come, go through the model both ways."""
 
     def __init__(self, *, is_wanted: bool) -> None:
         self._is_wanted = is_wanted
-        self._is_same: dict[bool, bool] = {}  # with images or without: whether both ways agreed
-        self._told: set[str] = set()
+        self._is_same: dict[Kind, bool] = {}
+        self._is_told = False
 
     def is_on(self, policy: "Policy", samples: Samples) -> bool:
         """Where it is not although it was asked for, a line says why, once."""
-        if not self._is_wanted or (pair := repeated(samples.groups)) is None:
+        if not self._is_wanted or samples.groups is None or not (pairs := _pairs(policy, samples)):
             return False
-        reason = reason_against(policy.vlm.config, longest=int(samples.lengths.sum(1).max()))
-        if reason is None and not self._agrees(policy, select(samples, pair)):
+        reason = reason_against(policy.vlm.config)
+        if reason is None and not all([self._agrees(policy, kind, samples, pair) for kind, pair in pairs.items()]):
             reason = "the model then computes something else, so it has a mask of its own"
-        if reason is not None and reason not in self._told:
-            self._told.add(reason)
+        if reason is not None and not self._is_told:
+            self._is_told = True
             print(f"Each response reads its own copy of the prompt (model.shared_prompt): {reason}.", flush=True)
         return reason is None
 
     @torch.no_grad()
-    def _agrees(self, policy: "Policy", pair: Samples) -> bool:
-        kind = any(images is not None for images in pair.images)
+    def _agrees(self, policy: "Policy", kind: Kind, samples: Samples, pair: list[int]) -> bool:
         if kind not in self._is_same:
             limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype]
+            two = select(samples, torch.tensor(pair, device=samples.indices.device))
             own, together = (
-                policy.statistics_after(states, pair).logprobs for states in (policy.own_states(pair), policy.shared_states(pair))
+                policy.statistics_after(states, two).logprobs for states in (policy.own_states(two), policy.shared_states(two))
             )
             self._is_same[kind] = bool((own - together).abs().max() <= limit)
         return self._is_same[kind]
+
+
+def _pairs(policy: "Policy", samples: Samples) -> dict[Kind, list[int]]:
+    """Of each kind the rows of two responses to one prompt, if there are two."""
+    assert samples.groups is not None
+    window = window_of(policy.vlm.config)
+    is_longer = [False] * len(samples) if window is None else (samples.lengths.sum(1) > window).tolist()
+    first: dict[int, int] = {}
+    pairs: dict[Kind, list[int]] = {}
+    for row, group in enumerate(samples.groups.tolist()):
+        other = first.setdefault(group, row)
+        if other != row:
+            kind = Kind(samples.images[row] is not None, is_longer[row] or is_longer[other])
+            pairs.setdefault(kind, [other, row])
+    return pairs

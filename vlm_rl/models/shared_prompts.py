@@ -5,7 +5,6 @@ its tokens attends to the prompt and to the tokens of its own response before it
 those of separate sequences, but for rounding.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +73,9 @@ def shared(samples: Samples) -> SharedPrompts:
     )
 
 
-def _layout(queries: np.ndarray, responses: np.ndarray, prompt_of: np.ndarray, *, device: torch.device) -> tuple[Layout, Tensor]:
+def _layout(
+    queries: np.ndarray, responses: np.ndarray, prompt_of: np.ndarray, *, device: torch.device
+) -> tuple[Layout, Tensor]:
     """From the lengths of prompts and responses, and the prompt of each response."""
     query, response = int(queries.max()), int(responses.max())
     ends = np.concatenate([queries, responses]).cumsum()
@@ -104,8 +105,8 @@ def _causal(count: int, size: int) -> np.ndarray:
 def attend(
     module: nn.Module,
     query: Float[Tensor, "batch head row dimension"],
-    key: Float[Tensor, "batch key_head row dimension"],
-    value: Float[Tensor, "batch key_head row value_dimension"],
+    key: Float[Tensor, "batch key_head key dimension"],
+    value: Float[Tensor, "batch key_head key value_dimension"],
     attention_mask: Tensor | None,
     **settings: Any,
 ) -> tuple[Float[Tensor, "batch row head value_dimension"], None]:
@@ -118,12 +119,21 @@ def attend(
     of_prompts = [_taken(states, layout.prompts) for states in (query, key, value)]
     of_responses = [_taken(states, layout.responses) for states in (query, key, value)]
     seen = [
-        torch.cat([prompt[layout.prompt_of], own], dim=2)
-        for prompt, own in zip(of_prompts[1:], of_responses[1:], strict=True)
+        torch.cat([prompt[layout.prompt_of], own], dim=2) for prompt, own in zip(of_prompts[1:], of_responses[1:], strict=True)
     ]
-    prompts, _ = sdpa_attention_forward(module, *of_prompts, layout.prompt_mask, **settings)
-    responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, layout.response_mask, **settings)
+    masks = [_windowed(mask, settings.get("sliding_window")) for mask in (layout.prompt_mask, layout.response_mask)]
+    prompts, _ = sdpa_attention_forward(module, *of_prompts, masks[0], **settings)
+    responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, masks[1], **settings)
     return torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)]).index_select(0, layout.back)[None], None
+
+
+def _windowed(mask: Bool[Tensor, "sequence 1 query key"], window: int | None) -> Bool[Tensor, "sequence 1 query key"]:
+    """The last query sees the last key; each sees at most so many keys, itself the last of them."""
+    queries, keys = mask.shape[2:]
+    if window is None or keys <= window:
+        return mask
+    ones = torch.ones(queries, keys, dtype=torch.bool, device=mask.device)
+    return mask & ones.triu(keys - queries - window + 1)
 
 
 def _taken(states: Float[Tensor, "1 head row dimension"], places: Int[Tensor, "sequence token"]) -> Tensor:
@@ -134,26 +144,16 @@ def _taken(states: Float[Tensor, "1 head row dimension"], places: Int[Tensor, "s
 AttentionInterface.register("sdpa", attend)
 
 
-def reason_against(config: PreTrainedConfig, *, longest: int) -> str | None:
-    """Why prompts of this model cannot be shared, as far as its config tells; None where they can. `longest`: tokens of the longest
-    prompt with one response."""
+def reason_against(config: PreTrainedConfig) -> str | None:
+    """Why prompts of this model cannot be shared, as far as its config tells; None where they can."""
     text: Any = config.get_text_config()
     if text._attn_implementation != "sdpa":
-        return f"model.attention={text._attn_implementation} takes no mask of ours; sdpa does"
-    kinds = Counter(getattr(text, "layer_types", None) or ["full_attention"])
-    window = getattr(text, "sliding_window", None)
-    if kinds["sliding_attention"] and window and longest > window:
-        return f"some layers see {window} tokens back, and prompt and response have {longest}"
-    if others := [kind for kind in kinds if kind not in ("full_attention", "sliding_attention")]:
-        return f"its layers of {others[0]} read a sequence token by token"
-    return None
+        return f"model.attention={text._attn_implementation} cannot be told which tokens share a prompt; sdpa can"
+    others = sorted({*(getattr(text, "layer_types", None) or ())} - {"full_attention", "sliding_attention"})
+    return f"its layers of {others[0]} read a sequence token by token" if others else None
 
 
-def repeated(groups: Int[Tensor, " batch"] | None) -> Int[Tensor, " pair"] | None:
-    """Two samples of one prompt; None where no two have one."""
-    rows: dict[int, int] = {}
-    for row, group in enumerate([] if groups is None else groups.tolist()):
-        if group in rows:
-            return torch.tensor([rows[group], row], device=groups.device)  # type: ignore[union-attr]
-        rows[group] = row
-    return None
+def window_of(config: PreTrainedConfig) -> int | None:
+    """How many tokens back the layers with a sliding window see; None where there are none."""
+    window: int | None = getattr(config.get_text_config(), "sliding_window", None)
+    return window

@@ -26,7 +26,9 @@ from vlm_rl.types import QueryBatch, ResponseBatch, select
 __all__ = ["COMPACT_BELOW", "HuggingFaceEngine", "draw", "finish", "merged"]
 
 COMPACT_BELOW = 0.8  # where nothing waits, slots that have ended are dropped once fewer than this share of them still writes
-SPARE_COLUMNS = 64  # beyond the longest sequence: the cache moves to the left end of its room after so many tokens at the earliest
+SPARE_COLUMNS = (
+    64  # beyond the longest sequence: the cache moves to the left end of its room after so many tokens at the earliest
+)
 
 
 class HuggingFaceEngine:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
@@ -69,7 +68,9 @@ def _is_known(kind: type) -> bool:
 
 @functools.cache
 def _with_room(kind: type) -> type:
-    return type(f"{kind.__name__}WithRoom", (Room, kind), {"_layer_type": None})  # no kind that Transformers would take for its own
+    return type(
+        f"{kind.__name__}WithRoom", (Room, kind), {"_layer_type": None}
+    )  # no kind that Transformers would take for its own
 
 
 class SlotCache:
