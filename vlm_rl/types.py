@@ -122,7 +122,7 @@ class Samples:
     terminated: Bool[Tensor, " batch"]  # True = the policy ended the response itself
     scores: Float[Tensor, " batch"]
     engine_logprobs: Tokens  # as the engine gave them; 0 off the mask
-    groups: Int[Tensor, " batch"] | None = None  # responses with one number have one prompt, and may share it; None: unknown
+    group_size: int = 1  # responses of each query in the global batch: they have one prompt, and may share it
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -131,6 +131,11 @@ class Samples:
     def response_ids(self) -> Int[Tensor, "batch response"]:
         """The tokens after the query."""
         return self.input_ids[:, self.input_ids.shape[1] - self.response_mask.shape[1] :]
+
+    @property
+    def groups(self) -> Int[Tensor, " batch"]:
+        """The query of each response: its place in the global batch."""
+        return self.indices // self.group_size
 
     @property
     def lengths(self) -> Int[Tensor, "batch 2"]:

@@ -41,6 +41,8 @@ def test_these_are_the_choices_that_there_are() -> None:
         "whiten_over": ("response", "token"),
         "metric": ("accuracy", "score"),
         "level": ("token", "sequence"),
+        "minibatch_of": ("responses", "groups"),
+        "old_logprobs": ("engine", "recompute"),
     }
 
 

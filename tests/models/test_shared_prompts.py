@@ -66,7 +66,7 @@ def test_a_family_shares_prompts_exactly_or_says_why_it_does_not(
     policy = experiment.policy
     trembling(policy)
     samples = grouped(experiment, mixed_rows)
-    expected = learned(policy, replace(samples, groups=None))
+    expected = learned(policy, replace(samples, group_size=1))
     found = learned(policy, samples)
     is_shared = policy.shared_groups(samples) is not None
     told = capsys.readouterr().out

@@ -38,6 +38,10 @@ class Algorithm(ABC):
     learning_rate_scale: float  # times the model's learning rate
     rollout_correction: RolloutCorrection  # for what the engine samples from, where that is not what is trained
     dynamic_sampling: DynamicSampling | None  # None: every group is learned from, also those without spread
+    minibatch_of: Literal["responses", "groups"] = "groups"  # what the shuffle keeps together
+    old_logprobs: Literal["engine", "recompute"] = (
+        "recompute"  # of the policy that sampled: as it said, or by a pass of the trainer
+    )
 
     min_group_size: ClassVar[int] = 1  # responses for each query that the advantages need
 
@@ -62,6 +66,11 @@ class Algorithm(ABC):
     def num_updates(self) -> int:
         """Optimizer steps of one generation step."""
         return self.num_minibatches * self.ppo_epochs
+
+    def kept_together(self, num_responses: int) -> int:
+        """Responses that come into one mini-batch together: a group, where that is wanted and mini-batches hold whole groups."""
+        size = num_responses // self.num_minibatches
+        return self.group_size if self.minibatch_of == "groups" and size % self.group_size == 0 else 1
 
     def queries_of_step(self, batch_size: int) -> int:
         """Queries that a generation step samples, where its update learns from `batch_size` of them."""

@@ -1,6 +1,6 @@
 """Evaluation before the first step (Vanilla) and after every so many epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ from vlm_rl.callbacks.recorder import log
 from vlm_rl.device import peak_bytes
 from vlm_rl.durable_files import remove_leftovers
 from vlm_rl.evaluation.endpoint import for_selection
-from vlm_rl.evaluation.evaluator import Evaluator, metrics
-from vlm_rl.evaluation.settings import GenerationSetting
+from vlm_rl.evaluation.evaluator import Evaluator, answered_anew, metrics
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
 from vlm_rl.run_folder import RunFolder
 
@@ -74,8 +73,7 @@ class EvaluationSchedule(lightning.Callback):
     def _tables(self, module: VLMReinforcement, folder: RunFolder) -> Cells:
         with module.stopwatch.measure("evaluation"):
             return {
-                (split, setting.name): self._table(module, folder, split, setting)
-                for split, setting in self._evaluator.scheme.cells
+                cell: table for split in self._evaluator.scheme.splits for cell, table in self._of_split(module, folder, split)
             }
 
     def _log(self, trainer: lightning.Trainer, module: VLMReinforcement, tables: Cells) -> dict[str, Any]:
@@ -90,19 +88,26 @@ class EvaluationSchedule(lightning.Callback):
             log(trainer.loggers, line, step=progress.generation_steps)
         return line
 
-    def _table(self, module: VLMReinforcement, folder: RunFolder, split: str, setting: GenerationSetting) -> pa.Table:
-        """On every rank. The first one decides whether the file is whole: on a network file system other ranks may not see it yet."""
+    def _of_split(self, module: VLMReinforcement, folder: RunFolder, split: str) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+        """On every rank. The first one decides which files are whole: on a network file system other ranks may not see them yet."""
         progress = module.progress
-        name = str(evaluation_file(round(progress.epoch), split, setting.name))
-        if (known := ranks.from_first(folder.whole_table(name) if ranks.is_first() else None)) is not None:
-            return known
-        table = self._evaluator.evaluate(
-            module.policy, split=split, setting=setting, epoch=progress.epoch, generation_steps=progress.generation_steps
-        )
-        if ranks.is_first():
-            folder.write_table(name, table)
+        files = {s.name: str(evaluation_file(round(progress.epoch), split, s.name)) for s in self._evaluator.scheme.settings}
+        tables = {
+            name: ranks.from_first(folder.whole_table(file) if ranks.is_first() else None) for name, file in files.items()
+        }
+        missing = {name: answered_anew for name, table in tables.items() if table is None}
+        if missing:
+            tables |= self._evaluator.evaluate_split(
+                module.policy,
+                split=split,
+                epoch=progress.epoch,
+                generation_steps=progress.generation_steps,
+                keeps=missing,
+            )
+        for name in missing if ranks.is_first() else ():
+            folder.write_table(files[name], tables[name])
             folder.remember()
-        return table
+        return (((split, name), table) for name, table in tables.items())
 
 
 def evaluation_file(epoch: int, split: str, setting: str) -> Path:

@@ -132,7 +132,7 @@ def log(loggers: Sequence[Any], line: dict[str, Any], *, step: int) -> None:
 
 def engine_metrics(trajectory: Trajectory, *, correction: RolloutCorrection) -> dict[str, float]:
     """Over all tokens of all ranks; empty where the trainer computed no log-probabilities of its own."""
-    if trajectory.old_logprobs is None:
+    if trajectory.old_logprobs is None or trajectory.old_logprobs is trajectory.engine_logprobs:
         return {}
     engine, trainer, mask = trajectory.engine_logprobs, trajectory.old_logprobs, trajectory.response_mask
     log_ratio = trainer - engine

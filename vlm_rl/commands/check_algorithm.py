@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.setting_types import target_of
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm
+from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 from vlm_rl.rollout.solution_engine import SolutionEngine
 
 PARTS = {  # of an algorithm: a file to choose, and how it is switched off
@@ -29,7 +30,7 @@ def check_parts(cfg: DictConfig) -> None:
 
 
 def check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
-    """The engine must give the responses that the algorithm learns from: its own, or worked solutions."""
+    """The engine must give what the algorithm learns from: its own responses or worked solutions, and log-probabilities that hold."""
     name, from_teacher = type(algorithm).__name__, _makes(cfg.rollout.engine, SolutionEngine)
     if algorithm.learns_from_own_responses and from_teacher:
         raise ValueError(
@@ -40,6 +41,23 @@ def check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
         raise ValueError(
             f"{name} learns from worked solutions, but rollout.engine={cfg.rollout.engine._target_.rpartition('.')[2]} would "
             "have it imitate the policy's own answers, right and wrong alike. Take rollout=solutions."
+        )
+    _check_old_logprobs(cfg, algorithm)
+
+
+def _check_old_logprobs(cfg: DictConfig, algorithm: Algorithm) -> None:
+    """Only where the policy itself samples are the engine's log-probabilities those of the policy that is trained."""
+    if algorithm.old_logprobs == "recompute":
+        return
+    if not _makes(cfg.rollout.engine, HuggingFaceEngine):
+        raise ValueError(
+            f"algorithm.old_logprobs=engine takes what {cfg.rollout.engine._target_.rpartition('.')[2]} says for what the policy says, and "
+            "only of the embedded engine that is known. Set algorithm.old_logprobs=recompute, or rollout=huggingface."
+        )
+    if algorithm.rollout_correction.level != "none":
+        raise ValueError(
+            "algorithm.rollout_correction compares the engine with the trainer, and algorithm.old_logprobs=engine takes them for equal. "
+            "Set algorithm.old_logprobs=recompute, or algorithm/rollout_correction=none."
         )
 
 

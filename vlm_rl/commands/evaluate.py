@@ -41,7 +41,6 @@ from vlm_rl.datasets.kept_pictures import keep_picture
 from vlm_rl.device import peak_bytes
 from vlm_rl.durable_files import remove_leftovers, write_whole
 from vlm_rl.evaluation.evaluator import Description, describe, metrics
-from vlm_rl.evaluation.settings import title_of
 from vlm_rl.models.loading import check_weights
 from vlm_rl.run_folder import RunFolder
 
@@ -186,23 +185,30 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
     with RowCounter(console=Console()) as counter:
-        for split, setting in evaluator.scheme.cells:
-            file = evaluation_file(round(epoch), split, setting.name)
-            parts = Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
-            known = folder.whole_table(str(file)) if ranks.is_first() else None
-            if ranks.from_first(known is None):
-                counter.begin(f"{split}, {title_of(setting.name)}{others}", total=evaluator.share(split))
-                steps = target.generation_steps
-                table = evaluator.evaluate(
-                    experiment.policy, split=split, setting=setting, epoch=epoch, generation_steps=steps, keep=parts
+        for split in evaluator.scheme.splits:
+            files = {s.name: evaluation_file(round(epoch), split, s.name) for s in evaluator.scheme.settings}
+            parts = {
+                name: Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
+                for name, file in files.items()
+            }
+            unknown = [name for name, file in files.items() if ranks.is_first() and folder.whole_table(str(file)) is None]
+            if unknown := ranks.from_first(unknown):
+                counter.begin(f"{split}{others}", total=evaluator.share(split) * len(unknown))
+                made = evaluator.evaluate_split(
+                    experiment.policy,
+                    split=split,
+                    epoch=epoch,
+                    generation_steps=target.generation_steps,
+                    keeps={name: parts[name] for name in unknown},
                 )
-                if ranks.is_first():
-                    folder.write_table(str(file), table)
+                num_new += sum(table.num_rows for table in made.values())
+                for name in unknown if ranks.is_first() else ():
+                    folder.write_table(str(files[name]), made[name])
                     folder.remember()
-                num_new += table.num_rows
-            if ranks.is_first():
-                parts.remove()
-            tables[split, setting.name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
+            for name, file in files.items():
+                if ranks.is_first():
+                    parts[name].remove()
+                tables[split, name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
     if num_new and ranks.is_first():
         peak = peak_bytes(experiment.policy.device)
         cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak}

@@ -117,7 +117,7 @@ class RowCounter:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("questions"),
+            TextColumn("answers"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

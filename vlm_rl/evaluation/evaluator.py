@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -24,10 +24,16 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
 from vlm_rl.rewards.judge import Judge
-from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings, generate_each
+from vlm_rl.types import ResponseBatch
 
 Answer = Callable[[], pa.Table]
 Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
+
+
+def answered_anew(indices: Sequence[int], answer: Answer) -> pa.Table:
+    """A `Keep` that knows nothing and stores nothing."""
+    return answer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,31 +105,69 @@ class Evaluator:
         setting: GenerationSetting,
         epoch: float,
         generation_steps: int,
-        keep: Keep = lambda _, answer: answer(),
+        keep: Keep = answered_anew,
     ) -> pa.Table:
-        """One record for each sample of each question, on every rank. `keep` may store a batch of rows, or know it already."""
+        """One record for each sample of each question, on every rank, of one setting. `keep` may store a batch of rows, or know it
+        already."""
+        where = {"epoch": epoch, "generation_steps": generation_steps}
+        return self._tables(policy, split=split, settings=[setting], keeps={setting.name: keep}, where=where)[setting.name]
+
+    def evaluate_split(
+        self, policy: Policy, *, split: str, epoch: float, generation_steps: int, keeps: Mapping[str, Keep]
+    ) -> dict[str, pa.Table]:
+        """The same of the settings that `keeps` names. Whichever they are, a question is answered under all settings of the scheme at
+        once, so that no answer depends on what was known before."""
+        where = {"epoch": epoch, "generation_steps": generation_steps}
+        return self._tables(policy, split=split, settings=self.scheme.settings, keeps=keeps, where=where)
+
+    def _tables(
+        self,
+        policy: Policy,
+        *,
+        split: str,
+        settings: Sequence[GenerationSetting],
+        keeps: Mapping[str, Keep],
+        where: dict[str, Any],
+    ) -> dict[str, pa.Table]:
         rows = self.rows(split)
         self._engine.load(policy)
-        tables = [SCHEMA.empty_table()]  # a rank may have no row
-        where = {"split": split, "setting": setting.name, "epoch": epoch, "generation_steps": generation_steps}
+        tables = {name: [SCHEMA.empty_table()] for name in keeps}  # a rank may have no row
         for indices in self.batches(len(rows)):
-            tables.append(keep(indices, partial(self._part, [rows[i] for i in indices], indices, setting, where)))
-        return ranks.gather_table(pa.concat_tables(tables)).sort_by([("row_id", "ascending"), ("sample", "ascending")])
+            chosen = [rows[i] for i in indices]
+            answers = cache(partial(self._answers, chosen, indices, settings, split=split, step=where["generation_steps"]))
+            for name, keep in keeps.items():
+                table = partial(self._records, chosen, answers, split=split, setting=name, **where)
+                tables[name].append(keep(indices, table))
+        order = [("row_id", "ascending"), ("sample", "ascending")]
+        return {name: ranks.gather_table(pa.concat_tables(parts)).sort_by(order) for name, parts in tables.items()}
 
-    def _part(
-        self, rows: Sequence[Row], indices: Sequence[int], setting: GenerationSetting, where: Mapping[str, Any]
+    def _answers(
+        self, rows: Sequence[Row], indices: Sequence[int], settings: Sequence[GenerationSetting], *, split: str, step: int
+    ) -> dict[str, ResponseBatch]:
+        """By name of the setting."""
+        samplings = [
+            SamplingSettings(
+                temperature=setting.temperature,
+                top_p=setting.top_p,
+                max_new_tokens=self._dataset.max_new_tokens,
+                num_samples=setting.num_samples,
+            )
+            for setting in settings
+        ]
+        queries = self._encoder.batch(rows, indices=indices, step=step)
+        seeds = [self.seeds(rows, split=split, setting=setting) for setting in settings]
+        answers = generate_each(self._engine, queries, samplings, seeds)
+        return {setting.name: answer for setting, answer in zip(settings, answers, strict=True)}
+
+    def _records(
+        self, rows: Sequence[Row], answers: Callable[[], dict[str, ResponseBatch]], *, setting: str, **where: Any
     ) -> pa.Table:
-        sampling = SamplingSettings(
-            temperature=setting.temperature,
-            top_p=setting.top_p,
-            max_new_tokens=self._dataset.max_new_tokens,
-            num_samples=setting.num_samples,
-        )
-        queries = self._encoder.batch(rows, indices=indices, step=where["generation_steps"])
-        responses = self._engine.generate(queries, sampling, self.seeds(rows, split=where["split"], setting=setting)).responses
-        repeated = [row for row in rows for _ in range(setting.num_samples)]
-        verdicts = self._judge.judge([response.text for response in responses], [row.answer for row in repeated])
-        return records(repeated, responses, verdicts, samples=list(range(setting.num_samples)) * len(rows), **where)
+        """The judged answers under one setting."""
+        batch = answers()[setting]
+        repeated = [row for row in rows for _ in range(batch.num_samples)]
+        verdicts = self._judge.judge([response.text for response in batch.responses], [row.answer for row in repeated])
+        samples = list(range(batch.num_samples)) * len(rows)
+        return records(repeated, batch.responses, verdicts, samples=samples, setting=setting, **where)
 
     def seeds(self, rows: Sequence[Row], *, split: str, setting: GenerationSetting) -> np.ndarray:
         """A 63-bit seed for each (row, sample)."""

@@ -19,8 +19,7 @@ from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
-from vlm_rl.models.prompt_sharing import PromptSharing
-from vlm_rl.models.shared_prompts import shared
+from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -67,7 +66,7 @@ class Policy(nn.Module):
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
-        self.sharing = PromptSharing(is_wanted=shared_prompt)
+        self._sharing = PromptSharing(is_wanted=shared_prompt)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
         self.banned: Tensor
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
@@ -186,31 +185,9 @@ class Policy(nn.Module):
             use_cache=False,
         )
 
-    def states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
-        """The state before each response token, which decides on it, row by row; each prompt is read once where that is possible."""
-        return self.own_states(samples) if self.shared_groups(samples) is None else self.shared_states(samples)
-
-    def own_states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
-        """The same, each response behind a copy of its prompt."""
-        hidden, mask = self.hidden_of(samples), samples.response_mask
-        return hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1][mask]
-
-    def shared_states(self, samples: Samples) -> Float[Tensor, "token hidden"]:
-        """The same, all responses to a query behind one copy of their prompt."""
-        sequences = shared(samples)
-        hidden = self.hidden(
-            ids=sequences.ids,
-            mask=sequences.mask,
-            types=sequences.types,
-            positions=sequences.positions,
-            images=sequences.images,
-            use_cache=False,
-        )
-        return hidden[0, sequences.before]
-
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""
-        return samples.groups if self.sharing.is_on(self, samples) else None
+        return samples.groups if self._sharing.is_on(self, samples) else None
 
     def next_token_logprobs(
         self, hidden: Float[Tensor, "batch hidden"], *, temperature: float | Float[Tensor, "batch 1"]
@@ -221,7 +198,8 @@ class Policy(nn.Module):
 
     def statistics(self, samples: Samples) -> TokenStatistics:
         """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
-        return self.statistics_after(self.states(samples), samples)
+        states = own_states if self.shared_groups(samples) is None else shared_states
+        return self.statistics_after(states(self, samples), samples)
 
     def statistics_after(self, states: Float[Tensor, "token hidden"], samples: Samples) -> TokenStatistics:
         """The same, given the state before each response token."""

@@ -4,14 +4,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from vlm_rl.models.shared_prompts import reason_against, window_of
+from vlm_rl.models.shared_prompts import reason_against, shared, window_of
 from vlm_rl.types import Samples, select
 
 if TYPE_CHECKING:
     from vlm_rl.models.policy import Policy
 
 LIMIT = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}  # nats of any token: what rounding explains
+
+
+def own_states(policy: "Policy", samples: Samples) -> Float[Tensor, "token hidden"]:
+    """The state before each response token, which decides on it, row by row; each response has a copy of its prompt before it."""
+    hidden, mask = policy.hidden_of(samples), samples.response_mask
+    return hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1][mask]
+
+
+def shared_states(policy: "Policy", samples: Samples) -> Float[Tensor, "token hidden"]:
+    """The same; each prompt is read once."""
+    row = shared(samples)
+    hidden = policy.hidden(
+        ids=row.ids, mask=row.mask, types=row.types, positions=row.positions, images=row.images, use_cache=False
+    )
+    return hidden[0, row.before]
 
 
 @dataclass(frozen=True)
@@ -32,10 +49,11 @@ class PromptSharing:
 
     def is_on(self, policy: "Policy", samples: Samples) -> bool:
         """Where it is not although it was asked for, a line says why, once."""
-        if not self._is_wanted or samples.groups is None or not (pairs := _pairs(policy, samples)):
+        if not self._is_wanted or samples.group_size == 1 or not (pairs := _pairs(policy, samples)):
             return False
         reason = reason_against(policy.vlm.config)
-        if reason is None and not all([self._agrees(policy, kind, samples, pair) for kind, pair in pairs.items()]):
+        agree = [reason is None and self._agrees(policy, kind, samples, pair) for kind, pair in pairs.items()]
+        if reason is None and not all(agree):
             reason = "the model then computes something else, so it has a mask of its own"
         if reason is not None and not self._is_told:
             self._is_told = True
@@ -48,7 +66,8 @@ class PromptSharing:
             limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype]
             two = select(samples, torch.tensor(pair, device=samples.indices.device))
             own, together = (
-                policy.statistics_after(states, two).logprobs for states in (policy.own_states(two), policy.shared_states(two))
+                policy.statistics_after(states, two).logprobs
+                for states in (own_states(policy, two), shared_states(policy, two))
             )
             self._is_same[kind] = bool((own - together).abs().max() <= limit)
         return self._is_same[kind]
@@ -56,7 +75,6 @@ class PromptSharing:
 
 def _pairs(policy: "Policy", samples: Samples) -> dict[Kind, list[int]]:
     """Of each kind the rows of two responses to one prompt, if there are two."""
-    assert samples.groups is not None
     window = window_of(policy.vlm.config)
     is_longer = [False] * len(samples) if window is None else (samples.lengths.sum(1) > window).tolist()
     first: dict[int, int] = {}

@@ -51,7 +51,6 @@ class SharedPrompts:
 
 def shared(samples: Samples) -> SharedPrompts:
     """The row of these samples; `samples.groups` says which of them have one prompt."""
-    assert samples.groups is not None
     groups, lengths = samples.groups.tolist(), samples.lengths.tolist()
     first = [groups.index(group) for group in dict.fromkeys(groups)]  # the sample that lends its prompt
     number = {groups[row]: i for i, row in enumerate(first)}

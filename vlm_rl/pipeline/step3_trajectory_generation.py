@@ -74,7 +74,9 @@ class TrajectoryGeneration:
         algorithm = self._algorithm
         old = ref = weights = None
         is_compared = algorithm.learns_from_own_responses and self._parity.is_due(step)
-        if is_compared or algorithm.needs_old_logprobs:
+        if algorithm.needs_old_logprobs and algorithm.old_logprobs == "engine" and not is_compared:
+            old = samples.engine_logprobs
+        elif is_compared or algorithm.needs_old_logprobs:
             old = response_logprobs(policy, samples)
             if is_compared:
                 self._parity.check(old, samples)
@@ -95,9 +97,8 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
     positions = queries.position_ids[:, repeat]
     following = (queries.next_positions[repeat][:, None] + steps).expand(positions.shape[0], -1, -1)
     ended = [response.finish_reason == "stop" for response in responses.responses]
-    places = torch.tensor(queries.indices, device=mask.device)[repeat]
     return Samples(
-        indices=places * group + sample,
+        indices=torch.tensor(queries.indices, device=mask.device)[repeat] * group + sample,
         input_ids=torch.cat([queries.query_ids[repeat], responses.response_ids], dim=1),
         attention_mask=torch.cat([queries.attention_mask[repeat], mask], dim=1),
         mm_token_type_ids=torch.cat([queries.mm_token_type_ids[repeat], torch.zeros_like(responses.response_ids)], dim=1),
@@ -107,7 +108,7 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
         terminated=torch.tensor(ended, device=mask.device),
         scores=scores.to(mask.device, torch.float32),
         engine_logprobs=responses.engine_logprobs,
-        groups=places,
+        group_size=group,
     )
 
 

@@ -55,6 +55,7 @@ class PolicyUpdate:
                 seed=self._seed,
                 step=step,
                 ppo_epoch=ppo_epoch,
+                together=self._algorithm.kept_together(self._num_responses),
             ):
                 mini_batch = self._mini_batch(select(trajectory, chosen), advantages[chosen])
                 token_sums = pooled(self._gradients(mini_batch, policy, stepper))

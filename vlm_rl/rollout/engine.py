@@ -1,5 +1,6 @@
 """What every inference engine does for Step II: take the newest weights, then sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -38,3 +39,15 @@ class RolloutEngine(Protocol):
         softmax(logits / temperature) over the allowed ids, NaN where the engine does not know them. Pictures are in `queries.rows`.
         `seeds` (query, sample) hold a 63-bit seed for each response, and nothing else is random.
         """
+
+
+def generate_each(
+    engine: RolloutEngine, queries: QueryBatch, settings: Sequence[SamplingSettings], seeds: Sequence[np.ndarray]
+) -> list[ResponseBatch]:
+    """Responses under several settings, with seeds for each; at once where the engine has a `generate_each` of its own, which reads
+    each prompt once for all of them."""
+    at_once = getattr(engine, "generate_each", None)
+    if at_once is not None:
+        result: list[ResponseBatch] = at_once(queries, settings, seeds)
+        return result
+    return [engine.generate(queries, setting, part) for setting, part in zip(settings, seeds, strict=True)]
