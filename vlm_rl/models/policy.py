@@ -19,6 +19,7 @@ from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.quantization import Quantization
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -33,6 +34,7 @@ class Policy(nn.Module):
         name: str,
         untrained: bool,
         dtype: str,
+        quantization: Quantization | None = None,
         autocast: bool = False,
         attention: str | Mapping[str, str],
         gradient_checkpointing: bool,
@@ -50,8 +52,9 @@ class Policy(nn.Module):
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
         self.chat_template = chat_template  # arguments of the template of every prompt
-        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed)
-        self.vlm: PreTrainedModel = vlm
+        how = {"dtype": dtype, "quantization": quantization, "attention": attention}
+        self.vlm: PreTrainedModel = load_model(name, untrained=untrained, root_seed=seed, **how)
+        vlm = self.vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
         self.precision = precision(vlm, dtype=dtype, autocast=autocast)
