@@ -28,7 +28,8 @@ from vlm_rl.models.chat_templates import check_templates
 from vlm_rl.models.config_keys import check_keys, without_dropout
 from vlm_rl.models.family import check_class, hold_statistics
 from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
-from vlm_rl.models.quantization import Quantization, check_library, quantise
+from vlm_rl.models.precision import Quantization
+from vlm_rl.models.quantization import check_library, quantise
 from vlm_rl.models.weight_files import check_weight_files, read_model
 from vlm_rl.randomness import forked_generator, stream_seed
 

@@ -18,8 +18,7 @@ from vlm_rl.models.adapters import multiply_under_autocast
 from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.precision import declare, precision
-from vlm_rl.models.quantization import Quantization
+from vlm_rl.models.precision import Quantization, declare, precision
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -48,13 +47,11 @@ class Policy(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.name, self.temperature, self.optimization = name, temperature, optimization
+        self.name, self.temperature, self.optimization, self.chat_template = name, temperature, optimization, chat_template
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
-        self.chat_template = chat_template  # arguments of the template of every prompt
-        how = {"dtype": dtype, "quantization": quantization, "attention": attention}
-        self.vlm: PreTrainedModel = load_model(name, untrained=untrained, root_seed=seed, **how)
-        vlm = self.vlm
+        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed, quantization=quantization)
+        self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
         self.precision = precision(vlm, dtype=dtype, autocast=autocast)
@@ -226,8 +223,7 @@ class Policy(nn.Module):
             self.vlm = trained
 
     def keep_reference(self) -> int:
-        """With full fine-tuning a frozen copy is made, once, where the model is then; returns its size in bytes, 0 where adapters
-        need no copy."""
+        """Make a frozen copy for full fine-tuning, once, where the model is then; return its bytes, 0 where adapters need none."""
         if self.adapter is not None:
             return 0
         if not self._frozen_copy:

@@ -7,16 +7,16 @@ Transformers quantises while it loads. Here weights are loaded and checked first
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from vlm_rl.models.matrices import find_matrices
 from vlm_rl.models.parts import find_parts
+from vlm_rl.models.precision import Quantization
 
-Quantization = Literal["nf4"]
 INSTALL = "pip install 'vlm-rl[nf4]'"
+OF_PEFT = "is_loaded_in_4bit"  # the attribute of a model that PEFT asks for
 CONSTANTS = ("absmax", "code", "offset")  # of bitsandbytes' QuantState
 
 
@@ -40,7 +40,7 @@ def quantise(vlm: PreTrainedModel) -> PreTrainedModel:
     for matrix in matrices:
         if matrix.kind == "linear" and type(layer := vlm.get_submodule(matrix.path)) is nn.Linear:
             vlm.set_submodule(matrix.path, _in_four_bits(layer))
-    vlm.is_loaded_in_4bit = True  # PEFT asks for it
+    setattr(vlm, OF_PEFT, True)
     return vlm
 
 
@@ -56,7 +56,7 @@ def _in_four_bits(layer: nn.Linear) -> nn.Linear:
     made.weight = Params4bit(packed, requires_grad=False, quant_state=state, bnb_quantized=True, module=made, **how)
     made.bias, made.quant_state = layer.bias, state
     # Else a CPU with AVX512-BF16 repacks the weights at the first token that is sampled: rounded otherwise, and with no gradient.
-    made.support_avx512bf16_for_cpu = False
+    vars(made)["support_avx512bf16_for_cpu"] = False
     return made.train(layer.training)
 
 
@@ -71,7 +71,7 @@ def dequantise(vlm: PreTrainedModel) -> PreTrainedModel:
             plain.weight = nn.Parameter(dequantize_4bit(layer.weight.data, layer.quant_state), requires_grad=False)
             plain.bias = layer.bias
             vlm.set_submodule(path, plain.train(layer.training))
-    vlm.is_loaded_in_4bit = False
+    setattr(vlm, OF_PEFT, False)
     return vlm
 
 
@@ -91,5 +91,5 @@ def with_constants(weight: nn.Parameter, made: nn.Parameter, change: Callable[[T
         for name in CONSTANTS:
             if isinstance(value := getattr(level, name, None), Tensor):
                 setattr(level, name, change(value))
-    made.quant_state = state
+    vars(made)["quant_state"] = state
     return made
