@@ -8,6 +8,7 @@ Transformers quantises while it loads. Here weights are loaded and checked first
 import importlib.util
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -37,11 +38,20 @@ def quantise(vlm: PreTrainedModel) -> PreTrainedModel:
             f"model.quantization: {type(vlm).__name__} is a mixture of experts that are in one parameter for each layer "
             f"({experts[0].path}), which bitsandbytes does not quantise. Set model.quantization=null, or take a dense model (model.name)."
         )
+    _make_tables()
     for matrix in matrices:
         if matrix.kind == "linear" and type(layer := vlm.get_submodule(matrix.path)) is nn.Linear:
             vlm.set_submodule(matrix.path, _in_four_bits(layer))
     setattr(vlm, OF_PEFT, True)
     return vlm
+
+
+def _make_tables() -> None:
+    """Quantise a block of zeros: bitsandbytes keeps the table that it makes then, which would have no values on the meta device."""
+    from bitsandbytes.functional import quantize_4bit
+
+    with torch.device("cpu"):
+        quantize_4bit(torch.zeros(64), quant_type="nf4", compress_statistics=True)
 
 
 def _in_four_bits(layer: nn.Linear) -> nn.Linear:
