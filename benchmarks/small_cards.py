@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from memory_cases import BF16, EYES, FULL, REAL, SAVING, TEXT_3B, TEXT_7B, Case, overrides_of, qwen
+from memory_cases import BF16, EYES, FULL, NF4, REAL, SAVING, TEXT_3B, TEXT_7B, Case, overrides_of, qwen
 from memory_estimate import GIB, estimated, prepared
 
 from vlm_rl.commands.build import composed
@@ -36,7 +36,7 @@ WAYS = {
     FULLY: (*FULL, *BF16, *SAVING),
     "LoRA": (LORA, *BF16),
     "LoRA, checkpointing": (LORA, *BF16, *SAVING),
-    "LoRA over NF4, checkpointing": (LORA, *BF16, *SAVING, "model.quantization=nf4"),
+    "LoRA over NF4, checkpointing": (LORA, *BF16, *NF4, *SAVING),
 }
 CARDS = (24, 48, 80, 141)  # GB, of 10^9 bytes
 

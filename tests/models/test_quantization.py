@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from exported_runs import export_of, run_of
 from families.trials import settings_of
 from families.whole_trial import whole_trial
 from forking import Forking
@@ -124,6 +125,15 @@ def test_experts_in_one_parameter_are_refused(family_folder: Callable[[str], Pat
 def test_random_weights_may_be_in_four_bits_too(built: Build) -> None:
     policy = built("model.untrained=true", NF4, tremble=False).policy
     assert any(parameter.dtype == torch.uint8 for parameter in policy.vlm.parameters())
+
+
+@needs_library
+@pytest.mark.slow
+def test_the_card_of_an_adapter_says_how_to_load_the_base_that_it_was_trained_on(built: Build, tmp_path: Path) -> None:
+    run = run_of(built("study=s", NF4), tmp_path / "outputs/s/grpo/seed-0")
+    card = (export_of(run, tmp_path / "adapter") / "README.md").read_text()
+    assert 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True' in card
+    assert "float32, its language part in nf4" in card
 
 
 @needs_library
