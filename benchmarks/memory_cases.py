@@ -20,6 +20,7 @@ from vlm_rl.preflight.workload import PromptSizes, Workload
 FULL = ("model.lora=null", "model.optimization.learning_rate=1e-5")
 SEEING = (*FULL, "model.freeze=[]")
 BF16 = ("model.dtype=bfloat16",)
+NF4 = ("model.quantization=nf4",)
 SAVING = ("model.gradient_checkpointing=true",)
 TEXT_3B = {
     "hidden_size": 2048,
@@ -122,6 +123,10 @@ CASES = {
         REDUCED(name="reduced, full float32", overrides=FULL),
         REDUCED(name="reduced, full bf16", overrides=(*FULL, *BF16)),
         REDUCED(name="reduced, vision too, checkpointing", overrides=(*SEEING, *SAVING)),
+    ],
+    "nf4": [  # needs the extra of that name
+        REDUCED(name="reduced, LoRA over NF4, bf16", overrides=(*BF16, *NF4)),
+        REDUCED(name="reduced, LoRA over NF4, bf16, checkpointing", overrides=(*BF16, *NF4, *SAVING)),
     ],
     "real": [
         REAL(name="3B, LoRA bf16, checkpointing", folder=qwen(TEXT_3B, EYES, vocab=151_936)),

@@ -1,4 +1,4 @@
-"""The preflight's estimate of memory against a real generation step: `python benchmarks/memory_estimate.py [tiny|reduced|real ...]`.
+"""The preflight's estimate of memory against a real generation step: `python benchmarks/memory_estimate.py [tiny|reduced|nf4|real ...]`.
 
 The estimate runs on fake tensors; the measurement trains. On a CPU two witnesses: the bytes of live tensors, phase by phase, and the
 resident memory of a fresh process. On a GPU `torch.cuda.max_memory_allocated`. `reduced` is Qwen2.5-VL's architecture at a
@@ -12,6 +12,8 @@ Estimate against live tensors on two shared CPU cores, torch 2.15, transformers 
     reduced, LoRA bf16, checkpointing  -0.5 %  +0.1 %  +0.1 %  +0.7 %  (0.161 GiB, 0.43)
     reduced, full float32              -0.2 %   0.0 %   0.0 %  +1.4 %  (1.222 GiB, 1.59 in an earlier run)
     reduced, full bf16                 +0.1 %  -3.2 %  +0.1 %  +0.8 %  (1.143 GiB, 1.46 in an earlier run)
+    reduced, LoRA over NF4, bf16       -0.4 %  +0.4 %  +0.4 %  +3.4 %  (0.261 GiB)
+    the same with checkpointing        -0.4 %  +0.4 %  +0.4 %  +1.3 %  (0.112 GiB)
     reduced, vision too, checkpointing +1.0 %   0.0 %  +0.1 %   0.0 %  (1.211 GiB)
 On an idle CPU phases of the tiny model take 1.1 to 2.4 times their roofline seconds, but for looks of a few milliseconds.
 `real` has not been run yet.

@@ -9,6 +9,7 @@ WITHOUT_EFFECT = (
     *("study", "job", "dry_run", "preflight", "checkpoint", "logger", "identity"),
     *("alerts", "completion_tables", "pictures", "selection"),
 )
+NEWER = ("chat_template", "quantization")  # of `model`: empty or null is as before there was such a key
 # Of `evaluation.scheme.endpoint`: what verdicts are made by, which changes nothing that a run computes.
 PLAN = ("reference", "smallest_effect", "planned_seeds", "planned_looks")
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
@@ -24,8 +25,8 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_empty(model: dict[str, Any]) -> dict[str, Any]:
-    """Without a key that an older version did not have, where it changes nothing."""
-    return model if model.get("chat_template") else _without(model, "chat_template")
+    """Without keys that an older version did not have, where they change nothing."""
+    return _without(model, *(key for key in NEWER if not model.get(key)))
 
 
 def _without(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def arm_of(config: dict[str, Any]) -> str:
 def vanilla_of(config: dict[str, Any]) -> str:
     """Folder of the vanilla model: named by the hash of all that its evaluation depends on, but for the seed."""
     model = {key: config["model"][key] for key in ("name", "untrained", "dtype", "autocast", "attention", "processor")}
-    model |= {key: value for key, value in _without_empty(config["model"]).items() if key == "chat_template"}
+    model |= {key: value for key, value in _without_empty(config["model"]).items() if key in NEWER}
     evaluation = _without_plan(config)["evaluation"]
     relevant = [
         model,

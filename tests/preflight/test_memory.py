@@ -1,5 +1,6 @@
 """The estimate of memory is what a real generation step takes, phase by phase, for every family and every choice of what is trained."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -9,13 +10,17 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from vlm_rl.models.quantization import constants
 from vlm_rl.preflight.fake_tensors import FakeTensors
+from vlm_rl.preflight.phase import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 TOLERANCE = 0.15
 FULL, SEEING = ("model.lora=null",), ("model.lora=null", "model.freeze=[]")
 SMALL = ("model.dtype=float32", "model.gradient_checkpointing=false", "model.lora.rank=4", "preflight.cache=null")
 BF16 = (*SMALL[2:], "model.dtype=bfloat16", "model.gradient_checkpointing=true")
+NF4 = ("model.quantization=nf4",)
+needs_library = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs the extra nf4")
 TRAINED = {  # each family with one of the choices, each choice with some family
     "qwen2_vl": (*SMALL, *SEEING),
     "qwen2_5_vl": BF16,
@@ -76,9 +81,24 @@ def test_every_family_takes_what_was_estimated(benchmark: ModuleType, folder_of:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", [(), FULL], ids=["LoRA", "full with a reference copy"])
+@pytest.mark.parametrize(
+    "overrides",
+    [(), FULL, pytest.param(NF4, marks=needs_library)],
+    ids=["LoRA", "full with a reference copy", "LoRA over 4 bits"],
+)
 def test_the_shipped_model_takes_what_was_estimated(benchmark: ModuleType, overrides: tuple[str, ...]) -> None:
     check(benchmark, benchmark.Case(name="tiny", overrides=overrides))
+
+
+@needs_library
+@pytest.mark.slow
+def test_weights_in_four_bits_are_estimated_with_all_that_undoes_the_quantisation(benchmark: ModuleType) -> None:
+    case = benchmark.Case(name="tiny", overrides=NF4)
+    real = benchmark.experiment_of(case)
+    real.reward.close()
+    loaded = {t.untyped_storage().data_ptr(): t.nbytes for p in real.policy.parameters() for t in (p, *constants(p))}
+    for phase in benchmark.estimated(case, real.cfg, on_gpu=False):
+        assert phase.parts[WEIGHTS] == pytest.approx(sum(loaded.values()), rel=0.01)
 
 
 def test_all_families_of_the_models_tests_are_here(benchmark: ModuleType) -> None:

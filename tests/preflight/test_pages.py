@@ -56,7 +56,10 @@ def device(free: int, *, is_certain: bool = True, on_gpu: bool = False) -> Devic
         (phase("update", weights=50, logits=60, activations=5), "model.optimization.micro_batch_tokens"),
         (phase("scoring", optimizer_states=60), "fewer trained parts (model.freeze) or LoRA (model.lora)"),
         (phase("scoring", optimizer_states=60, only_adapters=True), "a smaller model.lora.rank or fewer model.lora.targets"),
-        (phase("vision", weights=50), "model.dtype=bfloat16 or a smaller model.name"),
+        (
+            phase("vision", weights=50),
+            "model.dtype=bfloat16, model.quantization=nf4 with adapters, or a smaller model.name",
+        ),
     ],
 )
 def test_the_setting_is_named_that_makes_the_largest_part_beside_the_weights_smaller(found: Phase, advice: str) -> None:

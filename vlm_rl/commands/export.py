@@ -31,6 +31,7 @@ from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.attention import portable
 from vlm_rl.models.folder_files import ADAPTER_CONFIG
 from vlm_rl.models.loading import check_weights, load_model, load_pretrained, load_processor
+from vlm_rl.models.quantization import dequantise
 from vlm_rl.models.trained_weights import MergeDifference, check_adapter_of, check_scale, merge
 from vlm_rl.run_folder import RunFolder
 
@@ -153,10 +154,17 @@ def _check_fit(weights: Path, model: Mapping[str, Any], *, is_adapter: bool) -> 
 
 
 def base_of(model: Mapping[str, Any], *, seed: int, accelerator: str = "auto") -> PreTrainedModel:
-    """The model that a run began with, in float32, on a GPU that has room for it."""
+    """The model that a run began with, in float32, on a GPU that has room for it; weights in 4 bits as the numbers that they stand for."""
+    quantization = model.get("quantization")
     base = load_model(
-        model["name"], untrained=model["untrained"], dtype="float32", attention=portable(model["attention"]), root_seed=seed
+        model["name"],
+        untrained=model["untrained"],
+        dtype="float32",
+        attention=portable(model["attention"]),
+        root_seed=seed,
+        quantization=quantization,
     )
+    base = base if quantization is None else dequantise(base)
     device = with_room(accelerator, num_bytes=sum(p.nbytes for p in base.parameters()))
     moved: PreTrainedModel = base.to(device)
     return moved

@@ -153,6 +153,12 @@ class Card:
             yield f"The base model is part of vlm-rl; in its repository it is the folder {code(PACKAGED)}."
         elif self.is_adapter and is_local(self.base):
             yield f"The base model is a folder of the machine where it was trained, {code(self.base)}: put in yours."
+        if (model := self.config["model"]).get("quantization") and self.is_adapter:
+            yield (
+                "In training the linear layers of the base's language part, its LM head apart, were in 4 bits. `quantization_config="
+                'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype='
+                f'"{model["dtype"]}", llm_int8_skip_modules=[...])` loads the same base; the list names tower, connector and LM head.'
+            )
         if budget := self.config["dataset"].get("max_pixels"):
             yield f"In training, pictures of more than {budget:,} pixels were shrunk to that first; larger ones are new to it."
 
@@ -177,7 +183,8 @@ class Card:
         yield "learning rate", model["optimization"]["learning_rate"]
         yield "frozen parts", list(model["freeze"])
         yield "LoRA", model["lora"] and {key: value for key, value in model["lora"].items() if key != "_target_"}
-        yield "dtype of the base in training", model["dtype"]
+        packed = model.get("quantization")
+        yield "dtype of the base in training", f"{model['dtype']}, its language part in {packed}" if packed else model["dtype"]
         yield "parameters in these files", f"{self.num_parameters:,}"
         yield "seed", self.manifest["seed"]
         yield "arm", self.manifest["arm"]

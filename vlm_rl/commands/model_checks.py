@@ -172,9 +172,8 @@ def _quiet(model: LoadedModel, what: str) -> Iterator[None]:
 def _is_float32(policy: Policy) -> bool:
     """Whether nothing in a forward is rounded to fewer digits."""
     rounds = policy.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
-    return (
-        not rounds and policy.precision.autocast_to is None and all(p.dtype == torch.float32 for p in policy.vlm.parameters())
-    )
+    dtypes = {p.dtype for p in policy.vlm.parameters()} - {torch.uint8}  # in 4 bits: their products are those of the others
+    return not rounds and policy.precision.autocast_to is None and dtypes == {torch.float32}
 
 
 def _limit(model: LoadedModel) -> float:

@@ -56,7 +56,7 @@ def estimates(
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."
         return
-    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in policy.vlm.parameters()})
+    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in policy.vlm.parameters() if p.is_floating_point()})
     machine = measured(device.device, dtypes=dtypes, num_threads=cfg.num_threads or torch.get_num_threads())
     head: torch.Tensor = policy.vlm.get_output_embeddings().weight
     num_image_tokens = workload.prompts.mean.image * len(dataset.train) // workload.num_ranks

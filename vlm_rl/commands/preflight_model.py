@@ -57,6 +57,9 @@ def small_policy(cfg: DictConfig, policy: Policy) -> Policy:
     with TemporaryDirectory() as folder:
         write_small_copy(policy.vlm.config, Path(folder), processor=policy.processor)
         settings = {"name": folder, "untrained": True, "dtype": "float32", "autocast": False, "gradient_checkpointing": False}
+        settings |= (
+            {"quantization": None} if "quantization" in cfg.model else {}
+        )  # what it does to weights is no matter of the code
         small: Policy = instantiate(
             cfg.model,
             **settings,

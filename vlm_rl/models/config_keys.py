@@ -12,7 +12,7 @@ _CHOICES = ("attn_implementation", "experts_implementation")  # a name that is n
 _REFUSED = {
     "use_kernels": "fetches kernels from the hub and runs them",
     "kernel_config": "fetches kernels from the hub and runs them",
-    "quantization_config": "imports another library to unpack the weights; runs here train whole weights",
+    "quantization_config": "imports another library to unpack the weights; model.quantization=nf4 packs those of the whole model here",
     "transformers_weights": "names another file for the weights",
     "use_pretrained_backbone": "fetches the weights of another model",
     "custom_generate": "runs code of the model's folder",

@@ -56,8 +56,8 @@ def coverage(vlm: PreTrainedModel, *, part_of: PartOf) -> list[Coverage]:
                 part=part,
                 matrices=len(members),
                 adapted_matrices=len(with_adapter),
-                weights=sum(matrix.weight.numel() for matrix in members),
-                adapted_weights=sum(matrix.weight.numel() for matrix in with_adapter),
+                weights=sum(matrix.num_weights for matrix in members),
+                adapted_weights=sum(matrix.num_weights for matrix in with_adapter),
                 none_on=tuple(dict.fromkeys(matrix.name for matrix in without)),
                 has_plain_experts=any(matrix.kind == "experts" for matrix in without),
             )

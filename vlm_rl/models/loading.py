@@ -28,6 +28,8 @@ from vlm_rl.models.chat_templates import check_templates
 from vlm_rl.models.config_keys import check_keys, without_dropout
 from vlm_rl.models.family import check_class, hold_statistics
 from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
+from vlm_rl.models.precision import Quantization
+from vlm_rl.models.quantization import check_library, quantise
 from vlm_rl.models.weight_files import check_weight_files, read_model
 from vlm_rl.randomness import forked_generator, stream_seed
 
@@ -180,11 +182,16 @@ def load_untrained(name: str, *, dtype: str, attention: Attention, root_seed: in
     return _checked(model, name=name, attention=attention)
 
 
-def load_model(name: str, *, untrained: bool, dtype: str, attention: Attention, root_seed: int) -> PreTrainedModel:
-    """A model with its weights, or with random ones."""
+def load_model(
+    name: str, *, untrained: bool, dtype: str, attention: Attention, root_seed: int, quantization: Quantization | None = None
+) -> PreTrainedModel:
+    """A model with its weights, or with random ones; in 4 bits where that is asked."""
+    check_library(quantization)
     if untrained:
-        return load_untrained(name, dtype=dtype, attention=attention, root_seed=root_seed)
-    return load_pretrained(name, dtype=dtype, attention=attention)
+        model = load_untrained(name, dtype=dtype, attention=attention, root_seed=root_seed)
+    else:
+        model = load_pretrained(name, dtype=dtype, attention=attention)
+    return model if quantization is None else quantise(model)
 
 
 def check_reach(settings: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -26,7 +27,7 @@ class Matrix:
     kind: Literal[
         "linear", "experts", "router", "bypassed"
     ]  # experts: all of a layer in one 3-D parameter; bypassed: never called
-    weight: Tensor
+    num_weights: int
 
     @property
     def name(self) -> str:
@@ -46,12 +47,19 @@ def find_matrices(vlm: PreTrainedModel) -> list[Matrix]:
     for path, module in modules.items():
         if isinstance(module, nn.Linear):
             if all(module is not end for end in ends):
-                kind: Literal["linear", "router", "bypassed"] = "router" if _chooses(path, module.weight, counts) else "linear"
+                chooses = _chooses(path, module.out_features, counts)
+                kind: Literal["linear", "router", "bypassed"] = "router" if chooses else "linear"
                 bypassed = any(path.startswith(above) for above in attention)  # torch reads its weight and never calls it
-                found.append(Matrix(path=path, kind="bypassed" if bypassed else kind, weight=module.weight))
+                size = module.in_features * module.out_features
+                found.append(Matrix(path=path, kind="bypassed" if bypassed else kind, num_weights=size))
         else:
             found += _lone(path, module, counts)
     return found
+
+
+def count(weights: Tensor) -> int:
+    """How many numbers a parameter holds: a byte of a quantised one has two."""
+    return 2 * weights.numel() if weights.dtype == torch.uint8 else weights.numel()
 
 
 def without_adapter(path: str) -> str:
@@ -64,9 +72,9 @@ def _lone(path: str, module: nn.Module, counts: dict[str, int]) -> Iterator[Matr
     for name, weight in module.named_parameters(recurse=False):
         own = f"{path}.{name}"
         if _is_expert(own, weight) and not isinstance(module, nn.modules.conv._ConvNd):
-            yield Matrix(path=own, kind="experts", weight=weight)
-        elif weight.ndim == 2 and _chooses(path, weight, counts):
-            yield Matrix(path=path if name == "weight" else own, kind="router", weight=weight)
+            yield Matrix(path=own, kind="experts", num_weights=weight.numel())
+        elif weight.ndim == 2 and _chooses(path, len(weight), counts):
+            yield Matrix(path=path if name == "weight" else own, kind="router", num_weights=weight.numel())
 
 
 def _is_expert(path: str, weight: Tensor) -> bool:
@@ -87,7 +95,7 @@ def _experts_beside(modules: dict[str, nn.Module]) -> dict[str, int]:
     return counts
 
 
-def _chooses(path: str, weight: Tensor, counts: dict[str, int]) -> bool:
-    """Whether a matrix gives a score for each of the experts beside it, and is named as one that does."""
+def _chooses(path: str, num_rows: int, counts: dict[str, int]) -> bool:
+    """Whether a matrix of so many rows gives a score for each of the experts beside it, and is named as one that does."""
     beside = [(above, count) for above, count in counts.items() if path.startswith(above)]
-    return any(weight.shape[0] == count and _ROUTER.search(path.removeprefix(above)) is not None for above, count in beside)
+    return any(num_rows == count and _ROUTER.search(path.removeprefix(above)) is not None for above, count in beside)

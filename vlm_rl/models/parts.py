@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from vlm_rl.models.adapters import adapted, attach
 from vlm_rl.models.coverage import Coverage, coverage
+from vlm_rl.models.matrices import count
 from vlm_rl.models.targets import Lora as Lora
 from vlm_rl.models.targets import is_tied
 from vlm_rl.randomness import forked_generator, stream_seed
@@ -18,7 +19,7 @@ from vlm_rl.randomness import forked_generator, stream_seed
 PARTS = ("vision", "connector", "language")
 _CONNECTOR_IN_TOWER = re.compile(r"\.(?:(?:deepstack_)?merger(?:_list)?|connector|multi_modal_projector)(?:\.|$)")
 _REFERENCE_COPY = re.compile(r"\.original_module\.")  # PEFT's reference of a part trained in full
-_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "uint8": "nf4"}
 _NUMBERS = ("parameters", "trainable", "learning rate")
 
 
@@ -77,6 +78,11 @@ def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, s
     full = _trained_in_full(freeze, adapted)
     if lora is not None and not adapted:
         raise ValueError("model.lora has no targets: give a part, as model.lora.targets.language=..., or set model.lora=null.")
+    if getattr(vlm, "is_loaded_in_4bit", False) and (lora is None or "language" in full):
+        raise ValueError(
+            "model.quantization: weights in 4 bits cannot be trained in full. Give the language part adapters "
+            "(model.lora.targets.language=all), or set model.quantization=null."
+        )
     found, adapter = find_parts(vlm), None
     if lora is None:
         for name, parameter in vlm.named_parameters():
@@ -140,7 +146,7 @@ def sizes(vlm: PreTrainedModel) -> list[PartSize]:
             PartSize(
                 part=part,
                 state=_state(members, ranks={rank for path, rank in ranks.items() if found.part_of(path) == part}),
-                total=sum(p.numel() for p in members.values()),
+                total=sum(count(p) for p in members.values()),
                 trainable=sum(p.numel() for p in members.values() if p.requires_grad),
                 dtypes=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in members.values()})),
                 tied=part == "language" and is_tied(vlm),

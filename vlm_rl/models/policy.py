@@ -18,7 +18,7 @@ from vlm_rl.models.adapters import multiply_under_autocast
 from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.precision import declare, precision
+from vlm_rl.models.precision import Quantization, declare, precision
 from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
@@ -34,6 +34,7 @@ class Policy(nn.Module):
         name: str,
         untrained: bool,
         dtype: str,
+        quantization: Quantization | None = None,
         autocast: bool = False,
         attention: str | Mapping[str, str],
         gradient_checkpointing: bool,
@@ -48,11 +49,10 @@ class Policy(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.name, self.temperature, self.optimization = name, temperature, optimization
+        self.name, self.temperature, self.optimization, self.chat_template = name, temperature, optimization, chat_template
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
-        self.chat_template = chat_template  # arguments of the template of every prompt
-        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed)
+        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed, quantization=quantization)
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
@@ -233,8 +233,7 @@ class Policy(nn.Module):
             self.vlm = trained
 
     def keep_reference(self) -> int:
-        """With full fine-tuning a frozen copy is made, once, where the model is then; returns its size in bytes, 0 where adapters
-        need no copy."""
+        """Make a frozen copy for full fine-tuning, once, where the model is then; return its bytes, 0 where adapters need none."""
         if self.adapter is not None:
             return 0
         if not self._frozen_copy:

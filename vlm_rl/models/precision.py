@@ -4,10 +4,13 @@ import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+Quantization = Literal["nf4"]  # of the language part's linear layers; see quantization.py
 
 
 @dataclass(frozen=True, kw_only=True)

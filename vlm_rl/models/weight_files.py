@@ -81,7 +81,7 @@ def _checked_names(file: Path) -> Collection[str]:
     if coded := [name for name, dtype in dtypes.items() if dtype not in FLOATS and name.endswith(WEIGHTS)]:
         raise ValueError(
             f"{file}: {coded[0][:200]} is in {str(dtypes[coded[0]])[:20]}, the codes of a quantised model and no numbers. Take the model "
-            "before it was quantised."
+            "before it was quantised; model.quantization=nf4 does it here."
         )
     return entries.keys()
 

@@ -14,9 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vlm_rl.models.quantization import with_constants
 from vlm_rl.preflight.tracker import Tracker
 
 LARGEST_REAL = 2**22  # bytes; larger masks of queries against keys become fake, as no shape depends on them
+PRODUCT_IN_FOUR_BITS = "bitsandbytes.gemm_4bit.default"
+BLOCKS_OF_BLOCKS = 256  # of a quantised weight's scales, that share one scale
 aten = torch.ops.aten
 _INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
@@ -47,10 +50,11 @@ class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         tensors[name] = known.setdefault(id(value), self._replaced(value))
 
     def _replaced(self, value: Tensor) -> Tensor:
-        if not value.is_floating_point():
-            return torch.full(value.shape, value.dtype != torch.bool, dtype=value.dtype)
-        fake: Tensor = self.fake(value.detach())
-        return nn.Parameter(fake, requires_grad=value.requires_grad) if isinstance(value, nn.Parameter) else fake
+        if not isinstance(value, nn.Parameter):
+            is_float = value.is_floating_point()
+            return self.fake(value) if is_float else torch.full(value.shape, value.dtype != torch.bool, dtype=value.dtype)
+        made = nn.Parameter(self.fake(value.data), requires_grad=value.requires_grad)
+        return with_constants(value, made, self.fake)
 
     def fake(self, value: Any) -> Any:
         """The fake tensor of a real one; anything else as it is."""
@@ -71,6 +75,9 @@ class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _of_fake(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func is aten._local_scalar_dense.default:
             return 1.0  # a norm, a loss: finite, and no shape depends on it
+        if str(func) == PRODUCT_IN_FOUR_BITS:
+            with self:  # its parts are recorded
+                return _by_parts(*args, **kwargs)
         if func._schema.is_mutable and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor):
             return args[0]  # whole numbers computed from fake tensors, such as sampled ids: they stay what they were
         args, kwargs = tree_map(self.fake, (_by_place(func, args), kwargs))
@@ -88,6 +95,29 @@ class FakeTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tree_map(
             lambda value: self.fake(value) if isinstance(value, Tensor) and _needs_no_values(value) else value, real
         )
+
+
+def _by_parts(
+    inputs: Tensor,
+    packed: Tensor,
+    shape: list[int],
+    absmax: Tensor,
+    blocksize: int,
+    quant_type: str,
+    bias: Tensor | None = None,
+    absmax_8bit: Tensor | None = None,
+    absmax_code: Tensor | None = None,
+    absmax_offset: Tensor | None = None,
+) -> Tensor:
+    """bitsandbytes' product with 4-bit weights as it is made of many rows: a block of plain weights, then their product.
+
+    Of few rows a GPU's kernel makes no block. The names of the arguments are those of the operation.
+    """
+    ops = torch.ops.bitsandbytes
+    if absmax_8bit is not None:
+        absmax = ops.dequantize_blockwise(absmax_8bit, absmax, absmax_code, BLOCKS_OF_BLOCKS, torch.float32) + absmax_offset
+    weight = ops.dequantize_4bit(packed, absmax, blocksize, quant_type, shape, inputs.dtype)
+    return nn.functional.linear(inputs, weight, bias)
 
 
 def _by_place(func: Any, args: Any) -> Any:
@@ -111,8 +141,8 @@ def _count(mask: Tensor) -> int:
 
 
 def _discrete(value: Any) -> Any:
-    """Whole numbers and masks computed from fake tensors are real again, as zeros."""
-    if not isinstance(value, Tensor) or value.is_floating_point() or _needs_no_values(value):
+    """Whole numbers and masks computed from fake tensors are real again, as zeros; bytes are weights in 4 bits."""
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.dtype == torch.uint8 or _needs_no_values(value):
         return value
     return torch.zeros(value.shape, dtype=value.dtype)
 

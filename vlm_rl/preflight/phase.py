@@ -14,7 +14,7 @@ FEWER = "fewer trained parts (model.freeze) or LoRA (model.lora)"
 FEWER_ADAPTERS = "a smaller model.lora.rank or fewer model.lora.targets"
 SAMPLING = "rollout.engine.forward_batch_size"
 OF_PART = {  # what makes a part smaller, whatever the phase
-    WEIGHTS: "model.dtype=bfloat16 or a smaller model.name",
+    WEIGHTS: "model.dtype=bfloat16, model.quantization=nf4 with adapters, or a smaller model.name",
     REFERENCE: "LoRA (model.lora), whose reference needs no copy, or an algorithm without KL",
     OPTIMIZER: FEWER,
     GRADIENTS: FEWER,

@@ -16,6 +16,7 @@ from transformers import Cache
 from vlm_rl.models import parts, vision
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.quantization import constants
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
 from vlm_rl.pipeline.step4_policy_update import clip_gradients, learn
 from vlm_rl.preflight import phase as names
@@ -47,6 +48,7 @@ class _Tracer:
                 self._fakes.replace(module)
                 self._label(module.buffers(), "activations")
                 self._label(module.parameters(), name)
+                self._label((value for weight in module.parameters() for value in constants(weight)), name)
         self._fakes.tracker.label_of_width[len(policy.banned)] = names.LOGITS
         policy.vlm.model.register_forward_hook(self._label_cache, with_kwargs=True)
         self._prompt, images = PromptEncoder(policy=policy, dataset=workload.dataset).with_pixels(workload.prompts.row)

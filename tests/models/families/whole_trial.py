@@ -2,9 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,9 +52,21 @@ class Trial:
     merged: float
 
 
-def whole_trial(family: str, folder: Path, rows: list[Row], *, work: Path, train: Train) -> Trial:
-    """All of it, for the family whose small model lies in `folder`; `rows` have no, one and several images."""
-    words = settings_of(family, folder)
+def whole_trial(
+    family: str,
+    folder: Path,
+    rows: list[Row],
+    *,
+    work: Path,
+    train: Train,
+    more: Sequence[str] = (),
+    loading: Mapping[str, Any] = MappingProxyType({}),
+) -> Trial:
+    """All of it, for the family whose small model lies in `folder`; `rows` have no, one and several images.
+
+    `more` are further words of the command line, and `loading` is how plain Transformers loads such a base.
+    """
+    words = [*settings_of(family, folder), *more]
     experiment = build(composed(words))
     try:
         trembling(experiment.policy)
@@ -61,7 +75,7 @@ def whole_trial(family: str, folder: Path, rows: list[Row], *, work: Path, train
     finally:
         experiment.reward.close()
     run, is_equal = _run_and_resume([*words, *RUN], work=work, train=train)
-    plain = PeftModel.from_pretrained(_base(folder), _newest(run))
+    plain = PeftModel.from_pretrained(_base(folder, **loading), _newest(run))
     wanted = _next_token(plain, experiment, rows)
     ours = _ours_next_token(experiment, _newest(run), rows)
     export_of(run, work / "merged", merge=True, dtype="float32")
@@ -145,8 +159,8 @@ def _newest(run: Path) -> Path:
     return max((run / "checkpoints").glob("step-*"))
 
 
-def _base(folder: Path) -> nn.Module:
-    model: nn.Module = AutoModelForImageTextToText.from_pretrained(folder)
+def _base(folder: Path, **how: Any) -> nn.Module:
+    model: nn.Module = AutoModelForImageTextToText.from_pretrained(folder, **how)
     return model.eval()
 
 
