@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from vlm_rl.commands import errors, leaving, preflight_jobs, resolvers, swept_groups
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib
+from vlm_rl.commands.many_imports import without_collections
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.run_folder import RunFolder
 
@@ -34,13 +35,15 @@ def _main(cfg: DictConfig) -> None:
     leaving.listen(leaving.stop_at_once)
     folder = RunFolder(path=HydraConfig.get().runtime.output_dir)
     with leaving.job_of_the_typed() if is_of_local_sweep() else nullcontext(), logged(folder):
-        from vlm_rl.commands.training import train  # with torch
+        with without_collections():
+            from vlm_rl.commands.training import train  # with torch
 
         train(cfg, folder=folder)
 
 
 def _preflight() -> None:
-    from vlm_rl.commands import preflight  # with torch
+    with without_collections():
+        from vlm_rl.commands import preflight  # with torch
 
     preflight.main()
 
