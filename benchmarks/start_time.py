@@ -22,7 +22,7 @@ STEPS = ("collect_responses", "generate_trajectory", "update_policy")
 
 
 class Clock:
-    """Seconds by name: of the CPU, all threads of this process, and on the wall, where waiting for the disk and for the judge's workers counts."""
+    """Seconds by name: of the CPU, all threads of this process; on the wall, where waiting for disk and workers counts."""
 
     def __init__(self) -> None:
         self.cpu, self.wall = defaultdict[str, float](float), defaultdict[str, float](float)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def imports(repeats: int) -> None:
-    """CPU seconds of a process that imports what a command needs to read its line, and what a run needs; as `train.py` does, and plainly."""
+    """CPU seconds of a process that imports what reads a command line, and what a run needs: as `train.py` does, and plainly."""
     heavy = "from vlm_rl.commands import training"
     programs = {
         "the command's own": "import vlm_rl.commands.train",
