@@ -109,7 +109,7 @@ def test_a_training_step_runs_what_is_listed_and_nothing_else(a_step: tuple[str,
     algorithm, ran = a_step
     listed = set(ring_two(algorithm))
     assert {file for file in ran - listed if not file.startswith(BEHIND_DOORS)} == set()
-    assert listed - ran == {"commands/train.py", "commands/build.py"}
+    assert listed - ran == {"commands/training.py", "commands/build.py"}
 
 
 def test_a_question_passes_at_most_25_files_on_its_way_to_the_weights() -> None:

@@ -140,7 +140,8 @@ def preload() -> None:
     import transformers.models.qwen2_vl.image_processing_qwen2_vl
 
     import vlm_rl.commands.evaluate
-    import vlm_rl.commands.train  # noqa: F401
+    import vlm_rl.commands.train
+    import vlm_rl.commands.training  # noqa: F401
 
     assert peft and transformers
 

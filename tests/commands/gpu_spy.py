@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from hydra.experimental.callback import Callback
 
-FIRST = "vlm_rl.commands.train" not in sys.modules
+FIRST = "vlm_rl.commands.training" not in sys.modules
 QUESTIONS: list[str] = []
 
 

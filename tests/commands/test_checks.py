@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from vlm_rl.commands import checks, evaluate, preflight, resolvers, train
+from vlm_rl.commands import checks, evaluate, preflight, resolvers, training
 from vlm_rl.commands.build import composed
 from vlm_rl.commands.checks import CHECKS, TRAINING, Check, Command
 from vlm_rl.commands.evaluation_target import find
@@ -57,7 +57,7 @@ def begin(command: Command, words: str, folder: Path) -> None:
     """The command up to its first generation step; what preflight finds wrong is raised as one error."""
     cfg = composed([*SMOKE, "dry_run=rollouts", *words.split()])
     if command == "train":
-        train.train(cfg, folder=RunFolder(path=folder / "run"))
+        training.train(cfg, folder=RunFolder(path=folder / "run"))
     elif command == "evaluate":
         evaluate.evaluate(cfg, replace(find("tiny"), out=folder / "out"))
     elif problems := preflight.preflight(cfg, title="t").problems:
@@ -72,7 +72,7 @@ CASES = [(command, check) for check in CHECKS for command in check.commands if c
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answers, no estimate of memory and time, and no words to start other ranks by, which Hydra's main function knows."""
     monkeypatch.setattr(preflight, "estimates", lambda *_, **__: ())
-    monkeypatch.setattr(train, "again", lambda *_, **__: ())
+    monkeypatch.setattr(training, "again", lambda *_, **__: ())
     monkeypatch.setattr(evaluate, "_evaluate", lambda *_: {})
 
 

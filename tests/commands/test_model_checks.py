@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
-from vlm_rl.commands import evaluate, preflight, preflight_model, train
+from vlm_rl.commands import evaluate, preflight, preflight_model, training
 from vlm_rl.commands.build import Experiment, composed
 from vlm_rl.commands.evaluation_target import find
 from vlm_rl.commands.model_checks import (
@@ -187,7 +187,9 @@ def test_all_four_commands_refuse_a_model_whose_logits_are_not_its_own(
     cfg = composed(["experiment=smoke", "num_threads=1", *(["dry_run=rollouts"] if command == "dry run" else [])])
     monkeypatch.setattr(family, "head_of", lambda vlm: lambda hidden: 1.5 * vlm.get_output_embeddings()(hidden))
     monkeypatch.setattr(preflight, "estimates", lambda *_, **__: ())
-    monkeypatch.setattr(train, "again", lambda *_, **__: ())  # words to start other ranks by, which Hydra's main function knows
+    monkeypatch.setattr(
+        training, "again", lambda *_, **__: ()
+    )  # words to start other ranks by, which Hydra's main function knows
     message = "log-probabilities in training differ by"
     if command == "preflight":
         (problem,) = preflight.preflight(cfg, title="t").problems
@@ -199,7 +201,7 @@ def test_all_four_commands_refuse_a_model_whose_logits_are_not_its_own(
     begin = (
         (lambda: evaluate.evaluate(cfg, target))
         if command == "evaluate"
-        else lambda: train.train(cfg, folder=RunFolder(path=tmp_path))
+        else lambda: training.train(cfg, folder=RunFolder(path=tmp_path))
     )
     with pytest.raises(ForwardMismatch, match=message):
         begin()

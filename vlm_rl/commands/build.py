@@ -1,24 +1,17 @@
 """From a composed config to the objects of a run, one typed line for each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.dynamic_sampling import GroupSelection
-from vlm_rl.commands import resolvers
 from vlm_rl.commands.checks import Command, Objects, checked_algorithm, checked_placement, refuse
-from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.composing import composed as composed  # who builds composes first
 from vlm_rl.commands.placement import Placement
-from vlm_rl.commands.searchpath import as_overrides
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import RowScan, check_rows
 from vlm_rl.device import forget_peak
@@ -50,27 +43,6 @@ class Experiment:
     evaluator: Evaluator
     module: VLMReinforcement
     cfg: DictConfig
-
-
-def composed(overrides: list[str], *, config_name: str = "train", searchpath: Sequence[str] = ()) -> DictConfig:
-    """The config that a command line with these overrides would run with, outside of Hydra's launcher.
-
-    `searchpath`: where else configs lie, as searchpath.py has it.
-    """
-    resolvers.register()
-    around = GlobalHydra.instance().hydra  # inside of a Hydra main function, as in evaluate.py, there is one already
-    GlobalHydra.instance().clear()
-    try:
-        if not searchpath:
-            with initialize_config_dir(CONF_DIR, version_base="1.3"):
-                return compose(config_name, overrides=overrides)
-        # Hydra looks for the main config before it has read hydra.searchpath, and a team may have its own: one of ours leads to it.
-        with TemporaryDirectory() as folder, initialize_config_dir(folder, version_base="1.3"):
-            Path(folder, "main.yaml").write_text(f"defaults:\n  - {config_name}\n  - _self_\n")
-            return compose("main", overrides=[*as_overrides([f"file://{CONF_DIR}", *searchpath]), *overrides])
-    finally:
-        if around is not None:
-            GlobalHydra.instance().initialize(around)
 
 
 def build(

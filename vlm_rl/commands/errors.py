@@ -177,7 +177,7 @@ def composition_message(error: BaseException) -> str:
         return message
     if owners := _owners(key):
         return f"There is no config key {key!r} with what was chosen. It belongs to {', '.join(owners)}."
-    from vlm_rl.commands.build import composed
+    from vlm_rl.commands.composing import composed
 
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"(model|dataset|algorithm|reward|rollout)=[\w.-]+", word)]
     known = flat(OmegaConf.to_container(composed(groups, searchpath=searchpath.typed(sys.argv[1:])), resolve=False))

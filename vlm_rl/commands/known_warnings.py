@@ -4,8 +4,6 @@ import logging
 import os
 import warnings
 
-from transformers.utils import logging as transformers_logging
-
 EXPECTED = (
     "Your `IterableDataset` has `__len__` defined",  # one process loads the data, so the length is right
     "Found .* module.* in eval mode at the start of training",  # there is no dropout to switch on
@@ -31,4 +29,6 @@ def silence_known_warnings() -> None:
         warnings.filterwarnings("ignore", message=message)
     for library in GREETING:
         logging.getLogger(library).setLevel(logging.WARNING)
+    from transformers.utils import logging as transformers_logging  # takes a second, which joblib's silence need not wait for
+
     transformers_logging.disable_progress_bar()

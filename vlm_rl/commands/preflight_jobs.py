@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vlm_rl.commands import resolvers, searchpath
-from vlm_rl.commands.build import composed
+from vlm_rl.commands.composing import composed
 from vlm_rl.commands.paths import CONF_DIR
 
 YES = re.compile(r"preflight\.run=(true|yes|on|1)", re.IGNORECASE)

@@ -31,7 +31,7 @@ def left_to_jobs(words: Sequence[str]) -> list[str]:
 
 def why_not_swept(key: str, *, words: Sequence[str]) -> str | None:
     """Why a sweep over files has no such key, where some of these files have it."""
-    from vlm_rl.commands.build import composed
+    from vlm_rl.commands.composing import composed
 
     group = re.split(r"[./]", key)[0]
     above, _, name = key.replace("/", ".").rpartition(".")
