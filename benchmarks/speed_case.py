@@ -50,7 +50,9 @@ class SpeedCase:
     def overrides(self) -> list[str]:
         """The command line of the run."""
         picture = self.picture
-        enlarged = ["dataset.source._target_=speed_case.EnlargedSource", f"+dataset.source.picture={list(picture)}"] if picture else []
+        enlarged = (
+            ["dataset.source._target_=speed_case.EnlargedSource", f"+dataset.source.picture={list(picture)}"] if picture else []
+        )
         return [
             f"model.name={self.model}",
             f"model.untrained={str(self.model != 'tiny').lower()}",

@@ -67,7 +67,9 @@ def main() -> None:
     try:
         memory, steps = Memory(), Steps()
         trainer = instantiate(experiment.cfg.trainer, logger=False, callbacks=[steps])
-        trainer.fit(experiment.module, train_dataloaders=torch.utils.data.DataLoader(experiment.module.data_flow, batch_size=None))
+        trainer.fit(
+            experiment.module, train_dataloaders=torch.utils.data.DataLoader(experiment.module.data_flow, batch_size=None)
+        )
         write(Path(sys.argv[2]), case=case, steps=steps.steps, memory=memory.beyond())
     finally:
         experiment.reward.close()
