@@ -24,7 +24,7 @@ STATUS = Path("/proc/self/status")
 class SpeedCase:
     """One generation step, in numbers."""
 
-    name: str
+    label: str = "tiny"  # of the model, in tables
     model: str = "tiny"  # model.name; another one is a folder without weights, which are drawn at random
     num_prompts: int = 16
     group_size: int = 8
@@ -33,6 +33,14 @@ class SpeedCase:
     response_tokens: int | None = None  # of every response; None: the model ends its responses itself
     steps: int = 3  # that are measured; one more comes before them and warms up
     threads: int = 2
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        more = {"i": self.image_tokens, "r": self.response_tokens}
+        return f"{self.label}-{self.num_prompts}x{self.group_size}-u{self.updates}" + "".join(
+            f"-{k}{n}" for k, n in more.items() if n
+        )
 
     @property
     def num_responses(self) -> int:

@@ -3,13 +3,15 @@
     python benchmarks/speed_trl.py CASE_AS_JSON RESULT.json OURS.json ROWS_OF_A_MICRO_BATCH
 
 OURS.json is what speed_ours.py wrote: TRL gets its rows in its order. The model, the pictures, the judge and the numbers of the
-config are ours; adapters, optimizer and everything else are TRL's own.
+config are ours; adapters, optimizer and everything else are TRL's own. TRL takes no groups of 1: in their place it gets groups of 2 and
+every second prompt, so as many sequences; each copy of a prompt is read on its own by it, so its time does not depend on the groups.
 """
 
 import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,26 +106,34 @@ def trainer_of(case: SpeedCase, cfg: DictConfig, *, rows: Sequence[Row], reward:
     )
 
 
-def rows_as_in(ours: Path, cfg: DictConfig) -> list[Row]:
+def as_trl_takes_it(case: SpeedCase) -> SpeedCase:
+    """Groups of 2 in the place of groups of 1, with half as many prompts."""
+    return replace(case, group_size=2, num_prompts=case.num_prompts // 2) if case.group_size == 1 else case
+
+
+def rows_as_in(ours: Path, case: SpeedCase) -> list[Row]:
     """The training rows in the order in which ours had them."""
     told = json.loads(ours.read_text(encoding="utf-8"))
-    by_id = {row.id: row for row in instantiate(cfg.dataset).train}
-    return [by_id[name] for step in (told["warm_up"], *told["steps"]) for name in step["rows"]]
+    by_id = {row.id: row for row in instantiate(case.composed().dataset).train}
+    every = case.num_prompts // as_trl_takes_it(case).num_prompts
+    return [by_id[name] for step in (told["warm_up"], *told["steps"]) for name in step["rows"][::every]]
 
 
 def main() -> None:
     """The command."""
-    case, cfg = read_case(sys.argv[1]), read_case(sys.argv[1]).composed()
+    asked = read_case(sys.argv[1])
+    case = as_trl_takes_it(asked)
+    cfg = case.composed()
     torch.set_num_threads(case.threads)
     reward: Reward = instantiate(cfg.reward)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            rows, micro_batch = rows_as_in(Path(sys.argv[3]), cfg), int(sys.argv[4])
+            rows, micro_batch = rows_as_in(Path(sys.argv[3]), asked), int(sys.argv[4])
             trainer = trainer_of(case, cfg, rows=rows, reward=reward, micro_batch=micro_batch, folder=Path(folder))
             memory, steps = Memory(), Steps(trainer, case=case, rows=rows)
             trainer.add_callback(steps)
             trainer.train()
-            write(Path(sys.argv[2]), case=case, steps=steps.steps, memory=memory.beyond(), micro_batch=micro_batch)
+            write(Path(sys.argv[2]), case=asked, steps=steps.steps, memory=memory.beyond(), micro_batch=micro_batch)
     finally:
         reward.close()
 
