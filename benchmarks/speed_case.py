@@ -65,7 +65,8 @@ class SpeedCase:
             f"model.name={self.model}",
             f"model.untrained={str(self.model != 'tiny').lower()}",
             "model.optimization.learning_rate=1e-5",  # small, so that all steps sample from nearly one distribution
-            "algorithm=grpo",
+            f"algorithm={'grpo' if self.group_size > 1 else 'reinforce_pp'}",  # without groups: the same loss and passes
+            "algorithm.kl_loss_coef=0.04",
             f"algorithm.group_size={self.group_size}",
             f"algorithm.num_minibatches={self.updates}",
             f"dataset.batch_size={self.num_prompts}",

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from trl_parts import lora_of
 from vlm_rl.models.loading import load_model
 
 MICRO_BATCHES = (1024, 2048, 4096, 8192)  # tokens of a forward with gradients that are tried
-REPEATS = 3
+REPEATS = 5
 PRODUCTS = (512, 1024, 2048)  # rows of the square matrices whose product is timed
 
 
@@ -151,14 +151,14 @@ class Bare:
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """The median of some calls; one before them warms up."""
+    """The fastest of some calls, which other programs disturbed least; one before them warms up."""
     call()
     found = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
         call()
         found.append(time.perf_counter() - begun)
-    return median(found)
+    return min(found)
 
 
 def flop_of(call: Callable[[], Any]) -> int:
