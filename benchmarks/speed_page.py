@@ -66,6 +66,8 @@ def rows_of(report: Report) -> dict[str, str]:
         for phase, words in known.items():
             of_phase = of_side(report, side, lambda step, phase=phase: step["phases"][phase])
             cells[f"{name}: {words}, seconds"] = f"{median(of_phase):.2f}"
+    if report["trl_micro_batches"]:
+        cells["TRL: responses of a micro-batch"] = next(iter(report["trl_micro_batches"]))
     return cells | floor_rows(report)
 
 
@@ -109,4 +111,4 @@ def settings(report: Report) -> str:
     versions = ", ".join(
         f"{name} {version}" for name, version in machine["versions"].items() if name in ("torch", "transformers")
     )
-    return f"{report['date']}, {machine['cores']} cores, {case['threads']} threads, {versions}, {len(report['pairs'])} pairs."
+    return f"{report['date']}, {machine['cores']} cores, threads: {case['threads']}, {versions}, pairs: {len(report['pairs'])}."
