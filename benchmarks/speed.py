@@ -12,7 +12,8 @@ GRPO with a KL term of 0.04, the same judge, sampling at temperature 1 and as ma
 itself, so lengths agree on average; with --response-tokens or --fixed every response has the same length on both sides. The first
 step of a process warms up; the median of the others counts. The learning rate is small, so that all steps sample alike.
 
-TRL's settings leave out what costs it time (reasoned, not measured one by one): no gradient checkpointing, no logging, float32 without autocast, prompts padded on the
+TRL's settings leave out what costs it time (reasoned, not measured one by one):
+no gradient checkpointing, no logging, float32 without autocast, prompts padded on the
 left, ids of vision suppressed, pictures decoded beforehand, its fused AdamW. Its micro-batches are tried in a first round and the
 fastest is kept (`--trl-rows`); where there are many updates there is one choice, all responses of an update. `use_liger_kernel` needs
 Triton, which the CPU has not; continuous batching of Transformers takes no pictures. vLLM is not used on either side.
