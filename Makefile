@@ -13,7 +13,7 @@ PROGRAM_judge := judge_under_kills.py
 INSTALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check gpu families torture clean lint install
+.PHONY: help quickstart test check gpu bench families torture clean lint install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: lint ## the quick ones: format, lint, types, tests that take seconds
 
 gpu: $(READY) ## on a machine with a GPU: does it run, how fast, how much memory; at most 9 minutes
 	$(PY) benchmarks/gpu.py --out outputs/gpu
+
+bench: $(READY) ## a step beside TRL's, 1 and 32 updates, into outputs/speed; half an hour on 2 cores
+	$(PY) benchmarks/speed.py
 
 families: $(READY) ## every image-text-to-text class of Transformers: what works, what is refused; a quarter of an hour, writes docs/models.md
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) benchmarks/families.py --docs docs/models.md

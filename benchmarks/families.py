@@ -27,6 +27,7 @@ import transformers  # noqa: E402 - what the tests share lies outside of the pat
 from families.build import FAMILIES, NEW_FAMILIES  # noqa: E402
 from family_trials import TOLERANCE, at_default_sizes, on_text, whole_way  # noqa: E402
 from forking import Forking  # noqa: E402
+from marked_page import write_between  # noqa: E402
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES  # noqa: E402
 
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
@@ -104,12 +105,6 @@ def _short(text: str) -> str:
     return plain if len(plain) <= MOST_CHARS else f"{plain[:MOST_CHARS].rsplit(' ', 1)[0]} ..."
 
 
-def write_docs(page: Path, text: str) -> None:
-    """The table between its marks."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -130,7 +125,7 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps([asdict(line) for line in lines], indent=1), encoding="utf-8")
     if asked.docs:
-        write_docs(asked.docs, table(lines))
+        write_between(asked.docs, table(lines), begin=BEGIN, end=END)
     wrong = [line.family for line in lines if line.outcome == "WRONG"]
     sys.exit(f"Differences above {TOLERANCE:g}: {', '.join(wrong)}" if wrong else 0)
 

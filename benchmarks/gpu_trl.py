@@ -6,11 +6,8 @@ and the loss of ours, its own default precision (bfloat16 autocast on a GPU), an
 
 import time
 from collections.abc import Callable, Sequence
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from gpu_device import Device
 from gpu_notes import Notes, Skipped
@@ -18,62 +15,13 @@ from gpu_sizes import Setting, config_of, processor_of, prompts_of, random_model
 from hydra.utils import instantiate
 from memory_cases import Case, workload_of
 from omegaconf import DictConfig
-from peft import LoraConfig
+from trl_parts import lora_of, settings_of, table_of, timed
 
-from vlm_rl.datasets.row import IMAGE_MARKER
 from vlm_rl.models.prompts import Prompts
 
 TIMED = "timed step"
 WARM_UP_TOKENS = 8
 GENERATE, SCORE, STEP = "generate", "generate and score", "step"
-TARGETS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
-
-
-def settings_of(case: Case, cfg: DictConfig, *, rows: int, device: Device, folder: Path) -> dict[str, Any]:
-    """Arguments of GRPOConfig: ours where we have them, else TRL's defaults."""
-    on_gpu = device.name == "cuda"
-    return {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": case.batch_size * case.group_size // rows,
-        "num_generations": case.group_size,
-        "max_completion_length": case.max_new_tokens,
-        "max_steps": 2,
-        "beta": float(cfg.algorithm.kl_loss_coef),
-        "epsilon": float(cfg.algorithm.clip_high),
-        "loss_type": "grpo",
-        "scale_rewards": "group",
-        "use_bias_correction_kl": False,
-        "temperature": float(cfg.rollout.temperature),
-        "top_p": 1.0,
-        "top_k": 0,
-        "learning_rate": float(cfg.model.optimization.learning_rate),
-        "max_grad_norm": float(cfg.model.optimization.max_grad_norm),
-        "bf16": on_gpu,
-        "use_cpu": not on_gpu,
-        "gradient_checkpointing": bool(cfg.model.gradient_checkpointing),
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "shuffle_dataset": False,
-        "dataloader_pin_memory": False,
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "seed": int(cfg.seed),
-    }
-
-
-def table_of(case: Case, cfg: DictConfig) -> datasets.Dataset:
-    """Prompts as conversations; pictures are drawn when TRL asks for a row, so that none is packed and unpacked."""
-    rows, dataset = rows_of(case), instantiate(cfg.dataset)
-    texts = [dataset.prompt_for(row).removeprefix(IMAGE_MARKER) for row in rows]
-    pictures = [dataset.pictures(row) for row in rows]
-
-    def shown(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"prompt": batch["prompt"], "images": [pictures[place] for place in batch["place"]]}
-
-    asked = [[{"role": "user", "content": text}] for text in texts]
-    return datasets.Dataset.from_dict({"prompt": asked, "place": list(range(len(rows)))}).with_transform(shown)
 
 
 class Clock:
@@ -85,27 +33,19 @@ class Clock:
         self.prompt_ids: list[list[int]] = []
         self._trainer, self._device, self._num_tokens, self._begun = trainer, device, num_tokens, 0.0
         trainer.generation_config.max_new_tokens = min(WARM_UP_TOKENS, num_tokens)
-        trainer._generate_single_turn = self._timed(trainer._generate_single_turn, GENERATE, look=self._look)
-        trainer._generate_and_score_completions = self._timed(trainer._generate_and_score_completions, SCORE)
+        trainer._generate_single_turn = self._timed(trainer._generate_single_turn, told=self._generated)
+        trainer._generate_and_score_completions = self._timed(trainer._generate_and_score_completions, told=self._scored)
 
-    def _look(self, arguments: Sequence[Any], result: Any) -> None:
+    def _timed(self, method: Callable[..., Any], *, told: Callable[[float, Sequence[Any], Any], None]) -> Callable[..., Any]:
+        return timed(method, told=told, synchronise=self._device.synchronise)
+
+    def _generated(self, seconds: float, arguments: Sequence[Any], result: Any) -> None:
+        self.seconds[GENERATE] = seconds
         self.prompt_ids = [list(map(int, ids)) for ids in arguments[0]]
         self.num_written = sum(len(ids) for ids in result[0])
 
-    def _timed(
-        self, method: Callable[..., Any], name: str, *, look: Callable[[Sequence[Any], Any], None] = lambda *_: None
-    ) -> Callable[..., Any]:
-        @wraps(method)
-        def timed(*arguments: Any, **named: Any) -> Any:
-            self._device.synchronise()
-            begun = time.perf_counter()
-            result = method(*arguments, **named)
-            self._device.synchronise()
-            self.seconds[name] = time.perf_counter() - begun
-            look(arguments, result)
-            return result
-
-        return timed
+    def _scored(self, seconds: float, arguments: Sequence[Any], result: Any) -> None:
+        self.seconds[SCORE] = seconds
 
     def began(self) -> None:
         """A step begins."""
@@ -129,7 +69,8 @@ def trainer_of(case: Case, cfg: DictConfig, *, rows: int, setting: Setting) -> A
     vlm = random_model(case.at, dtype=dtype, attention=attention, root_seed=cfg.seed, device=setting.device)
     processor = processor_of(case)
     stop_ids = {processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id}
-    arguments = settings_of(case, cfg, rows=rows, device=setting.device, folder=setting.work / f"trl-{case.name}")
+    on_gpu = setting.device.name == "cuda"
+    arguments = settings_of(cfg, rows=rows, num_steps=2, on_gpu=on_gpu, folder=setting.work / f"trl-{case.name}")
     arguments["generation_kwargs"] = {
         "suppress_tokens": sorted({vlm.config.image_token_id, *stop_ids})
     }  # no response ends early
@@ -142,15 +83,9 @@ def trainer_of(case: Case, cfg: DictConfig, *, rows: int, setting: Setting) -> A
         model=vlm,
         reward_funcs=reward,
         args=GRPOConfig(**arguments),
-        train_dataset=table_of(case, cfg),
+        train_dataset=table_of(rows_of(case), instantiate(cfg.dataset)),
         processing_class=processor,
-        peft_config=LoraConfig(
-            r=cfg.model.lora.rank,
-            lora_alpha=cfg.model.lora.alpha,
-            lora_dropout=0.0,
-            target_modules=TARGETS,
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=lora_of(cfg),
     )
 
 
