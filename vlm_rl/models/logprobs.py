@@ -2,7 +2,7 @@
 
 Sampling, old, reference and update log-probabilities and the entropy all come from `policy_logprobs`. A full
 (batch, response, vocab) tensor never exists: hidden states of response tokens go through the LM head in chunks, and with
-gradients each chunk is computed again in the backward pass.
+gradients each chunk is computed again in the backward pass, unless all of them are small.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Head = Callable[[Tensor], Tensor]
+KEPT_NUMBERS = 2**24  # of (token, vocab) blocks that the backward pass may find as they were, 64 MiB each
 CHUNK_TOKENS = 2048  # rows of the largest (token, vocab) block that exists at once
 
 
@@ -33,10 +34,11 @@ def policy_logprobs(
     banned: Bool[Tensor, " vocab"],
 ) -> Float[Tensor, "token logits"]:
     """Log-probabilities of every id; -inf for the banned ones."""
-    logits = head(hidden).float() / temperature
-    return logits.masked_fill(banned[: logits.shape[-1]], -torch.inf).log_softmax(
-        -1
-    )  # some families cut off what pads their head
+    logits = head(hidden).float()
+    if isinstance(temperature, Tensor) or temperature != 1:
+        logits = logits / temperature
+    known = banned[: logits.shape[-1]]  # some families cut off what pads their head
+    return logits.masked_fill(known, -torch.inf).log_softmax(-1)
 
 
 def _chunk_statistics(hidden: Tensor, ids: Tensor, head: Head, temperature: float, banned: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,10 +58,11 @@ def token_statistics(
     chunk_tokens: int = CHUNK_TOKENS,
 ) -> TokenStatistics:
     """Log-probability, with gradients unless switched off, and exact entropy, without, of each token, chunk by chunk."""
+    is_computed_again = torch.is_grad_enabled() and len(hidden) * len(banned) > KEPT_NUMBERS
     logprobs, entropies = [], []
     for chunk, chunk_ids in zip(torch.split(hidden, chunk_tokens), torch.split(ids, chunk_tokens), strict=True):
         arguments = (chunk, chunk_ids, head, temperature, banned)
-        if torch.is_grad_enabled():
+        if is_computed_again:
             result = checkpoint(_chunk_statistics, *arguments, use_reentrant=False)
         else:
             result = _chunk_statistics(*arguments)

@@ -5,7 +5,7 @@ its tokens attends to the prompt and to the tokens of its own response before it
 those of separate sequences, but for rounding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ class Layout:
     prompt_mask: Bool[Tensor, "prompt 1 query query"]
     response_mask: Bool[Tensor, "response 1 token query+token"]
     back: Int[Tensor, " row"]  # of each token of the row, where it is in the prompts and responses, padding included
+    added: dict[tuple[int | None, torch.dtype], tuple[Tensor, Tensor]] = field(
+        default_factory=dict
+    )  # masks, once for all layers
+
+    def masks(self, *, window: int | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The two masks as numbers that are added to the scores, for layers that see so many tokens back."""
+        if (window, dtype) not in self.added:
+            seen = [_windowed(mask, window) for mask in (self.prompt_mask, self.response_mask)]
+            prompt, response = (torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf) for mask in seen)
+            self.added[window, dtype] = prompt, response
+        return self.added[window, dtype]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +104,7 @@ def _layout(
     )
     on = {"prompts": prompts, "responses": tokens, "prompt_of": prompt_of, "back": back}
     masks = {"prompt_mask": seen[:, None], "response_mask": seen_by_response[:, None]}
-    made = {name: torch.from_numpy(value).to(device) for name, value in (on | masks).items()}
+    made: dict[str, Any] = {name: torch.from_numpy(value).to(device) for name, value in (on | masks).items()}
     return Layout(**made), torch.from_numpy(before).to(device)
 
 
@@ -120,7 +131,7 @@ def attend(
     seen = [
         torch.cat([prompt[layout.prompt_of], own], dim=2) for prompt, own in zip(of_prompts[1:], of_responses[1:], strict=True)
     ]
-    masks = [_windowed(mask, settings.get("sliding_window")) for mask in (layout.prompt_mask, layout.response_mask)]
+    masks = layout.masks(window=settings.get("sliding_window"), dtype=query.dtype)
     prompts, _ = sdpa_attention_forward(module, *of_prompts, masks[0], **settings)
     responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, masks[1], **settings)
     return torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)]).index_select(0, layout.back)[None], None
@@ -137,7 +148,8 @@ def _windowed(mask: Bool[Tensor, "sequence 1 query key"], window: int | None) ->
 
 def _taken(states: Float[Tensor, "1 head row dimension"], places: Int[Tensor, "sequence token"]) -> Tensor:
     """As a padded batch: (sequence, head, token, dimension)."""
-    return states.index_select(2, places.flatten())[0].unflatten(1, tuple(places.shape)).transpose(0, 1)
+    _, heads, _, dimensions = states.shape
+    return states.index_select(2, places.flatten()).view(heads, *places.shape, dimensions).transpose(0, 1)
 
 
 AttentionInterface.register("sdpa", attend)

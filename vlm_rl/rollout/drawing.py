@@ -21,24 +21,24 @@ def draw(
     if isinstance(top_p, Tensor) or top_p < 1:
         probabilities = _nucleus(probabilities, torch.as_tensor(top_p, device=logprobs.device).expand(len(logprobs)))
     exact = torch.float32 if logprobs.device.type == "mps" else torch.float64
+    numbers = numbers.to(exact)
+    if probabilities.shape[-1] <= CHUNK:
+        return _inverse_cdf(probabilities.to(exact), numbers)[0]
     chunks = _chunked(probabilities)
-    sums = chunks.sum(-1)
-    chunk, rest = _inverse_cdf(sums.to(exact), numbers.to(exact))
+    chunk, rest = _inverse_cdf(chunks.sum(-1).to(exact), numbers)
     inside = chunks.gather(1, chunk[:, None, None].expand(-1, 1, chunks.shape[-1]))[:, 0]
     return chunk * chunks.shape[-1] + _inverse_cdf(inside.to(exact), rest)[0]
 
 
 def _chunked(probabilities: Tensor) -> Float[Tensor, "batch chunk id"]:
-    size = min(CHUNK, probabilities.shape[-1])
-    return pad(probabilities, (0, -probabilities.shape[-1] % size)).unflatten(-1, (-1, size))
+    return pad(probabilities, (0, -probabilities.shape[-1] % CHUNK)).view(len(probabilities), -1, CHUNK)
 
 
 def _inverse_cdf(weights: Tensor, numbers: Tensor) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
     """The place that the number falls into, never one without weight; and how far it reaches into that place, from 0 to below 1."""
     cumulative = weights.cumsum(-1)
     whole = cumulative[:, -1:]
-    below = 1 - torch.finfo(weights.dtype).eps
-    wanted = torch.minimum(numbers[:, None], torch.full_like(whole, below)) * whole  # rounding must not reach the end
+    wanted = numbers[:, None].clamp(max=1 - torch.finfo(weights.dtype).eps) * whole  # rounding must not reach the end
     chosen = torch.searchsorted(cumulative, wanted, right=True).clamp(max=weights.shape[-1] - 1)
     weight, end = weights.gather(-1, chosen), cumulative.gather(-1, chosen)
     return chosen[:, 0], (1 - (end - wanted) / weight).clamp(0, 1)[:, 0]

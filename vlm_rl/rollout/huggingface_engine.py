@@ -71,9 +71,9 @@ class HuggingFaceEngine:
             ids.append(writing.ids[:-1])
             logprobs.append(writing.logprobs[:-1])
         policy.vlm.train(training)
-        whole = [torch.cat(parts).unflatten(0, (-1, num_samples)) for parts in (ids, logprobs)]
+        whole = [torch.cat(parts).view(len(queries.rows), num_samples, -1) for parts in (ids, logprobs)]
         counts = [setting.num_samples for setting in settings]
-        parts = zip(counts, *(part.split(counts, dim=1) for part in whole), strict=True)
+        parts = zip(counts, *(torch.split(part, counts, dim=1) for part in whole), strict=True)
         return [finish(policy, ids.flatten(0, 1), logprobs.flatten(0, 1), count) for count, ids, logprobs in parts]
 
     def _num_slots(self, width: int) -> int:
@@ -88,7 +88,7 @@ class Draws:
     """What decides on the tokens of each response, query by query; the last row belongs to slots that write nothing."""
 
     numbers: Float[Tensor, "response token"]
-    temperature: Float[Tensor, "response 1"]
+    temperature: float | Float[Tensor, "response 1"]  # a number where it is the same for all
     top_p: Float[Tensor, " response"] | None  # None: all 1
 
     @classmethod
@@ -98,10 +98,11 @@ class Draws:
         numbers = np.stack([*(uniforms(int(seed), count=settings[0].max_new_tokens) for seed in flat)])
         each = [setting for setting in settings for _ in range(setting.num_samples)] * len(seeds[0])
         exact = torch.float32 if device.type == "mps" else torch.float64
-        top_p = [*(setting.top_p for setting in each), 1.0]
+        temperature, top_p = ([*(getattr(setting, name) for setting in each), 1.0] for name in ("temperature", "top_p"))
+        is_one = len({setting.temperature for setting in settings}) == 1
         return cls(
             numbers=torch.from_numpy(np.concatenate([numbers, numbers[:1]])).to(device, exact),
-            temperature=torch.tensor([*(setting.temperature for setting in each), 1.0], device=device)[:, None],
+            temperature=temperature[0] if is_one else torch.tensor(temperature, device=device)[:, None],
             top_p=None if min(top_p) == 1 else torch.tensor(top_p, device=device),
         )
 
@@ -150,7 +151,8 @@ class Writing:
     def _write(self) -> Int[Tensor, " slot"]:
         """Draws one token for each slot; the host waits for the device here, and nowhere else."""
         draws, places, written = self._draws, self._places, self._written
-        scores = self._policy.next_token_logprobs(self._slots.hidden, temperature=draws.temperature[places])
+        temperature = draws.temperature[places] if isinstance(draws.temperature, Tensor) else draws.temperature
+        scores = self._policy.next_token_logprobs(self._slots.hidden, temperature=temperature)
         top_p = 1.0 if draws.top_p is None else draws.top_p[places]
         tokens = draw(scores, draws.numbers[places, written], top_p=top_p)
         self.ids[places, written] = tokens

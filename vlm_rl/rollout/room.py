@@ -141,7 +141,7 @@ def _roomy(layer: Any, *, num_slots: int, num_columns: int) -> Any:
         states.update({i: s.new_zeros(num_slots, *s.shape[1:]) for i, s in states.items() if s is not None})
     if not (isinstance(layer, CacheLayerMixin) and layer.is_initialized):
         return layer
-    kind = _with_room(type(layer))
+    kind: Any = _with_room(type(layer))  # type: ignore[arg-type]  # a class has a hash
     made = kind.__new__(kind)
     room = (t.new_zeros(num_slots, t.shape[1], num_columns, t.shape[3]) for t in (layer.keys, layer.values))
     vars(made).update(vars(layer), room=tuple(room), num_rows=num_slots, begin=0, end=0)
