@@ -39,3 +39,31 @@ def test_frequencies_are_the_probabilities(top_p: float) -> None:
     counts = torch.bincount(draw(logprobs, numbers, top_p=top_p), minlength=5) / 10_000
     kept = [0.1, 0.4, 0.0, 0.3, 0.2]  # all four are needed to reach 0.95
     assert counts.tolist() == pytest.approx(kept, abs=2e-4)
+
+
+@pytest.mark.parametrize("vocab", [512, 513, 5000])
+def test_among_many_ids_it_is_the_one_that_exact_sums_give(vocab: int) -> None:
+    """Probabilities are rounded to float32 and added up by chunks: the place of a number may move by 1e-6 of its chunk."""
+    generator = torch.Generator().manual_seed(vocab)
+    logprobs = (3 * torch.randn(200, vocab, generator=generator)).log_softmax(-1)
+    logprobs[:, ::7] = -math.inf
+    numbers = torch.rand(200, dtype=torch.float64, generator=generator)
+    numbers[:2] = torch.tensor([0.0, 1 - 2**-53])
+    weights = logprobs.double().exp()
+    cumulative = weights.cumsum(-1) / weights.sum(-1, keepdim=True)
+    chosen = draw(logprobs, numbers, top_p=1.0)
+    end = cumulative.gather(-1, chosen[:, None])[:, 0]
+    begin = end - (weights / weights.sum(-1, keepdim=True)).gather(-1, chosen[:, None])[:, 0]
+    assert weights.gather(-1, chosen[:, None]).gt(0).all()
+    assert (numbers - begin).min() > -2e-6
+    assert (end - numbers).min() > -2e-6
+
+
+def test_top_p_of_each_row_and_over_more_ids_than_are_sorted_at_first() -> None:
+    """300 equal ids: 0.499 of the probability is 150 of them; and one row keeps all."""
+    logprobs = torch.full((3, 300), -math.log(300))
+    every = [
+        draw(logprobs, torch.full((3,), number / 1000, dtype=torch.float64), top_p=torch.tensor([0.499, 1.0, 0.001]))
+        for number in range(1000)
+    ]
+    assert [len(torch.stack(every)[:, row].unique()) for row in range(3)] == [150, 300, 1]

@@ -62,7 +62,7 @@ def token_statistics(
     logprobs, entropies = [], []
     for chunk, chunk_ids in zip(torch.split(hidden, chunk_tokens), torch.split(ids, chunk_tokens), strict=True):
         arguments = (chunk, chunk_ids, head, temperature, banned)
-        if is_computed_again:
+        if is_computed_again:  # noqa: SIM108  # two calls, easier to read
             result = checkpoint(_chunk_statistics, *arguments, use_reentrant=False)
         else:
             result = _chunk_statistics(*arguments)

@@ -79,7 +79,8 @@ class Slots:
     """The batch that is written: its cache, its mask and its positions. A row for each slot; columns are counted from the first call."""
 
     def __init__(self, policy: Policy, queries: QueryBatch, *, num_slots: int, num_columns: int) -> None:
-        width, device = queries.query_ids.shape[1], policy.device
+        self._width, device = queries.query_ids.shape[1], policy.device
+        width = self._width
         kind = SlotCache if has_room(policy.vlm.config) else GrowingCache
         self._policy, self._num_axes = policy, len(queries.position_ids)
         self._cache = kind(num_slots=num_slots, num_columns=width + num_columns)
@@ -137,12 +138,13 @@ class Slots:
             self._begin = column
 
     def _move(self) -> None:
-        """To the left end of the room, over columns that no sequence needs."""
-        begin, end = self._begin - self._moved, self.end - self._moved
-        self._cache.show(begin, end)
+        """To the left end of the room, over columns that no sequence needs; a prompt that joins must fit before the end."""
+        first = min(self._begin, self.end - self._width)
+        start, end = first - self._moved, self.end - self._moved
+        self._cache.show(start, end)
         self._cache.shift()
-        self._mask[:, : end - begin] = self._mask[:, begin:end].clone()
-        self._moved = self._begin
+        self._mask[:, : end - start] = self._mask[:, start:end].clone()
+        self._moved = first
 
 
 def prefill(policy: Policy, queries: QueryBatch, *, num_samples: int, num_tokens: int) -> Slots:
