@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 
-from vlm_rl.models.lean_adapters import LeanLinear, make_lean
+from vlm_rl.models.lean_adapters import LeanLinear, make_lean, summed_weights
 
 
 class Net(nn.Module):
@@ -64,6 +64,21 @@ def test_switched_off_or_merged_it_is_pefts_own() -> None:
     assert torch.allclose(lean(x), before, atol=1e-5)
     copied = copy.deepcopy(lean)
     assert all(isinstance(layer, LeanLinear) for layer in layers(copied))
+
+
+def test_in_float32_weights_and_adapters_are_added_up_and_in_less_precision_they_are_not() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        _, lean = adapted(dtype)
+        x = torch.randn(2, 3, 6, dtype=dtype)
+        expected = lean(x)
+        with torch.no_grad(), summed_weights(lean):
+            assert all((layer.summed is not None) == (dtype == torch.float32) for layer in layers(lean))
+            assert torch.allclose(lean(x), expected, atol=1e-6)
+            with lean.disable_adapter():
+                off = lean(x)
+        assert all(layer.summed is None for layer in layers(lean))
+        with lean.disable_adapter():
+            assert torch.equal(lean(x), off)
 
 
 def test_what_is_no_plain_adapter_stays_as_it_is() -> None:

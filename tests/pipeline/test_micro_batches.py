@@ -64,3 +64,47 @@ def test_a_number_of_mini_batches_that_does_not_divide_names_the_nearest_that_do
     ):
         check_minibatches(algorithm("grpo", group_size=8, num_minibatches=asked), batch_size=3)
     check_minibatches(algorithm("grpo", group_size=8, num_minibatches=8), batch_size=3)
+
+
+def shared(lengths: list[list[int]], groups: list[int], *, max_tokens: int) -> list[list[int]]:
+    batches = forward_batches(torch.tensor(lengths), max_tokens=max_tokens, groups=torch.tensor(groups))
+    return [rows.tolist() for rows in batches]
+
+
+def test_a_query_that_responses_share_counts_once_and_nothing_is_padded() -> None:
+    # query 7 of 5 tokens with responses of 2 and 3, query 4 of 3 tokens with one of 1: 10 + 4 tokens
+    assert shared([[5, 2], [3, 1], [5, 3]], [7, 4, 7], max_tokens=14) == [[1, 0, 2]]
+    # with less room the second response to query 7 takes a copy of it along
+    assert shared([[5, 2], [3, 1], [5, 3]], [7, 4, 7], max_tokens=13) == [[1, 0], [2]]
+    assert shared([[50, 50], [50, 40]], [0, 0], max_tokens=10) == [[0], [1]]
+
+
+def test_every_response_comes_once_and_no_shared_batch_exceeds_the_budget() -> None:
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.arange(200) // 8
+    lengths = torch.randint(1, 40, (200, 2), generator=generator)
+    lengths[:, 0] = lengths[groups * 8, 0]
+    batches = list(forward_batches(lengths, max_tokens=300, groups=groups))
+    assert sorted(torch.cat(batches).tolist()) == list(range(200))
+    for rows in batches:
+        queries = {int(groups[row]): int(lengths[row, 0]) for row in rows}
+        assert sum(queries.values()) + int(lengths[rows, 1].sum()) <= 300
+
+
+@pytest.mark.parametrize(
+    ("minibatch_of", "num_minibatches", "together"),
+    [("groups", 1, 8), ("groups", 3, 8), ("groups", 6, 1), ("groups", 2, 1), ("responses", 1, 1)],
+)
+def test_groups_stay_together_where_mini_batches_hold_whole_ones(
+    minibatch_of: str, num_minibatches: int, together: int
+) -> None:
+    """24 responses in groups of 8: one mini-batch or three hold whole groups, two hold one and a half, six a half."""
+    made = algorithm("grpo", group_size=8, num_minibatches=num_minibatches, minibatch_of=minibatch_of)
+    assert made.kept_together(24) == together
+    parts = mini_batches(
+        torch.arange(24), num_minibatches=num_minibatches, num_responses=24, seed=5, step=1, ppo_epoch=0, together=together
+    )
+    assert sorted(torch.cat(parts).tolist()) == list(range(24))
+    assert {len(part) for part in parts} == {24 // num_minibatches}
+    for part in parts if together == 8 else ():
+        assert all(count == 8 for count in torch.bincount(part // 8) if count)

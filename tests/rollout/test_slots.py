@@ -32,7 +32,7 @@ def written(experiment: Experiment, *, num_slots: int, settings: SamplingSetting
     return sampler.generate(queries_of(experiment, ORDER), settings, seeds_of(experiment, settings))
 
 
-@pytest.fixture()
+@pytest.fixture
 def widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The slots in use at each step."""
     seen: list[int] = []
@@ -80,7 +80,11 @@ def test_room_for_tokens_limits_the_slots(experiment: Experiment, widths: list[i
 def test_prompts_are_read_once_for_all_settings_and_each_row_has_its_own(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = [FULL, replace(FULL, temperature=0.5, num_samples=2), replace(FULL, temperature=0.01, top_p=0.001, num_samples=1)]
+    settings = [
+        FULL,
+        replace(FULL, temperature=0.5, num_samples=2),
+        replace(FULL, temperature=0.01, top_p=0.001, num_samples=1),
+    ]
     seeds = [seeds_of(experiment, setting, purpose=str(i)) for i, setting in enumerate(settings)]
     engine, queries = HuggingFaceEngine(forward_batch_size=10), queries_of(experiment, ORDER)
     engine.load(experiment.policy)

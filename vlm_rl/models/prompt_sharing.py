@@ -1,28 +1,47 @@
 """Whether a policy's responses share their prompts: where it was asked for, and the model gives the same answer as without."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from vlm_rl.models.logprobs import TokenStatistics
+from vlm_rl.models.precision import Precision
 from vlm_rl.models.shared_prompts import reason_against, shared, window_of
-from vlm_rl.types import Samples, select
-
-if TYPE_CHECKING:
-    from vlm_rl.models.policy import Policy
+from vlm_rl.types import Images, Samples, select
 
 LIMIT = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}  # nats of any token: what rounding explains
 
 
-def own_states(policy: "Policy", samples: Samples) -> Float[Tensor, "token hidden"]:
+@runtime_checkable
+class Reader(Protocol):
+    """What is asked of a policy."""
+
+    vlm: PreTrainedModel
+    precision: Precision
+
+    def hidden(
+        self, *, ids: Tensor, mask: Tensor, types: Tensor, positions: Tensor, images: Images, **cache: object
+    ) -> Float[Tensor, "batch sequence hidden"]:
+        """Last hidden states."""
+
+    def hidden_of(self, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
+        """The same of prompts with their responses."""
+
+    def statistics_after(self, states: Float[Tensor, "token hidden"], samples: Samples) -> TokenStatistics:
+        """Of each response token, given the state before it."""
+
+
+def own_states(policy: Reader, samples: Samples) -> Float[Tensor, "token hidden"]:
     """The state before each response token, which decides on it, row by row; each response has a copy of its prompt before it."""
     hidden, mask = policy.hidden_of(samples), samples.response_mask
     return hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1][mask]
 
 
-def shared_states(policy: "Policy", samples: Samples) -> Float[Tensor, "token hidden"]:
+def shared_states(policy: Reader, samples: Samples) -> Float[Tensor, "token hidden"]:
     """The same; each prompt is read once."""
     row = shared(samples)
     hidden = policy.hidden(
@@ -47,7 +66,7 @@ class PromptSharing:
         self._is_same: dict[Kind, bool] = {}
         self._is_told = False
 
-    def is_on(self, policy: "Policy", samples: Samples) -> bool:
+    def is_on(self, policy: Reader, samples: Samples) -> bool:
         """Where it is not although it was asked for, a line says why, once."""
         if not self._is_wanted or samples.group_size == 1 or not (pairs := _pairs(policy, samples)):
             return False
@@ -61,7 +80,7 @@ class PromptSharing:
         return reason is None
 
     @torch.no_grad()
-    def _agrees(self, policy: "Policy", kind: Kind, samples: Samples, pair: list[int]) -> bool:
+    def _agrees(self, policy: Reader, kind: Kind, samples: Samples, pair: list[int]) -> bool:
         if kind not in self._is_same:
             limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype]
             two = select(samples, torch.tensor(pair, device=samples.indices.device))
@@ -73,7 +92,7 @@ class PromptSharing:
         return self._is_same[kind]
 
 
-def _pairs(policy: "Policy", samples: Samples) -> dict[Kind, list[int]]:
+def _pairs(policy: Reader, samples: Samples) -> dict[Kind, list[int]]:
     """Of each kind the rows of two responses to one prompt, if there are two."""
     window = window_of(policy.vlm.config)
     is_longer = [False] * len(samples) if window is None else (samples.lengths.sum(1) > window).tolist()

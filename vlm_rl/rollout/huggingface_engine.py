@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vlm_rl.models.lean_adapters import summed_weights
 from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
@@ -65,7 +66,7 @@ class HuggingFaceEngine:
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
             draws = Draws.of(settings, [part[chosen] for part in seeds], device=policy.device)
-            with policy.autocast():  # here, so that weights are cast once and not at every token
+            with policy.autocast(), summed_weights(policy.vlm):  # cast, or added up, once and not at every token
                 writing = Writing(policy, select(queries, chosen), draws, num_slots=num_slots)
                 writing.run()
             ids.append(writing.ids[:-1])
