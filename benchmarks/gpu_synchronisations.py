@@ -18,7 +18,7 @@ from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 from vlm_rl.types import QueryBatch, Trajectory, select
 
-STATED_PER_TOKEN, STATED_PER_LAYER = 2, 0  # what the project's tests on the CPU count
+STATED_PER_TOKEN, STATED_PER_LAYER = 1, 0  # what the project's tests on the CPU count
 FEW, MANY = 8, 16  # tokens
 SAMPLING, UPDATE, CLEAN = "sampling", "update", "no device error"
 

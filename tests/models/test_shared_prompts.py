@@ -21,7 +21,7 @@ from vlm_rl.rollout.written import finish
 from vlm_rl.types import Samples
 
 OF_STATES = "read a sequence token by token"
-OF_ITS_OWN = "the model then computes something else"
+OF_ITS_OWN = "the model makes a mask of its own"
 OWN_COPIES = {  # families that fall back, and a piece of the line that says why
     "gemma3": OF_ITS_OWN,  # tokens of one picture see each other
     "gemma4": OF_ITS_OWN,

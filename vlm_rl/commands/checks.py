@@ -21,7 +21,6 @@ from vlm_rl.commands.setting_types import check_types
 from vlm_rl.datasets.dataset import Dataset, check_shares
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.parts import check_engine
-from vlm_rl.models.quantization import check_library
 from vlm_rl.pipeline.step2_response_collection import check_top_p
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.rollout.engine import RolloutEngine
@@ -115,10 +114,6 @@ def _check_batch(cfg: DictConfig) -> None:
         )
 
 
-def _check_quantization(cfg: DictConfig) -> None:
-    check_library(cfg.model.get("quantization"))
-
-
 def _check_devices(cfg: DictConfig) -> None:
     """For preflight, where the run may be meant for another machine; the other commands build a trainer of their own."""
     if cfg.preflight.device_memory is None:  # strategy and precision have checks of their own
@@ -144,7 +139,6 @@ CHECKS = (
     Check(name="the seed is an integer", stage="settings", refuse=_check_seed),
     Check(name="parts of an algorithm are configs", stage="settings", refuse=check_algorithm.check_parts),
     Check(name="values have the types of their keys", stage="settings", refuse=check_types),
-    Check(name="quantisation has its library", stage="settings", refuse=_check_quantization),
     Check(name="a batch has a query", stage="settings", refuse=_check_batch),
     Check(name="the strategy keeps whole copies", stage="machine", refuse=placement.check_strategy),
     Check(name="precision is the model's", stage="machine", refuse=placement.check_precision),

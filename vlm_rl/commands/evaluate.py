@@ -41,6 +41,7 @@ from vlm_rl.datasets.kept_pictures import keep_picture
 from vlm_rl.device import peak_bytes
 from vlm_rl.durable_files import remove_leftovers, write_whole
 from vlm_rl.evaluation.evaluator import Description, describe, metrics
+from vlm_rl.evaluation.settings import title_of
 from vlm_rl.models.loading import check_weights
 from vlm_rl.run_folder import RunFolder
 
@@ -187,27 +188,24 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
     with RowCounter(console=Console()) as counter:
         for split in evaluator.scheme.splits:
             files = {s.name: evaluation_file(round(epoch), split, s.name) for s in evaluator.scheme.settings}
-            parts = {
-                name: Parts(folder=folder.path / "parts" / file.parent.name / file.stem, counter=counter)
-                for name, file in files.items()
-            }
             unknown = [name for name, file in files.items() if ranks.is_first() and folder.whole_table(str(file)) is None]
-            if unknown := ranks.from_first(unknown):
-                counter.begin(f"{split}{others}", total=evaluator.share(split) * len(unknown))
-                made = evaluator.evaluate_split(
-                    experiment.policy,
-                    split=split,
-                    epoch=epoch,
-                    generation_steps=target.generation_steps,
-                    keeps={name: parts[name] for name in unknown},
+            unknown = ranks.from_first(unknown)
+            parts = {
+                name: Parts(
+                    folder=folder.path / "parts" / files[name].parent.name / files[name].stem,
+                    counter=counter.begin(f"{split}, {title_of(name)}{others}", total=evaluator.share(split)),
                 )
-                num_new += sum(table.num_rows for table in made.values())
-                for name in unknown if ranks.is_first() else ():
-                    folder.write_table(str(files[name]), made[name])
-                    folder.remember()
+                for name in unknown
+            }
+            made = evaluator.evaluate_split(
+                experiment.policy, split=split, epoch=epoch, generation_steps=target.generation_steps, keeps=parts
+            )
+            num_new += sum(table.num_rows for table in made.values())
+            for name in unknown if ranks.is_first() else ():
+                folder.write_table(str(files[name]), made[name])
+                folder.remember()
+                parts[name].remove()
             for name, file in files.items():
-                if ranks.is_first():
-                    parts[name].remove()
                 tables[split, name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
     if num_new and ranks.is_first():
         peak = peak_bytes(experiment.policy.device)

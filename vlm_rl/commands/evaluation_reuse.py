@@ -84,7 +84,7 @@ class Parts:
     It is read back even if just written: an evaluation that was killed and went on is made of the same bytes as one that was not.
     """
 
-    def __init__(self, *, folder: Path, counter: "RowCounter") -> None:
+    def __init__(self, *, folder: Path, counter: "Counted") -> None:
         self._folder, self._counter = folder, counter
 
     def __call__(self, indices: Sequence[int], answer: Answer) -> pa.Table:
@@ -108,8 +108,27 @@ def _named(place: str, file: Path) -> str:
     return f"{place}.{hash_of(file).sha256[:16]}.parquet"
 
 
+class Counted:
+    """Questions of one split and setting that are done, and those that were answered now: they say how fast it goes."""
+
+    def __init__(self, label: str, *, total: int, console: Console, bar: Progress) -> None:
+        self._label, self._total, self._console, self._bar = label, total, console, bar
+        self._task, self._done, self._anew = bar.add_task(label, total=total), 0, 0
+        self._begun = self._spoken = time.monotonic()
+
+    def count(self, rows: int, *, is_known: bool) -> None:
+        """Count rows."""
+        self._done, self._anew = self._done + rows, self._anew + rows * (not is_known)
+        self._bar.update(self._task, completed=self._done)
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._spoken > SECONDS_BETWEEN_LINES or self._done == self._total):
+            self._spoken = now
+            left = (now - self._begun) / max(1, self._anew) * (self._total - self._done)
+            self._console.print(f"{self._label}: {self._done}/{self._total} questions, {left:.0f} s left", soft_wrap=True)
+
+
 class RowCounter:
-    """Progress over rows and the remaining time: a bar on a terminal, else a line every 20 seconds."""
+    """Progress over rows and the remaining time: bars on a terminal, else a line every 20 seconds."""
 
     def __init__(self, *, console: Console) -> None:
         self._console = console
@@ -117,13 +136,11 @@ class RowCounter:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("answers"),
+            TextColumn("questions"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._label, self._task, self._total, self._done, self._anew = "", self._bar.add_task("", visible=False), 0, 0, 0
-        self._begun = self._spoken = time.monotonic()
 
     def __enter__(self) -> "RowCounter":
         self._bar.start()
@@ -132,17 +149,6 @@ class RowCounter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def begin(self, label: str, *, total: int) -> None:
-        """Start a new count for a split and setting."""
-        self._label, self._total, self._done, self._anew = label, total, 0, 0
-        self._task, self._begun = self._bar.add_task(label, total=total), time.monotonic()
-
-    def count(self, rows: int, *, is_known: bool) -> None:
-        """Count rows; the speed is estimated from rows that were answered now."""
-        self._done, self._anew = self._done + rows, self._anew + rows * (not is_known)
-        self._bar.update(self._task, completed=self._done)
-        now = time.monotonic()
-        if not self._console.is_terminal and (now - self._spoken > SECONDS_BETWEEN_LINES or self._done == self._total):
-            self._spoken = now
-            left = (now - self._begun) / max(1, self._anew) * (self._total - self._done)
-            self._console.print(f"{self._label}: {self._done}/{self._total} questions, {left:.0f} s left", soft_wrap=True)
+    def begin(self, label: str, *, total: int) -> Counted:
+        """Start a count for a split and setting."""
+        return Counted(label, total=total, console=self._console, bar=self._bar)

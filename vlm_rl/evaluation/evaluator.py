@@ -132,7 +132,7 @@ class Evaluator:
         rows = self.rows(split)
         self._engine.load(policy)
         tables = {name: [SCHEMA.empty_table()] for name in keeps}  # a rank may have no row
-        for indices in self.batches(len(rows)):
+        for indices in self.batches(len(rows)) if keeps else ():
             chosen = [rows[i] for i in indices]
             answers = cache(partial(self._answers, chosen, indices, settings, split=split, step=where["generation_steps"]))
             for name, keep in keeps.items():

@@ -20,6 +20,7 @@ from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_stati
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import Quantization, declare, precision
 from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
+from vlm_rl.models.shared_prompts import reason_against
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -66,7 +67,7 @@ class Policy(nn.Module):
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
-        self._sharing = PromptSharing(is_wanted=shared_prompt)
+        self.sharing = PromptSharing(is_wanted=shared_prompt)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
         self.banned: Tensor
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
@@ -185,9 +186,14 @@ class Policy(nn.Module):
             use_cache=False,
         )
 
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether responses may share a copy of their prompt, as far as config and the model's code tell."""
+        return self.sharing.is_wanted and reason_against(self.vlm) is None
+
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""
-        return samples.groups if self._sharing.is_on(self, samples) else None
+        return samples.groups if self.sharing.is_on(self, samples) else None
 
     def next_token_logprobs(
         self, hidden: Float[Tensor, "batch hidden"], *, temperature: float | Float[Tensor, "batch 1"]
@@ -199,14 +205,10 @@ class Policy(nn.Module):
     def statistics(self, samples: Samples) -> TokenStatistics:
         """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
         states = own_states if self.shared_groups(samples) is None else shared_states
-        return self.statistics_after(states(self, samples), samples)
-
-    def statistics_after(self, states: Float[Tensor, "token hidden"], samples: Samples) -> TokenStatistics:
-        """The same, given the state before each response token."""
-        mask = samples.response_mask
+        before, mask = states(self, samples), samples.response_mask
         with self.autocast():
             result = token_statistics(
-                states,
+                before,
                 samples.response_ids[mask],
                 head=family.head_of(self.vlm),
                 temperature=self.temperature,

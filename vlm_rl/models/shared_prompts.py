@@ -5,6 +5,9 @@ its tokens attends to the prompt and to the tokens of its own response before it
 those of separate sequences, but for rounding.
 """
 
+import functools
+import inspect
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +15,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedConfig
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from vlm_rl.types import Images, Samples
+
+OWN_MASKS = ("or_mask_function", "block_sequence_ids")  # words of Transformers where a model adds to the causal mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +160,21 @@ def _taken(states: Float[Tensor, "1 head row dimension"], places: Int[Tensor, "s
 AttentionInterface.register("sdpa", attend)
 
 
-def reason_against(config: PreTrainedConfig) -> str | None:
-    """Why prompts of this model cannot be shared, as far as its config tells; None where they can."""
-    text: Any = config.get_text_config()
+def reason_against(vlm: PreTrainedModel) -> str | None:
+    """Why prompts of this model cannot be shared, as far as config and code tell; None where they can."""
+    text: Any = vlm.config.get_text_config()
     if text._attn_implementation != "sdpa":
         return f"model.attention={text._attn_implementation} cannot be told which tokens share a prompt; sdpa can"
-    others = sorted({*(getattr(text, "layer_types", None) or ())} - {"full_attention", "sliding_attention"})
-    return f"its layers of {others[0]} read a sequence token by token" if others else None
+    if others := sorted({*(getattr(text, "layer_types", None) or ())} - {"full_attention", "sliding_attention"}):
+        return f"its layers of {others[0]} read a sequence token by token"
+    if any(word in _source(type(part).__module__) for part in (vlm.model, vlm.model.get_decoder()) for word in OWN_MASKS):
+        return "the model makes a mask of its own, as where the tokens of a picture see each other"
+    return None
+
+
+@functools.cache
+def _source(module: str) -> str:
+    return inspect.getsource(sys.modules[module])
 
 
 def window_of(config: PreTrainedConfig) -> int | None:

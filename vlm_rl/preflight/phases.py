@@ -15,6 +15,7 @@ from transformers import Cache
 
 from vlm_rl.models import parts, vision
 from vlm_rl.models.encoding import PromptEncoder
+from vlm_rl.models.lean_adapters import summed_weights
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.quantization import constants
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
@@ -41,6 +42,7 @@ class _Tracer:
         self._policy, self._workload, self._fakes = policy, workload, FakeTensors()
         self._label = self._fakes.tracker.label
         self._phases: dict[str, Phase] = {}
+        policy.sharing.is_taken_for_granted = True
         if workload.algorithm.needs_reference:
             policy.keep_reference()
         for module, name in ((policy, names.WEIGHTS), (policy.reference, names.REFERENCE)):
@@ -105,7 +107,7 @@ class _Tracer:
         for written, name in ((0, names.FIRST_TOKENS), (max(0, max_new_tokens - TRACED_TOKENS), names.LAST_TOKENS)):
             few = min(2, workload.chunk) if name == names.LAST_TOKENS and num_responses % 2 == 0 else workload.chunk
             queries = self._queries(images[:few], written=written)
-            with policy.autocast():
+            with policy.autocast(), summed_weights(policy.vlm):
                 with self._phase(names.PREFILL, num_sequences=few):
                     slots = prefill(policy, queries, num_samples=num_responses // few, num_tokens=max_new_tokens - written)
                     self._label(_tensors(slots.cache), names.KV_CACHE)
@@ -118,21 +120,26 @@ class _Tracer:
 
     def _score(self, features: ImageFeatures | None) -> None:
         """Step III: a batch without gradients."""
-        workload = self._workload
-        count = min(workload.num_responses, workload.rows_within(self._policy.optimization.forward_batch_tokens))
+        workload, max_tokens = self._workload, self._policy.optimization.forward_batch_tokens
+        count, of_each = self._together(
+            max_tokens, num_responses=workload.num_responses, together=workload.algorithm.group_size
+        )
         images = self._images(features, count=count)
-        samples = self._samples(images[:count])
-        with self._phase(names.SCORING, num_sequences=count):
+        samples = self._samples(images[:count], of_each=of_each)
+        with self._phase(names.SCORING, num_sequences=count * of_each):
             response_logprobs(self._policy, samples)
 
     def _update(self, features: ImageFeatures | None, optimizer: torch.optim.Optimizer) -> None:
         """Step IV: two micro-batches if a mini-batch has several, then the optimizer."""
         workload, policy = self._workload, self._policy
-        count = min(workload.mini_batch, workload.rows_within(policy.optimization.micro_batch_tokens))
-        passes = 2 if workload.mini_batch > count else 1  # a second one finds the gradients of the first
+        together = workload.algorithm.kept_together(workload.num_responses)
+        count, of_each = self._together(
+            policy.optimization.micro_batch_tokens, num_responses=workload.mini_batch, together=together
+        )
+        passes = 2 if workload.mini_batch > count * of_each else 1  # a second one finds the gradients of the first
         images = self._images(features, count=count)
-        micro_batch = self._micro_batch(self._samples(images[:count]))
-        with self._phase(names.UPDATE, num_sequences=count * passes):
+        micro_batch = self._micro_batch(self._samples(images[:count], of_each=of_each))
+        with self._phase(names.UPDATE, num_sequences=count * of_each * passes):
             for _ in range(passes):
                 learn(policy, workload.algorithm, micro_batch, backward=lambda loss: torch.autograd.backward([loss]))
                 self._label((p.grad for p in policy.trained_parameters if p.grad is not None), names.GRADIENTS)
@@ -162,13 +169,20 @@ class _Tracer:
             images=images,
         )
 
-    def _samples(self, images: Images) -> Samples:
-        """One response of full length to each prompt."""
-        queries, count, num_tokens = self._queries(images), len(images), self._workload.dataset.max_new_tokens
+    def _together(self, max_tokens: int, *, num_responses: int, together: int) -> tuple[int, int]:
+        """Prompts and responses to each that go through the model at once."""
+        if together > 1 and self._policy.shares_prompts:
+            return self._workload.shared_within(max_tokens, num_responses=num_responses, together=together)
+        return min(num_responses, self._workload.rows_within(max_tokens)), 1
+
+    def _samples(self, images: Images, *, of_each: int) -> Samples:
+        """So many responses of full length to each prompt."""
+        queries, num_tokens = self._queries(images), self._workload.dataset.max_new_tokens
+        count = len(images) * of_each
         mask = torch.ones(count, num_tokens, dtype=torch.bool)
         responses = ResponseBatch(
-            num_samples=1,
-            response_ids=queries.query_ids[:, -1:].expand(-1, num_tokens),
+            num_samples=of_each,
+            response_ids=queries.query_ids[:1, -1:].expand(count, num_tokens),
             response_mask=mask,
             engine_logprobs=torch.zeros(mask.shape),
             responses=(Response(text="", finish_reason="length", num_tokens=num_tokens),) * count,

@@ -72,6 +72,12 @@ class Workload:
         """Queries that are sampled together."""
         return min(self.num_queries, max(1, self.forward_batch_size // self.algorithm.group_size))
 
+    def shared_within(self, max_tokens: int, *, num_responses: int, together: int) -> tuple[int, int]:
+        """Prompts and responses to each, `together` of them at most, that fit into so many tokens where responses share their prompt."""
+        prompt, response = self.prompts.longest.total, self.dataset.max_new_tokens
+        of_each = max(1, min(together, num_responses, (max_tokens - prompt) // response))
+        return max(1, min(num_responses // of_each, max_tokens // (prompt + of_each * response))), of_each
+
     def rows_within(self, max_tokens: int) -> int:
         """Responses of full length, to the longest prompt, that fit into a batch of so many tokens; one alone may exceed it."""
         return max(1, max_tokens // (self.prompts.longest.total + self.dataset.max_new_tokens))
