@@ -189,7 +189,12 @@ class Policy(nn.Module):
     @property
     def shares_prompts(self) -> bool:
         """Whether responses may share a copy of their prompt, as far as config and the model's code tell."""
-        return self.sharing.is_wanted and reason_against(self.vlm) is None
+        return self.sharing.is_wanted and self.knows_rows
+
+    @property
+    def knows_rows(self) -> bool:
+        """Whether attention takes the masks of shared_prompts.py in place of the model's own."""
+        return reason_against(self.vlm) is None
 
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""

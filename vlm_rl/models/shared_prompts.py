@@ -117,6 +117,28 @@ def _causal(count: int, size: int) -> np.ndarray:
     return np.broadcast_to(np.tri(size, dtype=bool), (count, size, size))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a cache the one new token of each row attends to: for all layers at once, and the host never waits."""
+
+    seen: Bool[Tensor, "batch column"]
+    added: dict[torch.dtype, Tensor] = field(default_factory=dict)  # as numbers that are added to the scores
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch 1 1 1"]:
+        """A mask that carries this to `attend`."""
+        mask = torch.ones(len(self.seen), 1, 1, 1, dtype=torch.bool, device=self.seen.device)
+        mask.sharing = self  # type: ignore[attr-defined]
+        return mask
+
+    def last(self, count: int, *, dtype: torch.dtype) -> Float[Tensor, "batch 1 1 count"]:
+        """Of the last columns; layers with a sliding window keep no others."""
+        if dtype not in self.added:
+            zeros = torch.zeros_like(self.seen, dtype=dtype)
+            self.added[dtype] = zeros.masked_fill_(~self.seen, -torch.inf)[:, None, None]
+        return self.added[dtype][..., -count:]
+
+
 def attend(
     module: nn.Module,
     query: Float[Tensor, "batch head row dimension"],
@@ -126,9 +148,10 @@ def attend(
     **settings: Any,
 ) -> tuple[Float[Tensor, "batch row head value_dimension"], None]:
     """Transformers' `sdpa`, which also knows rows of shared prompts: prompts attend to themselves, responses to prompt and response."""
-    layout: Layout | None = getattr(attention_mask, "sharing", None)
-    if layout is None:
-        result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    layout: Layout | Columns | None = getattr(attention_mask, "sharing", None)
+    if not isinstance(layout, Layout):
+        mask = attention_mask if layout is None else layout.last(key.shape[2], dtype=query.dtype)
+        result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **settings)
         return result
     settings["is_causal"] = False  # the masks say it
     of_prompts = [_taken(states, layout.prompts) for states in (query, key, value)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.shared_prompts import Columns
 from vlm_rl.rollout.room import GrowingCache, SlotCache, has_room
 from vlm_rl.types import QueryBatch
 
@@ -114,9 +115,10 @@ class Slots:
         begin, end = self._begin - self._moved, self.end - self._moved
         self._cache.show(begin, end)
         self._mask[:, end] = True
+        seen = self._mask[:, begin : end + 1]
         self.hidden = self._policy.hidden(
             ids=tokens[:, None],
-            mask=self._mask[:, begin : end + 1],
+            mask=Columns(seen=seen).mask if self._policy.knows_rows else seen,
             types=torch.zeros_like(tokens[:, None]),
             positions=self._next_positions[None, :, None].expand(self._num_axes, -1, -1),
             images=(),
