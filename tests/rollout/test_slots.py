@@ -11,7 +11,7 @@ from vlm_rl.commands.build import Experiment
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate, response_logprobs
 from vlm_rl.randomness import stream_seed
-from vlm_rl.rollout import huggingface_engine
+from vlm_rl.rollout import huggingface_engine, slots
 from vlm_rl.rollout.engine import SamplingSettings, generate_each
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 from vlm_rl.rollout.slots import Slots
@@ -66,6 +66,17 @@ def test_answers_are_the_same_for_any_number_of_slots_and_as_fast_as_lengths_all
     assert len(set(lengths)) > 3
     assert len(widths) <= sum(lengths) / num_slots + max(lengths)
     assert max(widths) <= num_slots
+
+
+@pytest.mark.parametrize("num_slots", [2, 7])
+def test_a_model_whose_cache_can_be_given_no_room_gives_the_same_answers(
+    experiment: Experiment, num_slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own cache grows; three samples of a question always go together, even where there are two slots."""
+    expected = ids_of(ORDER, written(experiment, num_slots=256, settings=FULL))
+    for module in (huggingface_engine, slots):
+        monkeypatch.setattr(module, "has_room", lambda _: False)
+    assert ids_of(ORDER, written(experiment, num_slots=num_slots, settings=FULL)) == expected
 
 
 def test_room_for_tokens_limits_the_slots(experiment: Experiment, widths: list[int]) -> None:

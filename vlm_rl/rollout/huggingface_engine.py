@@ -61,7 +61,10 @@ class HuggingFaceEngine:
         num_samples = sum(setting.num_samples for setting in settings)
         width = queries.query_ids.shape[1] + settings[0].max_new_tokens + SPARE_COLUMNS
         num_slots = self._num_slots(width)
-        size = len(queries.rows) if has_room(policy.vlm.config) else max(1, num_slots // num_samples)
+        size = len(queries.rows)
+        if not has_room(policy.vlm.config):  # then nobody can join later
+            size = max(1, num_slots // num_samples)
+            num_slots = size * num_samples
         ids, logprobs = [], []
         for start in range(0, len(queries.rows), size):
             chosen = slice(start, start + size)
