@@ -54,10 +54,7 @@ def test_without_its_library_a_run_stops_before_it_starts_and_names_the_command(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     sentence = re.escape("model.quantization=nf4 needs bitsandbytes, which is not installed here: pip install 'vlm-rl[nf4]'")
     with pytest.raises(ValueError, match=sentence):
-        refuse("train", "settings", composed([NF4]))
-    with pytest.raises(ValueError, match=sentence):
         load()
-    refuse("train", "settings", composed([]))
 
 
 def test_another_word_than_nf4_is_an_error_that_names_it() -> None:
