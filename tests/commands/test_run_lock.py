@@ -175,7 +175,7 @@ STOPPED = "Error: Stopped at once. The same command goes on from the last checkp
 
 @pytest.mark.slow
 def test_ctrl_c_again_and_again_ends_at_once_with_130_and_one_sentence(forking: Forking, whole: Path, tmp_path: Path) -> None:
-    arguments, told = [*TINY, "study=again", "checkpoint.every=1"], []
+    arguments = [*TINY, "study=again", "checkpoint.every=1"]
     for seen in ("", "v*/seed-0/evaluations/*/*", "e*/seed-0/metrics.jsonl", "e*/seed-0/checkpoints/*"):
         shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
         command = forking.start("train.py", arguments, cwd=tmp_path)
@@ -185,8 +185,7 @@ def test_ctrl_c_again_and_again_ends_at_once_with_130_and_one_sentence(forking: 
             command.send(signal.SIGINT)
         ended = command.wait()
         assert (ended.code, ended.err.replace(STOPPED, "").strip()) == (130, ""), ended.out
-        told.append(ended.err.count(STOPPED))
-    print("told:", told)
-    assert max(told) == 1 and sum(told) >= 2  # a step may end before the second signal
+        step_was_finished = "Stopped at generation step" in ended.out  # before the second signal, and so it was not needed
+        assert ended.err.count(STOPPED) == (0 if step_was_finished else 1), ended.out
     train(forking, tmp_path, *arguments)
     assert content(only_run(tmp_path, study="again")) == content(only_run(whole, study="whole"))
