@@ -42,7 +42,7 @@ class Optimization:
             raise ValueError("Nothing is trained: model.freeze holds every part. Take one out.")
         rates = self.rates(trained)
         groups = [{"params": parameters, "lr": rates[part] * scale, "part": part} for part, parameters in trained.items()]
-        return torch.optim.AdamW(groups, betas=(self.betas[0], self.betas[1]), weight_decay=self.weight_decay)
+        return torch.optim.AdamW(groups, betas=(self.betas[0], self.betas[1]), weight_decay=self.weight_decay, fused=True)
 
     def schedule(self, optimizer: torch.optim.Optimizer, *, num_updates: int) -> LambdaLR:
         """Warm-up over `warmup_share` of the updates, then a cosine down to `final_share`."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,7 @@ class Policy(nn.Module):
         """Whether the features of an image stay the same for the whole run, and the model takes them in place of pixels."""
         return self.vision_is_frozen and self.takes_features
 
-    @property
+    @functools.cached_property
     def trained_parameters(self) -> list[nn.Parameter]:
         """All that the optimizer moves."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -78,8 +78,6 @@ class _Tracer:
     def _optimizer(self) -> torch.optim.Optimizer:
         """With the states that its first step makes."""
         optimizer = self._policy.optimization.optimizer(parts.trained(self._policy.vlm), scale=1.0)
-        for group in optimizer.param_groups:
-            group["foreach"] = self._workload.on_gpu
         for parameter in self._policy.trained_parameters:
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()

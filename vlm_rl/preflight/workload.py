@@ -45,7 +45,7 @@ class Workload:
     prompts: PromptSizes
     forward_batch_size: int  # sequences that the embedded engine samples at a time
     num_ranks: int
-    on_gpu: bool  # AdamW takes all weights at once, with temporary copies; pictures wait in the host's memory
+    on_gpu: bool  # pictures wait in the host's memory
 
     @property
     def batch_size(self) -> int:
