@@ -94,9 +94,11 @@ def test_prompts_are_read_in_batches_whose_cache_is_told_from_what_passes(
     workload, policy, phase = smoke
     text = policy.vlm.config.get_text_config()
     width = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
-    of_a_prompt = 2 * text.num_hidden_layers * width * workload.prompts.longest.total * 4
-    assert phase["prefill"].parts["kv cache"] == 6 * of_a_prompt
-    assert phase["first tokens"].parts["kv cache"] > 8 * of_a_prompt
+    of_a_token = 2 * text.num_hidden_layers * width * 4
+    of_a_prompt, room = workload.prompts.longest.total * of_a_token, workload.dataset.max_new_tokens * of_a_token
+    of_responses = workload.chunk * workload.algorithm.group_size * room  # each prompt is there once, beside what is written
+    assert phase["prefill"].parts["kv cache"] == 6 * of_a_prompt + of_responses
+    assert phase["first tokens"].parts["kv cache"] == phase["last tokens"].parts["kv cache"] == 8 * of_a_prompt + of_responses
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from vlm_rl.models.family import TOKEN_TYPES, arguments
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
-from vlm_rl.rollout.slots import prefill
+from vlm_rl.rollout.slots import prefilled
 from vlm_rl.rollout.written import finish
 from vlm_rl.types import QueryBatch
 
@@ -68,7 +68,7 @@ def by_training(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row to
 
 def by_sampling(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row token vocab"]:
     """The same, a token at a time through the cache."""
-    slots = prefill(model.policy, _queries(model), num_samples=1, num_tokens=len(ids))
+    *_, slots = prefilled(model.policy, _queries(model), num_samples=1, num_tokens=len(ids))
     found = [model.policy.next_token_logprobs(slots.hidden, temperature=1.0)]
     for token in ids:
         slots.decode(torch.full((len(model.rows),), token, device=model.policy.device))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from vlm_rl.models.decode_masks import Attended, carrying
 from vlm_rl.types import Images, Samples
 
 OWN_MASKS = ("or_mask_function", "block_sequence_ids")  # words of Transformers where a model adds to the causal mask
@@ -45,6 +46,18 @@ class Layout:
             self.added[window, dtype] = prompt, response
         return self.added[window, dtype]
 
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, **settings: Any) -> Attended:
+        """Prompts attend to themselves, responses to prompt and response."""
+        settings["is_causal"] = False  # the masks say it
+        of_prompts = [_taken(states, self.prompts) for states in (query, key, value)]
+        of_responses = [_taken(states, self.responses) for states in (query, key, value)]
+        pairs = zip(of_prompts[1:], of_responses[1:], strict=True)
+        seen = [torch.cat([prompt[self.prompt_of], own], dim=2) for prompt, own in pairs]
+        masks = self.masks(window=settings.get("sliding_window"), dtype=query.dtype)
+        prompts, _ = sdpa_attention_forward(module, *of_prompts, masks[0], **settings)
+        responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, masks[1], **settings)
+        return torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)]).index_select(0, self.back)[None], None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedPrompts:
@@ -59,10 +72,8 @@ class SharedPrompts:
 
     @property
     def mask(self) -> Bool[Tensor, "1 1 1 1"]:
-        """A mask that hides nothing and carries the layout to `attend`. A model that does not hand it on computes something else."""
-        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.ids.device)
-        mask.sharing = self.layout  # type: ignore[attr-defined]
-        return mask
+        """What the model is given: it carries the layout."""
+        return carrying(self.layout, 1, self.ids.device)
 
 
 def shared(samples: Samples) -> SharedPrompts:
@@ -117,28 +128,6 @@ def _causal(count: int, size: int) -> np.ndarray:
     return np.broadcast_to(np.tri(size, dtype=bool), (count, size, size))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns of a cache the one new token of each row attends to: for all layers at once, and the host never waits."""
-
-    seen: Bool[Tensor, "batch column"]
-    added: dict[torch.dtype, Tensor] = field(default_factory=dict)  # as numbers that are added to the scores
-
-    @property
-    def mask(self) -> Bool[Tensor, "batch 1 1 1"]:
-        """A mask that carries this to `attend`."""
-        mask = torch.ones(len(self.seen), 1, 1, 1, dtype=torch.bool, device=self.seen.device)
-        mask.sharing = self  # type: ignore[attr-defined]
-        return mask
-
-    def last(self, count: int, *, dtype: torch.dtype) -> Float[Tensor, "batch 1 1 count"]:
-        """Of the last columns; layers with a sliding window keep no others."""
-        if dtype not in self.added:
-            zeros = torch.zeros_like(self.seen, dtype=dtype)
-            self.added[dtype] = zeros.masked_fill_(~self.seen, -torch.inf)[:, None, None]
-        return self.added[dtype][..., -count:]
-
-
 def attend(
     module: nn.Module,
     query: Float[Tensor, "batch head row dimension"],
@@ -146,23 +135,14 @@ def attend(
     value: Float[Tensor, "batch key_head key value_dimension"],
     attention_mask: Tensor | None,
     **settings: Any,
-) -> tuple[Float[Tensor, "batch row head value_dimension"], None]:
-    """Transformers' `sdpa`, which also knows rows of shared prompts: prompts attend to themselves, responses to prompt and response."""
-    layout: Layout | Columns | None = getattr(attention_mask, "sharing", None)
-    if not isinstance(layout, Layout):
-        mask = attention_mask if layout is None else layout.last(key.shape[2], dtype=query.dtype)
-        result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **settings)
+) -> Attended:
+    """Transformers' `sdpa`, or what the mask carries: a row of shared prompts, or columns of the sampler's cache."""
+    sharing = getattr(attention_mask, "sharing", None)
+    if sharing is None:
+        result: Attended = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
         return result
-    settings["is_causal"] = False  # the masks say it
-    of_prompts = [_taken(states, layout.prompts) for states in (query, key, value)]
-    of_responses = [_taken(states, layout.responses) for states in (query, key, value)]
-    seen = [
-        torch.cat([prompt[layout.prompt_of], own], dim=2) for prompt, own in zip(of_prompts[1:], of_responses[1:], strict=True)
-    ]
-    masks = layout.masks(window=settings.get("sliding_window"), dtype=query.dtype)
-    prompts, _ = sdpa_attention_forward(module, *of_prompts, masks[0], **settings)
-    responses, _ = sdpa_attention_forward(module, of_responses[0], *seen, masks[1], **settings)
-    return torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)]).index_select(0, layout.back)[None], None
+    made: Attended = sharing.attend(module, query, key, value, **settings)
+    return made
 
 
 def _windowed(mask: Bool[Tensor, "sequence 1 query key"], window: int | None) -> Bool[Tensor, "sequence 1 query key"]:
@@ -190,14 +170,15 @@ def reason_against(vlm: PreTrainedModel) -> str | None:
         return f"model.attention={text._attn_implementation} cannot be told which tokens share a prompt; sdpa can"
     if others := sorted({*(getattr(text, "layer_types", None) or ())} - {"full_attention", "sliding_attention"}):
         return f"its layers of {others[0]} read a sequence token by token"
-    if any(word in _source(type(part).__module__) for part in (vlm.model, vlm.model.get_decoder()) for word in OWN_MASKS):
+    if any(_has_own_masks(type(part).__module__) for part in (vlm.model, vlm.model.get_decoder())):
         return "the model makes a mask of its own, as where the tokens of a picture see each other"
     return None
 
 
 @functools.cache
-def _source(module: str) -> str:
-    return inspect.getsource(sys.modules[module])
+def _has_own_masks(module: str) -> bool:
+    source = inspect.getsource(sys.modules[module])
+    return any(word in source for word in OWN_MASKS)
 
 
 def window_of(config: PreTrainedConfig) -> int | None:

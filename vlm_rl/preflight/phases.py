@@ -4,14 +4,13 @@ All of them at their largest: every prompt as long as the longest, every respons
 CUDA context (about 0.5 GiB), the work space of cuBLAS and NCCL, and the gaps of the allocator. Several ranks are those of DDP.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
-from transformers import Cache
 
 from vlm_rl.models import parts, vision
 from vlm_rl.models.encoding import PromptEncoder
@@ -25,7 +24,9 @@ from vlm_rl.preflight.fake_tensors import FakeTensors
 from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.workload import Workload
 from vlm_rl.rollout.drawing import draw
-from vlm_rl.rollout.slots import prefill
+from vlm_rl.rollout.room import tensors_of
+from vlm_rl.rollout.shared_cache import can_share
+from vlm_rl.rollout.slots import prefilled
 from vlm_rl.types import ImageFeatures, ImageInput, Images, MiniBatch, QueryBatch, Response, ResponseBatch, Samples, extended
 
 TRACED_TOKENS = 2  # of a response: the scores of one token live on while those of the next are made
@@ -102,13 +103,21 @@ class _Tracer:
         num_responses, max_new_tokens = workload.chunk * workload.algorithm.group_size, workload.dataset.max_new_tokens
         images = self._images(features, count=workload.chunk)
         policy.vlm.eval()
+        device = torch.device("cuda" if workload.on_gpu else "cpu")
+        is_shared = can_share(policy, device=device)  # else what was written may as well be part of two prompts
         for written, name in ((0, names.FIRST_TOKENS), (max(0, max_new_tokens - TRACED_TOKENS), names.LAST_TOKENS)):
-            few = min(2, workload.chunk) if name == names.LAST_TOKENS and num_responses % 2 == 0 else workload.chunk
-            queries = self._queries(images[:few], written=written)
+            in_prompt = 0 if is_shared else written
+            few = min(2, workload.chunk) if in_prompt and num_responses % 2 == 0 else workload.chunk
+            queries, samples, tokens = (
+                self._queries(images[:few], written=in_prompt),
+                num_responses // few,
+                max_new_tokens - in_prompt,
+            )
             with policy.autocast(), summed_weights(policy.vlm):
                 with self._phase(names.PREFILL, num_sequences=few):
-                    slots = prefill(policy, queries, num_samples=num_responses // few, num_tokens=max_new_tokens - written)
-                    self._label(_tensors(slots.cache), names.KV_CACHE)
+                    for slots in prefilled(policy, queries, num_samples=samples, num_tokens=tokens, device=device):
+                        self._label(slots.kept, names.KV_CACHE)
+                slots.end += written - in_prompt
                 numbers = torch.zeros(num_responses, dtype=torch.float64)
                 with self._phase(name, num_sequences=num_responses):
                     for _ in range(TRACED_TOKENS):
@@ -237,9 +246,4 @@ class _Tracer:
 
     def _label_cache(self, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
         if named.get("past_key_values") is not None:
-            self._label(_tensors(named["past_key_values"]), names.KV_CACHE)
-
-
-def _tensors(cache: Cache) -> Iterable[Tensor]:
-    """Keys and values, and whatever else the layers of a cache remember."""
-    return [value for layer in cache.layers for value in vars(layer).values() if isinstance(value, Tensor)]
+            self._label(tensors_of(named["past_key_values"]), names.KV_CACHE)

@@ -146,11 +146,12 @@ class Writing:
         free = self._ended.nonzero()[0]
         for prompts, rows, places in self._waiting.take(len(free)):
             given, free = free[: len(rows)], free[len(rows) :]
-            slots = on_device(self._policy, given)
-            self._slots.join(prompts, rows=on_device(self._policy, rows), slots=slots)
-            self._places[slots] = on_device(self._policy, places)
+            self._slots.join(prompts, rows=rows, slots=given)
+            del prompts  # before the next ones are read
+            self._places[on_device(self._policy, given)] = on_device(self._policy, places)
             self._ended[given] = False
-            self._firsts[given] = self._slots.end - self._lengths[places // self._waiting.num_samples]
+            lengths = self._lengths[places // self._waiting.num_samples]
+            self._firsts[given] = self._slots.end - np.minimum(lengths, self._slots.width)
 
     def _write(self) -> Int[Tensor, " slot"]:
         """Draws one token for each slot; the host waits for the device here, and nowhere else."""
@@ -171,7 +172,7 @@ class Writing:
         """Drops the slots that have ended."""
         alive = (~self._ended).nonzero()[0]
         kept = on_device(self._policy, alive)
-        self._slots.keep(kept)
+        self._slots.keep(alive)
         self._places, self._written = self._places[kept], self._written[kept]
         self._firsts, self._ended = self._firsts[alive], self._ended[alive]
         return tokens[kept]

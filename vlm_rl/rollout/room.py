@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
-from jaxtyping import Int
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionLayer
 
+from vlm_rl.models.decode_masks import Columns
 from vlm_rl.rollout.merging import merged, own_copy
 
 STATES = ("conv_states", "recurrent_states")  # of linear attention: dictionaries of tensors with a row for each sequence
@@ -82,23 +85,40 @@ class SlotCache:
         self._num_slots, self._num_columns = num_slots, num_columns
         self.cache: DynamicCache | None = None  # what the model is given
 
-    def join(self, read: DynamicCache, *, slots: Tensor, rows: Tensor, end: int) -> None:
+    def join(
+        self, read: DynamicCache, *, mask: Bool[Tensor, "prompt column"], slots: np.ndarray, rows: np.ndarray, end: int
+    ) -> None:
         """Put rows of prompts that have been read into slots; their last tokens come to lie in the column before `end`."""
         if self.cache is None:
-            self.cache = _room_for(read, num_slots=self._num_slots, num_columns=self._num_columns)
+            self.cache = self._room_like(read)
+        given, taken = _on(mask.device, slots), _on(mask.device, rows)
         for layer, other in zip(self.cache.layers, read.layers, strict=True):
             for name in STATES:
                 for i, states in getattr(layer, name, {}).items():
                     if states is not None:
-                        states[slots] = getattr(other, name)[i][rows]
+                        states[given] = getattr(other, name)[i][taken]
             if isinstance(layer, Room):
                 for room, states in zip(layer.room, (other.keys, other.values), strict=True):
-                    room[slots, :, end - states.shape[2] : end] = states[rows]
+                    room[given, :, end - states.shape[2] : end] = states[taken]
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """All tensors that are held."""
+        return tensors_of(self.cache) if self.cache is not None else []
 
     def show(self, begin: int, end: int) -> None:
         """Set the columns that the rows in use have."""
         for layer in self._layers():
             layer.show(begin, end)
+
+    def seen(self, columns: Bool[Tensor, "slot column"]) -> Bool[Tensor, "slot 1 1 1"]:
+        """The mask for a model that knows these ones (models/decode_masks.py)."""
+        return Columns(seen=columns).mask
+
+    def keep(self, kept: np.ndarray, *, device: torch.device) -> None:
+        """The other slots leave."""
+        assert self.cache is not None
+        self.cache.reorder_cache(_on(device, kept))  # layers of every kind have this one, linear attention too
 
     def shift(self) -> None:
         """Move the columns that are shown to the left end of the room."""
@@ -106,6 +126,13 @@ class SlotCache:
             for room in layer.room:
                 room[:, :, : layer.end - layer.begin] = room[:, :, layer.begin : layer.end].clone()
             layer.show(0, layer.end - layer.begin)
+
+    def _room_like(self, read: DynamicCache) -> DynamicCache:
+        """An empty cache like the one of prompts that have been read, with all slots and columns; zero throughout."""
+        cache = copy(read)
+        sizes = {"num_slots": self._num_slots, "num_columns": self._num_columns}
+        cache.layers = [_roomy(own_copy(layer), **sizes) for layer in read.layers]
+        return cache
 
     def _layers(self) -> Iterator[Any]:
         assert self.cache is not None
@@ -117,22 +144,17 @@ class GrowingCache(SlotCache):
 
     can_forget = False
 
-    def join(self, read: DynamicCache, *, slots: Tensor, rows: Tensor, end: int) -> None:
+    def join(
+        self, read: DynamicCache, *, mask: Bool[Tensor, "prompt column"], slots: np.ndarray, rows: np.ndarray, end: int
+    ) -> None:
         """Put the rows behind those that are there."""
         joining = copy(read)
         joining.layers = [own_copy(layer) for layer in read.layers]
-        joining.reorder_cache(rows)
+        joining.reorder_cache(_on(mask.device, rows))
         self.cache = joining if self.cache is None else merged([self.cache, joining])
 
     def show(self, begin: int, end: int) -> None:
         """It knows its columns itself."""
-
-
-def _room_for(read: DynamicCache, *, num_slots: int, num_columns: int) -> DynamicCache:
-    """An empty cache like the one of prompts that have been read, with so many slots and columns; zero throughout."""
-    cache = copy(read)
-    cache.layers = [_roomy(own_copy(layer), num_slots=num_slots, num_columns=num_columns) for layer in read.layers]
-    return cache
 
 
 def _roomy(layer: Any, *, num_slots: int, num_columns: int) -> Any:
@@ -145,4 +167,14 @@ def _roomy(layer: Any, *, num_slots: int, num_columns: int) -> Any:
     made = kind.__new__(kind)
     room = (t.new_zeros(num_slots, t.shape[1], num_columns, t.shape[3]) for t in (layer.keys, layer.values))
     vars(made).update(vars(layer), room=tuple(room), num_rows=num_slots, begin=0, end=0)
+    made.show(0, 0)  # what was read is forgotten here
     return made
+
+
+def tensors_of(cache: Cache) -> list[Tensor]:
+    """Keys and values, and whatever else the layers of a cache remember."""
+    return [value for layer in cache.layers for value in vars(layer).values() if isinstance(value, Tensor)]
+
+
+def _on(device: torch.device, numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers).to(device)

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vlm_rl.models.policy import Policy
-from vlm_rl.models.shared_prompts import Columns
 from vlm_rl.rollout.room import GrowingCache, SlotCache, has_room
+from vlm_rl.rollout.shared_cache import SharedCache, can_share
 from vlm_rl.types import QueryBatch
 
 
@@ -79,16 +79,24 @@ class Waiting:
 class Slots:
     """The batch that is written: its cache, its mask and its positions. A row for each slot; columns are counted from the first call."""
 
-    def __init__(self, policy: Policy, queries: QueryBatch, *, num_slots: int, num_columns: int) -> None:
-        self._width, device = queries.query_ids.shape[1], policy.device
-        width = self._width
-        kind = SlotCache if has_room(policy.vlm.config) else GrowingCache
+    def __init__(
+        self, policy: Policy, queries: QueryBatch, *, num_slots: int, num_columns: int, device: torch.device | None = None
+    ) -> None:
         self._policy, self._num_axes = policy, len(queries.position_ids)
-        self._cache = kind(num_slots=num_slots, num_columns=width + num_columns)
-        self._mask = torch.zeros(num_slots, width + num_columns, dtype=torch.bool, device=device)
-        self._next_positions = torch.zeros(num_slots, dtype=torch.long, device=device)
-        self._begin, self.end, self._moved = 0, width, 0  # columns that are used, and by how many the room has moved
+        is_shared = can_share(policy, device=device or policy.device)
+        self.width = 0 if is_shared else queries.query_ids.shape[1]  # columns of a prompt in a slot
+        num_columns += self.width
+        kind = SharedCache if is_shared else SlotCache if has_room(policy.vlm.config) else GrowingCache
+        self._cache = kind(num_slots=num_slots, num_columns=num_columns)
+        self._mask = torch.zeros(num_slots, num_columns, dtype=torch.bool, device=policy.device)
+        self._next_positions = torch.zeros(num_slots, dtype=torch.long, device=policy.device)
+        self._begin, self.end, self._moved = 0, self.width, 0  # columns that are used, and by how many the room has moved
         self.hidden: Float[Tensor, "slot hidden"] = torch.empty(0)  # decides on the next token of each slot
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """Keys and values, and whatever else layers remember."""
+        return self._cache.kept
 
     @property
     def cache(self) -> DynamicCache:
@@ -96,17 +104,18 @@ class Slots:
         assert self._cache.cache is not None
         return self._cache.cache
 
-    def join(self, prompts: ReadPrompts, *, rows: Int[Tensor, " joining"], slots: Int[Tensor, " joining"]) -> None:
+    def join(self, prompts: ReadPrompts, *, rows: np.ndarray, slots: np.ndarray) -> None:
         """Give slots to new sequences; `rows` are those of their prompts."""
         if not len(self.hidden):
             self.hidden = prompts.hidden.new_zeros(len(self._mask), prompts.hidden.shape[1])
         end = self.end - self._moved
-        self._cache.join(prompts.cache, slots=slots, rows=rows, end=end)
-        mask = prompts.mask[rows]
-        self._mask[slots] = False
-        self._mask[slots, end - mask.shape[1] : end] = mask
-        self._next_positions[slots] = prompts.next_positions[rows]
-        self.hidden[slots] = prompts.hidden[rows]
+        self._cache.join(prompts.cache, mask=prompts.mask, slots=slots, rows=rows, end=end)
+        given, taken = on_device(self._policy, slots), on_device(self._policy, rows)
+        self._mask[given] = False
+        if self.width:
+            self._mask[given, end - self.width : end] = prompts.mask[taken]
+        self._next_positions[given] = prompts.next_positions[taken]
+        self.hidden[given] = prompts.hidden[taken]
 
     def decode(self, tokens: Int[Tensor, " slot"]) -> None:
         """Append one token to each sequence."""
@@ -118,7 +127,7 @@ class Slots:
         seen = self._mask[:, begin : end + 1]
         self.hidden = self._policy.hidden(
             ids=tokens[:, None],
-            mask=Columns(seen=seen).mask if self._policy.knows_rows else seen,
+            mask=self._cache.seen(seen) if self._policy.knows_rows else seen,
             types=torch.zeros_like(tokens[:, None]),
             positions=self._next_positions[None, :, None].expand(self._num_axes, -1, -1),
             images=(),
@@ -128,11 +137,12 @@ class Slots:
         self._next_positions = self._next_positions + 1
         self.end += 1
 
-    def keep(self, kept: Int[Tensor, " kept"]) -> None:
+    def keep(self, kept: np.ndarray) -> None:
         """The other slots leave the batch."""
         self._cache.show(self._begin - self._moved, self.end - self._moved)
-        self.cache.reorder_cache(kept)  # layers of every kind have this one, linear attention too
-        self._mask, self._next_positions, self.hidden = self._mask[kept], self._next_positions[kept], self.hidden[kept]
+        self._cache.keep(kept, device=self._policy.device)
+        rows = on_device(self._policy, kept)
+        self._mask, self._next_positions, self.hidden = self._mask[rows], self._next_positions[rows], self.hidden[rows]
 
     def forget_before(self, column: int) -> None:
         """No sequence needs the columns before this one."""
@@ -141,7 +151,7 @@ class Slots:
 
     def _move(self) -> None:
         """To the left end of the room, over columns that no sequence needs; a prompt that joins must fit before the end."""
-        first = min(self._begin, self.end - self._width)
+        first = min(self._begin, self.end - self.width)
         start, end = first - self._moved, self.end - self._moved
         self._cache.show(start, end)
         self._cache.shift()
@@ -149,13 +159,16 @@ class Slots:
         self._moved = first
 
 
-def prefill(policy: Policy, queries: QueryBatch, *, num_samples: int, num_tokens: int) -> Slots:
-    """Reads each prompt once; every sample of it has a slot, with room for so many tokens."""
+def prefilled(
+    policy: Policy, queries: QueryBatch, *, num_samples: int, num_tokens: int, device: torch.device | None = None
+) -> Iterator[Slots]:
+    """Reads each prompt once; every sample of it has a slot, with room for so many tokens. Yields the slots after each reading."""
     waiting = Waiting(policy, queries, num_samples=num_samples)
-    slots = Slots(policy, queries, num_slots=len(waiting), num_columns=num_tokens)
+    slots = Slots(policy, queries, num_slots=len(waiting), num_columns=num_tokens, device=device)
     for prompts, rows, places in waiting.take(len(waiting)):
-        slots.join(prompts, rows=on_device(policy, rows), slots=on_device(policy, places))
-    return slots
+        slots.join(prompts, rows=rows, slots=places)
+        del prompts  # before the next ones are read
+        yield slots
 
 
 def on_device(policy: Policy, numbers: np.ndarray) -> Tensor:
