@@ -67,6 +67,7 @@ class SpeedCase:
             "model.optimization.learning_rate=1e-5",  # small, so that all steps sample from nearly one distribution
             f"algorithm={'grpo' if self.group_size > 1 else 'reinforce_pp'}",  # without groups: the same loss and passes
             "algorithm.kl_loss_coef=0.04",
+            "algorithm.old_logprobs=engine",  # the embedded engine is the policy; with one update neither side computes them
             f"algorithm.group_size={self.group_size}",
             f"algorithm.num_minibatches={self.updates}",
             f"dataset.batch_size={self.num_prompts}",

@@ -133,6 +133,11 @@ def test_an_evaluation_killed_between_parts_goes_on_and_ends_as_if_nothing_had_h
     parts_of(killed)[0].write_bytes(b"half of a file")
     evaluated(forking, killed, *arguments)
     assert dict(evaluation_bytes(killed)) == dict(evaluation_bytes(whole))
+    left = next(killed.glob("outputs/evaluate/*/seed-0")) / "parts/epoch-0000/val_pass@1_t0.6"  # killed before it was removed
+    left.mkdir(parents=True)
+    (left / "rows-000000.0123456789abcdef.parquet").touch()
+    evaluated(forking, killed, *arguments)
+    assert not left.exists()
     assert len(dict(evaluation_bytes(whole))) == 3
     assert parts_of(killed) == [] and not list(killed.rglob("*.tmp"))
 

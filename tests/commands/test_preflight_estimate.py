@@ -83,7 +83,7 @@ def test_a_run_is_counted_with_the_evaluation_of_its_vanilla_model() -> None:
     cfg, workload = composed(["experiment=smoke"]), workload_of()
     length = length_of(cfg, workload, features_are_cached=True)
     assert (length.num_steps, length.encoded_prompts, length.num_evaluations) == (4, 16, 3)
-    assert (length.evaluated_rows, length.evaluated_responses) == (16 * 3, 16 * (8 + 4 + 1))
+    assert (length.evaluated_rows, length.evaluated_responses) == (16, 16 * (8 + 4 + 1))
     assert length_of(cfg, workload, features_are_cached=False).encoded_prompts == 4 * 8
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -159,7 +160,7 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
         "generation_steps": target.generation_steps,
         "checkpoint": str(target.weights or run or config["model"]["name"]),
         "model_files": checkpoint_files(target.weights),
-        "epoch": epoch_of(target, steps_per_epoch=experiment.module.data_flow.steps_per_epoch),
+        "epoch": target.epoch(steps_per_epoch=experiment.module.data_flow.steps_per_epoch),
     }
     if run is not None:
         written |= {
@@ -169,15 +170,6 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
     if run is not None and target.weights is not None:  # its vanilla model, from here; it may not have been evaluated alike
         written["vanilla"] = os.path.relpath(run.absolute().parents[1] / vanilla_of(config), folder.path.absolute().parents[1])
     return written
-
-
-def epoch_of(target: Target, *, steps_per_epoch: int) -> float:
-    """Passes over the training rows at the checkpoint, as the run counted them: a step may have taken other rows than it would today."""
-    lines = RunFolder(path=target.run).lines("metrics.jsonl") if target.run is not None else ()
-    for line in lines:
-        if line.get("event") == "train" and line.get("generation_steps") == target.generation_steps:
-            return float(line["epoch"])
-    return target.generation_steps / max(1, steps_per_epoch)
 
 
 def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch: float) -> Cells:
@@ -190,12 +182,11 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
             files = {s.name: evaluation_file(round(epoch), split, s.name) for s in evaluator.scheme.settings}
             unknown = [name for name, file in files.items() if ranks.is_first() and folder.whole_table(str(file)) is None]
             unknown = ranks.from_first(unknown)
+            places = {name: folder.path / "parts" / file.parent.name / file.stem for name, file in files.items()}
+            titles = {name: f"{split}, {title_of(name)}{others}" for name in unknown}
             parts = {
-                name: Parts(
-                    folder=folder.path / "parts" / files[name].parent.name / files[name].stem,
-                    counter=counter.begin(f"{split}, {title_of(name)}{others}", total=evaluator.share(split)),
-                )
-                for name in unknown
+                name: Parts(folder=places[name], counter=counter.begin(title, total=evaluator.share(split)))
+                for name, title in titles.items()
             }
             made = evaluator.evaluate_split(
                 experiment.policy, split=split, epoch=epoch, generation_steps=target.generation_steps, keeps=parts
@@ -204,8 +195,9 @@ def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch
             for name in unknown if ranks.is_first() else ():
                 folder.write_table(str(files[name]), made[name])
                 folder.remember()
-                parts[name].remove()
             for name, file in files.items():
+                if ranks.is_first():
+                    shutil.rmtree(places[name], ignore_errors=True)  # the whole table is on the disk
                 tables[split, name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
     if num_new and ranks.is_first():
         peak = peak_bytes(experiment.policy.device)

@@ -1,6 +1,5 @@
 """Stored answers that an evaluation may reuse: same model, same rows, same judge. They are written in parts while it runs."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,10 +97,6 @@ class Parts:
             return pq.read_table(unnamed.replace(self._folder / _named(place, unnamed)))
         self._counter.count(len(indices), is_known=True)
         return pq.read_table(known[0])
-
-    def remove(self) -> None:
-        """Delete the parts after the whole table is on the disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _named(place: str, file: Path) -> str:

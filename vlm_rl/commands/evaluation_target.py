@@ -31,6 +31,13 @@ class Target:
     run: Path | None  # the run folder it belongs to
     out: Path  # without the hash of the config and the seed
 
+    def epoch(self, *, steps_per_epoch: int) -> float:
+        """Passes over the training rows at the checkpoint, as the run counted them: a step may have taken other rows."""
+        for line in RunFolder(path=self.run).lines("metrics.jsonl") if self.run is not None else ():
+            if line.get("event") == "train" and line.get("generation_steps") == self.generation_steps:
+                return float(line["epoch"])
+        return self.generation_steps / max(1, steps_per_epoch)
+
     def folder(self, config: dict[str, Any]) -> RunFolder:
         """`<out>-<hash>/seed-<N>`, so that several seeds lie side by side, as those of a variant."""
         return RunFolder(path=self.out.with_name(f"{self.out.name}-{arm_of(config)[:8]}") / f"seed-{config['seed']}")

@@ -14,6 +14,7 @@ from vlm_rl.datasets.row import Row
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.family import TOKEN_TYPES, arguments
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.prompt_sharing import hidden_of
 from vlm_rl.models.vision import in_dtype_of
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.rollout.slots import prefilled
@@ -62,7 +63,7 @@ def by_training(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "row to
     policy, queries = model.policy, _queries(model)
     responses = finish(policy, torch.tensor([ids] * len(model.rows), device=policy.device), _zeros(model, ids), 1)
     samples = concatenate(queries, responses, scores=torch.zeros(len(model.rows)))
-    hidden = policy.hidden_of(samples)
+    hidden = hidden_of(policy, samples)
     return torch.stack([policy.next_token_logprobs(row, temperature=1.0) for row in hidden[:, -len(ids) - 1 :]])
 
 

@@ -48,8 +48,7 @@ def estimates(
         yield f"No estimate of memory and time: {type(error).__name__}: {error} (VLM_RL_TRACEBACK=1 shows where.)"
         verdict.reservations.append(f"memory and time were not estimated ({type(error).__name__})")
         return
-    yield memory_table(traced, device=device)
-    yield not_counted(device)
+    yield from (memory_table(traced, device=device), not_counted(device))
     if portable(asked) != asked:
         yield f"Memory and time are those of model.attention={portable(asked)}; what {asked} takes was not estimated."
     yield from judge_room(traced, device=device, verdict=verdict)
@@ -76,6 +75,6 @@ def length_of(cfg: DictConfig, workload: Workload, *, features_are_cached: bool)
         num_steps=num_steps,
         encoded_prompts=len(dataset.train) // ranks if features_are_cached else num_steps * workload.num_queries,
         num_evaluations=1 + dataset.epochs // scheme.every_epochs,
-        evaluated_rows=sum(rows[split] for split, _ in scheme.cells) // ranks,
+        evaluated_rows=sum(rows.values()) // ranks,
         evaluated_responses=sum(rows[split] * setting.num_samples for split, setting in scheme.cells) // ranks,
     )

@@ -19,9 +19,8 @@ from vlm_rl.models.adapters import multiply_under_autocast
 from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
-from vlm_rl.models.precision import Quantization, declare, precision
+from vlm_rl.models.precision import Quantization, checkpoint_activations, declare, precision
 from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
-from vlm_rl.models.shared_prompts import reason_against
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import load_adapter, load_whole
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
@@ -29,6 +28,8 @@ from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 
 class Policy(nn.Module):
     """The model that samples and learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
+
+    banned: Tensor
 
     def __init__(
         self,
@@ -63,14 +64,12 @@ class Policy(nn.Module):
         if autocast and self.adapter is not None:
             multiply_under_autocast(self.adapter)
         if gradient_checkpointing:
-            vlm.activation_checkpointing_enable({"use_reentrant": False})
-            vlm.enable_input_require_grads()
+            checkpoint_activations(vlm)
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
         self.sharing = PromptSharing(is_wanted=shared_prompt)
         self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
-        self.banned: Tensor
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
 
     @property
@@ -175,27 +174,6 @@ class Policy(nn.Module):
             )
         hidden: Tensor = output.last_hidden_state
         return hidden
-
-    def hidden_of(self, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
-        """The same of prompts with their responses, without a cache."""
-        return self.hidden(
-            ids=samples.input_ids,
-            mask=samples.attention_mask,
-            types=samples.mm_token_type_ids,
-            positions=samples.position_ids,
-            images=samples.images,
-            use_cache=False,
-        )
-
-    @property
-    def shares_prompts(self) -> bool:
-        """Whether responses may share a copy of their prompt, as far as config and the model's code tell."""
-        return self.sharing.is_wanted and self.knows_rows
-
-    @property
-    def knows_rows(self) -> bool:
-        """Whether attention takes the masks of shared_prompts.py in place of the model's own."""
-        return reason_against(self.vlm) is None
 
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""

@@ -85,3 +85,9 @@ def declare(vlm: PreTrainedModel, *, folder: Path) -> None:
         if "dtype" in part:
             part["dtype"] = str(finest).removeprefix("torch.")
     file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def checkpoint_activations(vlm: PreTrainedModel) -> None:
+    """Each layer keeps its input alone; the backward pass computes the rest of its activations again."""
+    vlm.activation_checkpointing_enable({"use_reentrant": False})
+    vlm.enable_input_require_grads()

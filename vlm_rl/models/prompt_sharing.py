@@ -20,9 +20,22 @@ LIMIT = {
 Reader: TypeAlias = Any  # a Policy; its module imports this one
 
 
+def hidden_of(policy: Reader, samples: Samples) -> Float[Tensor, "batch sequence hidden"]:
+    """Last hidden states of prompts with their responses, without a cache."""
+    hidden: Tensor = policy.hidden(
+        ids=samples.input_ids,
+        mask=samples.attention_mask,
+        types=samples.mm_token_type_ids,
+        positions=samples.position_ids,
+        images=samples.images,
+        use_cache=False,
+    )
+    return hidden
+
+
 def own_states(policy: Reader, samples: Samples) -> Float[Tensor, "token hidden"]:
     """The state before each response token, which decides on it, row by row; each response has a copy of its prompt before it."""
-    hidden, mask = policy.hidden_of(samples), samples.response_mask
+    hidden, mask = hidden_of(policy, samples), samples.response_mask
     states: Tensor = hidden[:, hidden.shape[1] - mask.shape[1] - 1 : -1][mask]
     return states
 
@@ -53,6 +66,10 @@ class PromptSharing:
         self.is_wanted, self.is_taken_for_granted = is_wanted, False
         self._is_same: dict[Kind, bool] = {}
         self._is_told = False
+
+    def is_possible(self, policy: Reader) -> bool:
+        """As far as config and the model's code tell."""
+        return self.is_wanted and reason_against(policy.vlm) is None
 
     def is_on(self, policy: Reader, samples: Samples) -> bool:
         """Where it is not although it was asked for, a line says why, once."""

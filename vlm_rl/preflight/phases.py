@@ -178,7 +178,7 @@ class _Tracer:
 
     def _together(self, max_tokens: int, *, num_responses: int, together: int) -> tuple[int, int]:
         """Prompts and responses to each that go through the model at once."""
-        if together > 1 and self._policy.shares_prompts:
+        if together > 1 and self._policy.sharing.is_possible(self._policy):
             return self._workload.shared_within(max_tokens, num_responses=num_responses, together=together)
         return min(num_responses, self._workload.rows_within(max_tokens)), 1
 

@@ -48,7 +48,7 @@ class TimeEstimate:
 
 
 def duration(traced: Sequence[Phase], *, workload: Workload, length: RunLength, machine: Machine) -> TimeEstimate:
-    """The whole run. In evaluations, the images of a row are encoded again for each setting."""
+    """The whole run. In an evaluation, a row is read once for all settings."""
     algorithm, prompts, max_new_tokens = workload.algorithm, workload.prompts, workload.dataset.max_new_tokens
     longest, mean = prompts.longest, prompts.mean
     tokens = np.maximum(1, np.round(max_new_tokens * SHARES))
@@ -59,7 +59,8 @@ def duration(traced: Sequence[Phase], *, workload: Workload, length: RunLength, 
     first, last = (traced_seconds[name] / TRACED_TOKENS for name in (names.FIRST_TOKENS, names.LAST_TOKENS))
     response = tokens * (first + (last - first) * SHARES / 2)  # the cache grows evenly
     sampling = (prefill + response * algorithm.group_size) * workload.num_queries
-    num_passes = algorithm.needs_old_logprobs + algorithm.needs_reference
+    is_recomputed = algorithm.needs_old_logprobs and algorithm.old_logprobs == "recompute"
+    num_passes = is_recomputed + algorithm.needs_reference
     learn = traced_seconds[names.UPDATE] * shorter * workload.num_responses
     optimizer_step = traced_seconds[names.OPTIMIZER_STEP] * workload.mini_batch
     phases = {

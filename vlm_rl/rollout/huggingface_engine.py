@@ -16,6 +16,7 @@ from vlm_rl.models.lean_adapters import summed_weights
 from vlm_rl.models.parts import PARTS
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import uniforms
+from vlm_rl.rollout.cache_tokens import room_of
 from vlm_rl.rollout.drawing import draw
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.merging import merged
@@ -60,7 +61,7 @@ class HuggingFaceEngine:
         queries = queries.to(policy.device)
         num_samples = sum(setting.num_samples for setting in settings)
         width = queries.query_ids.shape[1] + settings[0].max_new_tokens + SPARE_COLUMNS
-        num_slots = self._num_slots(width)
+        num_slots = self._num_slots(policy, width)
         size = len(queries.rows)
         if not has_room(policy.vlm.config):  # then nobody can join later
             size = max(1, num_slots // num_samples)
@@ -80,11 +81,10 @@ class HuggingFaceEngine:
         parts = zip(counts, *(torch.split(part, counts, dim=1) for part in whole), strict=True)
         return [finish(policy, ids.flatten(0, 1), logprobs.flatten(0, 1), count) for count, ids, logprobs in parts]
 
-    def _num_slots(self, width: int) -> int:
+    def _num_slots(self, policy: Policy, width: int) -> int:
         """Sequences that write at the same time, where each may have so many tokens."""
-        if self._max_cache_tokens is None:
-            return self._forward_batch_size
-        return max(1, min(self._forward_batch_size, self._max_cache_tokens // width))
+        max_tokens = room_of(policy) if self._max_cache_tokens is None else self._max_cache_tokens
+        return self._forward_batch_size if max_tokens is None else max(1, min(self._forward_batch_size, max_tokens // width))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from transformers import DynamicCache, PreTrainedConfig
 
 from vlm_rl.models.decode_masks import Members, SharedColumns, added
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.shared_prompts import reason_against
 from vlm_rl.rollout.room import SlotCache, has_room
 
 Pair = tuple[Tensor, Tensor]  # keys and values (prompt, head, column, dimension)
@@ -24,7 +25,7 @@ def can_share(policy: Policy, *, device: torch.device) -> bool:
     is_exact = (policy.precision.autocast_to or policy.vlm.dtype) == torch.float32
     layers = {*(getattr(text, "layer_types", None) or ["full_attention"])}
     is_full = layers == {"full_attention"} and not getattr(text, "use_sliding_window", False)
-    return device.type == "cpu" and is_exact and is_full and policy.knows_rows and has_room(policy.vlm.config)
+    return device.type == "cpu" and is_exact and is_full and reason_against(policy.vlm) is None and has_room(policy.vlm.config)
 
 
 class SharedCache(SlotCache):

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.shared_prompts import reason_against
 from vlm_rl.rollout.room import GrowingCache, SlotCache, has_room
 from vlm_rl.rollout.shared_cache import SharedCache, can_share
 from vlm_rl.types import QueryBatch
@@ -83,6 +84,7 @@ class Slots:
         self, policy: Policy, queries: QueryBatch, *, num_slots: int, num_columns: int, device: torch.device | None = None
     ) -> None:
         self._policy, self._num_axes = policy, len(queries.position_ids)
+        self._knows_masks = reason_against(policy.vlm) is None  # of models/decode_masks.py
         is_shared = can_share(policy, device=device or policy.device)
         self.width = 0 if is_shared else queries.query_ids.shape[1]  # columns of a prompt in a slot
         num_columns += self.width
@@ -127,7 +129,7 @@ class Slots:
         seen = self._mask[:, begin : end + 1]
         self.hidden = self._policy.hidden(
             ids=tokens[:, None],
-            mask=self._cache.seen(seen) if self._policy.knows_rows else seen,
+            mask=self._cache.seen(seen) if self._knows_masks else seen,
             types=torch.zeros_like(tokens[:, None]),
             positions=self._next_positions[None, :, None].expand(self._num_axes, -1, -1),
             images=(),
