@@ -57,10 +57,6 @@ class SpeedCase:
 
     def overrides(self) -> list[str]:
         """The command line of the run."""
-        picture = self.picture
-        enlarged = (
-            ["dataset.source._target_=speed_case.EnlargedSource", f"+dataset.source.picture={list(picture)}"] if picture else []
-        )
         return [
             f"model.name={self.model}",
             f"model.untrained={str(self.model != 'tiny').lower()}",
@@ -79,7 +75,8 @@ class SpeedCase:
             "dataset.max_prompt_tokens=8192",
             "trainer.accelerator=cpu",
             "preflight.cache=null",
-            *enlarged,
+            "dataset.source._target_=speed_case.DecodedSource",
+            f"+dataset.source.picture={list(self.picture) if self.picture else 'null'}",
         ]
 
     def composed(self) -> Any:
@@ -88,35 +85,33 @@ class SpeedCase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enlarged:
-    """A figure at another size."""
+class Decoded:
+    """A picture that was drawn beforehand; TRL gets it so too."""
 
-    figure: Any
-    size: tuple[int, int]
-
-    @property
-    def key(self) -> str:
-        """Content, so that features of two sizes are not taken for each other."""
-        return f"{self.figure.key}-{self.size[0]}x{self.size[1]}"
+    key: str  # of the content, so that features of two sizes are not taken for each other
+    picture: Any
 
     def load(self) -> Any:
         """The picture."""
-        return self.figure.load().resize(self.size)
+        return self.picture
 
 
-class EnlargedSource(MicroGeometrySource):
-    """The embedded rows with larger pictures. `picture`: width and height in pixels."""
+class DecodedSource(MicroGeometrySource):
+    """The embedded rows with their pictures drawn beforehand. `picture`: width and height in pixels; None: as they are."""
 
-    def __init__(self, *, picture: Sequence[int], **settings: Any) -> None:
+    def __init__(self, *, picture: Sequence[int] | None, **settings: Any) -> None:
         super().__init__(**settings)
-        self._size = (picture[0], picture[1])
+        self._size = picture and (picture[0], picture[1])
 
     def rows(self, split: str) -> Sequence[Row]:
         """All of a split at once."""
-        return [
-            replace(row, images=tuple(Enlarged(figure=figure, size=self._size) for figure in row.images))
-            for row in super().rows(split)
-        ]
+        return [replace(row, images=tuple(map(self._decoded, row.images))) for row in super().rows(split)]
+
+    def _decoded(self, figure: Any) -> Decoded:
+        drawn = figure.load()
+        if self._size is None:
+            return Decoded(key=figure.key, picture=drawn)
+        return Decoded(key=f"{figure.key}-{self._size[0]}x{self._size[1]}", picture=drawn.resize(self._size))
 
 
 @dataclass(frozen=True, kw_only=True)
