@@ -91,6 +91,11 @@ class Decoded:
     key: str  # of the content, so that features of two sizes are not taken for each other
     picture: Any
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return int(self.picture.width), int(self.picture.height)
+
     def load(self) -> Any:
         """The picture."""
         return self.picture
