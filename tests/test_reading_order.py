@@ -26,6 +26,7 @@ BEHIND_DOORS = (  # what a step runs as well, and the file of the list that is i
     "models/precision.py",  # policy.py: what autocast rounds to
     "models/prompt_sharing.py",  # policy.py: whether responses share a copy of their prompt
     "models/shared_prompts.py",  # policy.py: how they do
+    "models/decode_masks.py",  # huggingface_engine.py: which columns of the cache a token sees
     "models/lean_adapters.py",  # policy.py: the products of a LoRA layer
     "rollout/",  # huggingface_engine.py: its cache, its slots, a draw, and what was written as text
     "stopwatch.py",  # module.py: seconds of a step
