@@ -87,9 +87,15 @@ def test_prompts_are_apart_on_a_cpu_in_float32_alone(experiment: Experiment, mon
     policy, cpu = experiment.policy, torch.device("cpu")
     assert can_share(policy, device=cpu)
     assert not can_share(policy, device=torch.device("cuda"))
-    monkeypatch.setattr(policy.vlm.config.get_text_config(), "layer_types", ["full_attention", "sliding_attention"])
-    assert not can_share(policy, device=cpu)
-    monkeypatch.setattr(policy.vlm.config.get_text_config(), "layer_types", ["full_attention"])
+    text = policy.vlm.config.get_text_config()
+    for layer_types in (
+        ["full_attention", "sliding_attention"],
+        None,
+    ):  # None: as in Mistral's config, where a number alone says it
+        with monkeypatch.context() as patched:
+            patched.setattr(text, "layer_types", layer_types)
+            patched.setattr(text, "sliding_window", 8)
+            assert not can_share(policy, device=cpu)
     monkeypatch.setattr(policy, "precision", replace(policy.precision, autocast_to=torch.bfloat16))
     assert not can_share(policy, device=cpu)
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
 
 from vlm_rl.models.decode_masks import Members, SharedColumns, added
 from vlm_rl.models.policy import Policy
@@ -23,8 +24,7 @@ def can_share(policy: Policy, *, device: torch.device) -> bool:
     """
     text: PreTrainedConfig = policy.vlm.config.get_text_config()
     is_exact = (policy.precision.autocast_to or policy.vlm.dtype) == torch.float32
-    layers = {*(getattr(text, "layer_types", None) or ["full_attention"])}
-    is_full = layers == {"full_attention"} and not getattr(text, "use_sliding_window", False)
+    is_full = all(type(layer) is DynamicLayer for layer in DynamicCache(config=text).layers)  # with a window, none is so
     return device.type == "cpu" and is_exact and is_full and reason_against(policy.vlm) is None and has_room(policy.vlm.config)
 
 
