@@ -12,6 +12,8 @@ WITHOUT_EFFECT = (
 NEWER = ("chat_template", "quantization")  # of `model`: empty or null is as before there was such a key
 # Of `evaluation.scheme.endpoint`: what verdicts are made by, which changes nothing that a run computes.
 PLAN = ("reference", "smallest_effect", "planned_seeds", "planned_looks")
+# Of `rollout.engine`: where servers are and how long they are waited for.
+OF_SERVERS = ("servers", "exchange", "requests_per_server", "attempts", "api_key_variable", "limits")
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
 WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
 
@@ -21,7 +23,17 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
     kept["model"] = _without_empty(config["model"])
+    if "rollout" in kept:
+        kept["rollout"] = _without_servers(kept["rollout"])
     return kept
+
+
+def _without_servers(rollout: dict[str, Any]) -> dict[str, Any]:
+    """Without the places of servers, and without keys that an older version did not have, where they change nothing."""
+    kept = _without(rollout, "correction", "correction_of_sequences")  # the algorithm has the one that it uses
+    kept = kept if kept.get("overlap") else _without(kept, "overlap")
+    engines = {name: _without(engine, *OF_SERVERS) for name, engine in kept.items() if isinstance(engine, dict)}
+    return kept | engines
 
 
 def _without_empty(model: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +63,7 @@ def vanilla_of(config: dict[str, Any]) -> str:
         model,
         config["dataset"],
         evaluation,
-        config["rollout"]["evaluation_engine"],
+        _without_servers(config["rollout"])["evaluation_engine"],
         config["num_threads"],
         config["tf32"],
     ]

@@ -73,6 +73,11 @@ class VLMReinforcement(lightning.LightningModule):
         self.last_step: GenerationStep | None = None
         self.stop_is_asked = False  # by a signal, on this rank; callbacks/interruption.py
 
+    @property
+    def collection(self) -> ResponseCollection:
+        """Step II, with what a checkpoint keeps of it."""
+        return self._collection
+
     def on_fit_start(self) -> None:
         """Gives the data flow this rank's rows. Without adapters, keeps a frozen copy of the model as the reference."""
         self.data_flow.start(
@@ -106,6 +111,7 @@ class VLMReinforcement(lightning.LightningModule):
     def report(self, step: GenerationStep) -> None:
         """Counts the step and keeps it for the callbacks."""
         self.progress.generation_steps += 1
+        self.policy.version = self.progress.generation_steps
         self.progress.gradient_steps += self.algorithm.num_updates
         self.last_step = step
 

@@ -1,7 +1,7 @@
 """What ranks exchange besides gradients: objects, over the CPU's process group (gloo), on whatever device they train."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +54,19 @@ def gathered(value: T) -> list[T]:
 def any_of(flag: bool) -> bool:
     """Whether the flag is set on one rank at least: the same answer on every rank."""
     return any(gathered(flag))
+
+
+def together(work: Callable[[], T], *, fails: type[Exception]) -> T:
+    """The result of this rank's work. Where it raises `fails` on any rank, every rank raises it. Every rank must call this."""
+    result, error = [], None
+    try:
+        result.append(work())
+    except fails as failure:
+        error = failure
+    others = [said for said in gathered(None if error is None else str(error)) if said is not None]
+    if others:
+        raise error or fails(others[0])
+    return result[0]
 
 
 def gather_table(table: pa.Table) -> pa.Table:

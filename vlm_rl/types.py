@@ -106,6 +106,16 @@ class ResponseBatch:
     response_mask: Mask
     engine_logprobs: Tokens  # as the engine gave them; 0 off the mask
     responses: tuple[Response, ...]
+    sources: tuple[str, ...] | None = None  # of each response, the server that sampled it; None: the embedded engine
+    sampled_by: "SampledBy | None" = None  # None: the weights of now
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledBy:
+    """The weights of an earlier step, which sampled what is learned from now."""
+
+    weights: tuple[Tensor, ...]  # as Policy.trained_weights gives them
+    version: int  # generation steps that they had learned from
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ class SelectedGroups:
     """This rank's share of the groups that the update learns from."""
 
     samples: Samples  # their indices are places in the batch of the update
+    rows: Int[Tensor, " chosen"]  # which of the rank's samples they are
     counts: SelectionCounts
 
 
@@ -98,4 +99,4 @@ class GroupSelection:
             thrown_away=len(places) - self.batch_size,
             thrown_away_tokens=int(tokens[places >= self.batch_size].sum()),
         )
-        return SelectedGroups(samples=replace(select(samples, mine), indices=indices[mine]), counts=counts)
+        return SelectedGroups(samples=replace(select(samples, mine), indices=indices[mine]), rows=mine, counts=counts)

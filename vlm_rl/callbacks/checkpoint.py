@@ -22,6 +22,7 @@ from vlm_rl.durable_files import make_folder, sync
 from vlm_rl.models.loading import TRAINER_STATE
 from vlm_rl.models.policy import Policy
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
+from vlm_rl.rollout.engine import NoServerLeft
 from vlm_rl.run_folder import RunFolder
 
 NOTE = """\
@@ -61,9 +62,11 @@ class Checkpoint(lightning.Callback):
         check_optimizer(state["optimizer"], trainer.optimizers[0], file=file)
         module.progress.generation_steps = state["generation_steps"]
         module.progress.gradient_steps = state["gradient_steps"]
+        module.policy.version = state["generation_steps"]
         try:
             trainer.optimizers[0].load_state_dict(state["optimizer"])
             trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
+            module.collection.load_state_dict(state.get("collection", {}))
             for name, callback in self._stateful(trainer).items():
                 callback.load_state_dict(state["callbacks"][name])
         except (KeyError, TypeError, AttributeError):
@@ -86,6 +89,14 @@ class Checkpoint(lightning.Callback):
         elif trainer.is_global_zero:  # it was killed between its last checkpoint and this
             self._drop_others(module.progress)
 
+    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException) -> None:
+        """Where no server is left to sample, the steps so far are whole: they are kept."""
+        module = reinforcement(pl_module)
+        if isinstance(exception, NoServerLeft) and module.progress.generation_steps and trainer.is_global_zero:
+            if not self._path(module).exists():
+                self._write(trainer, module)
+            print(f"{self._path(module)} holds all generation steps so far.", flush=True)
+
     def _is_regular(self, progress: Progress) -> bool:
         """Whether every run has a checkpoint here, also one that nobody stopped."""
         return progress.generation_steps % self._every == 0 or self._schedule.is_due(progress)
@@ -95,17 +106,21 @@ class Checkpoint(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer, module: VLMReinforcement) -> None:
         if trainer.is_global_zero:
-            state = {
-                "generation_steps": module.progress.generation_steps,
-                "gradient_steps": module.progress.gradient_steps,
-                "optimizer": trainer.optimizers[0].state_dict(),
-                "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
-                "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
-            }
-            record = self._folder.record() | self._kept_for_good(before=module.progress.generation_steps)
-            save_whole(self._path(module), module.policy, state, record=record)
-            self._drop_others(module.progress)
+            self._write(trainer, module)
         trainer.strategy.barrier()
+
+    def _write(self, trainer: lightning.Trainer, module: VLMReinforcement) -> None:
+        state = {
+            "generation_steps": module.progress.generation_steps,
+            "gradient_steps": module.progress.gradient_steps,
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+            "collection": module.collection.state_dict(),
+            "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
+        }
+        record = self._folder.record() | self._kept_for_good(before=module.progress.generation_steps)
+        save_whole(self._path(module), module.policy, state, record=record)
+        self._drop_others(module.progress)
 
     @staticmethod
     def _stateful(trainer: lightning.Trainer) -> dict[str, Any]:
@@ -130,7 +145,12 @@ class Checkpoint(lightning.Callback):
         """
         now, steps = progress.generation_steps, {saved.generation_steps: saved.path for saved in saved_steps(self._folder)}
         regular = [step for step in steps if step < now and self._is_regular(replace(progress, generation_steps=step))]
-        kept = {now, self._schedule.best_step, *[*regular, now][-self._keep_newest :]}
+        kept = {
+            now,
+            self._schedule.best_step,
+            getattr(self._schedule, "pending_step", None),
+            *[*regular, now][-self._keep_newest :],
+        }
         if self._keep_every is not None:
             kept |= {step for step in steps if step <= now and step % self._keep_every == 0}
         for step in steps.keys() - kept:

@@ -49,7 +49,7 @@ class CompletionTables(lightning.Callback):
         module = reinforcement(pl_module)
         if module.progress.generation_steps % self._every == 0:
             self._show(trainer, lambda: self._of_training(module))
-        if self._schedule.is_due(module.progress):
+        if self._schedule.taken_in is not None:
             self._show(trainer, lambda: self._of_validation(module, self._folder))
 
     def _show(self, trainer: lightning.Trainer, make: Callable[[], Sheet]) -> None:

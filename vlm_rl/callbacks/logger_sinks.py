@@ -13,8 +13,8 @@ from PIL import Image
 from vlm_rl.callbacks.recorder import Recorder, log
 from vlm_rl.evaluation.alert_watch import Alert, Watch
 from vlm_rl.module import reinforcement
-from vlm_rl.pipeline.step3_trajectory_generation import EngineMismatch
 from vlm_rl.pipeline.step4_policy_update import NonFiniteUpdates
+from vlm_rl.rollout.engine import EngineMismatch
 from vlm_rl.run_folder import RunFolder
 
 EPOCH_METRICS = ("val/*", "test/*", "train/accuracy_in_epoch")

@@ -31,7 +31,9 @@ class AroundTheLoop:
 def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
     """The callbacks that measure, write, show, stop and resume around the four steps."""
     cfg = experiment.cfg
-    schedule = EvaluationSchedule(evaluator=experiment.evaluator, folder=folder, vanilla=vanilla)
+    schedule = EvaluationSchedule(
+        evaluator=experiment.evaluator, folder=folder, vanilla=vanilla, in_background=cfg.rollout.overlap > 0
+    )
     checkpoint = Checkpoint(
         folder=folder,
         schedule=schedule,

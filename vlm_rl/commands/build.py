@@ -21,12 +21,13 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
 from vlm_rl.module import Progress, VLMReinforcement
+from vlm_rl.pipeline.overlap import OverlappedCollection
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
 from vlm_rl.pipeline.step4_policy_update import PolicyUpdate
 from vlm_rl.rewards.reward import Reward
-from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings, ServedEngine
 from vlm_rl.stopwatch import Stopwatch
 
 
@@ -43,6 +44,7 @@ class Experiment:
     evaluator: Evaluator
     module: VLMReinforcement
     cfg: DictConfig
+    engines: tuple[RolloutEngine, ...] = ()  # of training and of evaluation, which may be one
 
 
 def build(
@@ -55,7 +57,8 @@ def build(
     dataset: Dataset = instantiate(cfg.dataset)
     policy = placed_policy(cfg, placement)
     engine: RolloutEngine = instantiate(cfg.rollout.engine)
-    evaluation_engine: RolloutEngine = instantiate(cfg.rollout.evaluation_engine)
+    is_one = cfg.rollout.evaluation_engine == cfg.rollout.engine
+    evaluation_engine: RolloutEngine = engine if is_one else instantiate(cfg.rollout.evaluation_engine)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
     objects = Objects(algorithm=algorithm, dataset=dataset, scheme=scheme, vlm=policy.vlm, engines=(engine, evaluation_engine))
     refuse(command, "objects", objects)
@@ -83,6 +86,7 @@ def build(
         evaluator=evaluator,
         module=module,
         cfg=cfg,
+        engines=(engine,) if is_one else (engine, evaluation_engine),
     )
 
 
@@ -114,12 +118,17 @@ def _module(
         batch_size=algorithm.queries_of_step(dataset.batch_size),
         seed=cfg.seed,
         stopwatch=stopwatch,
+        looks_ahead=cfg.rollout.overlap > 0,
     )
+    collection = ResponseCollection(engine=engine, settings=settings, seed=cfg.seed)
+    if cfg.rollout.overlap:
+        assert isinstance(engine, ServedEngine), "checks.py refuses others"
+        collection = OverlappedCollection(engine=engine, settings=settings, seed=cfg.seed, data_flow=data_flow)
     return VLMReinforcement(
         policy=policy,
         algorithm=algorithm,
         data_flow=data_flow,
-        collection=ResponseCollection(engine=engine, settings=settings, seed=cfg.seed),
+        collection=collection,
         generation=TrajectoryGeneration(
             reward=reward, algorithm=algorithm, parity=parity, selection=_selection(dataset, algorithm)
         ),

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import check_algorithm, placement, resolvers
 from vlm_rl.commands.placement import Placement, ranks_of
-from vlm_rl.commands.setting_types import check_types
+from vlm_rl.commands.setting_types import check_types, target_of
 from vlm_rl.datasets.dataset import Dataset, check_shares
 from vlm_rl.evaluation.evaluator import Scheme
-from vlm_rl.models.parts import check_engine
+from vlm_rl.models.parts import check_adapters_only, check_engine
 from vlm_rl.pipeline.step2_response_collection import check_top_p
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
-from vlm_rl.rollout.engine import RolloutEngine
+from vlm_rl.rollout.engine import RolloutEngine, ServedEngine
 
 Command = Literal["train", "evaluate", "preflight"]
 Stage = Literal["settings", "machine", "algorithm", "sizes", "objects", "rows"]
@@ -132,6 +132,21 @@ def _check_study_name(cfg: DictConfig) -> None:
 def _check_engines(objects: Objects) -> None:
     for engine in objects.engines:
         check_engine(objects.vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts)
+        if isinstance(engine, ServedEngine) and engine.takes_adapters_only:
+            check_adapters_only(objects.vlm, engine=type(engine).__name__)
+
+
+def _check_overlap(cfg: DictConfig, algorithm: Algorithm) -> None:
+    if cfg.rollout.overlap not in (0, 1):
+        raise ValueError(
+            f"rollout.overlap={cfg.rollout.overlap}; it is 0, or 1 to sample a step while the one before is learned."
+        )
+    if cfg.rollout.overlap and "begin" not in dir(target_of(cfg.rollout.engine)):
+        name = cfg.rollout.engine._target_.rpartition(".")[2]
+        raise ValueError(
+            f"rollout.overlap=1 samples on servers while the trainer computes, but {name} samples in the trainer itself. Set "
+            "rollout.overlap=0, or rollout=vllm."
+        )
 
 
 CHECKS = (
@@ -176,6 +191,7 @@ CHECKS = (
         refuse=lambda cfg, algorithm: check_minibatches(algorithm, batch_size=cfg.dataset.batch_size),
     ),
     Check(name="training samples untruncated", stage="sizes", refuse=lambda cfg, _: check_top_p(cfg.rollout.top_p)),
+    Check(name="only servers overlap", stage="sizes", refuse=_check_overlap, commands=TRAINING),
     Check(name="engines see what is trained", stage="objects", refuse=_check_engines),
     Check(name="endpoint is evaluated", stage="objects", refuse=lambda built: built.scheme.check_endpoint(), commands=TRAINING),
     Check(

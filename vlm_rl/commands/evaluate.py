@@ -37,6 +37,7 @@ from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.placement import Placement, remarks
 from vlm_rl.commands.rank_group import again, joined
+from vlm_rl.commands.serving import connected
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.datasets.kept_pictures import keep_picture
 from vlm_rl.device import peak_bytes
@@ -92,10 +93,15 @@ def evaluate(cfg: DictConfig, target: Target, *, placement: Placement | None = N
         if target.weights is not None:
             with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
                 experiment.policy.load(target.weights)
-        check_model(loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance))
+            experiment.policy.version = target.generation_steps
+        model = loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance)
+        check_model(model)
         folder = target.folder(plain(cfg))
         folder.path.mkdir(parents=True, exist_ok=True)
-        with ranks.locked(folder.path / ".evaluating"):  # a second one waits, and then finds everything done
+        with (
+            ranks.locked(folder.path / ".evaluating"),  # a second one waits, and then finds everything done
+            connected(experiment, model, folder=folder.path),
+        ):
             return _evaluate(experiment, target, folder)
     finally:
         experiment.reward.close()
@@ -174,31 +180,30 @@ def manifest_of(experiment: Experiment, target: Target, folder: RunFolder) -> di
 
 def answered(experiment: Experiment, target: Target, folder: RunFolder, *, epoch: float) -> Cells:
     """Every sample of every cell, on every rank; parts of an earlier attempt are read from the disk."""
-    tables: dict[tuple[str, str], pa.Table] = {}
     evaluator, begun, num_new = experiment.evaluator, time.perf_counter(), 0
+    files = {(split, s.name): evaluation_file(round(epoch), split, s.name) for split, s in evaluator.scheme.cells}
+    places = {cell: folder.path / "parts" / file.parent.name / file.stem for cell, file in files.items()}
+    unknown = [cell for cell, file in files.items() if ranks.is_first() and folder.whole_table(str(file)) is None]
+    unknown = ranks.from_first(unknown)
     others = f", first of {ranks.num_ranks()} ranks" if ranks.num_ranks() > 1 else ""
     with RowCounter(console=Console()) as counter:
-        for split in evaluator.scheme.splits:
-            files = {s.name: evaluation_file(round(epoch), split, s.name) for s in evaluator.scheme.settings}
-            unknown = [name for name, file in files.items() if ranks.is_first() and folder.whole_table(str(file)) is None]
-            unknown = ranks.from_first(unknown)
-            places = {name: folder.path / "parts" / file.parent.name / file.stem for name, file in files.items()}
-            titles = {name: f"{split}, {title_of(name)}{others}" for name in unknown}
-            parts = {
-                name: Parts(folder=places[name], counter=counter.begin(title, total=evaluator.share(split)))
-                for name, title in titles.items()
-            }
-            made = evaluator.evaluate_split(
-                experiment.policy, split=split, epoch=epoch, generation_steps=target.generation_steps, keeps=parts
-            )
+        keeps: dict[str, dict[str, Parts]] = {}
+        for split, name in unknown:
+            counted = counter.begin(f"{split}, {title_of(name)}{others}", total=evaluator.share(split))
+            keeps.setdefault(split, {})[name] = Parts(folder=places[split, name], counter=counted)
+        for split, made in evaluator.evaluate_splits(
+            experiment.policy, epoch=epoch, generation_steps=target.generation_steps, keeps=keeps
+        ):
             num_new += sum(table.num_rows for table in made.values())
-            for name in unknown if ranks.is_first() else ():
-                folder.write_table(str(files[name]), made[name])
+            for name, table in made.items() if ranks.is_first() else ():
+                folder.write_table(str(files[split, name]), table)
                 folder.remember()
-            for name, file in files.items():
-                if ranks.is_first():
-                    shutil.rmtree(places[name], ignore_errors=True)  # the whole table is on the disk
-                tables[split, name] = ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None)
+                shutil.rmtree(places[split, name], ignore_errors=True)  # the whole table is on the disk
+    for place in places.values() if ranks.is_first() else ():
+        shutil.rmtree(place, ignore_errors=True)
+    tables = {
+        cell: ranks.from_first(pq.read_table(folder.path / file) if ranks.is_first() else None) for cell, file in files.items()
+    }
     if num_new and ranks.is_first():
         peak = peak_bytes(experiment.policy.device)
         cost = {"event": "evaluation", "generation_steps": target.generation_steps, "memory/peak_bytes": peak}

@@ -86,10 +86,17 @@ class Parts:
     def __init__(self, *, folder: Path, counter: "Counted") -> None:
         self._folder, self._counter = folder, counter
 
+    def _known(self, place: str) -> list[Path]:
+        return [file for file in self._folder.glob(f"{place}.*.parquet") if file.name == _named(place, file)]
+
+    def knows(self, indices: Sequence[int]) -> bool:
+        """Whether an earlier attempt answered these rows."""
+        return bool(self._known(_place(indices)))
+
     def __call__(self, indices: Sequence[int], answer: Answer) -> pa.Table:
         """The records of these rows, answered now or by an earlier attempt."""
-        place = f"rows-{indices[0]:06d}"
-        known = [file for file in self._folder.glob(f"{place}.*.parquet") if file.name == _named(place, file)]
+        place = _place(indices)
+        known = self._known(place)
         if not known:
             unnamed = self._folder / f"{place}.parquet"
             write_table(unnamed, answer())
@@ -97,6 +104,10 @@ class Parts:
             return pq.read_table(unnamed.replace(self._folder / _named(place, unnamed)))
         self._counter.count(len(indices), is_known=True)
         return pq.read_table(known[0])
+
+
+def _place(indices: Sequence[int]) -> str:
+    return f"rows-{indices[0]:06d}"
 
 
 def _named(place: str, file: Path) -> str:

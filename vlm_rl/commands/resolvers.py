@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
+from vlm_rl.arm_hash import OF_SERVERS
 from vlm_rl.commands.own_gpus import own_gpus
 from vlm_rl.commands.storable import as_written, environment
 
@@ -16,7 +17,10 @@ STUDY_VARIABLE = "VLM_RL_STUDY"
 TIME_IS_INHERITED = STUDY_VARIABLE in os.environ  # from who started this process, which then shares the name of the study
 MAX_LENGTH = 80
 NO_CHOICE = ("seed", "seeds", "num_threads", "study", "job", "dry_run")  # which run of it, not what it is
-WHERE_IT_RUNS = ("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy")  # a study may move on
+WHERE_IT_RUNS = (  # a study may move on
+    *("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy"),
+    *(f"rollout.engine.{name}" for name in OF_SERVERS),
+)
 NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
 
 
@@ -73,7 +77,7 @@ def variant(overrides: Sequence[str]) -> str:
 
 
 def says_where(override: str) -> bool:
-    """Whether an override only names the machine: devices, nodes, accelerator or strategy."""
+    """Whether an override only names the machine (devices, nodes, accelerator or strategy) or the sampling servers."""
     return any(f"{_key(override)}.".startswith(f"{where}.") for where in WHERE_IT_RUNS)
 
 

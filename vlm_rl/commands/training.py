@@ -24,6 +24,7 @@ from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.commands.placement import Placement, remarks, trainer_of
 from vlm_rl.commands.rank_group import again, by_first, joined
 from vlm_rl.commands.run_start import begin, vanilla_folder
+from vlm_rl.commands.serving import connected
 from vlm_rl.commands.started_ranks import PARENT
 from vlm_rl.run_folder import RunFolder, check_links
 
@@ -73,11 +74,13 @@ def _train(cfg: DictConfig, folder: RunFolder, placement: Placement, *, algorith
         print(remark, flush=True)
     experiment = build(cfg, command="train", placement=placement, algorithm=algorithm)
     try:
-        check_model(loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance))
-        if cfg.dry_run == "rollouts":
-            show_rollouts(experiment)
-        else:
-            _fit(experiment, folder, placement)
+        model = loaded_model(experiment.policy, experiment.encoder, experiment.dataset, tolerance=cfg.parity.tolerance)
+        check_model(model)
+        with connected(experiment, model, folder=folder.path):
+            if cfg.dry_run == "rollouts":
+                show_rollouts(experiment)
+            else:
+                _fit(experiment, folder, placement)
     finally:
         experiment.reward.close()
 

@@ -1,9 +1,10 @@
-"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks; and the figures of one evaluation."""
+"""The evaluation scheme (Sec. 4): each split under each setting, shared out over the ranks."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,46 @@ import pyarrow as pa
 from vlm_rl import ranks
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
+from vlm_rl.evaluation.description import Description as Description
+from vlm_rl.evaluation.description import describe as describe
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
-from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
+from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
 from vlm_rl.evaluation.records import SCHEMA, by_question, records
-from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses, is_correct
+from vlm_rl.evaluation.response_metrics import is_correct
 from vlm_rl.evaluation.settings import GenerationSetting, metric_name
-from vlm_rl.evaluation.statistics import Interval, share_interval
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
 from vlm_rl.rewards.judge import Judge
-from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings, generate_each
+from vlm_rl.rollout.engine import NoServerLeft, RolloutEngine, Sampling, SamplingSettings, ServedEngine, generate_each
 from vlm_rl.types import ResponseBatch
 
 Answer = Callable[[], pa.Table]
 Keep = Callable[[Sequence[int], Answer], pa.Table]  # (places of the rows in the split, how to answer them) -> their records
+Keeps = Mapping[str, Keep]  # by name of the setting
+Answers = Callable[[], dict[str, ResponseBatch]]  # waits for them; by name of the setting
+AHEAD = 3  # batches of questions that servers get before the first of them is waited for, so that they are never idle
 
 
 def answered_anew(indices: Sequence[int], answer: Answer) -> pa.Table:
     """A `Keep` that knows nothing and stores nothing."""
     return answer()
+
+
+def knows(keep: Keep, indices: Sequence[int]) -> bool:
+    """Whether a `Keep` has the records of these rows already: one that stores them has a method that says so."""
+    return bool(getattr(keep, "knows", lambda _: False)(indices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One batch of questions that is being answered."""
+
+    split: str
+    indices: range
+    rows: list[Row]
+    answers: Answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +100,7 @@ class Evaluator:
     ) -> None:
         self.scheme = scheme
         self._dataset, self._encoder, self._engine, self._judge, self._seed = dataset, encoder, engine, judge, seed
+        self._served = engine if isinstance(engine, ServedEngine) else None
 
     def rows(self, split: str) -> Sequence[Row]:
         """The questions of a split, with the figures that the model is shown."""
@@ -110,41 +130,87 @@ class Evaluator:
         """One record for each sample of each question, on every rank, of one setting. `keep` may store a batch of rows, or know it
         already."""
         where = {"epoch": epoch, "generation_steps": generation_steps}
-        return self._tables(policy, split=split, settings=[setting], keeps={setting.name: keep}, where=where)[setting.name]
+        asked = self._asked(policy, {split: {setting.name: keep}}, settings=[setting], step=generation_steps)
+        ((_, tables),) = self._whole(asked, {split: {setting.name: keep}}, where=where)
+        return tables[setting.name]
 
     def evaluate_split(
-        self, policy: Policy, *, split: str, epoch: float, generation_steps: int, keeps: Mapping[str, Keep]
+        self, policy: Policy, *, split: str, epoch: float, generation_steps: int, keeps: Keeps
     ) -> dict[str, pa.Table]:
         """The same of the settings that `keeps` names. Whichever they are, a question is answered under all settings of the scheme at
         once, so that no answer depends on what was known before."""
-        where = {"epoch": epoch, "generation_steps": generation_steps}
-        return self._tables(policy, split=split, settings=self.scheme.settings, keeps=keeps, where=where)
+        ((_, tables),) = self.evaluate_splits(policy, epoch=epoch, generation_steps=generation_steps, keeps={split: keeps})
+        return tables
 
-    def _tables(
+    def evaluate_splits(
+        self, policy: Policy, *, epoch: float, generation_steps: int, keeps: Mapping[str, Keeps], in_background: bool = False
+    ) -> Iterator[tuple[str, dict[str, pa.Table]]]:
+        """The same of several splits, each as soon as it is whole; servers get them as one stream of requests.
+
+        With `in_background` all requests begin in this call, and give way to those of training; the weights are those of this call.
+        """
+        where = {"epoch": epoch, "generation_steps": generation_steps}
+        asked = self._asked(policy, keeps, settings=self.scheme.settings, step=generation_steps, in_background=in_background)
+        return self._whole(iter([*asked]) if in_background else asked, keeps, where=where)
+
+    def _asked(
         self,
         policy: Policy,
+        keeps: Mapping[str, Keeps],
+        *,
+        settings: Sequence[GenerationSetting],
+        step: int,
+        in_background: bool = False,
+    ) -> Iterator[_Asked]:
+        """The batches of this rank, split by split. Servers have those of the next ones already."""
+        self._engine.load(policy)
+        waiting: deque[_Asked] = deque()
+        for split, of_split in keeps.items():
+            rows = self.rows(split)
+            for indices in self.batches(len(rows)) if of_split else ():
+                chosen = [rows[i] for i in indices]
+                ask = partial(self._ask, chosen, indices, settings, split=split, step=step)
+                is_known = all(knows(keep, indices) for keep in of_split.values())
+                answers = (
+                    cache(lambda ask=ask: ask()()) if self._served is None or is_known else ask(in_background=in_background)
+                )
+                waiting.append(_Asked(split=split, indices=indices, rows=chosen, answers=answers))
+                if self._served is None or len(waiting) > AHEAD:
+                    yield waiting.popleft()
+        yield from waiting
+
+    def _whole(
+        self, asked: Iterator[_Asked], keeps: Mapping[str, Keeps], *, where: dict[str, Any]
+    ) -> Iterator[tuple[str, dict[str, pa.Table]]]:
+        """The records of each split, on every rank."""
+        for split, of_split in keeps.items():
+            num_batches = len(self.batches(len(self.rows(split)))) if of_split else 0
+            take = partial(self._taken, asked, num_batches, of_split, where=where)
+            order = [("row_id", "ascending"), ("sample", "ascending")]
+            tables = ranks.together(take, fails=NoServerLeft)
+            yield split, {name: ranks.gather_table(pa.concat_tables(parts)).sort_by(order) for name, parts in tables.items()}
+
+    def _taken(
+        self, asked: Iterator[_Asked], num_batches: int, keeps: Keeps, *, where: dict[str, Any]
+    ) -> dict[str, list[pa.Table]]:
+        """The records of the next so many batches, which are those of one split on this rank."""
+        tables = {name: [SCHEMA.empty_table()] for name in keeps}  # a rank may have no row
+        for batch in islice(asked, num_batches):
+            for name, keep in keeps.items():
+                table = partial(self._records, batch.rows, batch.answers, split=batch.split, setting=name, **where)
+                tables[name].append(keep(batch.indices, table))
+        return tables
+
+    def _ask(
+        self,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        settings: Sequence[GenerationSetting],
         *,
         split: str,
-        settings: Sequence[GenerationSetting],
-        keeps: Mapping[str, Keep],
-        where: dict[str, Any],
-    ) -> dict[str, pa.Table]:
-        rows = self.rows(split)
-        self._engine.load(policy)
-        tables = {name: [SCHEMA.empty_table()] for name in keeps}  # a rank may have no row
-        for indices in self.batches(len(rows)) if keeps else ():
-            chosen = [rows[i] for i in indices]
-            answers = cache(partial(self._answers, chosen, indices, settings, split=split, step=where["generation_steps"]))
-            for name, keep in keeps.items():
-                table = partial(self._records, chosen, answers, split=split, setting=name, **where)
-                tables[name].append(keep(indices, table))
-        order = [("row_id", "ascending"), ("sample", "ascending")]
-        return {name: ranks.gather_table(pa.concat_tables(parts)).sort_by(order) for name, parts in tables.items()}
-
-    def _answers(
-        self, rows: Sequence[Row], indices: Sequence[int], settings: Sequence[GenerationSetting], *, split: str, step: int
-    ) -> dict[str, ResponseBatch]:
-        """By name of the setting."""
+        step: int,
+        in_background: bool = False,
+    ) -> Answers:
         samplings = [
             SamplingSettings(
                 temperature=setting.temperature,
@@ -154,14 +220,16 @@ class Evaluator:
             )
             for setting in settings
         ]
-        queries = self._encoder.batch(rows, indices=indices, step=step)
+        queries = self._encoder.batch(rows, indices=indices, step=step, has_images=self._served is None)
         seeds = [self.seeds(rows, split=split, setting=setting) for setting in settings]
-        answers = generate_each(self._engine, queries, samplings, seeds)
-        return {setting.name: answer for setting, answer in zip(settings, answers, strict=True)}
+        if self._served is None:
+            sampling: Sampling = partial(generate_each, self._engine, queries, samplings, seeds)
+        else:
+            sampling = self._served.begin(queries, samplings, seeds, in_background=in_background)
+        names = [setting.name for setting in settings]
+        return cache(lambda: dict(zip(names, sampling(), strict=True)))
 
-    def _records(
-        self, rows: Sequence[Row], answers: Callable[[], dict[str, ResponseBatch]], *, setting: str, **where: Any
-    ) -> pa.Table:
+    def _records(self, rows: Sequence[Row], answers: Answers, *, setting: str, **where: Any) -> pa.Table:
         """The judged answers under one setting."""
         batch = answers()[setting]
         repeated = [row for row in rows for _ in range(batch.num_samples)]
@@ -186,39 +254,3 @@ def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[Ge
     """`val/pass@8_t1.0/accuracy` and its like, from the tables of (split, setting name)."""
     k = {setting.name: setting.k for setting in settings}
     return {metric_name(split, setting=name): accuracy(table, k=k[name]) for (split, name), table in tables.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """One split under one generation setting."""
-
-    accuracy: Interval  # pass@k, 95 % over new questions like these: this model only
-    num_questions: int
-    num_clusters: int  # images, where several questions share one
-    pass_at: tuple[float, ...]  # pass@1, ..., pass@n, unbiased; n is the smallest number of samples of a question
-    response_length: Mapping[str, float]  # tokens, and the share cut off, under the names of metrics.jsonl
-    reflection: Mapping[str, float]  # the five ratios of Table 2
-    verdicts: Mapping[str, int]  # samples by the decision of the judge
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
-def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Description:
-    """From the sample records of one evaluation, texts included."""
-    counts = count_responses(samples, rule=reflection)
-    questions, sums = by_question(samples, keys=("row_id", "image_id"), counted={"correct": counts.correct})
-    num_correct, num_samples = sums["num_correct"], sums["num_samples"]
-    scores = pass_at_k_by_question(num_correct, num_samples=num_samples, k=k)
-    clusters = [question["image_id"] or question["row_id"] for question in questions.to_pylist()]
-    verdicts = samples["verdict"].to_pylist()
-    return Description(
-        accuracy=share_interval(scores[None], images=clusters),
-        num_questions=scores.size,
-        num_clusters=len(set(clusters)),
-        pass_at=tuple(pass_at_1_to_k(num_correct, num_samples=num_samples, k=int(num_samples.min())).mean(axis=0).tolist()),
-        response_length=counts.length_metrics,
-        reflection=counts.reflection.ratios(),
-        verdicts={verdict: verdicts.count(verdict) for verdict in VERDICTS},
-    )

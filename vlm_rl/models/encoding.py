@@ -46,9 +46,16 @@ class PromptEncoder:
         self.prompts = Prompts(processor=policy.processor, dataset=dataset, chat_template=policy.chat_template)
         self._encoded: OrderedDict[tuple[str, str], EncodedRow] = OrderedDict()
 
-    def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int) -> QueryBatch:
-        """A left-padded batch; `indices` are the places of the rows in the global batch."""
-        pairs = [self._known(row) or self._process(row) for row in rows]
+    def batch(self, rows: Sequence[Row], *, indices: Sequence[int], step: int, has_images: bool = True) -> QueryBatch:
+        """A left-padded batch; `indices` are the places of the rows in the global batch. Servers read pictures themselves: for them
+        it needs no images."""
+        if has_images:
+            pairs = [self._known(row) or self._process(row) for row in rows]
+        else:
+            pairs = [
+                (self._encoded.get((row.question, images_key(row))) or self._kept(row, self.with_pixels(row)[0]), None)
+                for row in rows
+            ]
         width = max(len(encoded.ids) for encoded, _ in pairs)
         axes = pairs[0][0].position_ids.shape[0]
         ids = torch.full((len(rows), width), self._policy.pad_id)
@@ -82,10 +89,14 @@ class PromptEncoder:
 
     def _process(self, row: Row) -> tuple[EncodedRow, ImageInput | None]:
         encoded, images = self.with_pixels(row)
+        self._kept(row, encoded)
+        return encoded, None if images is None else self._policy.encode_images(images)
+
+    def _kept(self, row: Row, encoded: EncodedRow) -> EncodedRow:
         self._encoded[row.question, images_key(row)] = encoded
         if len(self._encoded) > KEPT_ROWS:
             self._encoded.popitem(last=False)
-        return encoded, None if images is None else self._policy.encode_images(images)
+        return encoded
 
     def with_pixels(self, row: Row) -> tuple[EncodedRow, ImageInput | None]:
         """One call of the processor; the images are not encoded."""

@@ -187,6 +187,15 @@ def check_engine(vlm: PreTrainedModel, *, engine: str, synced_parts: Collection[
         )
 
 
+def check_adapters_only(vlm: PreTrainedModel, *, engine: str) -> None:
+    """Raise ValueError where more is trained than an adapter, for an engine that is sent nothing else."""
+    if whole := [name for name, parameter in vlm.named_parameters() if parameter.requires_grad and ".lora_" not in name]:
+        raise ValueError(
+            f"{engine} is sent adapters alone, and {len(whole)} tensors beside them are trained ({whole[0]}). Train low-rank adapters of "
+            "the language part (model.lora, model.freeze=[vision,connector]), or sample with rollout=huggingface."
+        )
+
+
 def part_table(rows: Sequence[PartSize], *, rates: Mapping[str, float]) -> Table:
     """A line for each part and one for their sum, and under it what adapters reach; `rates` are those before the algorithm's factor."""
     notes = ["LM head and embeddings are one tied tensor, counted once."] if any(row.tied for row in rows) else []

@@ -53,6 +53,7 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.temperature, self.optimization, self.chat_template = name, temperature, optimization, chat_template
+        self.version = 0  # generation steps that the weights have learned from
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
         vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed, quantization=quantization)
@@ -81,6 +82,27 @@ class Policy(nn.Module):
     def trained_parameters(self) -> list[nn.Parameter]:
         """All that the optimizer moves."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def trained_weights(self) -> tuple[Tensor, ...]:
+        """A copy of all that the optimizer moves."""
+        return tuple(parameter.detach().clone() for parameter in self.trained_parameters)
+
+    @contextlib.contextmanager
+    def holding(self, weights: Sequence[Tensor], *, version: int) -> Iterator[None]:
+        """Inside, the policy is one of other trained weights, as `trained_weights` gave them."""
+        now, number = self.trained_weights(), self.version
+        self.take(weights, version=version)
+        try:
+            yield
+        finally:
+            self.take(now, version=number)
+
+    @torch.no_grad()
+    def take(self, weights: Sequence[Tensor], *, version: int) -> None:
+        """Become the policy of other trained weights."""
+        for parameter, value in zip(self.trained_parameters, weights, strict=True):
+            parameter.copy_(value)
+        self.version = version
 
     @property
     def reference(self) -> PreTrainedModel | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 
 from vlm_rl.datasets.dataset import Dataset
@@ -39,6 +40,10 @@ class Prompts:
         added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         images = tokenizer.convert_ids_to_tokens(sorted(self._image_ids))
         return frozenset([*tokenizer.all_special_tokens, *added, *images, *self._processor.all_special_multimodal_tokens])
+
+    def turn(self, row: Row) -> tuple[str, list[Image.Image]]:
+        """The user's turn before the chat template: text with an image marker for each picture, and the pictures."""
+        return self._dataset.prompt_for(row), self._dataset.pictures(row)
 
     def render(self, row: Row) -> str:
         """The prompt as text, after the chat template, before image markers are expanded; raises ValueError where other text

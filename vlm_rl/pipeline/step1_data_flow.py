@@ -18,7 +18,18 @@ from vlm_rl.types import QueryBatch
 class DataFlow(IterableDataset[QueryBatch]):
     """The query batches of this rank, from a generation step to the last one. `batch_size`: queries of a step, over all ranks."""
 
-    def __init__(self, *, dataset: Dataset, encoder: PromptEncoder, batch_size: int, seed: int, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self,
+        *,
+        dataset: Dataset,
+        encoder: PromptEncoder,
+        batch_size: int,
+        seed: int,
+        stopwatch: Stopwatch,
+        looks_ahead: bool = False,
+    ) -> None:
+        self._looks_ahead = looks_ahead
+        self.upcoming: QueryBatch | None = None  # the batch of the step after the one that is out, where it looks ahead
         self._dataset, self._encoder, self._seed, self._stopwatch = dataset, encoder, seed, stopwatch
         self.batch_size, self.first_step, self.rank, self.num_ranks = batch_size, 0, 0, 1
 
@@ -40,9 +51,12 @@ class DataFlow(IterableDataset[QueryBatch]):
         return self.num_steps - self.first_step
 
     def __iter__(self) -> Iterator[QueryBatch]:
+        self.upcoming = None
         for step in range(self.first_step, self.num_steps):
             with self._stopwatch.measure("step1_data_flow"):
-                queries = self.queries(step)
+                queries = self.upcoming or self.queries(step)
+                has_next = self._looks_ahead and step + 1 < self.num_steps
+                self.upcoming = self.queries(step + 1) if has_next else None
             yield queries
 
     def queries(self, step: int) -> QueryBatch:

@@ -1,10 +1,14 @@
 """Step II of Fig. 2: the engine gets the newest weights and samples the responses."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from vlm_rl import ranks
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
-from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
+from vlm_rl.rollout.engine import NoServerLeft, RolloutEngine, SamplingSettings
 from vlm_rl.types import QueryBatch, ResponseBatch
 
 
@@ -17,7 +21,14 @@ class ResponseCollection:
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
         """Responses to the queries; each draw depends only on (root seed, row, sample, step)."""
         self._engine.load(policy)
-        return self._engine.generate(queries, self._settings, self.seeds(queries))
+        return ranks.together(lambda: self._engine.generate(queries, self._settings, self.seeds(queries)), fails=NoServerLeft)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep beside the weights of now: nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From a checkpoint."""
 
     def seeds(self, queries: QueryBatch) -> np.ndarray:
         """A 63-bit seed for each (query, sample)."""

@@ -1,17 +1,22 @@
 """Step III of Fig. 2: responses get their scores and log-probabilities. No gradients here."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from vlm_rl import ranks
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.dynamic_sampling import GroupSelection, SelectionCounts
 from vlm_rl.masking import pooled_mean
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.micro_batches import forward_batches
 from vlm_rl.rewards.reward import Reward, RewardScores
-from vlm_rl.types import QueryBatch, ResponseBatch, Samples, Tokens, Trajectory, extended, select
+from vlm_rl.rollout.engine import EngineMismatch as EngineMismatch
+from vlm_rl.types import QueryBatch, ResponseBatch, SampledBy, Samples, Tokens, Trajectory, extended, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,30 +28,44 @@ class ScoredTrajectory:
     counts: SelectionCounts | None  # None: no dynamic sampling, the trajectory holds all responses
 
 
-class EngineMismatch(RuntimeError):
-    """The engine samples from another distribution than the one that is trained."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parity:
     """Compares the engine's log-probabilities of its own responses with the trainer's."""
 
     every: int  # generation steps
     tolerance: float  # nats, mean over tokens
+    _known: set[str] = field(default_factory=set, init=False, repr=False)  # servers that were compared since they came
 
-    def is_due(self, step: int) -> bool:
-        """True at the first generation step and at every `every`-th after it."""
-        return step % self.every == 0
+    def is_due(self, step: int, sources: Collection[str] | None = None) -> bool:
+        """True at the first generation step, at every `every`-th after it, and where a server answers for the first time since it came."""
+        is_due = step % self.every == 0
+        return is_due if is_due or sources is None else ranks.any_of(not self._known.issuperset(sources))
 
-    def check(self, logprobs: Tokens, samples: Samples) -> None:
-        """Raises EngineMismatch with the likely causes if the trainer's `logprobs` differ by more than the tolerance."""
-        mean = pooled_mean((samples.engine_logprobs - logprobs).abs(), samples.response_mask)
-        if not mean <= self.tolerance:  # NaN is a mismatch too
-            raise EngineMismatch(
-                f"Engine and trainer differ by {mean:.3g} nats a token, more than parity.tolerance={self.tolerance}. "
-                "Likely causes: the engine runs other weights (the adapter did not load), resizes images differently, "
-                "expands image tokens twice, or returns log-probabilities at another temperature."
-            )
+    def check(self, logprobs: Tokens, samples: Samples, sources: Sequence[str] | None = None) -> None:
+        """Raises EngineMismatch with the likely causes if the trainer's `logprobs` differ by more than the tolerance, over all
+        responses or over those of one server; `sources`: the server of each response."""
+        differences = (samples.engine_logprobs - logprobs).abs()
+        means = {"Engine": pooled_mean(differences, samples.response_mask)}
+        if sources is not None:
+            means |= mean_of_each(differences, samples, sources)
+            self._known.update(sources)
+        for name, mean in means.items():
+            if not mean <= self.tolerance:  # NaN is a mismatch too
+                raise EngineMismatch(
+                    f"{name} and trainer differ by {mean:.3g} nats a token, more than parity.tolerance={self.tolerance}. "
+                    "Likely causes: the engine runs other weights (the adapter did not load), resizes images differently, "
+                    "expands image tokens twice, or returns log-probabilities at another temperature."
+                )
+
+
+def mean_of_each(values: Tokens, samples: Samples, sources: Sequence[str]) -> dict[str, float]:
+    """Mean over the response tokens of each server, over all ranks."""
+    own = [part.double().sum(1).tolist() for part in (values * samples.response_mask, samples.response_mask)]
+    sums, counts = Counter[str](), Counter[str]()
+    for names, totals, lengths in ranks.gathered((list(sources), *own)):
+        for name, total, length in zip(names, totals, lengths, strict=True):
+            sums[name], counts[name] = sums[name] + total, counts[name] + length
+    return {name: sums[name] / count for name, count in counts.items() if count}
 
 
 class TrajectoryGeneration:
@@ -63,23 +82,28 @@ class TrajectoryGeneration:
         rows = [row for row in queries.rows for _ in range(responses.num_samples)]
         scores = self._reward(responses.responses, rows)
         samples, counts = concatenate(queries.to(policy.device), responses, scores=torch.tensor(scores.total)), None
+        sources = responses.sources
         if self._selection is not None:
             selected = self._selection.select(samples, scores.terms)
             samples, counts = selected.samples, selected.counts
-        trajectory = self._with_logprobs(samples, policy, step=queries.step)
+            sources = None if sources is None else tuple(sources[i] for i in selected.rows.tolist())
+        trajectory = self._with_logprobs(samples, policy, step=queries.step, sources=sources, by=responses.sampled_by)
         return ScoredTrajectory(trajectory=trajectory, scores=scores, counts=counts)
 
-    def _with_logprobs(self, samples: Samples, policy: Policy, *, step: int) -> Trajectory:
-        """Adds log-probabilities of the old policy and of the reference, if the algorithm or the parity check needs them."""
+    def _with_logprobs(
+        self, samples: Samples, policy: Policy, *, step: int, sources: Sequence[str] | None, by: SampledBy | None
+    ) -> Trajectory:
+        """Adds log-probabilities of the policy that sampled and of the reference, if the algorithm or the parity check needs them."""
         algorithm = self._algorithm
         old = ref = weights = None
-        is_compared = algorithm.learns_from_own_responses and self._parity.is_due(step)
+        is_compared = algorithm.learns_from_own_responses and self._parity.is_due(step, sources)
         if algorithm.needs_old_logprobs and algorithm.old_logprobs == "engine" and not is_compared:
             old = samples.engine_logprobs
-        elif is_compared or algorithm.needs_old_logprobs:
-            old = response_logprobs(policy, samples)
-            if is_compared:
-                self._parity.check(old, samples)
+        elif is_compared or algorithm.needs_old_logprobs or by is not None:
+            with nullcontext() if by is None else policy.holding(by.weights, version=by.version):
+                old = response_logprobs(policy, samples)
+            if is_compared or sources is not None:  # of servers always: the numbers are there
+                self._parity.check(old, samples, sources)
             if algorithm.rollout_correction.level != "none":
                 weights = algorithm.rollout_correction.weights(old - samples.engine_logprobs, samples.response_mask)
         if algorithm.needs_reference:

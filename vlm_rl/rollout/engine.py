@@ -1,13 +1,24 @@
 """What every inference engine does for Step II: take the newest weights, then sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.prompts import Prompts
 from vlm_rl.types import QueryBatch, ResponseBatch
+
+Sampling = Callable[[], list[ResponseBatch]]  # waits for responses that are being sampled
+
+
+class EngineMismatch(RuntimeError):
+    """The engine samples from another distribution than the one that is trained."""
+
+
+class NoServerLeft(RuntimeError):
+    """No sampling server answers any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,32 @@ class RolloutEngine(Protocol):
         softmax(logits / temperature) over the allowed ids, NaN where the engine does not know them. Pictures are in `queries.rows`.
         `seeds` (query, sample) hold a 63-bit seed for each response, and nothing else is random.
         """
+
+
+@runtime_checkable
+class ServedEngine(RolloutEngine, Protocol):
+    """An engine of processes beside the trainer, which sample while it computes. They read pictures from the rows, not features."""
+
+    takes_adapters_only: bool  # weights of parts that are trained in full do not reach it
+
+    def connect(self, policy: Policy, prompts: Prompts, *, run: str, advice: str = "") -> None:
+        """Before everything else. `run`: what no other run that uses the same servers is called; `advice`: how to start a server."""
+
+    def begin(
+        self,
+        queries: QueryBatch,
+        settings: Sequence[SamplingSettings],
+        seeds: Sequence[np.ndarray],
+        *,
+        in_background: bool = False,
+    ) -> Sampling:
+        """Begins to sample with the weights that were loaded last, whatever is loaded later; queries may be without images.
+
+        `in_background`: other requests go first.
+        """
+
+    def close(self) -> None:
+        """At the end, also after a failure."""
 
 
 def generate_each(
