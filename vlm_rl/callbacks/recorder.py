@@ -52,6 +52,7 @@ class Recorder(lightning.Callback):
         line |= sampling_metrics(step.scored.counts)
         if module.algorithm.learns_from_own_responses:  # the log-probabilities of a teacher's texts are unknown
             line |= engine_metrics(step.scored.trajectory, correction=module.algorithm.rollout_correction)
+            line |= served_metrics(step)
             line["train/not_judged"] = sum(ranks.gathered(step.scored.scores.num_not_judged))
         line |= self._own_responses(table, progress.generation_steps, progress.steps_per_epoch, module)
         self.last_line = line
@@ -91,7 +92,17 @@ def step_records(step: GenerationStep, *, epoch: float, generation_steps: int) -
     table = table.append_column("score", pa.array(scores.total, pa.float32()))
     for name, values in scores.terms.items():
         table = table.append_column(f"reward_{name}", pa.array(values, pa.float32()))
+    for name, value in served_metrics(step).items():
+        table = table.append_column(name.rpartition("/")[2], pa.array([value] * table.num_rows, pa.float32()))
     return table
+
+
+def served_metrics(step: GenerationStep) -> dict[str, float]:
+    """How many generation steps older than the weights that learn are those that sampled; empty for an engine in the trainer."""
+    if step.responses.sources is None:
+        return {}
+    by = step.responses.sampled_by
+    return {"rollout/staleness": float(0 if by is None else step.queries.step - by.version)}
 
 
 def in_order(table: pa.Table, *, places: Sequence[Sequence[int]], num_samples: int) -> pa.Table:

@@ -1,0 +1,131 @@
+"""Whole runs that sample by stand-in servers, as commands: whatever happens to a server or to the run, the same bytes are left."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from forking import Forking
+from serving_app import ServerProcess
+from tiny_commands import NUM_STEPS, TINY, content, only_run, train, trained_steps
+
+pytestmark = pytest.mark.slow
+VLLM = (
+    *TINY,
+    "rollout=vllm",
+    "rollout.engine.limits.without_server=2",
+    "rollout.engine.limits.probe=0.3",
+)
+
+
+@pytest.fixture(scope="module")
+def server(forking: Forking, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One that all tests share."""
+    process = ServerProcess(forking, cwd=tmp_path_factory.mktemp("server")).wait()
+    yield process
+    process.kill()
+
+
+def words(*servers: ServerProcess, overlap: int = 0) -> list[str]:
+    urls = ",".join(server.url for server in servers)
+    return [*VLLM, f"rollout.engine.servers=[{urls}]", f"rollout.overlap={overlap}"]
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["in turn", "overlapping"])
+def overlap(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    forking: Forking, server: ServerProcess, overlap: int, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What a run that nobody disturbs leaves behind."""
+    cwd = tmp_path_factory.mktemp("whole")
+    train(forking, cwd, *words(server, overlap=overlap), "study=s")
+    run = only_run(cwd, study="s")
+    assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
+    assert not list((cwd / "outputs" / "exchange").glob("*/*"))
+    stale = [line.get("rollout/staleness") for line in run.lines("metrics.jsonl") if line["event"] == "train"]
+    assert stale == [0.0] + [float(overlap)] * (NUM_STEPS - 1)
+    return content(run, checkpoints=slice(-1, None))
+
+
+def test_two_servers_leave_the_same_bytes_as_one_and_so_does_one_that_is_killed(
+    forking: Forking, server: ServerProcess, overlap: int, uninterrupted: dict[str, str], tmp_path: Path
+) -> None:
+    other = ServerProcess(forking, cwd=tmp_path).wait()
+    command = forking.start("train.py", [*words(server, other, overlap=overlap), "study=s"], cwd=tmp_path)
+    steps = "outputs/s/*/seed-0/completions/step-*"
+    assert command.wait_until(lambda: len(list(tmp_path.glob(steps))) >= 3)
+    other.kill()
+    finished = command.wait()
+    assert finished.code == 0, finished.out + finished.err
+    assert f"Sampling server {other.url} is left out: the connection failed" in finished.out
+    assert content(only_run(tmp_path, study="s"), checkpoints=slice(-1, None)) == uninterrupted
+
+
+def test_with_no_server_left_the_run_stops_with_a_checkpoint_and_the_same_command_goes_on(
+    forking: Forking, server: ServerProcess, overlap: int, uninterrupted: dict[str, str], tmp_path: Path
+) -> None:
+    own = ServerProcess(forking, cwd=tmp_path).wait()
+    given = [*words(own, overlap=overlap), "study=s", "checkpoint.every=100"]
+    command = forking.start("train.py", given, cwd=tmp_path)
+    steps = "outputs/s/*/seed-0/completions/step-*"
+    assert command.wait_until(lambda: len(list(tmp_path.glob(steps))) >= 2)
+    own.kill()
+    begun = time.monotonic()
+    finished = command.wait()
+    assert time.monotonic() - begun < 30
+    assert finished.code == 2
+    assert "No sampling server answers." in finished.err
+    assert "vllm serve" in finished.err
+    assert "holds all generation steps so far." in finished.out
+    again = train(forking, tmp_path, *words(server, overlap=overlap), "study=s", "checkpoint.every=100")
+    assert "Resuming from" in again.out
+    left = content(only_run(tmp_path, study="s"), checkpoints=slice(-1, None))
+    assert left == uninterrupted
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    moment: int, forking: Forking, server: ServerProcess, overlap: int, uninterrupted: dict[str, str], tmp_path: Path
+) -> None:
+    given = [*words(server, overlap=overlap), "study=s"]
+    command = forking.start("train.py", given, cwd=tmp_path)
+    steps = "outputs/s/*/seed-0/completions/step-*"
+    assert command.wait_until(lambda: len(list(tmp_path.glob(steps))) >= 2 * moment + 1)
+    time.sleep(0.1 * moment)
+    command.send(9)
+    command.wait_until(lambda: False)
+    train(forking, tmp_path, *given)
+    assert content(only_run(tmp_path, study="s"), checkpoints=slice(-1, None)) == uninterrupted
+
+
+def test_no_file_and_no_line_holds_the_key(forking: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-of-the-test-12345"
+    server = ServerProcess(forking, "--key", key, cwd=tmp_path).wait()
+    keyed = Forking(VLLM_API_KEY=key)
+    try:
+        given = [*words(server), "study=s", "dataset.epochs=1"]
+        finished = train(keyed, tmp_path, *given)
+        refused = forking.run("train.py", [*given[:-2], "study=t"], cwd=tmp_path)
+    finally:
+        keyed.close()
+        server.kill()
+    assert "wants another API key" in refused.err
+    assert key not in finished.out + finished.err + refused.out + refused.err
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert files and not [file for file in files if key.encode() in file.read_bytes()]
+
+
+def test_evaluate_gives_the_accuracies_of_the_embedded_engine(forking: Forking, server: ServerProcess, tmp_path: Path) -> None:
+    train(forking, tmp_path, *TINY, "study=s")
+    (run,) = (tmp_path / "outputs" / "s").glob("*/seed-0/checkpoints/step-000008")
+    for more in ([], ["rollout=vllm", f"rollout.engine.servers=[{server.url}]"]):
+        finished = forking.run("evaluate.py", [f"checkpoint={run}", *more], cwd=tmp_path)
+        assert finished.code == 0, finished.err
+    files = sorted(tmp_path.rglob("evaluation.json"))
+    one, other = (json.loads(file.read_text())["metrics"] for file in files)
+    assert one == other
