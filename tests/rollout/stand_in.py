@@ -1,6 +1,7 @@
 """A stand-in for a vLLM server: the same HTTP calls, answered by our own sampling loop on the tiny model, with faults on demand.
 
-It answers one request at a time, so that a response depends on its request alone. `python tests/rollout/stand_in.py --port 8000` runs it.
+By default it answers one request at a time, so that a response depends on its request alone.
+`python tests/rollout/stand_in.py --port 8000` runs it.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import base64
 import json
 import random
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
@@ -57,6 +58,22 @@ class Reply:
     logprobs: list[float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request."""
+
+    row: Row
+    settings: SamplingSettings
+    seed: int
+    adapter: str | None
+    is_raw: bool
+
+    @property
+    def together(self) -> tuple[Any, ...]:
+        """Requests that have this in common can be answered in one batch."""
+        return self.settings, self.adapter, self.is_raw
+
+
 class Writer(Protocol):
     """A model behind the server."""
 
@@ -64,19 +81,19 @@ class Writer(Protocol):
 
     def unload(self, name: str) -> None: ...
 
-    def write(self, row: Row, settings: SamplingSettings, *, seed: int, adapter: str | None, is_raw: bool) -> Reply: ...
+    def write(self, asked: Sequence[Asked]) -> list[Reply]: ...
 
 
 class PolicyWriter:
     """Our own policy, and adapters by name."""
 
-    def __init__(self, *overrides: str) -> None:
+    def __init__(self, *overrides: str, forward_batch_size: int = 1) -> None:
         experiment = small(*overrides, tremble=False)
         experiment.reward.close()
         self.policy = experiment.policy
         as_sent = replace(experiment.dataset, prompt="{question}", max_pixels=None)
         self._encoder = PromptEncoder(policy=self.policy, dataset=as_sent)
-        self._engine = HuggingFaceEngine(forward_batch_size=1)
+        self._engine = HuggingFaceEngine(forward_batch_size=forward_batch_size)
         self._engine.load(self.policy)
         self._base = self.policy.trained_weights()
         self._adapters: dict[str, tuple[torch.Tensor, ...]] = {}
@@ -88,16 +105,21 @@ class PolicyWriter:
     def unload(self, name: str) -> None:
         del self._adapters[name]
 
-    def write(self, row: Row, settings: SamplingSettings, *, seed: int, adapter: str | None, is_raw: bool) -> Reply:
+    def write(self, asked: Sequence[Asked]) -> list[Reply]:
+        """Answers to requests that have their settings and adapter in common."""
+        adapter, settings = asked[0].adapter, asked[0].settings
         self.policy.take(self._base if adapter is None else self._adapters[adapter], version=0)
-        queries = self._encoder.batch([row], indices=[0], step=0)
-        found = self._engine.generate(queries, settings, np.array([[seed]]))
-        logprobs = found.engine_logprobs[0]
-        return Reply(
-            prompt=queries.query_ids[0].tolist(),
-            ids=found.response_ids[0][found.response_mask[0]].tolist(),
-            logprobs=[float(value) / (settings.temperature if is_raw else 1) for value in logprobs[found.response_mask[0]]],
-        )
+        queries = self._encoder.batch([one.row for one in asked], indices=range(len(asked)), step=0)
+        found = self._engine.generate(queries, settings, np.array([[one.seed] for one in asked]))
+        factor = settings.temperature if asked[0].is_raw else 1.0
+        return [
+            Reply(
+                prompt=queries.query_ids[i][queries.attention_mask[i]].tolist(),
+                ids=found.response_ids[i][found.response_mask[i]].tolist(),
+                logprobs=[float(value) / factor for value in found.engine_logprobs[i][found.response_mask[i]]],
+            )
+            for i in range(len(asked))
+        ]
 
 
 class DiceWriter(PolicyWriter):
@@ -107,12 +129,13 @@ class DiceWriter(PolicyWriter):
         assert (Path(path) / "adapter_config.json").exists()
         self._adapters[name] = ()
 
-    def write(self, row: Row, settings: SamplingSettings, *, seed: int, adapter: str | None, is_raw: bool) -> Reply:
-        if adapter is not None:
-            assert adapter in self._adapters
-        draws = random.Random(f"{seed} {row.question} {settings.temperature}")
-        ids = [draws.randrange(100, 400) for _ in range(draws.randrange(1, settings.max_new_tokens))]
-        prompt = self._encoder.batch([row], indices=[0], step=0, has_images=False).query_ids[0].tolist()
+    def write(self, asked: Sequence[Asked]) -> list[Reply]:
+        return [self._dice(one) for one in asked]
+
+    def _dice(self, one: Asked) -> Reply:
+        draws = random.Random(f"{one.seed} {one.row.question} {one.settings.temperature}")
+        ids = [draws.randrange(100, 400) for _ in range(draws.randrange(1, one.settings.max_new_tokens))]
+        prompt = self._encoder.batch([one.row], indices=[0], step=0, has_images=False).query_ids[0].tolist()
         return Reply(prompt=prompt, ids=[*ids, self.policy.stop_ids[0]], logprobs=[-1.0] * (len(ids) + 1))
 
 
@@ -129,6 +152,8 @@ class StandIn:
     faults: dict[str, float] = field(default_factory=dict)
     adapters: list[str] = field(default_factory=list)
     asked: list[tuple[str, int]] = field(default_factory=list)  # model and seed of each chat completion
+    together: int = 1  # requests in one batch; with more, a response depends on its neighbours by rounding
+    waiting: list[tuple[Asked, "asyncio.Future[Reply]"]] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
@@ -159,6 +184,29 @@ class StandIn:
 
     def _happens(self, fault: str) -> bool:
         return self.dice.random() < self.faults.get(fault, 0.0)
+
+    async def _written(self, asked: Asked) -> Reply:
+        """In one batch with others that wait, up to `together` of them; one after the other by default."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.waiting.append((asked, answer))
+        while not answer.done():
+            async with self.lock:
+                batch = [pair for pair in self.waiting if pair[0].together == asked.together and not answer.done()]
+                batch = batch[: self.together]
+                if batch:
+                    self.waiting = [pair for pair in self.waiting if pair not in batch]
+                    await self._write(batch)
+        return answer.result()
+
+    async def _write(self, batch: list[tuple[Asked, "asyncio.Future[Reply]"]]) -> None:
+        try:
+            replies = await asyncio.to_thread(self.writer.write, [asked for asked, _ in batch])
+        except KeyError as error:
+            for _, answer in batch:
+                answer.set_exception(error)
+            return
+        for (_, answer), reply in zip(batch, replies, strict=True):
+            answer.set_result(reply)
 
     async def _health(self, body: Any, send: Send) -> None:
         await _answer(send, 200, None)
@@ -215,12 +263,12 @@ class StandIn:
         settings = SamplingSettings(
             temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"], num_samples=1
         )
-        async with self.lock:
-            if adapter is not None and adapter not in self.adapters:
-                await _answer(send, 404, {"error": {"message": f"The model `{model}` does not exist."}})
-                return
-            words: Any = {"seed": body["seed"], "adapter": adapter, "is_raw": self._happens("raw")}
-            reply = await asyncio.to_thread(self.writer.write, row, settings, **words)
+        asked = Asked(row=row, settings=settings, seed=body["seed"], adapter=adapter, is_raw=self._happens("raw"))
+        try:
+            reply = await self._written(asked)
+        except KeyError:  # another request has made the server forget it
+            await _answer(send, 404, {"error": {"message": f"The model `{model}` does not exist."}})
+            return
         await asyncio.sleep(self.seconds_per_token * len(reply.ids))
         if self._happens("drop"):
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
@@ -263,11 +311,13 @@ def main() -> None:
     parser.add_argument("--seconds-per-token", type=float, default=0.0)
     parser.add_argument("--faults", type=json.loads, default={})
     parser.add_argument("--key")
+    parser.add_argument("--together", type=int, default=1)
     parser.add_argument("--dice", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     app = StandIn(
-        writer=DiceWriter() if given.dice else PolicyWriter(),
+        writer=DiceWriter() if given.dice else PolicyWriter(forward_batch_size=given.together),
+        together=given.together,
         seconds_per_token=given.seconds_per_token,
         faults=given.faults,
         key=given.key,
