@@ -32,7 +32,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     """The callbacks that measure, write, show, stop and resume around the four steps."""
     cfg = experiment.cfg
     schedule = EvaluationSchedule(
-        evaluator=experiment.evaluator, folder=folder, vanilla=vanilla, in_background=cfg.rollout.overlap > 0
+        evaluator=experiment.evaluator, folder=folder, vanilla=vanilla, in_background=cfg.rollout.get("overlap", 0) > 0
     )
     checkpoint = Checkpoint(
         folder=folder,

@@ -118,10 +118,10 @@ def _module(
         batch_size=algorithm.queries_of_step(dataset.batch_size),
         seed=cfg.seed,
         stopwatch=stopwatch,
-        looks_ahead=cfg.rollout.overlap > 0,
+        looks_ahead=cfg.rollout.get("overlap", 0) > 0,
     )
     collection = ResponseCollection(engine=engine, settings=settings, seed=cfg.seed)
-    if cfg.rollout.overlap:
+    if cfg.rollout.get("overlap", 0):
         assert isinstance(engine, ServedEngine), "checks.py refuses others"
         collection = OverlappedCollection(engine=engine, settings=settings, seed=cfg.seed, data_flow=data_flow)
     return VLMReinforcement(

@@ -43,6 +43,7 @@ def check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
             "have it imitate the policy's own answers, right and wrong alike. Take rollout=solutions."
         )
     _check_old_logprobs(cfg, algorithm)
+    _check_overlap(cfg)
 
 
 def _check_old_logprobs(cfg: DictConfig, algorithm: Algorithm) -> None:
@@ -58,6 +59,20 @@ def _check_old_logprobs(cfg: DictConfig, algorithm: Algorithm) -> None:
         raise ValueError(
             "algorithm.rollout_correction compares the engine with the trainer, and algorithm.old_logprobs=engine takes them for equal. "
             "Set algorithm.old_logprobs=recompute, or algorithm/rollout_correction=none."
+        )
+
+
+def _check_overlap(cfg: DictConfig) -> None:
+    """Only servers sample while the trainer computes."""
+    overlap, engine = cfg.rollout.get("overlap", 0), cfg.rollout.engine
+    if overlap not in (0, 1):
+        raise ValueError(
+            f"rollout.overlap={overlap}; it is 0, or 1 to sample each step while the one before is learned, by weights one step old."
+        )
+    if overlap and not hasattr(target_of(engine), "begin"):
+        raise ValueError(
+            f"rollout.overlap=1 samples on servers while the trainer computes, but {engine._target_.rpartition('.')[2]} samples in the "
+            "trainer itself. Set rollout.overlap=0, or rollout=vllm."
         )
 
 

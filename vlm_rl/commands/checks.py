@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands import check_algorithm, placement, resolvers
 from vlm_rl.commands.placement import Placement, ranks_of
-from vlm_rl.commands.setting_types import check_types, target_of
+from vlm_rl.commands.setting_types import check_types
 from vlm_rl.datasets.dataset import Dataset, check_shares
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.parts import check_adapters_only, check_engine
@@ -136,19 +136,6 @@ def _check_engines(objects: Objects) -> None:
             check_adapters_only(objects.vlm, engine=type(engine).__name__)
 
 
-def _check_overlap(cfg: DictConfig, algorithm: Algorithm) -> None:
-    if cfg.rollout.overlap not in (0, 1):
-        raise ValueError(
-            f"rollout.overlap={cfg.rollout.overlap}; it is 0, or 1 to sample a step while the one before is learned."
-        )
-    if cfg.rollout.overlap and "begin" not in dir(target_of(cfg.rollout.engine)):
-        name = cfg.rollout.engine._target_.rpartition(".")[2]
-        raise ValueError(
-            f"rollout.overlap=1 samples on servers while the trainer computes, but {name} samples in the trainer itself. Set "
-            "rollout.overlap=0, or rollout=vllm."
-        )
-
-
 CHECKS = (
     Check(name="preflight is no setting", stage="settings", refuse=_check_preflight, commands=("train",)),
     Check(name="the seed is an integer", stage="settings", refuse=_check_seed),
@@ -191,7 +178,6 @@ CHECKS = (
         refuse=lambda cfg, algorithm: check_minibatches(algorithm, batch_size=cfg.dataset.batch_size),
     ),
     Check(name="training samples untruncated", stage="sizes", refuse=lambda cfg, _: check_top_p(cfg.rollout.top_p)),
-    Check(name="only servers overlap", stage="sizes", refuse=_check_overlap, commands=TRAINING),
     Check(name="engines see what is trained", stage="objects", refuse=_check_engines),
     Check(name="endpoint is evaluated", stage="objects", refuse=lambda built: built.scheme.check_endpoint(), commands=TRAINING),
     Check(

@@ -54,7 +54,7 @@ def serve_flags(cfg: DictConfig, dataset: Dataset) -> list[str]:
 
 def advice(cfg: DictConfig, dataset: Dataset) -> str:
     """The end of a message: how a server is started."""
-    return f"\nA server for this run is started by\n  {serve_command(cfg, dataset)}\nand a run goes on by its own command."
+    return f"\nA server for this run is started by\n  {serve_command(cfg, dataset)}\nThen the command of this run goes on."
 
 
 def main() -> None:
