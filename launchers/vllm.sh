@@ -32,6 +32,7 @@ stop_servers() { # only what was started here: each server leads a process group
     sleep 0.1
   done
   for server in "${running[@]}"; do kill -KILL -- "-$server" 2>/dev/null || :; done
+  wait "${running[@]}" 2>/dev/null || :
 }
 trap stop_servers EXIT
 # Ctrl-C reaches train.py by itself. Before there is one, nothing is lost by an end at once.
