@@ -23,4 +23,4 @@ def test_a_launcher_parses_can_be_run_as_typed_and_begins_with_its_usage(script:
 
 def test_there_is_a_launcher_for_each_way_to_run_a_study() -> None:
     """The control: without scripts every test above would pass by being empty."""
-    assert {"this_machine.sh", "slurm.sh", "ray.sh"} <= {script.name for script in SCRIPTS}
+    assert {"this_machine.sh", "slurm.sh", "ray.sh", "vllm.sh"} <= {script.name for script in SCRIPTS}

@@ -64,8 +64,8 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
     refuse("preflight", "algorithm", cfg, algorithm)
     reward: Reward = instantiate(cfg.reward)
     dataset: Dataset = instantiate(cfg.dataset)
-    policy = _policy(cfg)
-    check = _check(cfg, dataset, algorithm, policy, reward)
+    policy = policy_of(cfg)
+    check = rows_of(cfg, dataset, algorithm, policy, reward)
     yield from data_page(dataset, check)
     verdict.problems.extend(
         f"{found.num_bad:,} of {found.num_rows:,} rows of {split} cannot be used: mend them, or set dataset.on_bad_row=skip."
@@ -85,7 +85,7 @@ def _pieces(cfg: DictConfig, *, verdict: Verdict) -> Iterator[RenderableType]:
         yield from estimates(cfg, policy, dataset, algorithm, prompts=prompts, verdict=verdict)
 
 
-def _policy(cfg: DictConfig) -> Policy:
+def policy_of(cfg: DictConfig) -> Policy:
     """On the meta device: shapes, dtypes and adapters are right, and no weights are read."""
     if not cfg.model.untrained:
         check_weights(Path(resolve(cfg.model.name)))
@@ -99,7 +99,8 @@ def _policy(cfg: DictConfig) -> Policy:
     return policy
 
 
-def _check(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, policy: Policy, reward: Reward) -> DataCheck:
+def rows_of(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, policy: Policy, reward: Reward) -> DataCheck:
+    """What the rows are like. The reward is closed."""
     prompts = Prompts(processor=policy.processor, dataset=dataset, chat_template=policy.chat_template)
     needs_solutions = not algorithm.learns_from_own_responses
     try:

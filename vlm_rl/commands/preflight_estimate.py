@@ -18,6 +18,7 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.preflight.data_page import Verdict
 from vlm_rl.preflight.device import device_of, measured
 from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
+from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.phases import trace
 from vlm_rl.preflight.time_estimate import RunLength, duration
 from vlm_rl.preflight.workload import PromptSizes, Workload
@@ -28,20 +29,10 @@ def estimates(
 ) -> Iterator[RenderableType]:
     """Tables of memory and time, and what they say of the run. `policy` is on the meta device."""
     device = device_of(str(cfg.trainer.accelerator), memory=cfg.preflight.device_memory)
-    engines = (cfg.rollout.engine, cfg.rollout.evaluation_engine)
-    workload = Workload(
-        dataset=dataset,
-        algorithm=algorithm,
-        prompts=prompts,
-        forward_batch_size=max(engine.get("forward_batch_size", 1) for engine in engines),  # a server has its own
-        num_ranks=ranks_of(cfg.trainer),
-        on_gpu=device.on_gpu,
-    )
+    workload = workload_of(cfg, dataset, algorithm, prompts=prompts, on_gpu=device.on_gpu)
     asked = plain(cfg.model)["attention"]
-    if portable(asked) != asked:  # the kernels of others do not take fake tensors
-        policy.vlm.set_attn_implementation(by_config(portable(asked), policy.vlm.config))
     try:
-        traced = trace(policy, workload=workload)
+        traced = phases_of(cfg, policy, workload)
     except Exception as error:  # a model may do what fake tensors cannot; the run itself may well work
         if os.environ.get("VLM_RL_TRACEBACK"):
             raise
@@ -55,6 +46,9 @@ def estimates(
     if not device.is_here:
         yield "No estimate of time: it is measured on the device itself, and no GPU is here."
         return
+    if workload.forward_batch_size is None:
+        yield "No estimate of time: servers sample, and how fast they are is not known here."
+        return
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in policy.vlm.parameters() if p.is_floating_point()})
     machine = measured(device.device, dtypes=dtypes, num_threads=cfg.num_threads or torch.get_num_threads())
     head: torch.Tensor = policy.vlm.get_output_embeddings().weight
@@ -63,6 +57,29 @@ def estimates(
     is_cached = policy.encodes_images_once and feature_bytes <= cfg.model.vision_cache
     length = length_of(cfg, workload, features_are_cached=is_cached)
     yield from time_lines(duration(traced, workload=workload, length=length, machine=machine))
+
+
+def workload_of(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, prompts: PromptSizes, on_gpu: bool) -> Workload:
+    """What one rank does in a generation step. Servers sample in memory of their own."""
+    engines = (cfg.rollout.engine, cfg.rollout.evaluation_engine)
+    return Workload(
+        dataset=dataset,
+        algorithm=algorithm,
+        prompts=prompts,
+        forward_batch_size=max(
+            (engine.forward_batch_size for engine in engines if "forward_batch_size" in engine), default=None
+        ),
+        num_ranks=ranks_of(cfg.trainer),
+        on_gpu=on_gpu,
+    )
+
+
+def phases_of(cfg: DictConfig, policy: Policy, workload: Workload) -> list[Phase]:
+    """The phases of a generation step. `policy` is on the meta device."""
+    asked = plain(cfg.model)["attention"]
+    if portable(asked) != asked:  # the kernels of others do not take fake tensors
+        policy.vlm.set_attn_implementation(by_config(portable(asked), policy.vlm.config))
+    return trace(policy, workload=workload)
 
 
 def length_of(cfg: DictConfig, workload: Workload, *, features_are_cached: bool) -> RunLength:

@@ -1,19 +1,24 @@
 """The command that starts a vLLM server for a config: `python -m vlm_rl.commands.serve_flags model=qwen dataset=geo`.
 
-The words are those of train.py, of which the model and the data set matter. PORT and MEMORY_SHARE are variables of the environment.
+The words are those of train.py, sweeps included. Variables of the environment: PORT, of which there may be several (8000,8001: a
+line for each), and MEMORY_SHARE, a part of the GPU's memory, or `auto` for what the trainer leaves free (memory_share.py).
 """
 
+import contextlib
 import itertools
 import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands import errors, resolvers
-from vlm_rl.commands.composing import composed
+from vlm_rl.commands.preflight_jobs import Job, jobs
+from vlm_rl.commands.resolvers import variant
+from vlm_rl.commands.swept_groups import left_to_jobs
 from vlm_rl.datasets.dataset import SPLITS, Dataset
 from vlm_rl.models.loading import resolve
 
@@ -64,9 +69,25 @@ def main() -> None:
 
 
 def _main() -> None:
-    cfg = composed(sys.argv[1:])
-    dataset: Dataset = instantiate(cfg.dataset)
-    print(serve_command(cfg, dataset, port=os.environ.get("PORT", "8000"), memory_share=os.environ.get("MEMORY_SHARE")))
+    ports, share = os.environ.get("PORT", "8000").split(","), os.environ.get("MEMORY_SHARE") or None
+    with contextlib.redirect_stdout(sys.stderr):  # the data set tells of its rows, and a shell reads our lines
+        print("\n".join(_lines(jobs(left_to_jobs(sys.argv[1:])), ports=ports, share=share)), file=sys.__stdout__)
+
+
+def _lines(runs: Sequence[Job], *, ports: Sequence[str], share: str | None) -> list[str]:
+    """A command for each port. All runs of a sweep use the same servers, the largest trainer leaves them least."""
+    datasets: list[Dataset] = [instantiate(run.cfg.dataset) for run in runs]
+    commands = {serve_command(run.cfg, dataset, port="{port}"): run for run, dataset in zip(runs, datasets, strict=True)}
+    if len(commands) > 1:
+        one, other, *_ = (variant(run.overrides) for run in commands.values())
+        raise ValueError(
+            f"Runs of this sweep want servers with other flags: {one} and {other}. Type one command for each model and data set."
+        )
+    if share == "auto":
+        from vlm_rl.commands.memory_share import memory_share  # with all that is trained
+
+        share = min(memory_share(run.cfg, dataset) for run, dataset in zip(runs, datasets, strict=True))
+    return [serve_command(runs[0].cfg, datasets[0], port=port, memory_share=share) for port in ports]
 
 
 if __name__ == "__main__":

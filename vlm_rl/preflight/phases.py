@@ -64,7 +64,8 @@ class _Tracer:
             buckets = self._buckets()
             optimizer = self._optimizer()
             features = self._encode()
-            self._sample(features)
+            if self._workload.forward_batch_size is not None:
+                self._sample(features)
             self._score(features)
             self._update(features if self._policy.vision_is_frozen else None, optimizer)
         del buckets

@@ -43,7 +43,7 @@ class Workload:
     dataset: Dataset
     algorithm: Algorithm
     prompts: PromptSizes
-    forward_batch_size: int  # sequences that the embedded engine samples at a time
+    forward_batch_size: int | None  # sequences that the embedded engine samples at a time; None: servers sample
     num_ranks: int
     on_gpu: bool  # pictures wait in the host's memory
 
@@ -70,6 +70,7 @@ class Workload:
     @property
     def chunk(self) -> int:
         """Queries that are sampled together."""
+        assert self.forward_batch_size is not None, "servers sample"
         return min(self.num_queries, max(1, self.forward_batch_size // self.algorithm.group_size))
 
     def shared_within(self, max_tokens: int, *, num_responses: int, together: int) -> tuple[int, int]:
