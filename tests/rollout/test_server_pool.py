@@ -12,13 +12,15 @@ import psutil
 import pytest
 import torch
 from serving_app import in_thread
-from stand_in import DiceWriter, StandIn
+from stand_in import StandIn
+from stand_in_writers import DiceWriter
 from tiny_runs import Build, trembling
 
 from vlm_rl.commands.build import Experiment
 from vlm_rl.rollout.engine import SamplingSettings
 from vlm_rl.rollout.server import TimeLimits
 from vlm_rl.rollout.vllm_engine import VllmEngine
+from vlm_rl.types import QueryBatch, ResponseBatch
 
 LIMITS = TimeLimits(connect=2, request=3, load=10, probe=0.2, without_server=20)
 
@@ -108,17 +110,12 @@ def test_200_steps_with_faults_lose_and_double_nothing_and_memory_stays(
     assert len(list((tmp_path / "a.run").iterdir())) == 1
 
 
-def _check_answers(queries, seeds, found, *, dice: DiceWriter, settings: SamplingSettings) -> None:  # type: ignore[no-untyped-def]
+def _check_answers(
+    queries: QueryBatch, seeds: np.ndarray, found: ResponseBatch, *, dice: DiceWriter, settings: SamplingSettings
+) -> None:
     """Each response is the one that its row and seed have, in its place."""
     for place, seed in enumerate(seeds.flat):
-        row = queries.rows[place // seeds.shape[1]]
-        prompt = served_text(row, dice)
-        draws = random.Random(f"{seed} {prompt} {settings.temperature}")
-        ids = [draws.randrange(100, 400) for _ in range(draws.randrange(1, settings.max_new_tokens))]
-        written = found.response_ids[place][found.response_mask[place]]
-        assert torch.equal(written, torch.tensor([*ids, dice.policy.stop_ids[0]]))
-
-
-def served_text(row, dice: DiceWriter) -> str:  # type: ignore[no-untyped-def]
-    """The prompt as the server sees it."""
-    return f"{row.question}\nReason step by step. Put the final answer in \\boxed{{}}."
+        question = queries.rows[place // seeds.shape[1]].question
+        prompt = f"{question}\nReason step by step. Put the final answer in \\boxed{{}}."
+        ids = dice.ids(int(seed), prompt, settings)
+        assert torch.equal(found.response_ids[place][found.response_mask[place]], torch.tensor(ids))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from serving_app import free_port, in_thread
-from stand_in import DiceWriter, PolicyWriter, StandIn
+from stand_in import StandIn
+from stand_in_writers import DiceWriter, PolicyWriter
 from tiny_runs import Build, trembling
 
 from vlm_rl.commands.build import Experiment

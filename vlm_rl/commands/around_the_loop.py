@@ -32,7 +32,10 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     """The callbacks that measure, write, show, stop and resume around the four steps."""
     cfg = experiment.cfg
     schedule = EvaluationSchedule(
-        evaluator=experiment.evaluator, folder=folder, vanilla=vanilla, in_background=cfg.rollout.get("overlap", 0) > 0
+        evaluator=experiment.evaluator,
+        folder=folder,
+        vanilla=vanilla,
+        in_background=cfg.rollout.get("overlap", 0) > 0 and experiment.evaluator.is_served,
     )
     checkpoint = Checkpoint(
         folder=folder,

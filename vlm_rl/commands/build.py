@@ -21,7 +21,7 @@ from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
 from vlm_rl.module import Progress, VLMReinforcement
-from vlm_rl.pipeline.overlap import OverlappedCollection
+from vlm_rl.pipeline.served_collection import OverlappedCollection, ServedCollection
 from vlm_rl.pipeline.step1_data_flow import DataFlow
 from vlm_rl.pipeline.step2_response_collection import ResponseCollection
 from vlm_rl.pipeline.step3_trajectory_generation import Parity, TrajectoryGeneration
@@ -120,7 +120,8 @@ def _module(
         stopwatch=stopwatch,
         looks_ahead=cfg.rollout.get("overlap", 0) > 0,
     )
-    collection = ResponseCollection(engine=engine, settings=settings, seed=cfg.seed)
+    one_after_the_other = ServedCollection if isinstance(engine, ServedEngine) else ResponseCollection
+    collection = one_after_the_other(engine=engine, settings=settings, seed=cfg.seed)
     if cfg.rollout.get("overlap", 0):
         assert isinstance(engine, ServedEngine), "checks.py refuses others"
         collection = OverlappedCollection(engine=engine, settings=settings, seed=cfg.seed, data_flow=data_flow)

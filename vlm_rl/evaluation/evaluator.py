@@ -102,6 +102,11 @@ class Evaluator:
         self._dataset, self._encoder, self._engine, self._judge, self._seed = dataset, encoder, engine, judge, seed
         self._served = engine if isinstance(engine, ServedEngine) else None
 
+    @property
+    def is_served(self) -> bool:
+        """Whether servers answer, which can go on while the policy changes."""
+        return self._served is not None
+
     def rows(self, split: str) -> Sequence[Row]:
         """The questions of a split, with the figures that the model is shown."""
         return self.scheme.image(self._dataset.split(split))

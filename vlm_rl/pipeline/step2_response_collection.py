@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from vlm_rl import ranks
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
-from vlm_rl.rollout.engine import NoServerLeft, RolloutEngine, SamplingSettings
+from vlm_rl.rollout.engine import RolloutEngine, SamplingSettings
 from vlm_rl.types import QueryBatch, ResponseBatch
 
 
@@ -21,7 +20,7 @@ class ResponseCollection:
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
         """Responses to the queries; each draw depends only on (root seed, row, sample, step)."""
         self._engine.load(policy)
-        return ranks.together(lambda: self._engine.generate(queries, self._settings, self.seeds(queries)), fails=NoServerLeft)
+        return self._engine.generate(queries, self._settings, self.seeds(queries))
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep beside the weights of now: nothing."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_rl.arm_hash import OF_SERVERS
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Arm, Records
 from vlm_rl.reports.tables.table import Column, Row, Table, table_of
@@ -13,6 +14,7 @@ WITHOUT_EFFECT = (
     *("study", "job", "dry_run", "preflight", "logger", "pictures", "completion_tables", "checkpoint", "identity", "alerts"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
     *("per_algorithm", "selection"),
+    *(f"rollout.{engine}.{name}" for engine in ("engine", "evaluation_engine") for name in OF_SERVERS),
 )
 PATHS = ("path", "dir", "folder", "cache")  # ends of keys that say where something lies
 MOST_KEYS, MOST_ARMS = 60, 8  # of one table on the page; its CSV file has all arms

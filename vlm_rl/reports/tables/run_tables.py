@@ -18,7 +18,8 @@ FILES: Mapping[State, Phrase] = {  # against the hashes that the run wrote
 
 def run_table(records: Records) -> Table:
     """Every run, also those that no mean speaks of."""
-    return table_of("runs", (_run_row(run, arm=arm) for arm in records.arms for run in arm.runs))
+    rows = [_run_row(run, arm=arm) for arm in records.arms for run in arm.runs]
+    return table_of("runs", rows, without=() if any("staleness" in row for row in rows) else ("staleness",))
 
 
 def _run_row(records: RunRecords, *, arm: Arm) -> Row:
@@ -37,7 +38,13 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "judge": run.judge_version,
         "commit": run.commit[:10],
         "hash": run.arm[:8],
-    }
+    } | _staleness(records)
+
+
+def _staleness(records: RunRecords) -> Row:
+    """How old the weights were that sampled; nothing of a run that sampled in the trainer."""
+    logged = [value for line in records.training.records if (value := line.get("rollout/staleness")) is not None]
+    return {"staleness": sum(logged) / len(logged)} if logged else {}
 
 
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves

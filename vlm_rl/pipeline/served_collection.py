@@ -1,7 +1,8 @@
-"""Step II while Steps III and IV of the step before go on: exactly one version of the weights behind, so that nothing depends on time.
+"""Step II by servers, in turn with the other steps or while Steps III and IV of the step before go on.
 
-The responses of step t+1 are begun when those of step t are there, by the weights that step t begins with. What is in flight is part of
-no checkpoint: it is sampled again, by the same weights with the same seeds.
+Overlapping, responses come from weights that are exactly one version behind, so that nothing depends on time: those of step t+1 are
+begun when those of step t are there, by the weights that step t begins with. What is in flight is part of no checkpoint: it is sampled
+again, by the same weights with the same seeds.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,14 @@ class _Begun:
     step: int
     sampling: Sampling
     by: SampledBy
+
+
+class ServedCollection(ResponseCollection):
+    """Where servers fail one rank, all ranks stop together."""
+
+    def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
+        """Responses to the queries by the weights of now."""
+        return ranks.together(lambda: super(ServedCollection, self).collect(queries, policy), fails=NoServerLeft)
 
 
 class OverlappedCollection(ResponseCollection):
