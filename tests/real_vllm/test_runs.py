@@ -35,6 +35,7 @@ NUM_EVALUATED = 16
 CLOSE = 1e-3  # two logits: which of them is larger is a matter of rounding
 GREEDY, SAMPLED = "pass@1_t0.01", "pass@8_t1.0"
 STANDARD_ERRORS = 3
+LEAST_RISE = 0.1  # of the mean reward; it was 0.23
 
 
 def by(url: str) -> list[str]:
@@ -60,8 +61,8 @@ def test_ten_steps_of_grpo_raise_the_reward(trained: RunFolder) -> None:
     print(f"\nrewards: {[round(reward, 3) for reward in rewards]}")
     print(f"largest log-probability difference: {max(steps(trained, 'rollout/logprob_difference_max')):.1e}")
     assert len(rewards) == 10
-    assert np.mean(rewards[-3:]) > np.mean(rewards[:3])
-    assert max(steps(trained, "rollout/logprob_difference_max")) < 1e-3
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + LEAST_RISE
+    assert max(steps(trained, "rollout/logprob_difference_max")) < 1e-4
 
 
 def test_a_step_is_sampled_while_the_one_before_is_learned(forking: Forking, tiny_server: str, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_step_is_sampled_while_the_one_before_is_learned(forking: Forking, tin
 
 
 def test_an_evaluation_agrees_with_the_embedded_engine(forking: Forking, tiny_server: str, trained: RunFolder) -> None:
-    ours, theirs = (samples_of(forking, trained, *more) for more in ((), by(tiny_server)))
+    ours, theirs = (samples_of(forking, trained, *more) for more in (["rollout=huggingface"], by(tiny_server)))
     compare_greedy(trained, ours[GREEDY], theirs[GREEDY])
     compare_accuracies(ours[SAMPLED], theirs[SAMPLED])
 
