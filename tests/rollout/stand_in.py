@@ -116,8 +116,8 @@ class StandIn:
         elif not path.exists():
             await _answer(send, 404, {"error": {"message": f"Loading lora {name} failed: No adapter found for {path}"}})
         elif (rank := json.loads((path / "adapter_config.json").read_text())["r"]) > self.max_lora_rank:
-            message = f"LoRA rank {rank} is greater than max_lora_rank {self.max_lora_rank}."
-            await _answer(send, 400, {"error": {"message": message}})
+            message = f"Worker failed with error 'LoRA rank {rank} is greater than max_lora_rank {self.max_lora_rank}.'"
+            await _answer(send, 500, {"error": {"message": f"Call to add_lora method failed: {message}"}})  # as vLLM does
         else:
             async with self.lock:
                 await asyncio.to_thread(self.writer.load, name, str(path))

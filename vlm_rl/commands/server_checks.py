@@ -11,7 +11,7 @@ from vlm_rl.models.policy import Policy
 from vlm_rl.models.prompt_sharing import own_states
 from vlm_rl.pipeline.step3_trajectory_generation import concatenate
 from vlm_rl.rollout.connection import prompt_ids
-from vlm_rl.rollout.server import Adapter, Server, ServerRefuses
+from vlm_rl.rollout.server import Adapter, Failed, Server, ServerRefuses
 from vlm_rl.rollout.server_probe import TEMPERATURE, ServerProbe, UnfitServer
 from vlm_rl.rollout.vllm_engine import VllmEngine
 from vlm_rl.types import QueryBatch, ResponseBatch
@@ -72,10 +72,11 @@ class _Checks:
             for server in connection.pool.up:
                 try:
                     connection.wait_for(connection.pool.calls.hold(server, adapter))
-                except ServerRefuses as refusal:
+                except (ServerRefuses, Failed) as refusal:  # a rank that is too high is an error 500
                     raise UnfitServer(
-                        f"{refusal} A server takes adapters with --enable-lora, --max-lora-rank of their rank or more, and the variable "
-                        f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and reads them from the folder rollout.engine.exchange.{self.probe.advice}"
+                        f"{server.url} does not load a trial adapter: {refusal}. A server takes adapters with --enable-lora, "
+                        "--max-lora-rank of their rank or more, and the variable VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and reads "
+                        f"them from the folder rollout.engine.exchange.{self.probe.advice}"
                     ) from None
                 found = self._responses(server, adapter)
                 own = difference(policy, self.queries, found, temperature=TEMPERATURE)

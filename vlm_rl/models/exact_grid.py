@@ -10,8 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import functional
-from torchvision.transforms.functional import InterpolationMode
+from torchvision.transforms.v2 import InterpolationMode, functional  # v1 rounds otherwise: up to 7 of 255 levels
 from transformers import ProcessorMixin
 
 GRID = "image_grid_thw"
@@ -38,9 +37,9 @@ class ExactGrid:
         return [self._resized(picture) for picture in pictures] if self._is_exact else list(pictures)
 
     def _agrees(self, picture: Image.Image) -> bool:
-        """Whether the processor makes the same of a picture and of what would be sent, of this size and of an odd one."""
-        odd = picture.resize((picture.width + 5, picture.height + 3))
-        return all(self._is_same(shown, self._resized(shown)) for shown in (picture, odd))
+        """Whether the processor makes the same of a picture and of what would be sent, and of noise of this size and of an odd one."""
+        sizes = (picture.size, (picture.width + 5, picture.height + 3))
+        return all(self._is_same(shown, self._resized(shown)) for shown in (picture, *map(_noise, sizes)))
 
     def _is_same(self, picture: Image.Image, sent: Image.Image) -> bool:
         ours, theirs = (self._images(images=[shown], return_tensors="pt") for shown in (picture, sent))
@@ -62,3 +61,9 @@ class ExactGrid:
             return None
         _, height, width = made[GRID][0].tolist()
         return width * self._images.patch_size, height * self._images.patch_size
+
+
+def _noise(size: tuple[int, int]) -> Image.Image:
+    """A picture in which every rounding is seen: a smooth one may agree by luck."""
+    width, height = size
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
