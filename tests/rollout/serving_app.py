@@ -38,7 +38,7 @@ def wait_for(url: str) -> None:
 def in_thread(app: StandIn, *, port: int | None = None) -> Iterator[str]:
     """The address of an application that is served meanwhile; at the end connections are cut, as a kill does."""
     port = port or free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=0))  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=0))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(f"http://127.0.0.1:{port}")

@@ -244,7 +244,7 @@ def test_the_key_comes_from_the_environment(
 ) -> None:
     queries = queries_of(served)
     with in_thread(StandIn(writer=dice, key="secret-123")) as url:
-        with pytest.raises(ServerRefuses, match="another API key") as caught:
+        with pytest.raises(NoServerLeft, match="another API key") as caught:
             connect(url).generate(queries, SETTINGS, seeds_of(queries))
         assert "secret" not in str(caught.value)
         monkeypatch.setenv("KEY_OF_THE_TEST", "secret-123")

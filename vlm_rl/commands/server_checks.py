@@ -16,7 +16,8 @@ from vlm_rl.rollout.server_probe import TEMPERATURE, ServerProbe, UnfitServer
 from vlm_rl.rollout.vllm_engine import VllmEngine
 from vlm_rl.types import QueryBatch, ResponseBatch
 
-SIZE = 0.02  # standard deviation of what is added to the weights of the adapter that is tried
+SIZES = (0.02, 0.06, 0.2, 0.6)  # standard deviations of what is added to the weights of the adapter that is tried
+CHANGE = 5  # times parity.tolerance: the least that it changes, so that a server without it is found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class _Checks:
             connection.wait_for(self.probe.check_model(server))
             self._check_base(server)
         if self.model.policy.adapter is not None:
-            self._check_adapter()
+            self._check_adapters()
         connection.pool.check = self.probe.check
 
     def _responses(self, server: Server, adapter: Adapter | None) -> ResponseBatch:
@@ -61,42 +62,55 @@ class _Checks:
             f"(--dtype), or other pictures (--mm-processor-kwargs).{self.probe.advice}"
         )
 
-    def _check_adapter(self) -> None:
+    def _check_adapters(self) -> None:
         """Raise UnfitServer where servers do not use an adapter as the trainer does. It is not the run's: that begins as no change."""
         policy, connection = self.model.policy, self.engine.connection
-        generator = torch.Generator().manual_seed(0)
-        trial = [w + SIZE * torch.randn(w.shape, generator=generator).to(w) for w in policy.trained_weights()]
-        with policy.holding(trial, version=policy.version):
+        with policy.holding(self._trial(), version=policy.version):
             adapter = ranks.from_first(connection.versions.written(policy) if ranks.is_first() else None)
             assert adapter is not None
             for server in connection.pool.up:
-                try:
-                    connection.wait_for(connection.pool.calls.hold(server, adapter))
-                except (ServerRefuses, Failed) as refusal:  # a rank that is too high is an error 500
-                    raise UnfitServer(
-                        f"{server.url} does not load a trial adapter: {refusal}. A server takes adapters with --enable-lora, "
-                        "--max-lora-rank of their rank or more, and the variable VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and reads "
-                        f"them from the folder rollout.engine.exchange.{self.probe.advice}"
-                    ) from None
-                found = self._responses(server, adapter)
-                own = difference(policy, self.queries, found, temperature=TEMPERATURE)
-                with policy.as_reference():
-                    base = difference(policy, self.queries, found, temperature=TEMPERATURE)
-                if not own <= self.model.tolerance:
-                    why = (
-                        "it samples from the base model, without the adapter"
-                        if base < own
-                        else "it computes the adapter otherwise"
-                    )
-                    raise UnfitServer(
-                        f"{server.url} and the trainer differ by {own:.3g} nats a token with a trial adapter on, more than "
-                        f"parity.tolerance={self.model.tolerance}: {why}. Adapt other layers (model.lora.targets), or sample with "
-                        f"rollout=huggingface.{self.probe.advice}"
-                    )
+                self._check_adapter(server, adapter)
         ranks.gathered(None)  # another rank may still read it
         if ranks.is_first():
-            connection.wait_for(connection.pool.forget(adapter))
+            connection.wait_for(connection.pool.keep_only([]))
             connection.versions.remove(adapter)
+
+    def _trial(self) -> list[Tensor]:
+        """Weights of an adapter that changes log-probabilities by far more than the tolerance."""
+        policy, plain = self.model.policy, self._responses(self.engine.connection.pool.up[0], None)
+        generator = torch.Generator().manual_seed(0)
+        noise = [torch.randn(weight.shape, generator=generator).to(weight) for weight in policy.trained_weights()]
+        trial: list[Tensor] = []
+        for size in SIZES:
+            trial = [weight + size * part for weight, part in zip(policy.trained_weights(), noise, strict=True)]
+            with policy.holding(trial, version=policy.version):
+                change = difference(policy, self.queries, plain, temperature=TEMPERATURE)
+            if ranks.from_first(change) >= CHANGE * self.model.tolerance:
+                break
+        return trial
+
+    def _check_adapter(self, server: Server, adapter: Adapter) -> None:
+        policy, connection = self.model.policy, self.engine.connection
+        try:
+            connection.wait_for(connection.pool.calls.hold(server, adapter))
+        except (ServerRefuses, Failed) as refusal:  # a rank that is too high is an error 500
+            raise UnfitServer(
+                f"{server.url} does not load a trial adapter: {refusal}. A server takes adapters with --enable-lora, --max-lora-rank of "
+                "their rank or more, and the variable VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and reads them from the folder "
+                f"rollout.engine.exchange.{self.probe.advice}"
+            ) from None
+        found = self._responses(server, adapter)
+        own = difference(policy, self.queries, found, temperature=TEMPERATURE)
+        if own <= self.model.tolerance:
+            return
+        with policy.as_reference():
+            base = difference(policy, self.queries, found, temperature=TEMPERATURE)
+        why = "it samples from the base model, without the adapter" if base < own else "it computes the adapter otherwise"
+        raise UnfitServer(
+            f"{server.url} and the trainer differ by {own:.3g} nats a token with a trial adapter on, more than "
+            f"parity.tolerance={self.model.tolerance}: {why}. Adapt other layers (model.lora.targets), or sample with "
+            f"rollout=huggingface.{self.probe.advice}"
+        )
 
 
 def check_servers(engine: VllmEngine, model: LoadedModel, *, max_tokens: int, advice: str) -> None:

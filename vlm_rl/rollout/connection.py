@@ -80,9 +80,10 @@ class Connection:
         unused = [adapter for adapter, requests in self._in_use.items() if not requests and adapter != self._adapter]
         for adapter in unused:
             del self._in_use[adapter]
-        for adapter in unused if ranks.is_first() else ():
-            self.wait_for(self.pool.forget(adapter))
-            self.versions.remove(adapter)
+        if ranks.is_first():
+            self.wait_for(self.pool.keep_only([*self._in_use]))
+            for adapter in unused:
+                self.versions.remove(adapter)
 
     def begin(
         self,
@@ -174,8 +175,8 @@ class Connection:
         """Stop what is being sampled, and remove this run's adapters."""
 
         async def closing() -> None:
-            for adapter in self._in_use if ranks.is_first() else ():
-                await self.pool.forget(adapter)
+            if ranks.is_first():
+                await self.pool.keep_only([])
             await self.pool.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()

@@ -110,12 +110,17 @@ class Calls:
                 content(reply, server.url)
             server.adapters.add(adapter.name)
 
+    async def adapters(self, server: Server, run: str) -> set[str]:
+        """The adapters of a run that a server holds, whoever had it load them."""
+        found = content(await self.get(server, "/v1/models"), server.url).get("data", [])
+        names = {str(model.get("id")) for model in found if isinstance(model, dict)}
+        return {name for name in names if name.startswith(f"{run}.")}
+
     async def drop(self, server: Server, name: str) -> None:
-        """Have a server forget an adapter. One that does not is left alone: it drops the least recently used itself."""
-        if name in server.adapters:
-            server.adapters.discard(name)
-            words = {"lora_name": name}
-            await self._send("POST", f"{server.url}/v1/unload_lora_adapter", seconds=self._limits.load, json=words)
+        """Have a server forget an adapter. Raise Failed where nothing comes back."""
+        server.adapters.discard(name)
+        words = {"lora_name": name}
+        await self._send("POST", f"{server.url}/v1/unload_lora_adapter", seconds=self._limits.load, json=words)
 
 
 def content(reply: httpx.Response, url: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ right, is server_messages.py's.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +39,14 @@ class ServerPool:
         per_server: int,
         attempts: int,
         key: str | None,
+        run: str,
         advice: str = "",
     ) -> None:
         self.servers = [Server(url=url.rstrip("/")) for url in urls]
         self.calls = Calls(limits=limits, key=key)
         self.check: Callable[[Server], Awaitable[None]] | None = None  # raises where a server that comes later does not fit
-        self._limits, self._per_server, self._attempts, self._advice = limits, per_server, attempts, advice
+        self._limits, self._per_server, self._attempts = limits, per_server, attempts
+        self._run, self._advice = run, advice
         self._empty_since = time.monotonic()
         self._first: deque[asyncio.Future[Server]] = deque()  # requests that wait for a place
         self._later: deque[asyncio.Future[Server]] = deque()  # those in the background
@@ -125,9 +127,12 @@ class ServerPool:
 
         await asyncio.gather(*map(tried, self.up))
 
-    async def forget(self, adapter: Adapter) -> None:
-        """Have all servers drop an adapter; one that fails at it is found by its next request."""
-        await asyncio.gather(*(self.calls.drop(server, adapter.name) for server in self.up), return_exceptions=True)
+    async def keep_only(self, adapters: Collection[Adapter]) -> None:
+        """Have all servers drop the other adapters of this run. One that fails at it is found by its next request; one that is away
+        drops them when it is back and this is called again."""
+        names = {adapter.name for adapter in adapters}
+        others = [(server, name) for server in self.up for name in server.adapters - names]
+        await asyncio.gather(*(self.calls.drop(server, name) for server, name in others), return_exceptions=True)
 
     async def _place(self, *, in_background: bool = False) -> Server:
         """A place at the least busy server. Requests in the background get one only where no other request waits."""
@@ -177,7 +182,6 @@ class ServerPool:
         if not server.is_up:
             return
         server.is_up, server.why = False, why
-        server.adapters.clear()  # it may come back as another process
         if not self.up:
             self._empty_since = time.monotonic()
         print(f"Sampling server {server.url} is left out: {why}.", flush=True)
@@ -209,6 +213,7 @@ class ServerPool:
 
     async def _take_in(self, server: Server) -> None:
         server.lost = asyncio.Event()
+        server.adapters = await self.calls.adapters(server, self._run)  # it may be another process
         if self.check is not None:
             await self.check(server)
         server.is_up, server.starts = True, server.starts + 1

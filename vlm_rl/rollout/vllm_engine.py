@@ -66,6 +66,7 @@ class VllmEngine:
                 limits=self._limits,
                 per_server=self._per_server,
                 attempts=self._attempts,
+                run=run,
                 advice=advice,
                 key=os.environ.get(self._key) or None,
             )

@@ -38,13 +38,14 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "judge": run.judge_version,
         "commit": run.commit[:10],
         "hash": run.arm[:8],
-    } | _staleness(records)
+        **_staleness(records),
+    }
 
 
 def _staleness(records: RunRecords) -> Row:
     """How old the weights were that sampled; nothing of a run that sampled in the trainer."""
     logged = [value for line in records.training.records if (value := line.get("rollout/staleness")) is not None]
-    return {"staleness": sum(logged) / len(logged)} if logged else {}
+    return {"staleness": float(sum(logged) / len(logged))} if logged else {}
 
 
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
