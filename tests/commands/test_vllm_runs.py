@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from forking import Forking
 from serving_app import ServerProcess
@@ -103,6 +104,27 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     command.wait_until(lambda: False)
     train(forking, tmp_path, *given)
     assert content(only_run(tmp_path, study="s"), checkpoints=slice(-1, None)) == uninterrupted
+
+
+def test_two_ranks_ask_for_the_same_and_stop_together_without_servers(
+    forking: Forking, server: ServerProcess, overlap: int, tmp_path: Path
+) -> None:
+    on_ranks = ["trainer.devices=2", "trainer.accelerator=cpu", "study=s"]
+    own = ServerProcess(forking, cwd=tmp_path).wait()
+    command = forking.start("train.py", [*words(own, overlap=overlap), *on_ranks], cwd=tmp_path)
+    steps = "outputs/s/*/seed-0/completions/step-*"
+    assert command.wait_until(lambda: len(list(tmp_path.glob(steps))) >= 1)
+    own.kill()
+    stopped = command.wait()
+    assert stopped.code == 2, stopped.out + stopped.err
+    assert "No sampling server answers." in stopped.err
+    train(forking, tmp_path, *words(server, overlap=overlap), *on_ranks)
+    train(forking, tmp_path, *words(server, overlap=overlap), "study=t")
+    two, one = (only_run(tmp_path, study=study).path for study in ("s", "t"))
+    for file in sorted((one / "completions").glob("*"))[: 1 + overlap]:  # by weights that no sum over ranks has rounded
+        theirs = pq.read_table(two / "completions" / file.name)
+        assert theirs.equals(pq.read_table(file))
+    assert trained_steps(only_run(tmp_path, study="s")) == list(range(1, NUM_STEPS + 1))
 
 
 def test_no_file_and_no_line_holds_the_key(forking: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,12 +145,8 @@ class Checkpoint(lightning.Callback):
         """
         now, steps = progress.generation_steps, {saved.generation_steps: saved.path for saved in saved_steps(self._folder)}
         regular = [step for step in steps if step < now and self._is_regular(replace(progress, generation_steps=step))]
-        kept = {
-            now,
-            self._schedule.best_step,
-            getattr(self._schedule, "pending_step", None),
-            *[*regular, now][-self._keep_newest :],
-        }
+        needed = {self._schedule.best_step, *getattr(self._schedule, "pending_steps", [])}
+        kept = {now, *needed, *[*regular, now][-self._keep_newest :]}
         if self._keep_every is not None:
             kept |= {step for step in steps if step <= now and step % self._keep_every == 0}
         for step in steps.keys() - kept:

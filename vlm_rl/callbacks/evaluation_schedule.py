@@ -32,18 +32,18 @@ class EvaluationSchedule(lightning.Callback):
         self._evaluator, self._folder, self._vanilla, self._in_background = evaluator, folder, vanilla, in_background
         self.best_step: int | None = None  # the generation step that validation selects
         self._best_value = -1.0
-        self.pending_step: int | None = None  # the generation step whose evaluation has begun, and is not taken in
+        self.pending_steps: list[int] = []  # whose evaluation is due or has begun, and is not taken in
         self._pending: _Pending | None = None
         self.taken_in: Progress | None = None  # of the evaluation whose result came in at this step, if one did
 
     def state_dict(self) -> dict[str, Any]:
-        """The best step so far, and the one that is being evaluated."""
-        return {"best_step": self.best_step, "best_value": self._best_value, "pending_step": self.pending_step}
+        """The best step so far, and those that are being evaluated."""
+        return {"best_step": self.best_step, "best_value": self._best_value, "pending_steps": self.pending_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.best_step, self._best_value = state_dict["best_step"], for_selection(state_dict["best_value"])
-        self.pending_step = state_dict.get("pending_step")
+        self.pending_steps = [*state_dict.get("pending_steps", [])]
 
     def is_due(self, progress: Progress) -> bool:
         """Whether an evaluated epoch has just ended."""
@@ -53,8 +53,16 @@ class EvaluationSchedule(lightning.Callback):
         module = reinforcement(pl_module)
         if module.progress.generation_steps == 0:
             self._log(trainer, module.progress, self.evaluate_vanilla(module), module=module)
-        elif self.pending_step is not None:  # the run was stopped before it was taken in
-            self._begin_again(trainer, module, self.pending_step)
+        for step in [*self.pending_steps]:  # the run was stopped before they were taken in
+            self._take_in(trainer, module)
+            self._begin_again(trainer, module, step)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Of a run that stopped while its last step was evaluated nothing is left to train, and nothing above was called."""
+        module = reinforcement(pl_module)
+        if self.pending_steps and module.progress.generation_steps == module.data_flow.num_steps:
+            self.on_train_start(trainer, pl_module)
+            self._take_in(trainer, module)
 
     def evaluate_vanilla(self, module: VLMReinforcement) -> Cells:
         """Evaluate the vanilla model, or read what is whole of it. The module has no trained weights yet. Every rank must call this."""
@@ -75,8 +83,8 @@ class EvaluationSchedule(lightning.Callback):
         self.taken_in = None
         if not self.is_due(progress):
             return
+        self.pending_steps.append(progress.generation_steps)
         self._take_in(trainer, module)
-        self.pending_step = progress.generation_steps
         self._pending = self._begin(module, replace(progress), self._folder, in_background=self._in_background)
         if not self._in_background or progress.generation_steps == module.data_flow.num_steps:
             self._take_in(trainer, module)
@@ -100,7 +108,8 @@ class EvaluationSchedule(lightning.Callback):
         with module.stopwatch.measure("evaluation"):
             tables = self._pending.tables()
         self.consider(self._log(trainer, self._pending.progress, tables, module=module))
-        self.taken_in, self._pending, self.pending_step = self._pending.progress, None, None
+        self.taken_in, self._pending = self._pending.progress, None
+        self.pending_steps.remove(self.taken_in.generation_steps)
 
     def consider(self, line: Mapping[str, Any]) -> None:
         """Select the step of an evaluation if it is better than all before, by the report's rule; none where the metric is missing."""

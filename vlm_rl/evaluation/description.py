@@ -1,6 +1,6 @@
-"""The figures of one evaluated split under one generation setting, from its sample records alone."""
+"""The figures of an evaluation, from its sample records alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import pyarrow as pa
 from vlm_rl.evaluation.pass_at_k import pass_at_1_to_k, pass_at_k_by_question
 from vlm_rl.evaluation.records import by_question
 from vlm_rl.evaluation.reflection import ReflectionRule
-from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses
+from vlm_rl.evaluation.response_metrics import VERDICTS, count_responses, is_correct
+from vlm_rl.evaluation.settings import GenerationSetting, metric_name
 from vlm_rl.evaluation.statistics import Interval, share_interval
 
 
@@ -47,3 +48,15 @@ def describe(samples: pa.Table, *, k: int, reflection: ReflectionRule) -> Descri
         reflection=counts.reflection.ratios(),
         verdicts={verdict: verdicts.count(verdict) for verdict in VERDICTS},
     )
+
+
+def accuracy(table: pa.Table, *, k: int) -> float:
+    """Mean over questions of the unbiased pass@k."""
+    _, counts = by_question(table, keys=["row_id"], counted={"correct": is_correct(table)})
+    return float(pass_at_k_by_question(counts["num_correct"], num_samples=counts["num_samples"], k=k).mean())
+
+
+def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[GenerationSetting]) -> dict[str, float]:
+    """`val/pass@8_t1.0/accuracy` and its like, from the tables of (split, setting name)."""
+    k = {setting.name: setting.k for setting in settings}
+    return {metric_name(split, setting=name): accuracy(table, k=k[name]) for (split, name), table in tables.items()}

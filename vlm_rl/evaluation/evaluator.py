@@ -14,13 +14,13 @@ from vlm_rl import ranks
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row import Row
 from vlm_rl.evaluation.description import Description as Description
+from vlm_rl.evaluation.description import accuracy as accuracy
 from vlm_rl.evaluation.description import describe as describe
+from vlm_rl.evaluation.description import metrics as metrics
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.image_control import ImageControl
-from vlm_rl.evaluation.pass_at_k import pass_at_k_by_question
-from vlm_rl.evaluation.records import SCHEMA, by_question, records
-from vlm_rl.evaluation.response_metrics import is_correct
-from vlm_rl.evaluation.settings import GenerationSetting, metric_name
+from vlm_rl.evaluation.records import SCHEMA, records
+from vlm_rl.evaluation.settings import GenerationSetting
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.randomness import stream_seed
@@ -135,7 +135,8 @@ class Evaluator:
         """One record for each sample of each question, on every rank, of one setting. `keep` may store a batch of rows, or know it
         already."""
         where = {"epoch": epoch, "generation_steps": generation_steps}
-        asked = self._asked(policy, {split: {setting.name: keep}}, settings=[setting], step=generation_steps)
+        self._engine.load(policy)
+        asked = self._asked({split: {setting.name: keep}}, settings=[setting], step=generation_steps)
         ((_, tables),) = self._whole(asked, {split: {setting.name: keep}}, where=where)
         return tables[setting.name]
 
@@ -155,12 +156,12 @@ class Evaluator:
         With `in_background` all requests begin in this call, and give way to those of training; the weights are those of this call.
         """
         where = {"epoch": epoch, "generation_steps": generation_steps}
-        asked = self._asked(policy, keeps, settings=self.scheme.settings, step=generation_steps, in_background=in_background)
+        self._engine.load(policy)  # by every rank, also one that has no question
+        asked = self._asked(keeps, settings=self.scheme.settings, step=generation_steps, in_background=in_background)
         return self._whole(iter([*asked]) if in_background else asked, keeps, where=where)
 
     def _asked(
         self,
-        policy: Policy,
         keeps: Mapping[str, Keeps],
         *,
         settings: Sequence[GenerationSetting],
@@ -168,7 +169,6 @@ class Evaluator:
         in_background: bool = False,
     ) -> Iterator[_Asked]:
         """The batches of this rank, split by split. Servers have those of the next ones already."""
-        self._engine.load(policy)
         waiting: deque[_Asked] = deque()
         for split, of_split in keeps.items():
             rows = self.rows(split)
@@ -247,15 +247,3 @@ class Evaluator:
         path = ("evaluation", split, setting.name)
         seeds = [[stream_seed(self._seed, *path, row.id, k) for k in range(setting.num_samples)] for row in rows]
         return np.array(seeds, dtype=np.int64)
-
-
-def accuracy(table: pa.Table, *, k: int) -> float:
-    """Mean over questions of the unbiased pass@k."""
-    _, counts = by_question(table, keys=["row_id"], counted={"correct": is_correct(table)})
-    return float(pass_at_k_by_question(counts["num_correct"], num_samples=counts["num_samples"], k=k).mean())
-
-
-def metrics(tables: Mapping[tuple[str, str], pa.Table], *, settings: Sequence[GenerationSetting]) -> dict[str, float]:
-    """`val/pass@8_t1.0/accuracy` and its like, from the tables of (split, setting name)."""
-    k = {setting.name: setting.k for setting in settings}
-    return {metric_name(split, setting=name): accuracy(table, k=k[name]) for (split, name), table in tables.items()}
