@@ -12,8 +12,8 @@ WITHOUT_EFFECT = (
 NEWER = ("chat_template", "quantization")  # of `model`: empty or null is as before there was such a key
 # Of `evaluation.scheme.endpoint`: what verdicts are made by, which changes nothing that a run computes.
 PLAN = ("reference", "smallest_effect", "planned_seeds", "planned_looks")
-# Of `rollout.engine`: where servers are and how long they are waited for.
-OF_SERVERS = ("servers", "exchange", "requests_per_server", "attempts", "api_key_variable", "limits")
+# Of `rollout.engine`: where servers are, what they call the model, and how long they are waited for.
+OF_SERVERS = ("servers", "model", "exchange", "requests_per_server", "attempts", "api_key_variable", "limits")
 # Of `trainer`: a run may go on elsewhere, and seeds of one arm may run on different machines; results differ by rounding.
 WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_time")
 
@@ -32,7 +32,9 @@ def _without_servers(rollout: dict[str, Any]) -> dict[str, Any]:
     """Without the places of servers, and without keys that an older version did not have, where they change nothing."""
     kept = _without(rollout, "correction", "correction_of_sequences")  # the algorithm has the one that it uses
     kept = kept if kept.get("overlap") else _without(kept, "overlap")
-    engines = {name: _without(engine, *OF_SERVERS) for name, engine in kept.items() if isinstance(engine, dict)}
+    engines = {
+        name: _without(engine, *OF_SERVERS) for name, engine in kept.items() if isinstance(engine, dict) and "servers" in engine
+    }
     return kept | engines
 
 

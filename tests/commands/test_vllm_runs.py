@@ -50,8 +50,11 @@ def uninterrupted(
     run = only_run(cwd, study="s")
     assert trained_steps(run) == list(range(1, NUM_STEPS + 1))
     assert not list((cwd / "outputs" / "exchange").glob("*/*"))
-    stale = [line.get("rollout/staleness") for line in run.lines("metrics.jsonl") if line["event"] == "train"]
-    assert stale == [0.0] + [float(overlap)] * (NUM_STEPS - 1)
+    lines = [line for line in run.lines("metrics.jsonl") if line["event"] == "train"]
+    assert [line["rollout/staleness"] for line in lines] == [0.0] + [float(overlap)] * (NUM_STEPS - 1)
+    assert (
+        max(line["rollout/logprob_difference_max"] for line in lines) < 1e-4
+    )  # old ones are those of the weights that sampled
     return content(run, checkpoints=slice(-1, None))
 
 

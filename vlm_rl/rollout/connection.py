@@ -1,6 +1,7 @@
 """A run's connection to its sampling servers: the thread that talks to them, and the versions of the adapter that they hold."""
 
 import asyncio
+import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -27,6 +28,7 @@ from vlm_rl.rollout.server_pool import ServerPool
 from vlm_rl.rollout.written import finish
 from vlm_rl.types import QueryBatch, ResponseBatch
 
+PATIENCE_S = 30.0  # at the end of a run
 T = TypeVar("T")
 Sourced = tuple[Written, str]  # a response, and the server that sent it
 
@@ -45,11 +47,19 @@ class Connection:
         self._adapter: Adapter | None = None  # None: the untrained model
         self._in_use: dict[Adapter, int] = defaultdict(int)  # requests by adapters that were loaded, and are not removed
         self.base = model or policy.name
-        self.pool = self.wait_for(self._opened(pool))
+        try:
+            self.pool = self.wait_for(self._opened(pool))
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
 
     async def _opened(self, pool: Callable[[], ServerPool]) -> ServerPool:
         made = pool()
-        await made.open()
+        try:
+            await made.open()
+        except BaseException:
+            await made.close()
+            raise
         return made
 
     def run(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
@@ -182,7 +192,8 @@ class Connection:
                 task.cancel()
 
         try:
-            self.run(closing()).result(timeout=30)
+            with contextlib.suppress(TimeoutError):  # of servers that hang: they drop adapters that are not used themselves
+                self.run(closing()).result(timeout=PATIENCE_S)
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=10)
