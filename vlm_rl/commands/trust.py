@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.searchpath import FOLDER, PACKAGE
+from vlm_rl.commands.stored_servers import check_servers
 from vlm_rl.reports.reading.roles import role_of
 
 KEY = "trust="
@@ -109,6 +110,7 @@ def check_composed(cfg: DictConfig, *, file: Path, trusted: Sequence[str], words
     """The same for what was composed from a stored run and the `words` of this command line, before it is built."""
     typed = [value.strip("'\"") for key, _, value in (word.partition("=") for word in words) if key.endswith("_target_")]
     check_config(OmegaConf.to_container(cfg, resolve=True), file=file, trusted=trusted, typed=typed, is_built=True)
+    check_servers(cfg, file=file, words=words)
 
 
 def check_searchpath(paths: Sequence[str], *, run: Path, file: Path, trusted: Sequence[str]) -> None:
