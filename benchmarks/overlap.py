@@ -7,6 +7,7 @@ so that no server is needed: what overlaps is only the order of steps, which is 
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -76,7 +77,14 @@ def train(given: argparse.Namespace, more: Sequence[str]) -> None:
 def scores(study: Path, *, overlap: int) -> np.ndarray:
     """Share of right samples, (seed, question), after the last epoch."""
     rows = []
-    for run in sorted(study.glob(f"*overlap-{overlap}*/seed-*")):
+    for file in sorted(study.glob("*/seed-*/manifest.json")):
+        manifest, run = json.loads(file.read_text()), file.parent
+        if (
+            manifest["role"] != "policy"
+            or manifest["status"] != "finished"
+            or manifest["config"]["rollout"]["overlap"] != overlap
+        ):
+            continue
         table = pq.read_table(sorted((run / "evaluations").glob("epoch-*"))[-1] / TESTED, columns=["row_id", "verdict"])
         frame = table.to_pandas()
         rows.append((frame["verdict"] == "correct").groupby(frame["row_id"]).mean().sort_index().to_numpy())
