@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vlm_rl.types import Mask, Tokens
 
@@ -17,13 +18,16 @@ def is_distributed() -> bool:
 
 
 def add_up_over_ranks(parameters: Iterable[nn.Parameter]) -> None:
-    """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros.
+    """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros. Those of shards are sums
+    already (models/sharding.py).
 
     A parameter that has a gradient on no rank keeps none, as on one rank: with zeros AdamW would move it by its momentum.
     """
     if not is_distributed():
         return
-    parameters = list(parameters)
+    parameters = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+    if not parameters:
+        return
     has_gradient = parameters[0].new_tensor([p.grad is not None for p in parameters])
     for parameter, count in zip(parameters, pooled(has_gradient).tolist(), strict=True):
         if count:

@@ -115,6 +115,9 @@ class VLMReinforcement(lightning.LightningModule):
         self.progress.gradient_steps += self.algorithm.num_updates
         self.last_step = step
 
+    def configure_model(self) -> None:
+        """Nothing: a model that is shared out over ranks was so when it was read. Lightning asks for this method there."""
+
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LambdaLR]]:
         """One optimizer with a group for each trained part; its schedule counts gradient steps."""
         settings = self.policy.optimization

@@ -5,9 +5,11 @@ The last file of each is `hashes.json`: its own files, and all records of the ru
 
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning
@@ -16,11 +18,14 @@ from torch import Tensor
 
 from vlm_rl import ranks
 from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
+from vlm_rl.callbacks.optimizer_state import MOMENTS, load_moments, moments_of_parts, without_parts
+from vlm_rl.callbacks.optimizer_state import check_optimizer as check_optimizer
 from vlm_rl.callbacks.saved_steps import SavedStep, saved_steps
 from vlm_rl.checksums import HASHES, Hashes, hash_of, write_hashes
 from vlm_rl.durable_files import make_folder, sync
 from vlm_rl.models.loading import TRAINER_STATE
 from vlm_rl.models.policy import Policy
+from vlm_rl.models.weight_parts import save_parts
 from vlm_rl.module import Progress, VLMReinforcement, reinforcement
 from vlm_rl.rollout.engine import NoServerLeft
 from vlm_rl.run_folder import RunFolder
@@ -65,6 +70,7 @@ class Checkpoint(lightning.Callback):
         module.policy.version = state["generation_steps"]
         try:
             trainer.optimizers[0].load_state_dict(state["optimizer"])
+            load_moments(trainer.optimizers[0], module.policy.vlm, folder=self.resumed.path)
             trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["schedule"])
             module.collection.load_state_dict(state.get("collection", {}))
             for name, callback in self._stateful(trainer).items():
@@ -105,22 +111,25 @@ class Checkpoint(lightning.Callback):
         return self._folder.path / "checkpoints" / f"step-{module.progress.generation_steps:06d}"
 
     def _save(self, trainer: lightning.Trainer, module: VLMReinforcement) -> None:
-        if trainer.is_global_zero:
-            self._write(trainer, module)
+        with module.policy.layout.gathered() if module.policy.adapter is not None else nullcontext():
+            if trainer.is_global_zero or module.policy.layout.trains_parts:
+                self._write(trainer, module)
         trainer.strategy.barrier()
 
     def _write(self, trainer: lightning.Trainer, module: VLMReinforcement) -> None:
         state = {
             "generation_steps": module.progress.generation_steps,
             "gradient_steps": module.progress.gradient_steps,
-            "optimizer": trainer.optimizers[0].state_dict(),
+            "optimizer": without_parts(trainer.optimizers[0].state_dict()),
             "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
             "collection": module.collection.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self._stateful(trainer).items()},
         }
         record = self._folder.record() | self._kept_for_good(before=module.progress.generation_steps)
-        save_whole(self._path(module), module.policy, state, record=record)
-        self._drop_others(module.progress)
+        moments = moments_of_parts(trainer.optimizers[0], module.policy.vlm)
+        save_whole(self._path(module), module.policy, state, record=record, moments=moments)
+        if trainer.is_global_zero:
+            self._drop_others(module.progress)
 
     @staticmethod
     def _stateful(trainer: lightning.Trainer) -> dict[str, Any]:
@@ -178,14 +187,26 @@ def _damaged(file: Path) -> str:
     )
 
 
-def save_whole(path: Path, policy: Policy, state: dict[str, Any], *, record: Hashes) -> None:
-    """Writes a checkpoint so that a crash at any moment leaves the old ones and no half one; `record`: what it stands for."""
-    make_folder(path.parent)
-    for leftover in path.parent.glob("*.tmp"):
-        shutil.rmtree(leftover)
+def save_whole(
+    path: Path, policy: Policy, state: dict[str, Any], *, record: Hashes, moments: Mapping[str, Tensor] = MappingProxyType({})
+) -> None:
+    """Writes a checkpoint so that a crash at any moment leaves the old ones and no half one; `record`: what it stands for.
+
+    The first rank calls this, and every rank where the policy trains parts.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.mkdir()
+    if ranks.is_first():
+        make_folder(path.parent)
+        for leftover in path.parent.glob("*.tmp"):
+            shutil.rmtree(leftover)
+        temporary.mkdir()
+    if policy.layout.trains_parts:
+        ranks.gathered(None)  # the folder is there
     policy.save(temporary)
+    if policy.layout.trains_parts:
+        save_parts(moments, temporary / MOMENTS)
+    if not ranks.is_first():
+        return
     (temporary / "README.md").write_text(NOTE, encoding="utf-8")  # in place of PEFT's form to be filled in
     torch.save(state, temporary / TRAINER_STATE)
     files = sorted(file for file in temporary.rglob("*") if file.is_file())
@@ -205,40 +226,3 @@ def _discard(path: Path) -> None:
     path.replace(unnamed)
     sync(path.parent)
     shutil.rmtree(unnamed)
-
-
-def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:
-    """Raise ValueError where the moments in the file are not those of what is trained; torch compares only how many there are."""
-    why = _misfit(saved, optimizer)
-    if why:
-        raise ValueError(
-            f"{file} does not fit what is trained: {why}. It was saved with another model.name, model.lora or model.freeze, or was "
-            f"changed since. Take those that it was saved with, or remove the folder {file.parent}: the same command then goes on "
-            "from the checkpoint before it."
-        )
-
-
-def _misfit(saved: Any, optimizer: torch.optim.Optimizer) -> str | None:
-    try:
-        moments, kept = saved["state"].items(), [len(group["params"]) for group in saved["param_groups"]]
-    except (TypeError, KeyError, AttributeError):
-        return "there is no state of an optimizer in it"
-    groups = [group["params"] for group in optimizer.param_groups]
-    needed = [len(group) for group in groups]
-    if kept != needed:
-        return f"it has groups of {kept} tensors, and {needed} are trained"
-    parameters = [parameter for group in groups for parameter in group]
-    return next(_wrong_moments(moments, parameters), None)
-
-
-def _wrong_moments(state: Iterable[tuple[Any, Any]], parameters: list[Tensor]) -> Iterator[str]:
-    for place, moments in state:
-        if not isinstance(place, int) or not 0 <= place < len(parameters) or not isinstance(moments, Mapping):
-            yield f"it has a state for tensor {place}, which is none of those"
-            continue
-        shape = parameters[place].shape
-        for name, value in moments.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != shape:
-                yield f"{name} of tensor {place} has the shape {list(value.shape)}, and what is trained {list(shape)}"
-            elif isinstance(value, Tensor) and not torch.isfinite(value).all():
-                yield f"{name} of tensor {place} holds NaN or infinite numbers"

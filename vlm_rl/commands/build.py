@@ -11,7 +11,7 @@ from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.algorithms.dynamic_sampling import GroupSelection
 from vlm_rl.commands.checks import Command, Objects, checked_algorithm, checked_placement, refuse
 from vlm_rl.commands.composing import composed as composed  # who builds composes first
-from vlm_rl.commands.placement import Placement
+from vlm_rl.commands.placement import Placement, is_sharded
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.datasets.row_scan import RowScan, check_rows
 from vlm_rl.device import forget_peak
@@ -20,6 +20,7 @@ from vlm_rl.evaluation.reflection import ReflectionRule
 from vlm_rl.models.encoding import PromptEncoder
 from vlm_rl.models.policy import Policy
 from vlm_rl.models.precision import set_precision_of_products
+from vlm_rl.models.sharding import Sharding
 from vlm_rl.module import Progress, VLMReinforcement
 from vlm_rl.pipeline.served_collection import OverlappedCollection, ServedCollection
 from vlm_rl.pipeline.step1_data_flow import DataFlow
@@ -94,8 +95,13 @@ def placed_policy(cfg: DictConfig, placement: Placement) -> Policy:
     """The model on the device of this process; the ranks of a machine load it one after the other."""
     set_precision_of_products(tf32=cfg.tf32)
     forget_peak(placement.device)
+    settings = {"temperature": cfg.rollout.temperature, "seed": cfg.seed}
+    policy: Policy
+    if is_sharded(cfg.trainer):  # all at once: none of them reads more than its part
+        policy = instantiate(cfg.model, sharding=Sharding(device=placement.device), **settings)
+        return policy.to(placement.device)
     with ranks.in_turn(place=placement.local_rank, num_places=placement.num_local_ranks):
-        policy: Policy = instantiate(cfg.model, temperature=cfg.rollout.temperature, seed=cfg.seed)
+        policy = instantiate(cfg.model, **settings)
         return policy.to(placement.device)
 
 

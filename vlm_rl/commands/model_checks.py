@@ -38,10 +38,11 @@ class ForwardMismatch(ValueError):
 def check_model(model: LoadedModel) -> None:
     """Make all checks and print what they took; raise the ValueError of the first that refuses."""
     begun = time.perf_counter()
-    check_outputs(model)
-    largest = check_forward(model)
-    check_causality(model)
-    check_norms(model)
+    with model.policy.layout.gathered():
+        check_outputs(model)
+        largest = check_forward(model)
+        check_causality(model)
+        check_norms(model)
     if not ranks.is_first():
         return
     print(

@@ -20,11 +20,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from vlm_rl.commands.job_log import innermost
 
-STRATEGIES = ("auto", "ddp")
+SHARDED = "fsdp2"
+STRATEGIES = ("auto", "ddp", SHARDED)
 PRECISIONS = ("32", "32-true")
 GPU_WORDS = ("auto", "gpu", "cuda")  # of trainer.accelerator
 ROOM = 1.2  # times the weights, for what a short answer computes
@@ -79,6 +81,7 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
         made: lightning.Trainer = instantiate(
             settings,
             accelerator=accelerator_of(str(settings.accelerator)),
+            strategy=_strategy(settings),
             plugins=[LightningEnvironment()] if _is_one_task_of_slurm() else None,
             **{"logger": False} | more,
         )
@@ -96,6 +99,17 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
     # Lightning's handlers broadcast from inside a signal, on one rank; callbacks/interruption.py listens instead.
     made._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return made
+
+
+def is_sharded(settings: DictConfig) -> bool:
+    """Whether each rank keeps a part of the model only; a single rank has nobody to share it with."""
+    return str(settings.strategy) == SHARDED and ranks_of(settings) > 1
+
+
+def _strategy(settings: DictConfig) -> str | ModelParallelStrategy:
+    if is_sharded(settings):  # without the sizes Lightning would leave the data unsharded
+        return ModelParallelStrategy(data_parallel_size=ranks_of(settings), tensor_parallel_size=1)
+    return "auto" if str(settings.strategy) == SHARDED else str(settings.strategy)
 
 
 def accelerator_of(name: str) -> str:
@@ -116,8 +130,8 @@ def check_strategy(cfg: DictConfig) -> None:
     """Refuse strategies that the update does not support: their gradients would not be those of the loss."""
     if str(cfg.trainer.strategy) not in STRATEGIES:
         raise ValueError(
-            f"trainer.strategy={cfg.trainer.strategy} is not supported. trainer.strategy={' or '.join(STRATEGIES)} keeps a whole copy of "
-            "the model on each device and shares out the questions."
+            f"trainer.strategy={cfg.trainer.strategy} is not supported. trainer.strategy=auto or ddp keeps a whole copy of the model on "
+            f"each device and shares out the questions; trainer.strategy={SHARDED} shares out the model, too."
         )
 
 

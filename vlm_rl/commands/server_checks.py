@@ -119,7 +119,8 @@ def check_servers(engine: VllmEngine, model: LoadedModel, *, max_tokens: int, ad
     probe = ServerProbe(
         connection=engine.connection, rows=model.rows, prompt_ids=prompt_ids(queries), max_tokens=max_tokens, advice=advice
     )
-    _Checks(engine=engine, model=model, queries=queries, probe=probe).make()
+    with model.policy.layout.gathered():
+        _Checks(engine=engine, model=model, queries=queries, probe=probe).make()
     if ranks.is_first():
         urls = ", ".join(server.url for server in engine.connection.pool.up)
         away = engine.connection.pool.state()

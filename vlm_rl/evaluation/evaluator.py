@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice, product
@@ -137,7 +138,7 @@ class Evaluator:
         where = {"epoch": epoch, "generation_steps": generation_steps}
         self._engine.load(policy)
         asked = self._asked({split: {setting.name: keep}}, settings=[setting], step=generation_steps)
-        ((_, tables),) = self._whole(asked, {split: {setting.name: keep}}, where=where)
+        ((_, tables),) = self._whole(policy, asked, {split: {setting.name: keep}}, where=where)
         return tables[setting.name]
 
     def evaluate_split(
@@ -158,7 +159,7 @@ class Evaluator:
         where = {"epoch": epoch, "generation_steps": generation_steps}
         self._engine.load(policy)  # by every rank, also one that has no question
         asked = self._asked(keeps, settings=self.scheme.settings, step=generation_steps, in_background=in_background)
-        return self._whole(iter([*asked]) if in_background else asked, keeps, where=where)
+        return self._whole(policy, iter([*asked]) if in_background else asked, keeps, where=where)
 
     def _asked(
         self,
@@ -185,14 +186,15 @@ class Evaluator:
         yield from waiting
 
     def _whole(
-        self, asked: Iterator[_Asked], keeps: Mapping[str, Keeps], *, where: dict[str, Any]
+        self, policy: Policy, asked: Iterator[_Asked], keeps: Mapping[str, Keeps], *, where: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, pa.Table]]]:
         """The records of each split, on every rank."""
         for split, of_split in keeps.items():
             num_batches = len(self.batches(len(self.rows(split)))) if of_split else 0
             take = partial(self._taken, asked, num_batches, of_split, where=where)
             order = [("row_id", "ascending"), ("sample", "ascending")]
-            tables = ranks.together(take, fails=NoServerLeft)
+            with policy.layout.whole() if self._served is None else nullcontext():
+                tables = ranks.together(take, fails=NoServerLeft)
             yield split, {name: ranks.gather_table(pa.concat_tables(parts)).sort_by(order) for name, parts in tables.items()}
 
     def _taken(

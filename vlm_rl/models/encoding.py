@@ -50,7 +50,8 @@ class PromptEncoder:
         """A left-padded batch; `indices` are the places of the rows in the global batch. Servers read pictures themselves: for them
         it needs no images."""
         if has_images:
-            pairs = [self._known(row) or self._process(row) for row in rows]
+            with self._policy.layout.gathered():
+                pairs = [self._known(row) or self._process(row) for row in rows]
         else:
             pairs = [
                 (self._encoded.get((row.question, images_key(row))) or self._kept(row, self.with_pixels(row)[0]), None)

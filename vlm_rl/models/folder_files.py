@@ -10,6 +10,7 @@ from peft import LoraConfig
 
 READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
 TEMPLATES = "additional_chat_templates"
+WEIGHTS = "weights"  # of a checkpoint that no rank had whole
 MAX_DEPTH = 64  # of a config
 _MEBIBYTE = 2**20
 _LARGE = ("tokenizer.json", "vocab.json")
@@ -37,9 +38,9 @@ def check_files(folder: Path) -> None:
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """Those that may be read, templates in their own folder included."""
-    for place in (folder, folder / TEMPLATES):
-        if place.is_symlink() and place.name == TEMPLATES:
+    """Those that may be read, templates and parts of weights in their own folders included."""
+    for place in (folder, folder / TEMPLATES, folder / WEIGHTS):
+        if place.is_symlink() and place != folder:
             raise ValueError(f"{place} is a link. Nothing outside of a model's folder is read: put a copy there instead.")
         if place.is_dir():
             yield from sorted(file for file in place.iterdir() if file.suffix in READ)

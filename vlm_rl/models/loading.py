@@ -27,7 +27,7 @@ from vlm_rl.models.attention import Attention, as_model_attention, by_config, ch
 from vlm_rl.models.chat_templates import check_templates
 from vlm_rl.models.config_keys import check_keys, without_dropout
 from vlm_rl.models.family import check_class, hold_statistics
-from vlm_rl.models.folder_files import ADAPTER_CONFIG, check_adapter, check_files, read_object
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, WEIGHTS, check_adapter, check_files, read_object
 from vlm_rl.models.precision import Quantization
 from vlm_rl.models.quantization import check_library, quantise
 from vlm_rl.models.weight_files import check_weight_files, read_model
@@ -110,8 +110,10 @@ def check_weights(folder: Path) -> None:
     _check_folder(folder)
     if (file := folder / ADAPTER_CONFIG).is_file():
         check_adapter(file)
-    check_weight_files(folder)
-    if any(folder.glob("*.safetensors")):
+    places = [folder, folder / WEIGHTS]
+    for place in places:
+        check_weight_files(place)
+    if any(any(place.glob("*.safetensors")) for place in places):
         return
     pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern) if file.name != TRAINER_STATE)
     if pickles:

@@ -1,12 +1,12 @@
 """The policy: a vision-language model with adapters. The reference is the same model with the adapters switched off."""
 
 import contextlib
-import copy
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,22 +14,30 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
+from vlm_rl import ranks
 from vlm_rl.models import family, parts, vision
 from vlm_rl.models.adapters import multiply_under_autocast
+from vlm_rl.models.folder_files import WEIGHTS
 from vlm_rl.models.loading import check_weights, load_model, load_processor
 from vlm_rl.models.logprobs import TokenStatistics, policy_logprobs, token_statistics
 from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import Quantization, checkpoint_activations, declare, precision
 from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
+from vlm_rl.models.reference import FrozenCopy, frozen_copy
+from vlm_rl.models.sharding import ShardedModel, Sharding, WholeModel
 from vlm_rl.models.template_arguments import check_arguments
-from vlm_rl.models.trained_weights import load_adapter, load_whole
+from vlm_rl.models.trained_weights import WAY_OUT, load_adapter, load_whole
+from vlm_rl.models.weight_parts import load_parts, save_parts, tensors_of
 from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
+
+Batch = TypeVar("Batch")
 
 
 class Policy(nn.Module):
     """The model that samples and learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
 
     banned: Tensor
+    layout: WholeModel | ShardedModel = WholeModel()  # what each rank has of the weights
 
     def __init__(
         self,
@@ -50,13 +58,19 @@ class Policy(nn.Module):
         optimization: Optimization,
         temperature: float,
         seed: int,
+        sharding: Sharding | None = None,
     ) -> None:
         super().__init__()
         self.name, self.temperature, self.optimization, self.chat_template = name, temperature, optimization, chat_template
         self.version = 0  # generation steps that the weights have learned from
         self.processor: ProcessorMixin = load_processor(name, processor)
         check_arguments(self.processor, chat_template, name=name)
-        vlm = load_model(name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed, quantization=quantization)
+        with contextlib.nullcontext() if sharding is None else sharding.reading():
+            vlm = load_model(
+                name, untrained=untrained, dtype=dtype, attention=attention, root_seed=seed, quantization=quantization
+            )
+        if sharding is not None:
+            sharding.share_out(vlm)
         self.vlm: PreTrainedModel = vlm
         self.adapter: PeftModel | None = parts.prepare(vlm, freeze=freeze, lora=lora, seed=seed)
         optimization.rates(parts.trained(vlm))  # a rate for what is not trained raises here, before training
@@ -66,22 +80,23 @@ class Policy(nn.Module):
             multiply_under_autocast(self.adapter)
         if gradient_checkpointing:
             checkpoint_activations(vlm)
+        self._sharding = sharding
+        if sharding is not None:
+            self.layout = sharding.wrap(vlm)
+        self.trained_parameters = [
+            parameter for parameter in vlm.parameters() if parameter.requires_grad
+        ]  # what the optimizer moves
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
         self.sharing = PromptSharing(is_wanted=shared_prompt)
-        self._frozen_copy: list[PreTrainedModel] = []  # in a list, so that it is no submodule: never trained, never saved
+        self._frozen_copy: FrozenCopy | None = None  # no submodule: never trained, never saved
         self.register_buffer("banned", family.banned_ids(vlm, self.processor), persistent=False)
 
     @property
     def encodes_images_once(self) -> bool:
         """Whether the features of an image stay the same for the whole run, and the model takes them in place of pixels."""
         return self.vision_is_frozen and self.takes_features
-
-    @functools.cached_property
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """All that the optimizer moves."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def trained_weights(self) -> tuple[Tensor, ...]:
         """A copy of all that the optimizer moves."""
@@ -107,7 +122,7 @@ class Policy(nn.Module):
     @property
     def reference(self) -> PreTrainedModel | None:
         """The frozen copy that `keep_reference` made; None where there is none."""
-        return self._frozen_copy[0] if self._frozen_copy else None
+        return None if self._frozen_copy is None else self._frozen_copy.vlm
 
     def _cache(self, max_bytes: int) -> vision.VisionCache:
         """A cache of image features. Where features cannot be reused it keeps nothing, and a line is printed."""
@@ -197,8 +212,23 @@ class Policy(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def in_step(self, batches: Iterable[Batch], *, backward: Callable[[Tensor], None] | None = None) -> Iterator[Batch]:
+        """The batches of this rank, each with a forward and a backward. Where the model is shared out, as many forwards of nothing as
+        other ranks still make come behind them."""
+        return self.layout.in_step(batches, lambda: self._read_nothing(backward))
+
+    def _read_nothing(self, backward: Callable[[Tensor], None] | None) -> None:
+        ids = torch.full((1, 2), self.stop_ids[0], device=self.device)
+        types, mask = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
+        positions = self.position_ids(ids, types, {}).to(self.device)
+        hidden = self.hidden(ids=ids, mask=mask, types=types, positions=positions, images=(None,), use_cache=False)
+        if backward is not None:
+            backward(0 * hidden.float().sum())
+
     def shared_groups(self, samples: Samples) -> Int[Tensor, " batch"] | None:
         """The groups whose responses share a prompt; None where each has its own copy."""
+        if self.layout.is_shared_out:
+            self.sharing.try_together(self, samples)
         return samples.groups if self.sharing.is_on(self, samples) else None
 
     def next_token_logprobs(
@@ -210,7 +240,7 @@ class Policy(nn.Module):
 
     def statistics(self, samples: Samples) -> TokenStatistics:
         """Log-probability and entropy of each response token, 0 off the mask; log-probabilities with gradients unless switched off."""
-        states = own_states if self.shared_groups(samples) is None else shared_states
+        states = shared_states if self.sharing.is_on(self, samples) else own_states
         before, mask = states(self, samples), samples.response_mask
         with self.autocast():
             result = token_statistics(
@@ -232,27 +262,38 @@ class Policy(nn.Module):
             with self.adapter.disable_adapter():
                 yield
             return
-        if not self._frozen_copy:
+        if self._frozen_copy is None:
             raise RuntimeError("keep_reference() must be called before full fine-tuning begins.")
-        trained, self.vlm = self.vlm, self._frozen_copy[0]
+        trained = FrozenCopy(vlm=self.vlm, layout=self.layout)
+        self.vlm, self.layout = self._frozen_copy.vlm, self._frozen_copy.layout
         try:
             yield
         finally:
-            self.vlm = trained
+            self.vlm, self.layout = trained.vlm, trained.layout
 
     def keep_reference(self) -> int:
         """Make a frozen copy for full fine-tuning, once, where the model is then; return its bytes, 0 where adapters need none."""
         if self.adapter is not None:
             return 0
-        if not self._frozen_copy:
-            reference = copy.deepcopy(self.vlm).requires_grad_(False).eval()
-            self.precision.compact(reference)
-            self._frozen_copy.append(reference)
-        return sum(p.nbytes for p in self._frozen_copy[0].parameters())
+        if self._frozen_copy is None:
+            self._frozen_copy = frozen_copy(self.vlm, sharding=self._sharding, compact=self.precision.compact)
+        return self._frozen_copy.num_bytes
 
     def save(self, folder: Path) -> None:
-        """The adapter in PEFT's format, or the whole model in Transformers' where there is none; safetensors."""
-        (self.adapter or self.vlm).save_pretrained(folder)
+        """The adapter in PEFT's format, or the whole model in Transformers' where there is none; safetensors.
+
+        The first rank calls this; every rank, where `layout.trains_parts`: a whole model is then written part by part.
+        """
+        is_in_parts = self.layout.trains_parts and self.adapter is None
+        if is_in_parts:
+            save_parts(tensors_of(self.vlm), folder / WEIGHTS)
+        if not ranks.is_first():
+            return
+        if is_in_parts:
+            self.vlm.config.save_pretrained(folder)
+            self.vlm.generation_config.save_pretrained(folder)
+        else:
+            (self.adapter or self.vlm).save_pretrained(folder)
         if self.adapter is None:
             declare(self.vlm, folder=folder)
             self.processor.save_pretrained(folder)
@@ -262,5 +303,8 @@ class Policy(nn.Module):
         check_weights(folder)
         if self.adapter is not None:
             load_adapter(self.adapter, folder)
+        elif (folder / WEIGHTS).is_dir():
+            load_parts(tensors_of(self.vlm), folder / WEIGHTS, way_out=WAY_OUT)
         else:
-            load_whole(self.vlm, folder)
+            with nullcontext() if self._sharding is None else self._sharding.reading():
+                load_whole(self.vlm, folder)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_rl import ranks
 from vlm_rl.models.shared_prompts import reason_against, shared, window_of
 from vlm_rl.types import Samples, select
 
@@ -50,7 +51,7 @@ def shared_states(policy: Reader, samples: Samples) -> Float[Tensor, "token hidd
     return states
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Kind:
     """Prompts that a model may treat alike."""
 
@@ -85,13 +86,28 @@ class PromptSharing:
         return reason is None
 
     @torch.no_grad()
+    def try_together(self, policy: Reader, samples: Samples) -> None:
+        """The trials of all ranks at once, where the model is shared out over them; a rank without such a pair makes empty forwards."""
+        is_tried = self.is_possible(policy) and samples.group_size > 1 and not self.is_taken_for_granted
+        pairs = _pairs(policy, samples) if is_tried else {}
+        for kind in sorted(set().union(*ranks.gathered({*pairs})) - self._is_same.keys()):
+            two = select(samples, torch.tensor(pairs[kind], device=samples.indices.device)) if kind in pairs else None
+            found = [states(policy, two) for states in policy.in_step([own_states, shared_states] if two else [])]
+            self._is_same[kind] = not ranks.any_of(bool(found) and not _are_same(policy, *found))
+
+    @torch.no_grad()
     def _agrees(self, policy: Reader, kind: Kind, samples: Samples, pair: list[int]) -> bool:
         if kind not in self._is_same and not self.is_taken_for_granted:
+            if policy.layout.is_shared_out:
+                return False  # other ranks do not read a pair of this kind now
             two = select(samples, torch.tensor(pair, device=samples.indices.device))
-            own, together = own_states(policy, two), shared_states(policy, two)
-            limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype] * own.abs().max()
-            self._is_same[kind] = bool((own - together).abs().max() <= limit)
+            self._is_same[kind] = _are_same(policy, own_states(policy, two), shared_states(policy, two))
         return self._is_same.get(kind, True)
+
+
+def _are_same(policy: Reader, own: Tensor, together: Tensor) -> bool:
+    limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype] * own.abs().max()
+    return bool((own - together).abs().max() <= limit)
 
 
 def _pairs(policy: Reader, samples: Samples) -> dict[Kind, list[int]]:

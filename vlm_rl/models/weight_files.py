@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
 from vlm_rl.models.folder_files import read_object
@@ -177,7 +178,8 @@ def _finite_but_for_bounds(model: PreTrainedModel) -> dict[str, Tensor]:
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
-    least, most = torch.aminmax(tensor.detach())  # a NaN is both
+    own = tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
+    least, most = torch.aminmax(own) if own.numel() else (0.0, 0.0)  # a NaN is both
     return math.isfinite(least) and math.isfinite(most)
 
 

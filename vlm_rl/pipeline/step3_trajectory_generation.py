@@ -140,8 +140,10 @@ def concatenate(queries: QueryBatch, responses: ResponseBatch, *, scores: Tensor
 def response_logprobs(policy: Policy, samples: Samples) -> Tokens:
     """Log-probabilities of the response tokens, in batches of `forward_batch_tokens`."""
     result = torch.zeros(samples.response_mask.shape, device=samples.response_mask.device)
-    groups, max_tokens = policy.shared_groups(samples), policy.optimization.forward_batch_tokens
-    for chosen in forward_batches(samples.lengths, max_tokens=max_tokens, groups=groups):
-        logprobs = policy.statistics(select(samples, chosen)).logprobs
-        result[chosen, : logprobs.shape[1]] = logprobs
+    max_tokens = policy.optimization.forward_batch_tokens
+    with policy.layout.gathered():
+        groups = policy.shared_groups(samples)
+        for chosen in policy.in_step(forward_batches(samples.lengths, max_tokens=max_tokens, groups=groups)):
+            logprobs = policy.statistics(select(samples, chosen)).logprobs
+            result[chosen, : logprobs.shape[1]] = logprobs
     return result

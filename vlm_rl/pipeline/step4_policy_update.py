@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
 from vlm_rl.masking import add_up_over_ranks, pooled
@@ -73,9 +74,12 @@ class PolicyUpdate:
     def _gradients(self, mini_batch: MiniBatch, policy: Policy, stepper: Stepper) -> Tensor:
         """The gradient of one mini-batch, micro-batch by micro-batch, added up over ranks; returns sums over this rank's tokens."""
         sums = torch.zeros(len(TOKEN_SUMS), dtype=torch.float64, device=mini_batch.advantages.device)
-        groups, max_tokens = policy.shared_groups(mini_batch), policy.optimization.micro_batch_tokens
-        for chosen in forward_batches(mini_batch.lengths, max_tokens=max_tokens, groups=groups):
-            sums += learn(policy, self._algorithm, select(mini_batch, chosen), backward=stepper.backward)
+        max_tokens = policy.optimization.micro_batch_tokens
+        with policy.layout.gathered():
+            groups = policy.shared_groups(mini_batch)
+            batches = forward_batches(mini_batch.lengths, max_tokens=max_tokens, groups=groups)
+            for chosen in policy.in_step(batches, backward=stepper.backward):
+                sums += learn(policy, self._algorithm, select(mini_batch, chosen), backward=stepper.backward)
         add_up_over_ranks(policy.trained_parameters)
         return sums
 
@@ -125,7 +129,21 @@ def learn(policy: Policy, algorithm: Algorithm, micro_batch: MiniBatch, *, backw
 
 def clip_gradients(policy: Policy) -> float:
     """Scales the gradients down to `max_grad_norm`; returns their norm before."""
-    return float(nn.utils.clip_grad_norm_(policy.trained_parameters, policy.optimization.max_grad_norm))
+    is_shard = [isinstance(parameter, DTensor) for parameter in policy.trained_parameters]
+    kinds = [
+        [p for p, is_one in zip(policy.trained_parameters, is_shard, strict=True) if is_one == kind] for kind in (False, True)
+    ]
+    norms = [_norm([p.grad for p in kind if p.grad is not None]) for kind in kinds if kind]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    for kind in kinds:
+        nn.utils.clip_grads_with_norm_(kind, policy.optimization.max_grad_norm, norm)
+    return float(norm)
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """Of tensors that are all whole, or all shards."""
+    norm = nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tokens) -> Tensor:

@@ -1,0 +1,41 @@
+"""Tensors that are shared out over ranks, on the disk: each rank writes its part as safetensors, any number of ranks reads them.
+
+PyTorch's distributed checkpoints do it; their format for Hugging Face has no pickle, unlike their own.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from vlm_rl.models.weight_files import misfit
+
+
+def save_parts(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write the parts of this rank. Every rank must call this."""
+    save({**tensors}, storage_writer=HuggingFaceStorageWriter(path=str(folder), save_distributed=True))
+
+
+def load_parts(tensors: Mapping[str, Tensor], folder: Path, *, way_out: str) -> None:
+    """Fill tensors, or this rank's parts of them, in place. Raise ValueError where the files have others; each rank reads for itself."""
+    reader = HuggingFaceStorageReader(path=str(folder))
+    saved = {name: _empty(entry) for name, entry in reader.read_metadata().state_dict_metadata.items()}
+    misfit(saved, needed=tensors).check(str(folder), way_out=way_out)
+    load({**tensors}, storage_reader=reader, no_dist=True)
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """All that a file of the module would hold, a tied tensor once."""
+    named = module.state_dict(keep_vars=True)
+    first = {id(tensor): name for name, tensor in reversed(named.items())}
+    return {name: tensor.detach() for name, tensor in named.items() if first[id(tensor)] == name}
+
+
+def _empty(entry: object) -> Tensor:
+    assert isinstance(entry, TensorStorageMetadata), "nothing else was saved"
+    return torch.empty(entry.size, dtype=entry.properties.dtype, device="meta")
