@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from vlm_rl.models.trained_weights import WAY_OUT
 from vlm_rl.models.weight_parts import load_parts
@@ -38,14 +38,30 @@ def moments_of_parts(optimizer: torch.optim.Optimizer, vlm: nn.Module) -> dict[s
 
 
 def load_moments(optimizer: torch.optim.Optimizer, vlm: nn.Module, *, folder: Path) -> None:
-    """Take what `moments_of_parts` gave from a checkpoint, whether or not tensors are shared out now, and over how many ranks."""
-    if not (folder / MOMENTS).is_dir():
-        return
+    """Take what `moments_of_parts` gave from a checkpoint, and bring whole moments into the layout of now: it may be another one."""
     trained = {name: parameter for name, parameter in vlm.named_parameters() if parameter.requires_grad}
-    found = {f"{kind}.{name}": torch.zeros_like(parameter) for name, parameter in trained.items() for kind in OF_ADAM}
-    load_parts(found, folder / MOMENTS, way_out=WAY_OUT)
-    for name, parameter in trained.items():
-        optimizer.state[parameter] |= {kind: found[f"{kind}.{name}"] for kind in OF_ADAM}
+    if (folder / MOMENTS).is_dir():
+        found = {
+            f"{kind}.{name}": torch.zeros_like(parameter)
+            for name, parameter in trained.items()
+            for kind in OF_ADAM
+            if kind not in optimizer.state[parameter]
+        }
+        load_parts(found, folder / MOMENTS, way_out=WAY_OUT)
+        for place, moment in found.items():
+            kind, _, name = place.partition(".")
+            optimizer.state[trained[name]][kind] = moment
+    for parameter in trained.values():
+        moments = optimizer.state[parameter]
+        for kind in OF_ADAM if isinstance(parameter, DTensor) else ():
+            moments[kind] = part_like(moments[kind], parameter)
+
+
+def part_like(whole: Tensor, other: DTensor) -> Tensor:
+    """This rank's part of a tensor, as it has it of another one."""
+    if isinstance(whole, DTensor):
+        return whole
+    return distribute_tensor(whole, other.device_mesh, other.placements, src_data_rank=None)
 
 
 def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:

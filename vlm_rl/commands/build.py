@@ -61,7 +61,14 @@ def build(
     is_one = cfg.rollout.evaluation_engine == cfg.rollout.engine
     evaluation_engine: RolloutEngine = engine if is_one else instantiate(cfg.rollout.evaluation_engine)
     scheme: Scheme = instantiate(cfg.evaluation.scheme)
-    objects = Objects(algorithm=algorithm, dataset=dataset, scheme=scheme, vlm=policy.vlm, engines=(engine, evaluation_engine))
+    objects = Objects(
+        algorithm=algorithm,
+        dataset=dataset,
+        scheme=scheme,
+        vlm=policy.vlm,
+        engines=(engine, evaluation_engine),
+        num_local_ranks=placement.num_local_ranks,
+    )
     refuse(command, "objects", objects)
     reflection: ReflectionRule = instantiate(cfg.evaluation.reflection)
     encoder = PromptEncoder(policy=policy, dataset=dataset)

@@ -21,6 +21,7 @@ from vlm_rl.commands.setting_types import check_types
 from vlm_rl.datasets.dataset import Dataset, check_shares
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.parts import check_adapters_only, check_engine
+from vlm_rl.models.sharding import check_room
 from vlm_rl.pipeline.step2_response_collection import check_top_p
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.rollout.engine import RolloutEngine, ServedEngine
@@ -41,6 +42,7 @@ class Objects:
     scheme: Scheme
     vlm: PreTrainedModel
     engines: tuple[RolloutEngine, ...]
+    num_local_ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,8 @@ def _check_engines(objects: Objects) -> None:
         check_engine(objects.vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts)
         if isinstance(engine, ServedEngine) and engine.takes_adapters_only:
             check_adapters_only(objects.vlm, engine=type(engine).__name__)
+        if not isinstance(engine, ServedEngine):
+            check_room(objects.vlm, num_local_ranks=objects.num_local_ranks)
 
 
 CHECKS = (

@@ -29,10 +29,11 @@ from vlm_rl.commands.setting_types import check_arguments
 from vlm_rl.commands.storable import restored
 from vlm_rl.commands.stored_verdict import StoredVerdict, verdict_on
 from vlm_rl.models.attention import portable
-from vlm_rl.models.folder_files import ADAPTER_CONFIG
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, WEIGHTS
 from vlm_rl.models.loading import check_weights, load_model, load_pretrained, load_processor
+from vlm_rl.models.precision import declare
 from vlm_rl.models.quantization import dequantise
-from vlm_rl.models.trained_weights import MergeDifference, check_adapter_of, check_scale, merge
+from vlm_rl.models.trained_weights import MergeDifference, assembled, check_adapter_of, check_scale, merge
 from vlm_rl.run_folder import RunFolder
 
 SHARED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")  # of a checkpoint; no pickles
@@ -122,6 +123,10 @@ def _fill(folder: Path, *, target: Target, manifest: dict[str, Any], request: Re
             attention=portable(model["attention"]),
             chat_template=model.get("chat_template") or {},
         )
+    elif (target.weights / WEIGHTS).is_dir():
+        whole_model = assembled(target.weights)
+        whole_model.save_pretrained(folder)
+        declare(whole_model, folder=folder)
     else:
         _copy(target.weights, folder=folder, base=request.base_model or name)
     return Card(
@@ -145,6 +150,8 @@ def _check_fit(weights: Path, model: Mapping[str, Any], *, is_adapter: bool) -> 
             f"{weights} holds {'an adapter' if is_adapter else 'no adapter'}, but its run has model.lora={'set' if lora else 'null'} "
             "in manifest.json. Copy the checkpoint again, with all of its files."
         )
+    if not is_adapter and (weights / WEIGHTS).is_dir():
+        return  # checked when they are put together
     if not is_adapter:
         load_pretrained(str(weights), dtype="float32", attention=portable(model["attention"]))
         return

@@ -133,6 +133,11 @@ def check_strategy(cfg: DictConfig) -> None:
             f"trainer.strategy={cfg.trainer.strategy} is not supported. trainer.strategy=auto or ddp keeps a whole copy of the model on "
             f"each device and shares out the questions; trainer.strategy={SHARDED} shares out the model, too."
         )
+    if str(cfg.trainer.strategy) == SHARDED and cfg.model.get("quantization") is not None:
+        raise ValueError(
+            f"trainer.strategy={SHARDED} with model.quantization={cfg.model.quantization}: weights in 4 bits are not shared out over "
+            "devices. Set model.quantization=null (each device then has a part of the bfloat16 weights), or trainer.strategy=ddp."
+        )
 
 
 def check_precision(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.build import plain
-from vlm_rl.commands.placement import ranks_of
+from vlm_rl.commands.placement import is_sharded, ranks_of
 from vlm_rl.datasets.dataset import Dataset
 from vlm_rl.evaluation.evaluator import Scheme
 from vlm_rl.models.attention import by_config, portable
@@ -20,6 +20,7 @@ from vlm_rl.preflight.device import device_of, measured
 from vlm_rl.preflight.estimate_page import judge_room, memory_table, not_counted, time_lines
 from vlm_rl.preflight.phase import Phase
 from vlm_rl.preflight.phases import trace
+from vlm_rl.preflight.sharded_memory import shared_out, sizes_of
 from vlm_rl.preflight.time_estimate import RunLength, duration
 from vlm_rl.preflight.workload import PromptSizes, Workload
 
@@ -79,7 +80,9 @@ def phases_of(cfg: DictConfig, policy: Policy, workload: Workload) -> list[Phase
     asked = plain(cfg.model)["attention"]
     if portable(asked) != asked:  # the kernels of others do not take fake tensors
         policy.vlm.set_attn_implementation(by_config(portable(asked), policy.vlm.config))
-    return trace(policy, workload=workload)
+    sizes = sizes_of(policy)
+    phases = trace(policy, workload=workload)
+    return shared_out(phases, sizes, num_ranks=workload.num_ranks) if is_sharded(cfg.trainer) else phases
 
 
 def length_of(cfg: DictConfig, workload: Workload, *, features_are_cached: bool) -> RunLength:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar, cast
 from unittest import mock
 
+import psutil
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -24,6 +25,7 @@ from vlm_rl.masking import pooled
 from vlm_rl.models.parts import find_parts
 
 Batch = TypeVar("Batch")
+GATHERED_SHARE = 0.5  # of a device's memory, that a whole model may take while responses are sampled
 
 
 class Sharding:
@@ -74,7 +76,7 @@ class Sharding:
 
     def wrap(self, vlm: PreTrainedModel) -> "ShardedModel":
         """Hand the decoder's layers to FSDP2; call it when adapters are attached and dtypes and what is trained are settled."""
-        layers, wrapped = _decoder_layers(vlm), list[FSDPModule]()
+        layers, wrapped = decoder_layers(vlm), list[FSDPModule]()
         for layer in layers:
             parts = {name: p for name, p in layer.named_parameters() if isinstance(p, DTensor)}
             for name, part in parts.items():
@@ -192,6 +194,20 @@ class ShardedModel:
             module._parameters[name] = parameter
 
 
+def check_room(vlm: PreTrainedModel, *, num_local_ranks: int) -> None:
+    """Raise ValueError where a model that is shared out is too large to be gathered on each rank, as the embedded engine needs it."""
+    if not any(isinstance(parameter, DTensor) for parameter in vlm.parameters()):
+        return
+    needed = sum(parameter.nbytes for parameter in vlm.parameters())
+    is_on_gpu = vlm.device.type == "cuda"
+    room = torch.cuda.mem_get_info(vlm.device)[1] if is_on_gpu else psutil.virtual_memory().total // num_local_ranks
+    if needed > GATHERED_SHARE * room:
+        raise ValueError(
+            f"trainer.strategy=fsdp2 with rollout=huggingface: to sample, each rank would gather all {needed / 2**30:.1f} GiB of weights, "
+            f"more than half of the {room / 2**30:.1f} GiB that it has. Sample by servers (rollout=vllm; docs/rollout.md)."
+        )
+
+
 def _gathered(part: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(cast(DTensor, part.detach()).full_tensor(), requires_grad=part.requires_grad)
 
@@ -216,7 +232,7 @@ def _parents(vlm: PreTrainedModel, layers: Sequence[nn.Module]) -> list[nn.Modul
     return [m for m in vlm.modules() if any(child in lists for child in m.children())]
 
 
-def _decoder_layers(vlm: PreTrainedModel) -> list[nn.Module]:
+def decoder_layers(vlm: PreTrainedModel) -> list[nn.Module]:
     """The layers that the language part runs one after the other."""
     language = find_parts(vlm).language
     inside = [(path, m) for path, m in vlm.named_modules() if isinstance(m, GradientCheckpointingLayer)]

@@ -17,9 +17,10 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel, Processor
 from vlm_rl.models.adapters import ADAPTER
 from vlm_rl.models.attention import Attention
 from vlm_rl.models.family import banned_ids
-from vlm_rl.models.folder_files import ADAPTER_CONFIG, read_object
-from vlm_rl.models.loading import check_weights, load_config, load_pretrained
+from vlm_rl.models.folder_files import ADAPTER_CONFIG, WEIGHTS, read_object
+from vlm_rl.models.loading import check_weights, load_config, load_pretrained, load_untrained
 from vlm_rl.models.weight_files import check_finite, misfit, read_model
+from vlm_rl.models.weight_parts import dtypes_of_parts, load_parts, tensors_of
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SCALE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern")
@@ -47,6 +48,17 @@ def load_whole(vlm: PreTrainedModel, folder: Path) -> None:
     saved = read_model(str(folder), str(folder), dtype=torch.float32).state_dict()
     misfit(saved, needed=vlm.state_dict()).check(str(folder), way_out=WAY_OUT)
     vlm.load_state_dict(saved)
+
+
+def assembled(folder: Path) -> PreTrainedModel:
+    """The whole model of a checkpoint that was written in parts, each tensor in the precision that it was saved in; on the CPU."""
+    vlm = load_untrained(str(folder), dtype="float32", attention="sdpa", root_seed=0)
+    tensors = tensors_of(vlm)
+    load_parts(tensors, folder / WEIGHTS, way_out=WAY_OUT)
+    dtypes = dtypes_of_parts(folder / WEIGHTS)
+    for name, parameter in vlm.named_parameters():
+        parameter.data = parameter.data.to(dtypes[name])
+    return vlm
 
 
 def with_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

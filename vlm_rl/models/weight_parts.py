@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from vlm_rl.models.weight_files import misfit
+from vlm_rl.models.weight_files import check_finite, misfit
 
 
 def save_parts(tensors: Mapping[str, Tensor], folder: Path) -> None:
@@ -23,10 +23,17 @@ def save_parts(tensors: Mapping[str, Tensor], folder: Path) -> None:
 
 def load_parts(tensors: Mapping[str, Tensor], folder: Path, *, way_out: str) -> None:
     """Fill tensors, or this rank's parts of them, in place. Raise ValueError where the files have others; each rank reads for itself."""
-    reader = HuggingFaceStorageReader(path=str(folder))
-    saved = {name: _empty(entry) for name, entry in reader.read_metadata().state_dict_metadata.items()}
+    saved = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta") for name, entry in _entries(folder).items()
+    }
     misfit(saved, needed=tensors).check(str(folder), way_out=way_out)
-    load({**tensors}, storage_reader=reader, no_dist=True)
+    load({**tensors}, storage_reader=HuggingFaceStorageReader(path=str(folder)), no_dist=True)
+    check_finite(str(folder), tensors, way_out=way_out)
+
+
+def dtypes_of_parts(folder: Path) -> dict[str, torch.dtype]:
+    """What each tensor was saved in."""
+    return {name: entry.properties.dtype for name, entry in _entries(folder).items()}
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
@@ -36,6 +43,6 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in named.items() if first[id(tensor)] == name}
 
 
-def _empty(entry: object) -> Tensor:
-    assert isinstance(entry, TensorStorageMetadata), "nothing else was saved"
-    return torch.empty(entry.size, dtype=entry.properties.dtype, device="meta")
+def _entries(folder: Path) -> dict[str, TensorStorageMetadata]:
+    found = HuggingFaceStorageReader(path=str(folder)).read_metadata().state_dict_metadata
+    return {name: entry for name, entry in found.items() if isinstance(entry, TensorStorageMetadata)}  # nothing else is written
