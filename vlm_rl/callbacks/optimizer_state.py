@@ -5,7 +5,7 @@ Moments of tensors that are shared out over ranks lie beside it, each rank's par
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,14 +54,14 @@ def load_moments(optimizer: torch.optim.Optimizer, vlm: nn.Module, *, folder: Pa
     for parameter in trained.values():
         moments = optimizer.state[parameter]
         for kind in OF_ADAM if isinstance(parameter, DTensor) else ():
-            moments[kind] = part_like(moments[kind], parameter)
+            moments[kind] = part_like(moments[kind], cast(DTensor, parameter))
 
 
-def part_like(whole: Tensor, other: DTensor) -> Tensor:
-    """This rank's part of a tensor, as it has it of another one."""
-    if isinstance(whole, DTensor):
-        return whole
-    return distribute_tensor(whole, other.device_mesh, other.placements, src_data_rank=None)
+def part_like(tensor: Tensor, other: DTensor) -> Tensor:
+    """This rank's part of a tensor that may be whole, as it has it of another one."""
+    if isinstance(tensor, DTensor):
+        return tensor
+    return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
 
 
 def check_optimizer(saved: object, optimizer: torch.optim.Optimizer, *, file: Path) -> None:

@@ -24,7 +24,7 @@ from vlm_rl.models.optimization import Optimization
 from vlm_rl.models.precision import Quantization, checkpoint_activations, declare, precision
 from vlm_rl.models.prompt_sharing import PromptSharing, own_states, shared_states
 from vlm_rl.models.reference import FrozenCopy, frozen_copy
-from vlm_rl.models.sharding import ShardedModel, Sharding, WholeModel
+from vlm_rl.models.sharding import Layout, Sharding
 from vlm_rl.models.template_arguments import check_arguments
 from vlm_rl.models.trained_weights import WAY_OUT, load_adapter, load_whole
 from vlm_rl.models.weight_parts import load_parts, save_parts, tensors_of
@@ -33,11 +33,27 @@ from vlm_rl.types import ImageFeatures, ImageInput, Images, Samples
 Batch = TypeVar("Batch")
 
 
+class WholeModel:
+    """The layout of a model that each rank has whole: there is nothing to gather, and no rank waits for forwards of others."""
+
+    is_shared_out = trains_parts = False
+
+    def gathered(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing to do."""
+        return nullcontext()
+
+    whole = gathered
+
+    def in_step(self, batches: Iterable[Batch], read_nothing: Callable[[], None]) -> Iterator[Batch]:
+        """The batches, as they come."""
+        yield from batches
+
+
 class Policy(nn.Module):
     """The model that samples and learns. Its distribution is softmax(logits / temperature) over the allowed ids."""
 
     banned: Tensor
-    layout: WholeModel | ShardedModel = WholeModel()  # what each rank has of the weights
+    layout: Layout = WholeModel()  # what each rank has of the weights
 
     def __init__(
         self,
@@ -276,7 +292,9 @@ class Policy(nn.Module):
         if self.adapter is not None:
             return 0
         if self._frozen_copy is None:
-            self._frozen_copy = frozen_copy(self.vlm, sharding=self._sharding, compact=self.precision.compact)
+            self._frozen_copy = frozen_copy(
+                self.vlm, layout=self.layout, sharding=self._sharding, compact=self.precision.compact
+            )
         return self._frozen_copy.num_bytes
 
     def save(self, folder: Path) -> None:

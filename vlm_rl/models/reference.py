@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from vlm_rl.models.sharding import ShardedModel, Sharding, WholeModel
+from vlm_rl.models.sharding import Layout, Sharding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class FrozenCopy:
     """A model in the place of the policy's own."""
 
     vlm: PreTrainedModel
-    layout: WholeModel | ShardedModel
+    layout: Layout
 
     @property
     def num_bytes(self) -> int:
@@ -22,8 +22,10 @@ class FrozenCopy:
         return sum(p.nbytes for p in self.vlm.parameters())
 
 
-def frozen_copy(vlm: PreTrainedModel, *, sharding: Sharding | None, compact: Callable[[PreTrainedModel], None]) -> FrozenCopy:
-    """A copy that is shared out as the model is; `compact` makes it smaller where no result changes."""
+def frozen_copy(
+    vlm: PreTrainedModel, *, layout: Layout, sharding: Sharding | None, compact: Callable[[PreTrainedModel], None]
+) -> FrozenCopy:
+    """A copy that is shared out if the model is, else of its `layout`; `compact` makes it smaller where no result changes."""
     copied = (copy.deepcopy if sharding is None else sharding.unwrapped_copy)(vlm).requires_grad_(False).eval()
     compact(copied)
-    return FrozenCopy(vlm=copied, layout=WholeModel() if sharding is None else sharding.wrap(copied))
+    return FrozenCopy(vlm=copied, layout=layout if sharding is None else sharding.wrap(copied))

@@ -7,8 +7,8 @@ are not shared out: they are small, and each rank has them whole, as under DDP.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar, cast
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar, cast, runtime_checkable
 from unittest import mock
 
 import psutil
@@ -113,23 +113,22 @@ class Sharding:
         return copy
 
 
-class WholeModel:
-    """The layout of a model that each rank has whole."""
+@runtime_checkable
+class Layout(Protocol):
+    """What a rank has of a model: all of it (WholeModel in policy.py) or a part (ShardedModel)."""
 
-    is_shared_out = False
-    trains_parts = False
+    is_shared_out: bool  # each rank has only a part of the weights
+    trains_parts: bool  # each rank has only a part of what is trained; adapters every rank has whole
 
     def gathered(self) -> AbstractContextManager[None]:
-        """Nothing to gather."""
-        return nullcontext()
+        """Around forwards: all but the layers, which gather themselves, is whole. Behind, its gradients are sums over ranks. Every
+        rank must enter it."""
 
     def whole(self) -> AbstractContextManager[None]:
-        """Nothing to gather."""
-        return nullcontext()
+        """Around forwards without gradients, of which each rank may make as many as it likes. Every rank must enter it."""
 
     def in_step(self, batches: Iterable[Batch], read_nothing: Callable[[], None]) -> Iterator[Batch]:
-        """The batches of this rank."""
-        yield from batches
+        """The batches of this rank; behind them `read_nothing` as often as other ranks have more. Every rank must call this."""
 
 
 class ShardedModel:
@@ -139,7 +138,6 @@ class ShardedModel:
 
     def __init__(self, vlm: PreTrainedModel, *, layers: Sequence[FSDPModule]) -> None:
         self._layers, self._is_gathered = layers, False
-        # whether a rank has only a part of what is trained; adapters alone each rank has whole
         self.trains_parts = any(isinstance(p, DTensor) for p in vlm.parameters() if p.requires_grad)
         of_layers = {id(module) for layer in layers for module in cast(nn.Module, layer).modules()}
         self._places = [
@@ -150,7 +148,7 @@ class ShardedModel:
         ]
 
     def in_step(self, batches: Iterable[Batch], read_nothing: Callable[[], None]) -> Iterator[Batch]:
-        """The batches of this rank; behind them `read_nothing` as often as other ranks have more. Every rank must call this."""
+        """So all ranks make equally many forwards."""
         own = [*batches]
         missing = max(ranks.gathered(len(own))) - len(own)
         yield from own
@@ -159,7 +157,7 @@ class ShardedModel:
 
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
-        """Inside, all but the layers is whole on each rank. Behind, its gradients are the sums over ranks. Every rank must enter it."""
+        """A tensor after the other, once for all forwards inside."""
         if self._is_gathered:
             yield
             return
@@ -176,7 +174,7 @@ class ShardedModel:
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
-        """Inside, each rank has the whole model, and makes as many forwards as it likes, without gradients."""
+        """The layers, too, are gathered before the first forward."""
         with self.gathered():
             for layer in self._layers:
                 layer.set_reshard_after_forward(False)
