@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from vlm_rl.models.adapters import adapted, attach
 from vlm_rl.models.coverage import Coverage, coverage
 from vlm_rl.models.matrices import count
+from vlm_rl.models.precision import raise_to_float32
 from vlm_rl.models.targets import Lora as Lora
 from vlm_rl.models.targets import is_tied
 from vlm_rl.randomness import forked_generator, stream_seed
@@ -92,7 +93,7 @@ def prepare(vlm: PreTrainedModel, *, freeze: Sequence[str], lora: Lora | None, s
             adapter = attach(vlm, lora, full=full, part_of=found.part_of)
     for parameter in vlm.parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+            raise_to_float32(parameter)
     return adapter
 
 

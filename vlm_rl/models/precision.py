@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 Quantization = Literal["nf4"]  # of the language part's linear layers; see quantization.py
@@ -36,7 +37,7 @@ class Precision:
         table = id(vlm.get_input_embeddings().weight)  # a tied head is raised with it
         for parameter in vlm.parameters():
             if id(parameter) == table or id(parameter) not in linear:
-                parameter.data = parameter.data.float()
+                raise_to_float32(parameter)
 
     def compact(self, reference: PreTrainedModel) -> None:
         """Halves a copy that only serves as reference: its linear layers go back to the precision that they were loaded in.
@@ -49,6 +50,17 @@ class Precision:
         for module in reference.modules():
             if isinstance(module, nn.Linear) and module.weight is not table:
                 module.to(self.autocast_to)
+
+
+def raise_to_float32(parameter: nn.Parameter) -> None:
+    """In place: whoever holds the parameter, as a tied head, has the raised one."""
+    if parameter.dtype == torch.float32:
+        return
+    raised = nn.Parameter(parameter.detach().float(), requires_grad=parameter.requires_grad)
+    if isinstance(parameter, DTensor):  # its `data` takes no other precision, and says nothing
+        torch.utils.swap_tensors(parameter, raised)  # type: ignore[no-untyped-call]
+    else:
+        parameter.data = raised.data
 
 
 def precision(vlm: PreTrainedModel, *, dtype: str, autocast: bool = False) -> Precision:

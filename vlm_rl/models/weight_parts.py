@@ -3,6 +3,7 @@
 PyTorch's distributed checkpoints do it; their format for Hugging Face has no pickle, unlike their own.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def load_parts(tensors: Mapping[str, Tensor], folder: Path, *, way_out: str) -> 
         name: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta") for name, entry in _entries(folder).items()
     }
     misfit(saved, needed=tensors).check(str(folder), way_out=way_out)
-    load({**tensors}, storage_reader=HuggingFaceStorageReader(path=str(folder)), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+        load({**tensors}, storage_reader=HuggingFaceStorageReader(path=str(folder)), no_dist=True)
     check_finite(str(folder), tensors, way_out=way_out)
 
 
