@@ -7,6 +7,7 @@ sweep) and behind a trailing `-m`. Here they get the one job that this process r
 import contextlib
 import functools
 import os
+import socket
 import sys
 import threading
 import time
@@ -16,12 +17,13 @@ from typing import NoReturn
 
 import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 
 from vlm_rl import ranks
 from vlm_rl.commands import errors, lifeline, rank_logs, searchpath
-from vlm_rl.commands.leaving import leave_at_once
+from vlm_rl.commands.leaving import leave_at_once, watch
 from vlm_rl.commands.placement import Placement
 from vlm_rl.commands.started_ranks import PARENT, StartedRanks, done_key, watch_the_first
 from vlm_rl.commands.storable import overrides_as_written
@@ -116,8 +118,17 @@ def _join_others(placement: Placement, *, limit: timedelta) -> None:
     places = {"rank": placement.rank, "num_ranks": placement.num_ranks}
     store, _, _ = next(rendezvous("env://", placement.rank, placement.num_ranks, timeout=JOINING))
     _lifelines[:] = [lifeline.held(store, **places, limit=JOINING, leave=functools.partial(_leave_for, placement))]
+    if TorchElasticEnvironment.detect():
+        watch(os.getppid(), then=functools.partial(_leave_without_torchrun, placement))
     store.set_timeout(limit)
     _join(placement, store=store, limit=limit)
+
+
+def _leave_without_torchrun(placement: Placement) -> NoReturn:
+    """It was killed, and would have ended this process."""
+    what = f"has lost torchrun on {socket.gethostname()}, which was killed"
+    (line,) = _lifelines
+    _leave_for(placement, line.failed(what, blames_another=False) or lifeline.Lost(rank=placement.rank, what=what))
 
 
 def _leave_for(placement: Placement, lost: lifeline.Lost) -> NoReturn:
