@@ -28,9 +28,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], tuple[lis
         store, made, left = HashStore(), {}, {}  # type: ignore[var-annotated]
 
         def join(rank: int) -> None:
-            made[rank] = held(
-                store, rank=rank, num_ranks=num_ranks, limit=SOON, leave=lambda lost: left.setdefault(rank, lost)
-            )
+            made[rank] = held(store, rank=rank, num_ranks=num_ranks, limit=SOON, leave=lambda lost: left.setdefault(rank, lost))
 
         joining = [threading.Thread(target=join, args=(rank,)) for rank in range(num_ranks)]
         for thread in joining:

@@ -64,9 +64,8 @@ def written(folder: Path, *, command: str) -> Iterator[None]:
         return
     folder, rank = folder.absolute(), ranks.rank()
     make_folder(folder / FOLDER)
+    ranks.together(lambda: check_places(folder, rank=rank), fails=ValueError)
     file = log_of(folder, rank)
-    for each in (file.parent, file, _old(file)):
-        check_link(each, inside=folder)
     _runs[:] = [folder]
     descriptor, is_over = _opened(file), threading.Event()
     own = this_process(command)
@@ -91,6 +90,13 @@ def written(folder: Path, *, command: str) -> Iterator[None]:
         is_over.set()
         watching.join()
         os.close(descriptor)
+
+
+def check_places(folder: Path, *, rank: int) -> None:
+    """Raise ValueError where a link leads out of the run's folder: nothing is written there."""
+    file = log_of(folder, rank)
+    for each in (file.parent, file, _old(file)):
+        check_link(each, inside=folder)
 
 
 def _check_shared(folder: Path, *, of_first: str) -> None:
