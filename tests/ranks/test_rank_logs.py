@@ -22,7 +22,7 @@ def test_a_log_has_all_that_a_rank_says_and_the_terminal_only_what_the_first_one
             "the first command",
             "the second command",
         ]
-        assert all("bold\n" in start and start.endswith("\nEnded.\n") for start in starts)
+        assert all("bold" in start and start.endswith("\nEnded.\n") for start in starts)
     below = ("written below Python by 1", "said by a process of 1")
     assert all(second.count(line) == 2 for line in ("printed at the first start by 1", *below)[1:])
     assert "printed at the first start by 0" in first and "printed at the second start by 0" in first
