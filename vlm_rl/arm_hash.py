@@ -7,7 +7,7 @@ from typing import Any
 # Keys that cannot change what a run computes: not part of the arm, not compared on resume.
 WITHOUT_EFFECT = (
     *("study", "job", "dry_run", "preflight", "checkpoint", "logger", "identity"),
-    *("alerts", "completion_tables", "pictures", "selection"),
+    *("alerts", "completion_tables", "pictures", "selection", "ranks"),
 )
 NEWER = ("chat_template", "quantization")  # of `model`: empty or null is as before there was such a key
 # Of `evaluation.scheme.endpoint`: what verdicts are made by, which changes nothing that a run computes.

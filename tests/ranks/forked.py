@@ -65,13 +65,15 @@ def on_two_ranks(forking: Forking, script: str, words: Sequence[str], *, cwd: Pa
 
 
 def torchrun(script: str, *words: str) -> None:
-    """Two ranks of a script in this folder, on a port that is free."""
+    """Two ranks of a script in this folder, on a port that is free; with `trainer.num_nodes=2` as on two machines."""
+    num_nodes = 2 if "trainer.num_nodes=2" in words else 1
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
     def rank_process(rank: int) -> None:
-        places = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+        node, local = (rank, 0) if num_nodes == 2 else (0, rank)
+        places = {"RANK": rank, "LOCAL_RANK": local, "GROUP_RANK": node, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2 // num_nodes}
         os.environ |= {name: str(value) for name, value in places.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "none"}
         sys.argv = [script, *words]

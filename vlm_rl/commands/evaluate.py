@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ from vlm_rl.callbacks.evaluation_schedule import evaluation_file
 from vlm_rl.callbacks.logger_sinks import log_once
 from vlm_rl.callbacks.saved_steps import check_whole
 from vlm_rl.checksums import hash_of
-from vlm_rl.commands import errors, resolvers, searchpath, trust
+from vlm_rl.commands import errors, rank_logs, resolvers, searchpath, trust
 from vlm_rl.commands.build import Experiment, build, composed, plain
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
 from vlm_rl.commands.evaluation_reuse import Parts, RowCounter, check_answers, checkpoint_files, stored_answers
 from vlm_rl.commands.evaluation_target import EVALUATED, Target, find, kept_searchpath, taken_out
 from vlm_rl.commands.identity import continued, stored_manifest
 from vlm_rl.commands.known_warnings import silence_known_warnings
-from vlm_rl.commands.manifest import manifest
+from vlm_rl.commands.manifest import command, manifest
 from vlm_rl.commands.model_checks import check_model
 from vlm_rl.commands.model_forwards import loaded_model
 from vlm_rl.commands.paths import CONF_DIR
@@ -73,8 +74,11 @@ def _main() -> None:
         if target.run is not None:
             trust.check_composed(cfg, file=target.run / "manifest.json", trusted=trusted, words=typed)
         placement = checked_placement("evaluate", cfg)
-        with joined(placement, again=again("evaluate", own=(f"checkpoint={checkpoint}", *trust.as_words(trusted)))):
-            evaluate(cfg, target, placement=placement)
+        own, limit = (f"checkpoint={checkpoint}", *trust.as_words(trusted)), timedelta(minutes=cfg.ranks.collective_minutes)
+        with joined(placement, again=again("evaluate", own=own), limit=limit):
+            folder = ranks.from_first(target.folder(plain(cfg)).path.absolute())
+            with rank_logs.written(folder, command=command()):
+                evaluate(cfg, target, placement=placement)
 
     run()
 

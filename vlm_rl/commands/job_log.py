@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import InterpolationResolutionError
 
+from vlm_rl.commands.leaving import is_first_rank
 from vlm_rl.commands.storable import as_written, overrides_as_written
 from vlm_rl.run_folder import RunFolder, check_link
 
@@ -39,12 +40,17 @@ def is_of_local_sweep() -> bool:
 
 @contextlib.contextmanager
 def logged(folder: RunFolder) -> Iterator[None]:
-    """Writes when this job of a sweep began, how it ended, and every warning between; nothing outside of a sweep."""
+    """Writes when this job of a sweep began, how it ended, and every warning between; nothing outside of a sweep.
+
+    Of several ranks the first one writes it; the others have logs of their own (rank_logs.py).
+    """
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         yield
         return
     check_link(folder.path / LOG, inside=folder.path)
-    handler = logging.FileHandler(folder.path / LOG, encoding="utf-8", errors="backslashreplace")
+    handler: logging.Handler = logging.NullHandler()
+    if is_first_rank():
+        handler = logging.FileHandler(folder.path / LOG, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(LINE))
     job, root = logging.Logger("job"), logging.getLogger()
     job.addHandler(handler)

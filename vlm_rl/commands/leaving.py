@@ -20,6 +20,7 @@ STOPPED = "Stopped at once. The same command goes on from the last checkpoint."
 TYPED_BY = "VLM_RL_TYPED_BY"  # process id of the command that a person typed, handed on to all that it starts
 SHOW_CURSOR = b"\x1b[?25h"  # which the bar has hidden
 POLL_S = 0.5
+terminal: int | None = None  # where stderr led before it was led to the log of a rank
 _interruptions: list[int] = []  # signals of this process that asked for an end
 ended_with_it: list[Callable[[], object]] = []  # what ends the processes that would otherwise tell of our end
 _listens: list[bool] = []
@@ -30,10 +31,22 @@ _watched: set[int] = set()  # joblib gives a process one job after another
 
 def leave_at_once(why: str, *, then: Callable[[], object] | None = None, code: int = 1) -> NoReturn:
     """From any thread: a main thread that hangs in a collective hears nothing. Other runs of a sweep end with this process."""
-    print(f"\nError: {why}", file=sys.stderr, flush=True)
+    say(f"\nError: {why}\n")
     if then is not None:
         then()
     os._exit(code)
+
+
+def say(text: str) -> None:
+    """On stderr, where a person sees it, and in the log of this rank."""
+    print(text, file=sys.stderr, end="", flush=True)
+    if terminal is not None:
+        os.write(terminal, text.encode(errors="backslashreplace"))
+
+
+def is_first_rank() -> bool:
+    """By the variables of whoever started the ranks: long before they are a group."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
@@ -51,8 +64,7 @@ def stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 def tell_the_stop() -> None:
     """Once for a process, and by one process of a command: the one that was typed, of ranks the first."""
-    is_first_rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    if _told or not is_first_rank or os.environ.get(TYPED_BY, str(os.getpid())) != str(os.getpid()):
+    if _told or not is_first_rank() or os.environ.get(TYPED_BY, str(os.getpid())) != str(os.getpid()):
         return
     _told.append(True)
     if sys.stdout.isatty():

@@ -21,7 +21,7 @@ WHERE_IT_RUNS = (  # a study may move on
     *("trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy"),
     *(f"rollout.engine.{name}" for name in OF_SERVERS),
 )
-NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight")
+NOT_PART_OF_IT = (*NO_CHOICE, "logger", "alerts", "completion_tables", "pictures", "selection", "preflight", "ranks")
 
 
 def register() -> None:

@@ -33,6 +33,7 @@ OWN: dict[str, Hint] = {  # keys that commands read themselves; `seed` has a che
     "preflight.decode": str,
     "preflight.device_memory": str | int | None,
     "preflight.cache": str | None,
+    "ranks.collective_minutes": float,
     "parity.every": int,
     "parity.tolerance": float,
     "pictures.max_side": int | None,

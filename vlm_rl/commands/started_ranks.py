@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from torch._C._distributed_c10d import TCPStore
 
+from vlm_rl.commands import rank_logs
 from vlm_rl.commands.leaving import ended_with_it, leave_at_once, watch
 
 PARENT = "VLM_RL_FIRST_RANK"  # process id, in the environment of the ranks that it started
@@ -77,7 +79,8 @@ class StartedRanks:
             if code not in FINE and not self._store.check([done_key(rank)]):
                 assert code is not None
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                return f"Rank {rank} {how}, so this run cannot go on. The same command goes on from the last checkpoint."
+                last = rank_logs.last_words(rank)
+                return f"Rank {rank} {how}, so this run cannot go on. The same command goes on from the last checkpoint.{last}"
         return None
 
     def _watch(self) -> None:
@@ -95,4 +98,10 @@ def done_key(rank: int) -> str:
 def watch_the_first() -> None:
     """In a started rank: without the first one, which may have been killed, it would wait in a collective for ever."""
     why = "The first rank is gone, so this run cannot go on. The same command goes on from the last checkpoint."
-    watch(int(os.environ[PARENT]), then=lambda: leave_at_once(why))
+
+    def leave() -> NoReturn:
+        if os.environ["LOCAL_RANK"] == "1":
+            leave_at_once(why + rank_logs.last_words(0))
+        os._exit(1)
+
+    watch(int(os.environ[PARENT]), then=leave)

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import ExitStack, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from vlm_rl import ranks, run_lock
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.callbacks.saved_steps import SavedStep, problems_of_finished, problems_of_vanilla, remember_finished
-from vlm_rl.commands import leaving, resolvers
+from vlm_rl.commands import leaving, rank_logs, resolvers
 from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
@@ -44,11 +45,16 @@ def train(cfg: DictConfig, *, folder: RunFolder) -> None:
                 return  # before other ranks are started for nothing
         algorithm = checked_algorithm("train", cfg)
         own = f"hydra.run.dir={json.dumps(str(folder.path.absolute()), ensure_ascii=False)}"
-        around.enter_context(joined(placement, again=again("train", own=(own,))))
+        limit = timedelta(minutes=cfg.ranks.collective_minutes)
+        around.enter_context(joined(placement, again=again("train", own=(own,)), limit=limit))
         if by_others:
             around.enter_context(by_first(alone))
-        if not ranks.from_first(by_others and ranks.is_first() and is_finished(folder, cfg)):
-            _train(cfg, RunFolder(path=ranks.from_first(folder.path)), placement, algorithm=algorithm)
+        if ranks.from_first(by_others and ranks.is_first() and is_finished(folder, cfg)):
+            return
+        folder = RunFolder(path=ranks.from_first(folder.path))
+        if cfg.dry_run is None:
+            around.enter_context(rank_logs.written(folder.path, command=command()))
+        _train(cfg, folder, placement, algorithm=algorithm)
 
 
 def is_finished(folder: RunFolder, cfg: DictConfig) -> bool:

@@ -13,7 +13,7 @@ from vlm_rl.reports.tables.table import Column, Row, Table, table_of
 WITHOUT_EFFECT = (
     *("study", "job", "dry_run", "preflight", "logger", "pictures", "completion_tables", "checkpoint", "identity", "alerts"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
-    *("per_algorithm", "selection"),
+    *("per_algorithm", "selection", "ranks"),
     *(f"rollout.{engine}.{name}" for engine in ("engine", "evaluation_engine") for name in OF_SERVERS),
 )
 PATHS = ("path", "dir", "folder", "cache")  # ends of keys that say where something lies
