@@ -12,11 +12,13 @@ from vlm_rl import ranks
 from vlm_rl.types import MiniBatch, joined, select
 
 Numbers = Int[np.ndarray, " row"]
+Loads = Int[np.ndarray, " rank"]
 WORTH_A_MOVE = 0.005  # of the mean tokens of a rank: pictures travel for it
+FREE = 300  # tokens that a pass takes no longer for than for one: a GPU needs that time to read the weights
 
 
 def balanced(mini_batch: MiniBatch, *, is_shared: bool) -> MiniBatch:
-    """This rank's rows after the exchange, in the order of the global batch; on one rank the same object.
+    """This rank's rows after the exchange, in the order of the global batch; the same object where no rank has others than before.
 
     `is_shared`: responses to one query share its prompt. Every rank must call this, even one without rows.
     """
@@ -26,7 +28,10 @@ def balanced(mini_batch: MiniBatch, *, is_shared: bool) -> MiniBatch:
     tables = ranks.gathered(own)
     before = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     groups, prompts, responses = np.concatenate(tables).T
-    after = shares(before, groups, prompts, responses, num_ranks=len(tables), is_shared=is_shared)[before == ranks.rank()]
+    after = shares(before, groups, prompts, responses, num_ranks=len(tables), is_shared=is_shared)
+    if (after == before).all():
+        return mini_batch
+    after = after[before == ranks.rank()]
     device = mini_batch.indices.device
     going = [select(mini_batch, torch.from_numpy((after == rank).nonzero()[0]).to(device)) for rank in range(len(tables))]
     rows = joined(ranks.exchanged(going), device=device)
@@ -48,7 +53,7 @@ def shares(
     return _improved(whole[group], group, once, each, num_ranks=num_ranks)
 
 
-def loads(places: Numbers, groups: Numbers, once: Numbers, each: Numbers, *, num_ranks: int) -> Numbers:
+def loads(places: Numbers, groups: Numbers, once: Numbers, each: Numbers, *, num_ranks: int) -> Loads:
     """Tokens of each rank: `each` for every row, `once` for every group on it."""
     _, first = np.unique(groups * num_ranks + places, return_index=True)
     total = np.zeros(num_ranks, dtype=np.int64)
@@ -67,6 +72,8 @@ def _improved(places: Numbers, groups: Numbers, once: Numbers, each: Numbers, *,
     while True:
         tokens = loads(places, groups, once, each, num_ranks=num_ranks)
         fullest = int(tokens.argmax())
+        if tokens[fullest] <= FREE:
+            return places[:num_rows]
         mine, others = (places[:num_rows] == fullest).nonzero()[0], (places != fullest).nonzero()[0]
         fuller = _after_changes(mine, others, tokens, places=places, groups=groups, once=once, each=each)
         if not fuller.size or fuller.min() > tokens[fullest] - WORTH_A_MOVE * tokens.mean():
@@ -78,7 +85,14 @@ def _improved(places: Numbers, groups: Numbers, once: Numbers, each: Numbers, *,
 
 
 def _after_changes(
-    mine: Numbers, others: Numbers, tokens: Numbers, *, places: Numbers, groups: Numbers, once: Numbers, each: Numbers
+    mine: Int[np.ndarray, " mine"],
+    others: Int[np.ndarray, " other"],
+    tokens: Loads,
+    *,
+    places: Numbers,
+    groups: Numbers,
+    once: Numbers,
+    each: Numbers,
 ) -> Int[np.ndarray, "mine other"]:
     """Tokens of the fuller of the two ranks if one of my rows changed places with another: my rank is the fullest."""
     fullest, theirs = int(tokens.argmax()), places[others]
@@ -91,5 +105,5 @@ def _after_changes(
     less, more = given[:, None] - taken, arriving - leaving
     is_same = groups[mine][:, None] == groups[others]  # then no prompt comes or goes
     less, more = (np.where(is_same, each[mine][:, None] - each[others], change) for change in (less, more))
-    changed: Numbers = np.maximum(tokens[fullest] - less, tokens[theirs] + more)
+    changed: np.ndarray = np.maximum(tokens[fullest] - less, tokens[theirs] + more)
     return changed
