@@ -1,7 +1,7 @@
 """Step IV of Fig. 2: advantages, then N clipped optimizer steps.
 
 The loss of a mini-batch is a weighted sum over tokens, with weights made from counts of all ranks (those of a mean add up to 1).
-Micro-batches only add up their shares, so neither the split, the order nor the number of ranks changes the gradient.
+Micro-batches only add up their shares, so neither the split, the order, the number of ranks nor which rank has a row changes the gradient.
 """
 
 import math
