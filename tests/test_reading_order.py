@@ -21,6 +21,7 @@ BEHIND_DOORS = (  # what a step runs as well, and the file of the list that is i
     "datasets/micro_geometry/",  # dataset.py: where the rows come from
     "datasets/picture.py",  # dataset.py: how a picture is read and shrunk
     "datasets/row.py",  # dataset.py: the hash of a row's content
+    "pipeline/balanced_ranks.py",  # step4_policy_update.py: rows change ranks, where there are several
     "rewards/",  # judge.py: its rules; reward.py: the other terms
     "algorithms/rollout_correction.py",  # policy_gradient.py: an option that is off
     "models/precision.py",  # policy.py: what autocast rounds to

@@ -1,13 +1,18 @@
 """What ranks exchange besides gradients: objects, over the CPU's process group (gloo), on whatever device they train."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import io
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from vlm_rl.masking import is_distributed
 
@@ -49,6 +54,43 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * num_ranks()
     dist.all_gather_object(values, value)
     return values
+
+
+def exchanged(values: Sequence[T]) -> list[T]:
+    """One value for each rank, each sent to its rank alone; returns what the ranks sent to this one, in their order.
+
+    Tensors arrive on the CPU, this rank's own value as it is. Every rank must call this.
+    """
+    assert not _is_alone, "the other ranks wait for their turn, and would take this for the end of ours"
+    if not is_distributed():
+        return list(values)
+    letters, ends = io.BytesIO(), [0]
+    for place, value in enumerate(values):
+        if place != rank():
+            _Letter(letters, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+        ends.append(letters.tell())
+    sizes = torch.tensor(ends).diff()
+    arriving = torch.empty_like(sizes)
+    dist.all_to_all_single(arriving, sizes)
+    arrived = torch.empty(int(arriving.sum()), dtype=torch.uint8)
+    sent = torch.frombuffer(letters.getbuffer(), dtype=torch.uint8)
+    dist.all_to_all_single(arrived, sent, arriving.tolist(), sizes.tolist())
+    parts = torch.split(arrived, arriving.tolist())
+    return [values[i] if i == rank() else pickle.loads(part.numpy().data) for i, part in enumerate(parts)]
+
+
+class _Letter(pickle.Pickler):
+    """Of a tensor the bytes that it shows, from any device; PyTorch would write the whole storage that it is a view of."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return NotImplemented
+        shown = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+        return _tensor, (shown, value.dtype, value.shape)
+
+
+def _tensor(shown: np.ndarray, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    return torch.from_numpy(shown).view(dtype).view(shape)
 
 
 def any_of(flag: bool) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vlm_rl.datasets.row import Row
 
@@ -211,6 +212,23 @@ def _part(value: Any, axes: Sequence[str], window: Mapping[str, slice | Tensor])
     if value is None:
         return None
     return value[rows] if isinstance(rows, slice) else tuple(value[i] for i in rows.tolist())
+
+
+def joined(parts: Sequence[Extended], *, device: torch.device) -> Extended:
+    """The rows of all parts on one device, part after part: queries get more padding on the left, responses on the right."""
+    widths = [(part.input_ids.shape[1] - part.response_mask.shape[1], part.response_mask.shape[1]) for part in parts]
+    query, response = (max(sizes) for sizes in zip(*widths, strict=True))
+    values: dict[str, Any] = {}
+    for name, axes in _axes(type(parts[0])).items():  # type: ignore[arg-type]  # a class has a hash
+        rows = [getattr(part, name) for part in parts]
+        if axes[-1] in ("sequence", "response") and rows[0] is not None:
+            more = [((query - left) * (axes[-1] == "sequence"), response - right) for left, right in widths]
+            rows = [pad(value, padding) for value, padding in zip(rows, more, strict=True)]
+        if isinstance(rows[0], Tensor):
+            values[name] = torch.cat([value.to(device) for value in rows], dim=axes.index("batch"))
+        elif rows[0] is not None:
+            values[name] = tuple(value for part in rows for value in part)
+    return replace(parts[0], **values)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Step IV of Fig. 2: advantages, then N clipped optimizer steps.
 
 The loss of a mini-batch is a weighted sum over tokens, with weights made from counts of all ranks (those of a mean add up to 1).
-Micro-batches only add up their shares, so neither the split, the order nor the number of ranks changes the gradient.
+Micro-batches only add up their shares, so neither the split, the order, the number of ranks nor which rank has a row changes the gradient.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
 from vlm_rl.masking import add_up_over_ranks, pooled
 from vlm_rl.models.policy import Policy
+from vlm_rl.pipeline.balanced_ranks import balanced
 from vlm_rl.pipeline.micro_batches import forward_batches, mini_batches
 from vlm_rl.types import MiniBatch, Tokens, Trajectory, UpdateStats, extended, select
 
@@ -59,6 +60,7 @@ class PolicyUpdate:
                 together=self._algorithm.kept_together(self._num_responses),
             ):
                 mini_batch = self._mini_batch(select(trajectory, chosen), advantages[chosen])
+                mini_batch = balanced(mini_batch, is_shared=policy.sharing.is_possible(policy))
                 token_sums = pooled(self._gradients(mini_batch, policy, stepper))
                 norms.append(self._step(policy, stepper, loss=float(token_sums[TOKEN_SUMS.index("loss")])))
                 if math.isfinite(norms[-1]):

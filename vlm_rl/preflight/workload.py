@@ -1,5 +1,6 @@
 """The numbers of a run that memory and time depend on: what one rank does in one generation step, and how long its prompts are."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +65,9 @@ class Workload:
 
     @property
     def mini_batch(self) -> int:
-        """Responses of one optimizer step."""
-        return max(1, self.num_responses // self.algorithm.num_minibatches)
+        """Responses of one optimizer step on the fullest rank: rows change ranks before it."""
+        responses = self.dataset.batch_size * self.algorithm.group_size // self.algorithm.num_minibatches
+        return max(1, math.ceil(responses / self.num_ranks))
 
     @property
     def chunk(self) -> int:
