@@ -108,9 +108,21 @@ def _munge(folder: Path, start: Callable[..., None], answers: Callable[..., Call
     key, sock = folder / "munge.key", folder / "munge.socket"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    files = {"key-file": key, "pid-file": folder / "munge.pid", "seed-file": folder / "munge.seed", "log-file": folder / "munge.log"}
+    files = {
+        "key-file": key,
+        "pid-file": folder / "munge.pid",
+        "seed-file": folder / "munge.seed",
+        "log-file": folder / "munge.log",
+    }
     flags = [f"--{name}={path}" for name, path in files.items()]
-    start("munged", "--foreground", "--force", f"--socket={sock}", *flags, ready=answers("munge", "-n", f"--socket={sock}", says="MUNGE"))
+    start(
+        "munged",
+        "--foreground",
+        "--force",
+        f"--socket={sock}",
+        *flags,
+        ready=answers("munge", "-n", f"--socket={sock}", says="MUNGE"),
+    )
 
 
 def _database(
@@ -125,7 +137,14 @@ def _database(
     normal = "--auth-root-authentication-method=normal"
     _checked("mariadb-install-db", *own, normal, "--skip-test-db", environment=environment)
     sock = f"--socket={folder}/database.socket"
-    start("mariadbd", *own, sock, "--bind-address=127.0.0.1", f"--port={port}", ready=answers("mariadb-admin", "--no-defaults", sock, "ping", says="alive"))
+    start(
+        "mariadbd",
+        *own,
+        sock,
+        "--bind-address=127.0.0.1",
+        f"--port={port}",
+        ready=answers("mariadb-admin", "--no-defaults", sock, "ping", says="alive"),
+    )
     made = f"create user slurm@'127.0.0.1' identified by '{PASSWORD}'; grant all on slurm_acct_db.* to slurm@'127.0.0.1';"
     _checked("mariadb", "--no-defaults", sock, "-e", made, environment=environment)
 
