@@ -13,6 +13,7 @@ set -euo pipefail
 PYTHON=${PYTHON:-.venv/bin/python}
 gpus=${GPUS:-0} nodes=${NODES:-1} minutes=${MINUTES:-1440}
 tasks=$((gpus > 0 ? gpus : 1))
+if [[ ${REQUEUE:-1} == 1 ]]; then requeue=requeue; else requeue=no-requeue; fi
 per_node=$gpus
 if ((gpus == 0)); then
   per_node=null
@@ -27,7 +28,7 @@ set -- -m hydra/launcher=submitit_slurm \
   hydra.launcher.cpus_per_task="${CPUS:-8}" \
   hydra.launcher.timeout_min="$minutes" \
   hydra.launcher.signal_delay_s="$((minutes < 40 ? minutes * 15 : 600))" \
-  ++hydra.launcher.additional_parameters.requeue=true \
+  ++hydra.launcher.additional_parameters."$requeue"=true \
   "+hydra.launcher.srun_args=['--kill-on-bad-exit=1','--cpus-per-task=\${hydra.launcher.cpus_per_task}']" \
   trainer.devices="$tasks" trainer.num_nodes="$nodes" "$@"
 if [[ ${DRY_RUN:-0} == 1 ]]; then exec "$PYTHON" -m vlm_rl.commands.slurm_dry_run "$@"; fi

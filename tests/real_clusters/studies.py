@@ -12,7 +12,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SITE = Path(__file__).parent / "site"
-LONG = ("experiment=smoke", "dataset.epochs=16")  # 32 steps and 17 evaluations: there is time to interrupt it
+LONG = (
+    "experiment=smoke",
+    "dataset.epochs=12",
+    "evaluation.scheme.every_epochs=6",
+)  # 24 steps: there is time to interrupt them
+LONGER = ("experiment=smoke", "dataset.epochs=40", "evaluation.scheme.every_epochs=20")  # more than a minute
 PATIENCE_S = 900.0
 
 

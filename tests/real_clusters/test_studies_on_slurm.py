@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from studies import LONG, Checkout, Run, until
+from studies import LONG, LONGER, Checkout, Run, until
 
 Reference = Callable[[int], Run]
 MANY = "seed=0,1,2,3"
@@ -28,7 +28,7 @@ def test_a_job_that_is_killed_is_reported_and_taken_up_again_by_the_same_command
     """By scancel, by SIGKILL, by os._exit in the process, and with its node, in one study; SLURM is asked not to start any again."""
     words = ("study=killed", *LONG, MANY)
     runs = {seed: on_slurm.run("killed", seed=seed) for seed in range(4)}
-    command = on_slurm.typed("slurm.sh", *words, "hydra.launcher.additional_parameters={no-requeue: true}", REQUEUE="0")
+    command = on_slurm.typed("slurm.sh", *words, REQUEUE="0")
     until(lambda: all(run.has_steps(2) for run in runs.values()), command=command)
     running = jobs(on_slurm)
     on_slurm.says("scancel", running[0])
@@ -111,9 +111,12 @@ def test_a_job_that_is_preempted_goes_on_by_itself(on_slurm: Checkout, undisturb
     checks_no_step_was_lost(runs)
 
 
-def test_a_time_limit_shorter_than_the_run_chains_jobs(on_slurm: Checkout, undisturbed: Reference) -> None:
-    runs = {seed: on_slurm.run("chained", seed=seed) for seed in range(3)}
-    on_slurm.typed("slurm.sh", "study=chained", *LONG, "seeds=paper", MINUTES="2").finishes()
-    is_the_same(runs, undisturbed)
+def test_a_time_limit_shorter_than_the_run_chains_jobs(on_slurm: Checkout) -> None:
+    """SLURM announces the limit of two minutes after one, or up to half a minute later."""
+    runs = {seed: on_slurm.run("chained", seed=seed, words=LONGER) for seed in range(2)}
+    on_slurm.typed("slurm.sh", "study=chained", *LONGER, "seed=0,1", MINUTES="2").finishes()
     print("starts:", [run.num_starts for run in runs.values()])
     assert all(run.num_starts > 1 for run in runs.values())
+    checks_no_step_was_lost(runs)
+    on_slurm.typed("this_machine.sh", "study=whole", *LONGER, "seed=0,1").finishes()
+    is_the_same(runs, lambda seed: on_slurm.run("whole", seed=seed, words=LONGER))
