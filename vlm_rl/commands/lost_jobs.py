@@ -22,6 +22,7 @@ from vlm_rl.run_folder import RunFolder
 ALIVE = (
     "PENDING,CONFIGURING,RUNNING,SUSPENDED,STOPPED,RESIZING,REQUEUED,REQUEUE_HOLD"  # states of a job that may still end well
 )
+SIZE_OF_STORE = "object_store_memory"
 AGAIN = "The same command goes on from the last checkpoint."
 
 
@@ -100,7 +101,9 @@ def _why_of_slurm(job: Any) -> str:
         "?",
     )[:3]
     ended = f"its job {job.job_id} of SLURM ended as {state or job.state} on {node}, exit code {code}"
-    said = f" ({' '.join(lines[-1].split())[:300]})" if (lines := (job.stderr() or "").strip().splitlines()) else ""
+    lines = [line for line in (job.stderr() or "").splitlines() if line.strip()]
+    telling = [line for line in lines if "rror:" in line] or lines
+    said = f" ({' '.join(telling[-1].split())[:300]})" if telling else ""
     return f"{ended}{said}. Its output: {job.paths.stderr}. {AGAIN}"
 
 
@@ -108,8 +111,13 @@ def _of_ray() -> None:
     import ray
     from hydra_plugins.hydra_ray_launcher import _core, _launcher_util
 
-    launch, configs = _core.launch_job_on_ray, {}
+    start, launch, configs = _core.start_ray, _core.launch_job_on_ray, {}
     _launcher_util._run_job = _Here(_launcher_util._run_job)
+
+    def started(init: DictConfig) -> None:
+        """Without the size of Ray's object store, which the launcher sets and a cluster that is up refuses."""
+        is_up = init.get("address") not in (None, "local") or "RAY_ADDRESS" in os.environ
+        start(OmegaConf.masked_copy(init, [str(name) for name in init if name != SIZE_OF_STORE]) if is_up else init)
 
     def launched(context: Any, remote: Any, config: DictConfig, *more: Any) -> Any:
         run = launch(context, remote, config, *more)
@@ -123,7 +131,7 @@ def _of_ray() -> None:
             return lost(configs[run], f"{' '.join(str(error).split())[:300]} {AGAIN}")
         return job
 
-    _core.launch_job_on_ray, _core.ray = launched, SimpleNamespace(get=result)
+    _core.start_ray, _core.launch_job_on_ray, _core.ray = started, launched, SimpleNamespace(get=result)
 
 
 class _Here:

@@ -33,7 +33,7 @@ def requeue() -> None:
     """
     if not _is_job():
         return
-    job = os.environ["SLURM_JOB_ID"]
+    job = _name_of_job()
     state = _said_by("squeue", "--noheader", f"--jobs={job}", "--format=%T")
     if state.stdout.strip() != "RUNNING":
         print(f"SLURM ends job {job} ({state.stdout.strip() or state.stderr.strip()}).", flush=True)
@@ -49,6 +49,12 @@ def requeue() -> None:
 
 def _is_job() -> bool:
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and "SLURM_JOB_ID" in os.environ
+
+
+def _name_of_job() -> str:
+    """The last job of an array has the number of the whole array, so that the number alone would requeue all of them."""
+    array, place = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{place}"
 
 
 def _said_by(*command: str) -> subprocess.CompletedProcess[str]:
