@@ -113,10 +113,10 @@ def test_a_job_that_is_preempted_goes_on_by_itself(on_slurm: Checkout, undisturb
 
 def test_a_time_limit_shorter_than_the_run_chains_jobs(on_slurm: Checkout) -> None:
     """SLURM announces the limit of two minutes after one, or up to half a minute later."""
-    runs = {seed: on_slurm.run("chained", seed=seed, words=LONGER) for seed in range(2)}
-    on_slurm.typed("slurm.sh", "study=chained", *LONGER, "seed=0,1", MINUTES="2").finishes()
-    print("starts:", [run.num_starts for run in runs.values()])
-    assert all(run.num_starts > 1 for run in runs.values())
+    runs = {0: on_slurm.run("chained", seed=0, words=LONGER)}
+    on_slurm.typed("slurm.sh", "study=chained", *LONGER, "seed=0", MINUTES="2").finishes()
+    print("starts:", runs[0].num_starts)
+    assert runs[0].num_starts > 1
     checks_no_step_was_lost(runs)
-    on_slurm.typed("this_machine.sh", "study=whole", *LONGER, "seed=0,1").finishes()
+    on_slurm.typed("this_machine.sh", "study=whole", *LONGER, "seed=0").finishes()
     is_the_same(runs, lambda seed: on_slurm.run("whole", seed=seed, words=LONGER))

@@ -112,7 +112,7 @@ def _of_ray() -> None:
     from hydra_plugins.hydra_ray_launcher import _core, _launcher_util
 
     start, launch, configs = _core.start_ray, _core.launch_job_on_ray, {}
-    _launcher_util._run_job = _Here(_launcher_util._run_job)
+    _launcher_util._run_job = _here(_launcher_util._run_job)
 
     def started(init: DictConfig) -> None:
         """Without the size of Ray's object store, which the launcher sets and a cluster that is up refuses."""
@@ -134,17 +134,17 @@ def _of_ray() -> None:
     _core.start_ray, _core.launch_job_on_ray, _core.ray = started, launched, SimpleNamespace(get=result)
 
 
-class _Here:
+def _here(run: Callable[..., JobReturn]) -> Callable[..., JobReturn]:
     """A job of Ray in the folder and with the variables of the command: a worker has those of `ray start`."""
+    folder = os.getcwd()
+    variables = {name: value for name, value in os.environ.items() if name.startswith("VLM_RL_")}
 
-    def __init__(self, run: Callable[..., JobReturn]) -> None:
-        self._run, self._folder = run, os.getcwd()
-        self._variables = {name: value for name, value in os.environ.items() if name.startswith("VLM_RL_")}
+    def run_here(**job: Any) -> JobReturn:
+        os.chdir(folder)
+        os.environ.update(variables)
+        return run(**job)
 
-    def __call__(self, **job: Any) -> JobReturn:
-        os.chdir(self._folder)
-        os.environ.update(self._variables)
-        return self._run(**job)
+    return run_here
 
 
 def _of_joblib() -> None:
