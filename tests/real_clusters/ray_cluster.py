@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serving_app import free_port
+from studies import ROOT, SITE
 
 CORES = 4  # that Ray shares out, whatever the machine has
 
@@ -19,19 +20,20 @@ def ray_cluster(folder: Path) -> Iterator[dict[str, str]]:
     """The variables of a command that uses this Ray; it is stopped at the end."""
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # its sockets' names may have 107 characters
     port = free_port()
+    for_workers = {"PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}", "ENDINGS": str(folder), "OMP_NUM_THREADS": "1"}
     ray = str(Path(os.environ["CLUSTERS_PYTHON"]).with_name("ray"))
     flags = ["--head", "--block", f"--port={port}", f"--num-cpus={CORES}", f"--temp-dir={short}", "--include-dashboard=false"]
     with (folder / "ray.output").open("wb") as output:
         head = subprocess.Popen(
             [ray, "start", *flags, "--disable-usage-stats"],
             cwd=folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | for_workers,  # workers inherit them
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
     try:
-        yield {"ADDRESS": f"127.0.0.1:{port}"}
+        yield {"ADDRESS": f"127.0.0.1:{port}", "ENDINGS": str(folder)}
     finally:
         head.terminate()
         try:

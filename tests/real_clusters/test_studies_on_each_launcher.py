@@ -42,7 +42,7 @@ def test_a_killed_process_on_this_machine_is_reported_and_the_same_command_goes_
     runs = {seed: checkout.run("here", seed=seed) for seed in range(2)}
     command = checkout.typed("this_machine.sh", "study=here", *LONG, "seed=0,1")
     until(lambda: all(run.has_steps(2) for run in runs.values()), command=command)
-    (checkout.folder / "endings" / str(runs[0].process)).touch()
+    checkout.end_itself(runs[0])
     code, said = command.ended()
     print(said)
     assert code == 2

@@ -11,7 +11,7 @@ def test_a_worker_that_ends_itself_is_started_again_by_ray(on_ray: Checkout, und
     runs = {seed: on_ray.run("again", seed=seed) for seed in range(2)}
     command = on_ray.typed("ray.sh", "study=again", *LONG, "seed=0,1")
     until(lambda: all(run.has_steps(2) for run in runs.values()), command=command)
-    (on_ray.folder / "endings" / str(runs[0].process)).touch()
+    on_ray.end_itself(runs[0])
     command.finishes()
     assert all(run.metrics == undisturbed(seed).metrics for seed, run in runs.items())
     assert [len(run.manifest["history"]) for run in runs.values()] == [runs[0].num_starts, 1]
@@ -26,7 +26,7 @@ def test_a_worker_that_is_gone_for_good_is_reported_and_taken_up_again_by_the_sa
     words = ("study=gone", *LONG, "seed=0,1", "++hydra.launcher.ray.remote.max_retries=0")
     command = on_ray.typed("ray.sh", *words)
     until(lambda: all(run.has_steps(2) for run in runs.values()), command=command)
-    (on_ray.folder / "endings" / str(runs[0].process)).touch()
+    on_ray.end_itself(runs[0])
     code, said = command.ended()
     print(said)
     assert code == 2

@@ -33,7 +33,7 @@ def test_a_job_that_is_killed_is_reported_and_taken_up_again_by_the_same_command
     running = jobs(on_slurm)
     on_slurm.says("scancel", running[0])
     on_slurm.says("scancel", "--full", "--signal=KILL", running[1])
-    (on_slurm.folder / "endings" / str(runs[2].process)).touch()
+    on_slurm.end_itself(runs[2])
     until(lambda: set(jobs(on_slurm)) == {3}, command=command)
     on_slurm.says("scontrol", "update", "nodename=one", "state=down", "reason=test")
     code, said = command.ended()
