@@ -5,6 +5,7 @@ the others run to their end and the command names all of them.
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -157,7 +158,8 @@ def _of_joblib() -> None:
         try:
             return whole(launcher, job_overrides, initial_job_idx)  # type: ignore[no-any-return]
         except TerminatedWorkerError as error:
-            why = f"a process of this sweep was killed, with which joblib ends all others ({str(error).split()[-1]}). {AGAIN}"
+            codes = ", ".join(sorted({*re.findall(r"[A-Z]+\(-?\d+\)", str(error))}))
+            why = f"a process of this sweep was killed, with which joblib ends all others ({codes}). {AGAIN}"
             configs = [_config_of(launcher, words, initial_job_idx + place) for place, words in enumerate(job_overrides)]
             return [_finished(config) or lost(config, why) for config in configs]
 
