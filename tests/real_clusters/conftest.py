@@ -14,8 +14,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a cluster, where none was asked for."""
-    if "CLUSTERS_PYTHON" not in os.environ:
+    """Skip what needs a cluster, where none was asked for. Elsewhere SIGTERM ends the tests as Ctrl-C does, and with them all daemons."""
+    if "CLUSTERS_PYTHON" in os.environ:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    else:
         for item in items:
             if HERE in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason="no SLURM and no Ray asked for: make test-clusters"))
@@ -23,8 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def slurm_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Of a SLURM of one node, which ends with this process on SIGTERM too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Of a SLURM of one node."""
     with slurm(tmp_path_factory.mktemp("slurm")) as variables:
         yield variables
 
@@ -55,7 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Run
 
     def reference(seed: int) -> Run:
         run = checkout.run("reference", seed=seed)
-        if not run.folder.exists():
+        if not run.is_finished:
             first = seed - seed % 2
             checkout.typed("this_machine.sh", "study=reference", *LONG, f"seed={first},{first + 1}").finishes()
         return run

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,6 @@ class Run:
     """The folder of a run."""
 
     folder: Path
-    began: float = field(default_factory=time.monotonic)
 
     def has_steps(self, count: int) -> bool:
         """Whether so many steps are trained."""
@@ -128,6 +127,11 @@ class Run:
         """As it is now."""
         manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
         return manifest
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it ran to its end."""
+        return (self.folder / "manifest.json").exists() and self.manifest["status"] == "finished"
 
     @property
     def num_starts(self) -> int:

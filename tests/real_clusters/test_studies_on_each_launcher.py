@@ -19,7 +19,7 @@ def on_all(on_slurm: Checkout, ray_variables: Mapping[str, str]) -> Checkout:
 @pytest.mark.parametrize("launcher", ["this_machine.sh", "slurm.sh", "ray.sh"])
 def test_three_seeds_run_to_their_end(on_all: Checkout, launcher: str) -> None:
     on_all.typed(launcher, "study=three", *SMOKE, "seeds=paper").finishes()
-    assert [on_all.run("three", seed=seed, words=SMOKE).manifest["status"] for seed in range(3)] == ["finished"] * 3
+    assert all(on_all.run("three", seed=seed, words=SMOKE).is_finished for seed in range(3))
     again, said = on_all.typed(launcher, "study=three", *SMOKE, "seeds=paper").ended()
     assert again == 0, said
 

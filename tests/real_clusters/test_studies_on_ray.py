@@ -14,8 +14,7 @@ def test_a_worker_that_ends_itself_is_started_again_by_ray(on_ray: Checkout, und
     on_ray.end_itself(runs[0])
     command.finishes()
     assert all(run.metrics == undisturbed(seed).metrics for seed, run in runs.items())
-    assert [len(run.manifest["history"]) for run in runs.values()] == [runs[0].num_starts, 1]
-    assert runs[0].num_starts == 2
+    assert [run.num_starts for run in runs.values()] == [2, 1]
 
 
 def test_a_worker_that_is_gone_for_good_is_reported_and_taken_up_again_by_the_same_command(
@@ -33,7 +32,6 @@ def test_a_worker_that_is_gone_for_good_is_reported_and_taken_up_again_by_the_sa
     assert "1 of 2 jobs failed" in said
     (line,) = (line for line in said.splitlines() if line.startswith("  #0 "))
     assert str(runs[0].folder) in line
-    assert runs[1].manifest["status"] == "finished"
-    assert runs[0].manifest["status"] != "finished"
+    assert runs[1].is_finished and not runs[0].is_finished
     on_ray.typed("ray.sh", *words).finishes()
     assert all(run.metrics == undisturbed(seed).metrics for seed, run in runs.items())

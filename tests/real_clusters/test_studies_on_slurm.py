@@ -18,7 +18,7 @@ def jobs(checkout: Checkout) -> dict[int, str]:
 def is_the_same(runs: dict[int, Run], reference: Reference) -> None:
     """Every run is finished, and its metrics have the bytes of a run that nothing disturbed."""
     for seed, run in runs.items():
-        assert run.manifest["status"] == "finished"
+        assert run.is_finished
         assert run.metrics == reference(seed).metrics
 
 
@@ -58,11 +58,11 @@ def test_what_runs_on_a_drained_node_ends_there_and_the_rest_waits(on_slurm: Che
     until(lambda: runs[0].has_steps(1) and runs[1].has_steps(1), command=command)
     on_slurm.says("scontrol", "update", "nodename=one", "state=drain", "reason=test")
     until(lambda: jobs(on_slurm) == {}, command=command)
-    assert [run.manifest["status"] for run in runs[:2]] == ["finished", "finished"]
+    assert runs[0].is_finished and runs[1].is_finished
     assert not runs[2].folder.exists()
     on_slurm.says("scontrol", "update", "nodename=one", "state=resume")
     command.finishes()
-    assert runs[2].manifest["status"] == "finished"
+    assert runs[2].is_finished
 
 
 def test_a_job_whose_node_fails_goes_on_by_itself_when_the_node_is_back(on_slurm: Checkout, undisturbed: Reference) -> None:
@@ -88,11 +88,11 @@ def test_a_job_that_gets_a_signal_goes_on_by_itself(on_slurm: Checkout, undistur
     command.finishes()
     is_the_same(runs, undisturbed)
     assert all(run.num_starts == 2 for run in runs.values())
-    checks_no_step_was_lost(runs)
+    checks_each_start_goes_on(runs)
 
 
-def checks_no_step_was_lost(runs: dict[int, Run]) -> None:
-    """Each step is once in cost.jsonl: what was trained before a signal was not trained again."""
+def checks_each_start_goes_on(runs: dict[int, Run]) -> None:
+    """What was trained before a signal is not trained again: each start goes on from a step that was finished."""
     for run in runs.values():
         print(run.manifest["history"])
         assert all(entry["generation_steps"] > 0 for entry in run.manifest["history"][1:])
@@ -108,7 +108,7 @@ def test_a_job_that_is_preempted_goes_on_by_itself(on_slurm: Checkout, undisturb
     command.finishes()
     is_the_same(runs, undisturbed)
     assert all(run.num_starts == 2 for run in runs.values())
-    checks_no_step_was_lost(runs)
+    checks_each_start_goes_on(runs)
 
 
 def test_a_time_limit_shorter_than_the_run_chains_jobs(on_slurm: Checkout) -> None:
@@ -117,6 +117,6 @@ def test_a_time_limit_shorter_than_the_run_chains_jobs(on_slurm: Checkout) -> No
     on_slurm.typed("slurm.sh", "study=chained", *LONGER, "seed=0", MINUTES="2").finishes()
     print("starts:", runs[0].num_starts)
     assert runs[0].num_starts > 1
-    checks_no_step_was_lost(runs)
+    checks_each_start_goes_on(runs)
     on_slurm.typed("this_machine.sh", "study=whole", *LONGER, "seed=0").finishes()
     is_the_same(runs, lambda seed: on_slurm.run("whole", seed=seed, words=LONGER))
