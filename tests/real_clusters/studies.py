@@ -17,8 +17,8 @@ LONG = (
     "dataset.epochs=12",
     "evaluation.scheme.every_epochs=6",
 )  # 24 steps: there is time to interrupt them
-LONGER = ("experiment=smoke", "dataset.epochs=40", "evaluation.scheme.every_epochs=20")  # more than a minute
-PATIENCE_S = 900.0
+LONGER = ("experiment=smoke", "dataset.epochs=120", "evaluation.scheme.every_epochs=60")  # more than two minutes
+PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
