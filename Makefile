@@ -13,13 +13,18 @@ PROGRAM_judge := judge_under_kills.py
 VLLM_VENV := .venv-vllm
 VLLM_PYTHON ?= $(CURDIR)/$(VLLM_VENV)/bin/python
 VLLM_READY := $(VLLM_VENV)/ready
+CLUSTERS_VENV := .venv-clusters
+CLUSTERS_PYTHON ?= $(CURDIR)/$(CLUSTERS_VENV)/bin/python
+CLUSTERS_READY := $(CLUSTERS_VENV)/ready
+CLUSTERS_DAEMONS := munged slurmctld slurmd slurmdbd mariadbd
+CLUSTERS_PACKAGES := slurm-wlm munge slurmdbd mariadb-server
 INSTALL := -c constraints.txt -e '.[dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-vllm check gpu bench families torture clean lint install
+.PHONY: help quickstart test test-vllm test-clusters check gpu bench families torture clean lint install
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(READY) ## train the tiny model: 3 seeds of RL and of SFT, then outputs/quickstart/report.html
 	$(PY) train.py experiment=quickstart algorithm=reinforce_pp,sft seed=0,1,2 -m
@@ -30,6 +35,9 @@ test: lint ## every check: format, lint, types, all tests
 
 test-vllm: $(READY) $(if $(filter $(CURDIR)/%,$(VLLM_PYTHON)),$(VLLM_READY)) ## against a real vLLM on this CPU, a quarter of an hour; VLLM_PYTHON=... takes one that is there
 	OMP_NUM_THREADS=1 VLLM_PYTHON=$(VLLM_PYTHON) $(PY) -m pytest tests/real_vllm -s -v --durations=0
+
+test-clusters: $(READY) $(if $(filter $(CURDIR)/%,$(CLUSTERS_PYTHON)),$(CLUSTERS_READY)) ## against a real SLURM and a real Ray on this machine, half an hour; installs them where they are missing
+	OMP_NUM_THREADS=1 CLUSTERS_PYTHON=$(CLUSTERS_PYTHON) $(PY) -m pytest tests/real_clusters -s -v --durations=0
 
 check: lint ## the quick ones: format, lint, types, tests that take seconds
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not gpu"
@@ -65,10 +73,22 @@ $(VLLM_READY):
 	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec # builds that do not load beside torch for CPUs
 	@touch $@
 
+$(CLUSTERS_READY): $(READY)
+	@export PATH="$$PATH:/usr/sbin"; if ! which $(CLUSTERS_DAEMONS) >/dev/null; then \
+		if [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null; then \
+			echo "As root, install what Debian calls $(CLUSTERS_PACKAGES), and type this again."; exit 1; fi; \
+		echo "Installing $(CLUSTERS_PACKAGES), about 200 MB."; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(CLUSTERS_PACKAGES) >/dev/null; fi
+	@echo "Installing the extras slurm and ray into $(CLUSTERS_VENV), beside the packages of $(VENV); a minute."
+	@test -x $(CLUSTERS_VENV)/bin/python || $(PY) -m venv $(CLUSTERS_VENV)
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >$$(echo $(CLUSTERS_VENV)/lib/python*/site-packages)/packages_of_venv.pth
+	@$(CLUSTERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[launchers]'
+	@touch $@
+
 install: $(READY)
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(CLUSTERS_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); the first time takes some minutes and about 6 GB."

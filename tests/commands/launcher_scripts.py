@@ -12,7 +12,19 @@ if [[ "$*" == "-m vlm_rl.commands.own_gpus" ]]; then echo "$VISIBLE"; exit; fi
 echo "${CUDA_VISIBLE_DEVICES-unset}"
 printf '%s\\n' "$@"
 """
-SETTINGS = ("GPUS", "NODES", "JOBS", "CPUS", "MINUTES", "PARTITION", "ADDRESS", "DRY_RUN", "CUDA_VISIBLE_DEVICES")
+SETTINGS = (
+    "GPUS",
+    "NODES",
+    "JOBS",
+    "CPUS",
+    "MINUTES",
+    "NOTICE",
+    "REQUEUE",
+    "PARTITION",
+    "ADDRESS",
+    "DRY_RUN",
+    "CUDA_VISIBLE_DEVICES",
+)
 
 
 def environment(**settings: str) -> dict[str, str]:

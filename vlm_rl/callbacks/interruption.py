@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,8 @@ class Interruption(lightning.Callback):
     `Agreement` stops all ranks, whichever of them got the signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, more: Sequence[signal.Signals] = ()) -> None:
+        self._signals = (*SIGNALS, *more)
         self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -34,7 +36,7 @@ class Interruption(lightning.Callback):
             more = " Once more stops at once." if number == signal.SIGINT else ""
             print(f"\n{signal.Signals(number).name}: finishing this step, then a checkpoint.{more}", flush=True)
 
-        self._before = {name: signal.signal(name, handle) for name in SIGNALS}
+        self._before = {name: signal.signal(name, handle) for name in self._signals}
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self._restore_handlers()

@@ -13,6 +13,7 @@ from vlm_rl.callbacks.evaluation_schedule import EvaluationSchedule
 from vlm_rl.callbacks.interruption import Agreement, Interruption
 from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder
+from vlm_rl.commands import slurm_job
 from vlm_rl.commands.build import Experiment
 from vlm_rl.evaluation.alert_watch import Watch
 from vlm_rl.run_folder import RunFolder
@@ -44,7 +45,8 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
         keep_newest=cfg.checkpoint.keep_newest,
         keep_every=cfg.checkpoint.keep_every,
     )
-    interruption, recorder = Interruption(), Recorder(folder=folder, reflection=experiment.reflection)
+    interruption = Interruption(more=slurm_job.announcing_signals())
+    recorder = Recorder(folder=folder, reflection=experiment.reflection)
     watch: Watch = instantiate(cfg.alerts)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the vanilla model is evaluated

@@ -9,6 +9,7 @@ EXPECTED = (
     "Found .* module.* in eval mode at the start of training",  # there is no dropout to switch on
     ".*treespec.*is deprecated",  # Lightning's own use of torch
     "`is_gradient_checkpointing` is deprecated",  # PEFT's own use of transformers
+    "The `srun` command is available on your system but is not used",  # on a login node, or one process of a job
     "The 'train_dataloader' does not have many workers",  # the encoder shares the policy's vision cache
 )
 GREETING = ("lightning.pytorch", "lightning.fabric")  # they tell at level INFO of what goes well

@@ -1,5 +1,6 @@
 """What `DRY_RUN=1 launchers/slurm.sh ...` prints: what sbatch would get, and the runs. All as ever, only not sent."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,9 @@ def _print_submission(executor: Any, submissions: Sequence[Any]) -> list[Any]:
     for submission in submissions:
         overrides, _, number, *_ = submission.args
         print(f"# run {number}: {' '.join(filter_overrides(overrides))}")
+    for name, value in os.environ.items():
+        if name.startswith("SBATCH_"):  # sbatch takes them before what the file says
+            print(f"# {name}={value}")
     return []
 
 

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vlm_rl.commands import errors, leaving, preflight_jobs, resolvers, swept_groups
+from vlm_rl.commands import errors, leaving, preflight_jobs, resolvers, slurm_job, swept_groups
 from vlm_rl.commands.job_log import is_of_local_sweep, logged
 from vlm_rl.commands.known_warnings import silence_joblib
 from vlm_rl.commands.many_imports import without_collections
@@ -33,6 +33,7 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=CONF_DIR, config_name="train")
 def _main(cfg: DictConfig) -> None:
     leaving.listen(leaving.stop_at_once)
+    slurm_job.listen()
     folder = RunFolder(path=HydraConfig.get().runtime.output_dir)
     with leaving.job_of_the_typed() if is_of_local_sweep() else nullcontext(), logged(folder):
         with without_collections():

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from vlm_rl import ranks, run_lock
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.callbacks.saved_steps import SavedStep, problems_of_finished, problems_of_vanilla, remember_finished
-from vlm_rl.commands import leaving, rank_logs, resolvers
+from vlm_rl.commands import leaving, rank_logs, resolvers, slurm_job
 from vlm_rl.commands.around_the_loop import AroundTheLoop, around_the_loop
 from vlm_rl.commands.build import Experiment, build
 from vlm_rl.commands.checks import checked_algorithm, checked_placement
@@ -109,6 +109,8 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         print(
             f"Stopped at generation step {experiment.module.progress.generation_steps}. To continue:\n  {command()}", flush=True
         )
+        if around.interruption.requested and ranks.is_first():
+            slurm_job.requeue()
         ranks.gathered(None)  # torchrun and srun end all ranks as soon as one of them is gone with 130
         raise SystemExit(130 if around.interruption.requested else 0)
     if ranks.is_first():
