@@ -66,10 +66,12 @@ def words(*, queries: int, ranks: int, study: str) -> list[str]:
 
 def train(*, queries: int, ranks: int, study: str) -> Path:
     """The folder of the run; one that is whole is not run again."""
-    command = [sys.executable, str(ROOT / "train.py"), *words(queries=queries, ranks=ranks, study=study)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    return next(Path("outputs", study).glob("*/seed-0/cost.jsonl")).parent  # the untrained model's folder has none
+    whole = Path("outputs", study)
+    if not any('"finished"' in file.read_text() for file in whole.glob("exp*/seed-0/manifest.json")):
+        command = [sys.executable, str(ROOT / "train.py"), *words(queries=queries, ranks=ranks, study=study)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return next(whole.glob("*/seed-0/cost.jsonl")).parent  # the untrained model's folder has none
 
 
 def read_run(folder: Path) -> Run:
@@ -145,6 +147,11 @@ def side_by_side(study: str) -> float:
     return float(np.median(np.concatenate([run.whole for run in both])) / np.median(alone.whole))
 
 
+def line(what: str, guess: float, real: float) -> str:
+    """A row of the table."""
+    return f"| {what} | {guess:.2f} | {real:.2f} | {100 * (guess / real - 1):+.0f} % |"
+
+
 def main() -> None:
     """Runs what is missing, fits, predicts and compares."""
     parser = argparse.ArgumentParser()
@@ -165,12 +172,15 @@ def main() -> None:
     work = workload(runs[PREDICTED, 1][0], prompt=prompt)
     print(f"cores: {machine.cores}, two side by side take {machine.contention:.2f} times as long\n")
     print("| processes | part | predicted, s | measured, s | error |\n|---|---|---|---|---|")
+    of_one: dict[str, tuple[float, float]] = {}
     for ranks in (1, 2, 4):
         guess, real = predicted(work, costs, replace(machine, ranks=ranks)), measured(runs[PREDICTED, ranks])
         for part in guess:
-            print(
-                f"| {ranks} | {part} | {guess[part]:.2f} | {real[part]:.2f} | {100 * (guess[part] / real[part] - 1):+.0f} % |"
-            )
+            print(line(f"{ranks} | {part}", guess[part], real[part]))
+        of_one = of_one or {part: (guess[part], real[part]) for part in guess}
+        for part in ("step", "evaluation"):
+            guess_one, real_one = of_one[part]
+            print(line(f"{ranks} | {part}, times that of one process", guess[part] / guess_one, real[part] / real_one))
 
 
 if __name__ == "__main__":
