@@ -32,6 +32,7 @@ class Exchange:
     latency: float
     tell: float
     link: float
+    contention: float  # how much longer a process computes beside another one
     trained_tensors: int = 0
     trained_bytes: int = 0
 
@@ -67,18 +68,37 @@ def _exchange(rank: int, folder: str) -> None:
     latency = _seconds(lambda: dist.all_reduce(small))
     whole = _seconds(lambda: dist.all_reduce(large))
     tell = _seconds(lambda: dist.all_gather_object(box, list(range(32))))
+    contention = _contention(rank)
     if rank == 0:
-        Path(folder, "told").write_text(f"{latency} {tell} {LARGE / max(whole - latency, 1e-9)}")
+        Path(folder, "told").write_text(f"{latency} {tell} {LARGE / max(whole - latency, 1e-9)} {contention}")
     dist.destroy_process_group()
+
+
+def _contention(rank: int) -> float:
+    """A layer's work by one process and by both at a time, in turn, so that other work on the machine meets both."""
+    layer, tokens = (
+        torch.nn.Sequential(torch.nn.Linear(128, 512), torch.nn.SiLU(), torch.nn.Linear(512, 128)),
+        torch.randn(1024, 128),
+    )
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    for count in (1, 2) * REPEATS:
+        dist.barrier()
+        begun = time.perf_counter()
+        for _ in range(10) if rank < count else ():
+            layer(tokens).sum().backward()
+        taken[count].append(time.perf_counter() - begun)
+    return float(np.median(taken[2]) / np.median(taken[1]))
 
 
 def messages() -> Exchange:
     """Two processes of this machine, by gloo. An all-reduce of n bytes takes 2 n / link x (ranks - 1) / ranks, so n / link for two."""
     with TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_exchange, args=(folder,), nprocs=2)
-        latency, tell, link = map(float, Path(folder, "told").read_text().split())
+        latency, tell, link, contention = map(float, Path(folder, "told").read_text().split())
     sizes = [parameter.nbytes for parameter in _built(["experiment=smoke"]).policy.trained_parameters]
-    return Exchange(latency=latency, tell=tell, link=link, trained_tensors=len(sizes), trained_bytes=sum(sizes))
+    return Exchange(
+        latency=latency, tell=tell, link=link, contention=contention, trained_tensors=len(sizes), trained_bytes=sum(sizes)
+    )
 
 
 def costs_per_unit(counts: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[float]:

@@ -2,7 +2,7 @@
 
     python benchmarks/scale_runs.py [--rounds 2] [--study scale] [--costs costs.json]   # a few minutes; what is there is not run again
 
-Costs come from runs of one process with 16, 32 and 128 queries a step, and from messages between two processes. Predicted and then run:
+Costs come from runs of one process with 16, 32 and 128 queries a step, and from two processes that send or compute. Predicted and then run:
 64 queries a step on 1, 2 and 4 processes. Nothing of these runs enters the prediction but how long responses were on one process.
 """
 
@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,14 +138,6 @@ def measured(runs: Sequence[Run]) -> dict[str, float]:
     return parts | {"step": whole, "evaluation": float(np.median([run.evaluation for run in runs]))}
 
 
-def side_by_side(study: str) -> float:
-    """How much longer a step of one process takes while another process computes on the other core."""
-    alone = read_run(train(queries=32, ranks=1, study=f"{study}-32-1-0"))
-    with ThreadPoolExecutor(2) as pool:
-        both = [*pool.map(lambda place: read_run(train(queries=32, ranks=1, study=f"{study}-beside-{place}")), range(2))]
-    return float(np.median(np.concatenate([run.whole for run in both])) / np.median(alone.whole))
-
-
 def line(what: str, guess: float, real: float) -> str:
     """A row of the table."""
     return f"| {what} | {guess:.2f} | {real:.2f} | {100 * (guess / real - 1):+.0f} % |"
@@ -166,11 +157,12 @@ def main() -> None:
             runs.setdefault((queries, ranks), []).append(read_run(folder))
     prompt = of_prompts(words(queries=PREDICTED, ranks=1, study=given.study))
     calibration = [run for size in CALIBRATION for run in runs[size, 1]]
-    costs = fitted([(run, workload(run, prompt=prompt)) for run in calibration], exchange=messages())
-    machine = Machine(ranks=1, cores=len(os.sched_getaffinity(0)), contention=max(1.0, side_by_side(given.study)))
+    exchange = messages()
+    costs = fitted([(run, workload(run, prompt=prompt)) for run in calibration], exchange=exchange)
+    machine = Machine(ranks=1, cores=len(os.sched_getaffinity(0)), contention=max(1.0, exchange.contention))
     given.costs.write_text(json.dumps({"costs": asdict(costs), "machine": asdict(machine)}, indent=1))
     work = workload(runs[PREDICTED, 1][0], prompt=prompt)
-    print(f"cores: {machine.cores}, two side by side take {machine.contention:.2f} times as long\n")
+    print(f"cores: {machine.cores}, two processes at a time each take {machine.contention:.2f} times as long\n")
     print("| processes | part | predicted, s | measured, s | error |\n|---|---|---|---|---|")
     of_one: dict[str, tuple[float, float]] = {}
     for ranks in (1, 2, 4):
