@@ -192,7 +192,8 @@ def check_adapters_only(vlm: PreTrainedModel, *, engine: str) -> None:
     """Raise ValueError where more is trained than an adapter, for an engine that is sent nothing else."""
     if whole := [name for name, parameter in vlm.named_parameters() if parameter.requires_grad and ".lora_" not in name]:
         raise ValueError(
-            f"{engine} is sent adapters alone, and {len(whole)} tensors beside them are trained ({whole[0]}). Train low-rank adapters of "
+            f"{engine} is sent adapters alone: vLLM takes other weights only by calls of its development mode, which change often. "
+            f"{len(whole)} tensors beside them are trained ({whole[0]}). Train low-rank adapters of "
             "the language part (model.lora, model.freeze=[vision,connector]), or sample with rollout=huggingface."
         )
 
