@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.masking import add_up_over_ranks, pooled
+from vlm_rl.masking import add_up_over_ranks, is_distributed, pooled
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.balanced_ranks import balanced
 from vlm_rl.pipeline.micro_batches import forward_batches, mini_batches
@@ -60,7 +60,8 @@ class PolicyUpdate:
                 together=self._algorithm.kept_together(self._num_responses),
             ):
                 mini_batch = self._mini_batch(select(trajectory, chosen), advantages[chosen])
-                mini_batch = balanced(mini_batch, is_shared=policy.sharing.is_possible(policy))
+                if is_distributed():
+                    mini_batch = balanced(mini_batch, is_shared=policy.sharing.is_possible(policy))
                 token_sums = pooled(self._gradients(mini_batch, policy, stepper))
                 norms.append(self._step(policy, stepper, loss=float(token_sums[TOKEN_SUMS.index("loss")])))
                 if math.isfinite(norms[-1]):
