@@ -25,6 +25,7 @@ from vlm_rl.models.sharding import check_room
 from vlm_rl.pipeline.step2_response_collection import check_top_p
 from vlm_rl.pipeline.step4_policy_update import check_minibatches
 from vlm_rl.rollout.engine import RolloutEngine, ServedEngine
+from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 
 Command = Literal["train", "evaluate", "preflight"]
 Stage = Literal["settings", "machine", "algorithm", "sizes", "objects", "rows"]
@@ -136,7 +137,7 @@ def _check_engines(objects: Objects) -> None:
         check_engine(objects.vlm, engine=type(engine).__name__, synced_parts=engine.synced_parts)
         if isinstance(engine, ServedEngine) and engine.takes_adapters_only:
             check_adapters_only(objects.vlm, engine=type(engine).__name__)
-        if not isinstance(engine, ServedEngine):
+        if isinstance(engine, HuggingFaceEngine):
             check_room(objects.vlm, num_local_ranks=objects.num_local_ranks)
 
 

@@ -137,7 +137,7 @@ class ShardedModel:
     is_shared_out = True
 
     def __init__(self, vlm: PreTrainedModel, *, layers: Sequence[FSDPModule]) -> None:
-        self._layers, self._is_gathered = layers, False
+        self._layers, self._is_gathered, self._is_whole = layers, False, False
         self.trains_parts = any(isinstance(p, DTensor) for p in vlm.parameters() if p.requires_grad)
         of_layers = {id(module) for layer in layers for module in cast(nn.Module, layer).modules()}
         self._places = [
@@ -175,13 +175,18 @@ class ShardedModel:
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
         """The layers, too, are gathered before the first forward."""
+        if self._is_whole:
+            yield
+            return
         with self.gathered():
+            self._is_whole = True
             for layer in self._layers:
                 layer.set_reshard_after_forward(False)
                 layer.unshard()
             try:
                 yield
             finally:
+                self._is_whole = False
                 for layer in self._layers:
                     layer.reshard()
                     layer.set_reshard_after_forward(True)

@@ -31,7 +31,7 @@ class ServedCollection(ResponseCollection):
 
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
         """Responses to the queries by the weights of now."""
-        return ranks.together(lambda: self.sampled(queries, policy), fails=NoServerLeft)
+        return ranks.together(lambda: super(ServedCollection, self).collect(queries, policy), fails=NoServerLeft)
 
 
 class OverlappedCollection(ResponseCollection):

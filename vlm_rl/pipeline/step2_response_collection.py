@@ -19,11 +19,6 @@ class ResponseCollection:
 
     def collect(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
         """Responses to the queries; each draw depends only on (root seed, row, sample, step)."""
-        with policy.layout.whole():  # each rank samples as long as its own responses last
-            return self.sampled(queries, policy)
-
-    def sampled(self, queries: QueryBatch, policy: Policy) -> ResponseBatch:
-        """What the engine answers with the weights of now."""
         self._engine.load(policy)
         return self._engine.generate(queries, self._settings, self.seeds(queries))
 

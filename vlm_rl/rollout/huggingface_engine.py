@@ -56,7 +56,13 @@ class HuggingFaceEngine:
     ) -> list[ResponseBatch]:
         """The same under several settings of one length: each prompt is read once for all of them."""
         assert self._policy is not None, "load() comes before generate()"
-        policy, training = self._policy, self._policy.vlm.training
+        with self._policy.layout.whole():  # each rank makes as many forwards as its own responses need
+            return self._sampled(self._policy, queries, settings, seeds)
+
+    def _sampled(
+        self, policy: Policy, queries: QueryBatch, settings: Sequence[SamplingSettings], seeds: Sequence[np.ndarray]
+    ) -> list[ResponseBatch]:
+        training = policy.vlm.training
         policy.vlm.eval()
         queries = queries.to(policy.device)
         num_samples = sum(setting.num_samples for setting in settings)
