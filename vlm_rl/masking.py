@@ -17,6 +17,11 @@ def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def has_other_ranks() -> bool:
+    """Whether other processes train with this one."""
+    return is_distributed() and dist.get_world_size() > 1
+
+
 def add_up_over_ranks(parameters: Iterable[nn.Parameter]) -> None:
     """Each gradient becomes its sum over ranks, by a plain all-reduce. A rank that had no rows adds zeros. Those of shards are sums
     already (models/sharding.py).

@@ -81,9 +81,8 @@ def trainer_of(settings: DictConfig, **more: object) -> lightning.Trainer:
         made: lightning.Trainer = instantiate(
             settings,
             accelerator=accelerator_of(str(settings.accelerator)),
-            strategy=_strategy(settings),
             plugins=[LightningEnvironment()] if _is_one_task_of_slurm() else None,
-            **{"logger": False} | more,
+            **{"logger": False, "strategy": _strategy(settings)} | more,
         )
     except InstantiationException as error:
         why = innermost(error)

@@ -1,6 +1,7 @@
 """The policy: a vision-language model with adapters. The reference is the same model with the adapters switched off."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -99,9 +100,7 @@ class Policy(nn.Module):
         self._sharding = sharding
         if sharding is not None:
             self.layout = sharding.wrap(vlm)
-        self.trained_parameters = [
-            parameter for parameter in vlm.parameters() if parameter.requires_grad
-        ]  # what the optimizer moves
+            assert self.trained_parameters  # known from now on: inside of `gathered` others stand in the model
         self.takes_features = vision.takes_features(vlm)
         self.vision_is_frozen = not set(parts.trained(vlm)) - {"language"}
         self.vision_cache = self._cache(vision_cache)
@@ -113,6 +112,11 @@ class Policy(nn.Module):
     def encodes_images_once(self) -> bool:
         """Whether the features of an image stay the same for the whole run, and the model takes them in place of pixels."""
         return self.vision_is_frozen and self.takes_features
+
+    @functools.cached_property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """All that the optimizer moves."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def trained_weights(self) -> tuple[Tensor, ...]:
         """A copy of all that the optimizer moves."""

@@ -77,7 +77,7 @@ class PromptSharing:
         if not self.is_wanted or samples.group_size == 1 or not (pairs := _pairs(policy, samples)):
             return False
         reason = reason_against(policy.vlm)
-        agree = [reason is None and self._agrees(policy, kind, samples, pair) for kind, pair in pairs.items()]
+        agree = [reason is None and self._is_agreed(policy, kind, samples, pair) for kind, pair in pairs.items()]
         if reason is None and not all(agree):
             reason = "the model then computes something else"
         if reason is not None and not self._is_told:
@@ -93,21 +93,21 @@ class PromptSharing:
         for kind in sorted(set().union(*ranks.gathered({*pairs})) - self._is_same.keys()):
             two = select(samples, torch.tensor(pairs[kind], device=samples.indices.device)) if kind in pairs else None
             found = [states(policy, two) for states in policy.in_step([own_states, shared_states] if two else [])]
-            self._is_same[kind] = not ranks.any_of(bool(found) and not _are_same(policy, *found))
+            self._is_same[kind] = not ranks.any_of(bool(found) and not self._agrees(policy, *found))
 
     @torch.no_grad()
-    def _agrees(self, policy: Reader, kind: Kind, samples: Samples, pair: list[int]) -> bool:
+    def _is_agreed(self, policy: Reader, kind: Kind, samples: Samples, pair: list[int]) -> bool:
         if kind not in self._is_same and not self.is_taken_for_granted:
             if policy.layout.is_shared_out:
                 return False  # other ranks do not read a pair of this kind now
             two = select(samples, torch.tensor(pair, device=samples.indices.device))
-            self._is_same[kind] = _are_same(policy, own_states(policy, two), shared_states(policy, two))
+            self._is_same[kind] = self._agrees(policy, own_states(policy, two), shared_states(policy, two))
         return self._is_same.get(kind, True)
 
-
-def _are_same(policy: Reader, own: Tensor, together: Tensor) -> bool:
-    limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype] * own.abs().max()
-    return bool((own - together).abs().max() <= limit)
+    @staticmethod
+    def _agrees(policy: Reader, own: Tensor, together: Tensor) -> bool:
+        limit = LIMIT[policy.precision.autocast_to or policy.vlm.dtype] * own.abs().max()
+        return bool((own - together).abs().max() <= limit)
 
 
 def _pairs(policy: Reader, samples: Samples) -> dict[Kind, list[int]]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 
 from vlm_rl import ranks
-from vlm_rl.masking import is_distributed
+from vlm_rl.masking import has_other_ranks
 from vlm_rl.types import MiniBatch, joined, select
 
 Numbers = Int[np.ndarray, " row"]
@@ -23,7 +23,7 @@ def balanced(mini_batch: MiniBatch, *, is_shared: bool) -> MiniBatch:
 
     `is_shared`: responses to one query share its prompt. Every rank must call this, even one without rows.
     """
-    if not is_distributed():
+    if not has_other_ranks():
         return mini_batch
     own = torch.cat([mini_batch.groups[:, None], mini_batch.lengths], dim=1).cpu().numpy()
     tables = ranks.gathered(own)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from vlm_rl.algorithms.algorithm import Algorithm, AlgorithmLoss
-from vlm_rl.masking import add_up_over_ranks, is_distributed, pooled
+from vlm_rl.masking import add_up_over_ranks, has_other_ranks, pooled
 from vlm_rl.models.policy import Policy
 from vlm_rl.pipeline.balanced_ranks import balanced
 from vlm_rl.pipeline.micro_batches import forward_batches, mini_batches
@@ -60,7 +60,7 @@ class PolicyUpdate:
                 together=self._algorithm.kept_together(self._num_responses),
             ):
                 mini_batch = self._mini_batch(select(trajectory, chosen), advantages[chosen])
-                if is_distributed():
+                if has_other_ranks():
                     mini_batch = balanced(mini_batch, is_shared=policy.sharing.is_possible(policy))
                 token_sums = pooled(self._gradients(mini_batch, policy, stepper))
                 norms.append(self._step(policy, stepper, loss=float(token_sums[TOKEN_SUMS.index("loss")])))
@@ -132,21 +132,16 @@ def learn(policy: Policy, algorithm: Algorithm, micro_batch: MiniBatch, *, backw
 
 def clip_gradients(policy: Policy) -> float:
     """Scales the gradients down to `max_grad_norm`; returns their norm before."""
-    is_shard = [isinstance(parameter, DTensor) for parameter in policy.trained_parameters]
-    kinds = [
-        [p for p, is_one in zip(policy.trained_parameters, is_shard, strict=True) if is_one == kind] for kind in (False, True)
-    ]
-    norms = [_norm([p.grad for p in kind if p.grad is not None]) for kind in kinds if kind]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
-    for kind in kinds:
-        nn.utils.clip_grads_with_norm_(kind, policy.optimization.max_grad_norm, norm)
+    parameters, limit = policy.trained_parameters, policy.optimization.max_grad_norm
+    shards = [parameter for parameter in parameters if isinstance(parameter, DTensor)]
+    if not shards:
+        return float(nn.utils.clip_grad_norm_(parameters, limit))
+    whole = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+    norms = [nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None]) for kind in (shards, whole) if kind]
+    norm = torch.linalg.vector_norm(torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]))
+    for kind in (shards, whole):  # PyTorch clips no mixture of both
+        nn.utils.clip_grads_with_norm_(kind, limit, norm)
     return float(norm)
-
-
-def _norm(gradients: list[Tensor]) -> Tensor:
-    """Of tensors that are all whole, or all shards."""
-    norm = nn.utils.get_total_norm(gradients)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def sums_over_tokens(result: AlgorithmLoss, micro_batch: MiniBatch, entropy: Tokens) -> Tensor:
