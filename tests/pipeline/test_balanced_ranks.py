@@ -191,7 +191,7 @@ def test_loss_gradients_and_weights_are_those_of_one_process(
             gradients = [largest_difference(*pair) for pair in zip(ours.seen, expected.seen, strict=True)]
             weights = max(float((ours.weights[key] - value).abs().max()) for key, value in expected.weights.items())
             print(f"{name}: gradients differ by {max(gradients):.1e} of the largest entry, weights by {weights:.1e}, {tokens}")
-            # The same rows on the ranks that sampled them differ from one process by as much: by 3.0e-5 on four ranks.
+            # Rounding: 3.0e-5 at most, for single rows; four ranks that exchange nothing differ from one process by 2.1e-5 there.
             assert max(gradients) < 5e-5 and weights < 1e-5
             others = {key: value for key, value in expected.stats.__dict__.items() if key != "loss"}
             assert {key: ours.stats.__dict__[key] for key in others} == pytest.approx(others, rel=1e-5, abs=1e-7)
