@@ -57,7 +57,11 @@ def estimates(
     feature_bytes = num_image_tokens * head.shape[1] * head.element_size()
     is_cached = policy.encodes_images_once and feature_bytes <= cfg.model.vision_cache
     length = length_of(cfg, workload, features_are_cached=is_cached)
-    yield from time_lines(duration(traced, workload=workload, length=length, machine=machine))
+    estimate = duration(traced, workload=workload, length=length, machine=machine)
+    devices = workload.num_ranks if device.on_gpu else 1
+    verdict.known["device_hours"] = [float(seconds) * devices / 3600 for seconds in estimate.run]
+    verdict.known["tokens"] = [float(length.num_steps * workload.num_responses * workload.num_ranks * dataset.max_new_tokens)]
+    yield from time_lines(estimate)
 
 
 def workload_of(cfg: DictConfig, dataset: Dataset, algorithm: Algorithm, *, prompts: PromptSizes, on_gpu: bool) -> Workload:

@@ -157,6 +157,9 @@ class Verdict:
 
     problems: list[str] = field(default_factory=list)  # whole sentences: training would not start
     reservations: list[str] = field(default_factory=list)  # half sentences: it would start, but
+    known: dict[str, list[float]] = field(
+        default_factory=dict
+    )  # `device_hours` of the run in three cases, the most `tokens` it writes
 
     @property
     def sentence(self) -> str:
