@@ -26,6 +26,16 @@ class Illegal:
 
 COMBINATIONS = (
     Illegal(
+        typed="algorithm=sft bottleneck=training_accuracy dataset.epochs=9",
+        told="SupervisedFineTuning learns from worked solutions: it has no training accuracy",
+        fixes=("bottleneck=none",),
+    ),
+    Illegal(
+        typed="bottleneck=training_accuracy dataset.epochs=4",
+        told="a run can end early after epoch 4 at the earliest, and dataset.epochs=4",
+        fixes=("dataset.epochs=5", "bottleneck.epochs=2", "bottleneck=none"),
+    ),
+    Illegal(
         typed="algorithm=grpo algorithm.group_size=1",
         told="algorithm.group_size=1, but GroupRelativePolicyOptimization compares responses to one query",
         fixes=("algorithm.group_size=2",),

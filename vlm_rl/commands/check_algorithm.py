@@ -86,7 +86,7 @@ def _check_bottleneck(cfg: DictConfig, algorithm: Algorithm) -> None:
     if not algorithm.learns_from_own_responses:
         raise ValueError(
             f"bottleneck ends a run where its training accuracy no longer rises, and {type(algorithm).__name__} learns from worked "
-            "solutions: it has no training accuracy. Set bottleneck=null."
+            "solutions: it has no training accuracy. Set bottleneck=none."
         )
     rule: BottleneckRule = instantiate(cfg.bottleneck)
     rule.check_epochs(cfg.dataset.epochs, every_epochs=cfg.evaluation.scheme.every_epochs)
