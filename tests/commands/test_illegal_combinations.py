@@ -33,7 +33,7 @@ COMBINATIONS = (
     Illegal(
         typed="bottleneck=training_accuracy dataset.epochs=4",
         told="a run can end early after epoch 4 at the earliest, and dataset.epochs=4",
-        fixes=("dataset.epochs=5", "bottleneck.epochs=2", "bottleneck=none"),
+        fixes=("dataset.epochs=5", "bottleneck=none"),
     ),
     Illegal(
         typed="algorithm=grpo algorithm.group_size=1",

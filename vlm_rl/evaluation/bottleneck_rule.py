@@ -45,5 +45,5 @@ class BottleneckRule:
             raise ValueError(
                 f"With bottleneck.epochs={self.epochs}, bottleneck.first_epoch={self.first_epoch} and "
                 f"evaluation.scheme.every_epochs={every_epochs} a run can end early after epoch {first} at the earliest, and "
-                f"dataset.epochs={epochs}. Give more epochs, make these smaller, or leave the bottleneck out: bottleneck=none."
+                f"dataset.epochs={epochs}. Set dataset.epochs={first + 1} or more, make these smaller, or set bottleneck=none."
             )
