@@ -31,9 +31,9 @@ COMBINATIONS = (
         fixes=("bottleneck=none",),
     ),
     Illegal(
-        typed="bottleneck=training_accuracy dataset.epochs=4",
-        told="a run can end early after epoch 4 at the earliest, and dataset.epochs=4",
-        fixes=("dataset.epochs=5", "bottleneck=none"),
+        typed="bottleneck=training_accuracy dataset.epochs=6",
+        told="a run can end early after epoch 6 at the earliest, and dataset.epochs=6",
+        fixes=("dataset.epochs=7", "bottleneck=none"),
     ),
     Illegal(
         typed="algorithm=grpo algorithm.group_size=1",

@@ -1,11 +1,14 @@
 """When a run ends by its own training accuracy: numbers worked out by hand."""
 
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 
 from vlm_rl.evaluation.bottleneck_rule import BottleneckRule
 
+ROOT = Path(__file__).parents[2]
 RISING_THEN_FLAT = (0.50, 0.60, 0.66, 0.665, 0.655, 0.669, 0.60)
 
 
@@ -69,3 +72,10 @@ def test_a_rule_that_can_end_no_run_early_is_refused() -> None:
         rule().check_epochs(6, every_epochs=3)
     with pytest.raises(ValueError, match="after epoch 8 at the earliest"):
         rule(first_epoch=8).check_epochs(8, every_epochs=1)
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_the_simulation_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "benchmarks" / "bottleneck_rule.py"), run_name="__main__")
+    table = capsys.readouterr().out
+    assert table.count("\n") == 22 and table in (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")

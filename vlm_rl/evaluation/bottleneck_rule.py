@@ -15,7 +15,7 @@ class BottleneckRule:
     """
 
     gain: float = 0.01  # share
-    epochs: int = 3
+    epochs: int = 5  # fewer end slow rises, too: benchmarks/bottleneck_rule.py
     first_epoch: int = 1
 
     def __post_init__(self) -> None:
