@@ -162,6 +162,9 @@ def runs(study: Study) -> Anew:
             row |= {"generation_steps": len(run.metrics), "epochs": len({cell[0] for cell in run.cells if cell[0] > 0})}
             row |= {"vanilla": "yes" if any(cell[0] == 0 for cell in run.cells) else "no"}
             row |= {"alerts": None if run.alerts is None else len(run.alerts)}
+            if (end := one.get("bottleneck")) is not None:
+                row |= {"ended": f"{end['epoch']} of {end['of_epochs']}", "saved_steps": end["saved_generation_steps"]}
+                row |= {"saved_hours": end["saved_seconds"] / 3600}
             row |= {"judge": ", ".join(judges) or one.get("judge_version", "")}
             rows.append(row | {"commit": (one["git"].get("commit") or "")[:10], "hash": one["arm"][:8]})
     return Anew(name="runs", keys=("run",), rows=rows, left_out={"files": "hashes are not computed anew"})

@@ -52,13 +52,13 @@ def accuracy(study: Study) -> Anew:
         if not before and not found:
             continue
         epochs = (study.picked_epoch(run) for run in arm.used)
-        longest = max(map(len, found), default=0)
+        times = {run.seed: len(run.tried(split, setting)) for run in arm.used}
         rows.append(
             {"arm": arm.label, "split": split, "setting": setting, "seeds": len(found) or len(before)}
             | mean_accuracy("vanilla", before)
             | interval("mean", [math.fsum(curve) / len(curve) for curve in found])
             | interval("max", [max(curve) for curve in found])
-            | interval("lucky_max", [luck(one, longest) for one in before.values()])
+            | interval("lucky_max", [luck(one, times[seed]) for seed, one in before.items()])
             | mean_accuracy("picked", study.picked(arm, split, setting))
             | {"selected_epochs": ", ".join(str(epoch) for epoch in epochs if epoch is not None)}
             | mean_accuracy("last", at_last(arm, split, setting))

@@ -21,6 +21,8 @@ WHERE_AND_HOW_LONG = ("accelerator", "devices", "num_nodes", "strategy", "max_ti
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that must be equal for one run to continue another."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
+    if kept.get("bottleneck") is None:  # as before there was such a key
+        kept.pop("bottleneck", None)
     kept["trainer"] = _without(config["trainer"], *WHERE_AND_HOW_LONG)
     kept["model"] = _without_empty(config["model"])
     if "rollout" in kept:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 GROUPS = (
     *("model", "dataset", "reward", "algorithm", "rollout", "evaluation", "trainer", "logger", "seeds", "experiment", "alerts"),
+    "bottleneck",
     *("algorithm/dynamic_sampling", "algorithm/rollout_correction", "evaluation/image"),
 )
 OFFLINE = ("dataset", "reward", "algorithm", "rollout", "evaluation", "trainer")

@@ -26,6 +26,16 @@ class Illegal:
 
 COMBINATIONS = (
     Illegal(
+        typed="algorithm=sft bottleneck=training_accuracy dataset.epochs=9",
+        told="SupervisedFineTuning learns from worked solutions: it has no training accuracy",
+        fixes=("bottleneck=none",),
+    ),
+    Illegal(
+        typed="bottleneck=training_accuracy dataset.epochs=6",
+        told="a run can end early after epoch 6 at the earliest, and dataset.epochs=6",
+        fixes=("dataset.epochs=7", "bottleneck=none"),
+    ),
+    Illegal(
         typed="algorithm=grpo algorithm.group_size=1",
         told="algorithm.group_size=1, but GroupRelativePolicyOptimization compares responses to one query",
         fixes=("algorithm.group_size=2",),

@@ -94,6 +94,17 @@ def test_with_no_server_left_the_run_stops_with_a_checkpoint_and_the_same_comman
     assert left == uninterrupted
 
 
+def test_a_run_that_ends_early_has_the_evaluation_of_its_last_epoch(
+    forking: Forking, server: ServerProcess, overlap: int, tmp_path: Path
+) -> None:
+    """Overlapping, servers evaluate in the background, and the next step is already being sampled. No answer is right: nothing rises."""
+    early = ["dataset.epochs=4", "bottleneck=training_accuracy", "bottleneck.epochs=1"]
+    out = train(forking, tmp_path, *words(server, overlap=overlap), *early, "study=s").out
+    run = only_run(tmp_path, study="s")
+    assert "Ended by its bottleneck after epoch 2 of 4" in out and trained_steps(run) == [1, 2, 3, 4]
+    assert [line["epoch"] for line in run.lines("metrics.jsonl") if line["event"] == "evaluation"] == [0.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize("moment", range(2))
 def test_a_killed_run_goes_on_to_the_same_bytes(
     moment: int, forking: Forking, server: ServerProcess, overlap: int, uninterrupted: dict[str, str], tmp_path: Path

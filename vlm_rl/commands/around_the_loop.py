@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 
+from vlm_rl.callbacks.bottleneck import Bottleneck
 from vlm_rl.callbacks.checkpoint import Checkpoint
 from vlm_rl.callbacks.completion_tables import CompletionTables, Pictures
 from vlm_rl.callbacks.display import Display
@@ -27,6 +28,7 @@ class AroundTheLoop:
     interruption: Interruption
     schedule: EvaluationSchedule
     checkpoint: Checkpoint
+    bottleneck: Bottleneck | None = None  # where the config has one
 
 
 def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFolder, written: dict[str, Any]) -> AroundTheLoop:
@@ -48,6 +50,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
     interruption = Interruption(more=slurm_job.announcing_signals())
     recorder = Recorder(folder=folder, reflection=experiment.reflection)
     watch: Watch = instantiate(cfg.alerts)
+    bottleneck = _bottleneck(experiment, folder, recorder)
     callbacks: list[lightning.Callback] = [
         interruption,  # first: it listens while the vanilla model is evaluated
         recorder,
@@ -60,6 +63,7 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
             max_side=cfg.pictures.max_side,
         ),
         Display(folder=folder, label=f"{written['variant']}/seed-{cfg.seed}", num_steps=experiment.module.data_flow.num_steps),
+        *([bottleneck] if bottleneck else []),
         schedule,
         CompletionTables(
             folder=folder, vanilla=vanilla, schedule=schedule, evaluator=experiment.evaluator, **cfg.completion_tables
@@ -67,4 +71,18 @@ def around_the_loop(experiment: Experiment, folder: RunFolder, *, vanilla: RunFo
         checkpoint,  # after all that writes: what a checkpoint stands for is on the disk before it
         Agreement(interruption),  # last: whatever was heard during the step counts, on every rank
     ]
-    return AroundTheLoop(callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint)
+    return AroundTheLoop(
+        callbacks=callbacks, interruption=interruption, schedule=schedule, checkpoint=checkpoint, bottleneck=bottleneck
+    )
+
+
+def _bottleneck(experiment: Experiment, folder: RunFolder, recorder: Recorder) -> Bottleneck | None:
+    if experiment.cfg.get("bottleneck") is None:
+        return None
+    return Bottleneck(
+        rule=instantiate(experiment.cfg.bottleneck),
+        every_epochs=experiment.evaluator.scheme.every_epochs,
+        recorder=recorder,
+        data_flow=experiment.module.data_flow,
+        folder=folder,
+    )

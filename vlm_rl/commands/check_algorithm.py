@@ -3,10 +3,12 @@
 What an algorithm can say of itself is checked by its constructor; here is what only the whole config shows.
 """
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from vlm_rl.algorithms.algorithm import Algorithm
 from vlm_rl.commands.setting_types import target_of
+from vlm_rl.evaluation.bottleneck_rule import BottleneckRule
 from vlm_rl.rewards.length import LengthTerm, TruncationTerm
 from vlm_rl.rollout.huggingface_engine import HuggingFaceEngine
 from vlm_rl.rollout.solution_engine import SolutionEngine
@@ -44,6 +46,7 @@ def check_responses(cfg: DictConfig, algorithm: Algorithm) -> None:
         )
     _check_old_logprobs(cfg, algorithm)
     _check_overlap(cfg)
+    _check_bottleneck(cfg, algorithm)
 
 
 def _check_old_logprobs(cfg: DictConfig, algorithm: Algorithm) -> None:
@@ -74,6 +77,19 @@ def _check_overlap(cfg: DictConfig) -> None:
             f"rollout.overlap=1 samples on servers while the trainer computes, but {engine._target_.rpartition('.')[2]} samples in the "
             "trainer itself. Set rollout.overlap=0, or rollout=vllm."
         )
+
+
+def _check_bottleneck(cfg: DictConfig, algorithm: Algorithm) -> None:
+    """Only where the policy itself answers is there a training accuracy, and only with epochs left is there an end to bring forward."""
+    if cfg.get("bottleneck") is None:
+        return
+    if not algorithm.learns_from_own_responses:
+        raise ValueError(
+            f"bottleneck ends a run where its training accuracy no longer rises, and {type(algorithm).__name__} learns from worked "
+            "solutions: it has no training accuracy. Set bottleneck=none."
+        )
+    rule: BottleneckRule = instantiate(cfg.bottleneck)
+    rule.check_epochs(cfg.dataset.epochs, every_epochs=cfg.evaluation.scheme.every_epochs)
 
 
 def check_dynamic_sampling(cfg: DictConfig, algorithm: Algorithm) -> None:

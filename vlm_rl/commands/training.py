@@ -115,7 +115,8 @@ def _fit(experiment: Experiment, folder: RunFolder, placement: Placement) -> Non
         raise SystemExit(130 if around.interruption.requested else 0)
     if ranks.is_first():
         remember_finished(folder)
-        folder.write_manifest(written | {"status": "finished", "picked_step": around.schedule.best_step})
+        early_end = around.bottleneck.in_manifest() if around.bottleneck else {}
+        folder.write_manifest(written | {"status": "finished", "picked_step": around.schedule.best_step} | early_end)
 
 
 def resume(

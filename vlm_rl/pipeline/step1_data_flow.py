@@ -32,6 +32,7 @@ class DataFlow(IterableDataset[QueryBatch]):
         self.upcoming: QueryBatch | None = None  # the batch of the step after the one that is out, where it looks ahead
         self._dataset, self._encoder, self._seed, self._stopwatch = dataset, encoder, seed, stopwatch
         self.batch_size, self.first_step, self.rank, self.num_ranks = batch_size, 0, 0, 1
+        self.ends_after: int | None = None  # generation steps, of a run that ends early; callbacks/bottleneck.py
 
     @property
     def steps_per_epoch(self) -> int:
@@ -41,7 +42,7 @@ class DataFlow(IterableDataset[QueryBatch]):
     @property
     def num_steps(self) -> int:
         """Generation steps of the whole run."""
-        return self.steps_per_epoch * self._dataset.epochs
+        return self.ends_after or self.steps_per_epoch * self._dataset.epochs
 
     def start(self, *, first_step: int, rank: int, num_ranks: int) -> None:
         """Where to begin, and which rows are this rank's: every `num_ranks`-th."""

@@ -10,6 +10,7 @@ from vlm_rl.evaluation.dynamics import first_and_last_fifth
 from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figure_of
 from vlm_rl.reports.phrase import paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.reading.arms import Records, RunRecords
+from vlm_rl.reports.reading.early_ends import seeds_by_epoch
 from vlm_rl.reports.reading.files import number
 
 Points = Mapping[float, float]  # x -> y of one run
@@ -69,7 +70,17 @@ def lines_of(records: Records, *, points: Callable[[RunRecords], Points]) -> tup
         values = {seed: np.array([found.get(x, math.nan) for x in places]) for seed, found in known.items()}
         used, unfinished = ({run.run.seed: values[run.run.seed] for run in runs} for runs in (arm.used, arm.left_out))
         if any(known[seed] for seed in used):
-            lines.append(Line(label=arm.label, color=color, x=np.array(places), by_seed=used, unfinished=unfinished))
+            counts = seeds_by_epoch([run.run for run in arm.used])
+            lines.append(
+                Line(
+                    label=arm.label,
+                    color=color,
+                    x=np.array(places),
+                    by_seed=used,
+                    unfinished=unfinished,
+                    seeds_by_epoch=counts,
+                )
+            )
     return tuple(lines)
 
 

@@ -1,14 +1,14 @@
 """What a picture shows, before anything is drawn: named axes, and for each arm every seed, the mean and the spread."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_rl.reports.phrase import phrase_of, say, say_named, sentences_of, words
+from vlm_rl.reports.phrase import Phrase, paragraph, phrase_of, say, say_named, sentences_of, words
 from vlm_rl.reports.tables.table import finite
 
 PALETTE = ("#414899", "#ec5022", "#537e75", "#c95eb3", "#7d541a", "#2a8eef", "#2a1363", "#581d0e")  # on white
@@ -51,6 +51,7 @@ class Line:
     by_seed: Mapping[int, FloatArray]  # the runs that mean and band speak of
     unfinished: Mapping[int, FloatArray]  # drawn, not averaged
     interval: FloatArray | None = None  # low and high ends, NaN where there is none; None: the spread
+    seeds_by_epoch: str = ""  # `1-4: 3, 5-6: 2` where runs ended early, else nothing
     is_behind: bool = False  # of many arms: only its mean is drawn, faint; its numbers are in report.json like all
 
     def mean(self) -> FloatArray:
@@ -139,7 +140,7 @@ def figure_of(name: str, panels: Iterable[Panel], *, num_columns: int = 4, **val
     """The figure that words/figures.toml declares under a name, of the panels that show anything; `values` fill its words."""
     declared = words("figures")[name]
     shown = tuple(panel for panel in panels if panel.lines)
-    how_to_read = say_named("figures.how_to_read", band=shown[0].band if shown else BAND)
+    how_to_read = paragraph(say_named("figures.how_to_read", band=shown[0].band if shown else BAND), *_early_ends(shown))
     return Figure(
         name=name,
         title=phrase_of(declared["title"], values),
@@ -147,6 +148,13 @@ def figure_of(name: str, panels: Iterable[Panel], *, num_columns: int = 4, **val
         panels=shown,
         num_columns=num_columns,
     )
+
+
+def _early_ends(panels: Iterable[Panel]) -> Iterator[Phrase]:
+    """Over how many seeds the means of arms are, where runs of theirs ended early."""
+    counts = {line.label: line.seeds_by_epoch for panel in panels for line in panel.lines if line.seeds_by_epoch}
+    if counts:
+        yield say_named("early_ends.counts", counts="; ".join(f"{label} {of_arm}" for label, of_arm in counts.items()))
 
 
 def _plain(arrays: Mapping[Any, FloatArray]) -> dict[str, list[float | None]]:

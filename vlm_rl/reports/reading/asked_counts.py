@@ -5,16 +5,13 @@ from itertools import product
 from typing import Any
 
 from vlm_rl.reports.phrase import Phrase, say_named
+from vlm_rl.reports.reading.early_ends import epochs_of
 from vlm_rl.reports.reading.evaluations import Evaluation
+from vlm_rl.reports.reading.files import count_of
 from vlm_rl.reports.reading.logged_scores import Cell, named
 from vlm_rl.reports.reading.runs import Run
 
 MOST_EPOCHS = 100_000  # a manifest that asks for more is not believed
-
-
-def count_of(value: Any) -> int | None:
-    """A count of a config; None where there is none, or where only the environment knows it."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def asked_rows(run: Run, *, split: str) -> int | None:
@@ -48,7 +45,7 @@ def asked_samples(config: Mapping[str, Any]) -> dict[str, int]:
 
 def asked_cells(run: Run) -> set[Cell]:
     """Every evaluation that the config of a run asks for, of a vanilla model those of epoch 0; none where it does not say."""
-    scheme, epochs = run.config.get("evaluation", {}).get("scheme", {}), count_of(run.config.get("dataset", {}).get("epochs"))
+    scheme, epochs = run.config.get("evaluation", {}).get("scheme", {}), epochs_of(run)
     every, splits = count_of(scheme.get("every_epochs")), scheme.get("splits")
     if not every or not epochs or epochs > MOST_EPOCHS or not isinstance(splits, list):
         return set()

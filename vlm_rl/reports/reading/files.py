@@ -136,6 +136,11 @@ def doubled_lines(lines: Sequence[Record], *, path: Path) -> Iterator[Phrase]:
         yield say_named("gaps.doubled_lines", path=path, count=len(doubled), event=event, step=int(step))
 
 
+def count_of(value: object) -> int | None:
+    """A count of a config; None where there is none, or where only the environment knows it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 def number(record: Record, *, key: str) -> float:
     """A quantity of a record; NaN where it is missing, null or not a number."""
     value = record.get(key)

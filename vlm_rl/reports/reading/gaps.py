@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, RunRecords
+from vlm_rl.reports.reading.early_ends import early_end
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.runs import Run
 
@@ -27,13 +28,13 @@ def gaps(arms: Sequence[Arm]) -> Iterator[Phrase]:
 
 def _gaps_of(records: RunRecords, *, cells: set[tuple[int, str, str]]) -> Iterator[Phrase]:
     run = records.run
-    is_trained = not run.is_vanilla and not run.is_evaluated_only
+    is_trained, end = not run.is_vanilla and not run.is_evaluated_only, early_end(run)
     own = {cell for cell in records.evaluations if cell[0] > VANILLA_EPOCH or not is_trained}
     if not run.finished:
         yield say("{run} is not finished: its manifest says so. Type its command again to go on.", run=run.name)
     if not own:
         yield say("{run} has no evaluation that could be read.", run=run.name)
-    elif run.finished and (missing := sorted(cells - own)):
+    elif run.finished and (missing := sorted(cell for cell in cells - own if end is None or cell[0] <= end.epoch)):
         names = ", ".join(f"epoch {epoch} {split} {setting}" for epoch, split, setting in missing[:3])
         more = ", ..." * (len(missing) > 3)
         yield say_named("gaps.lacks_evaluations", run=run.name, count=len(missing), names=names, more=more)

@@ -9,8 +9,9 @@ from typing import Any
 from vlm_rl.arm_hash import arm_of, vanilla_of
 from vlm_rl.evaluation.endpoint import for_selection
 from vlm_rl.reports.phrase import Phrase, say_named
-from vlm_rl.reports.reading.asked_counts import asked_cells, count_of
-from vlm_rl.reports.reading.files import Record, number
+from vlm_rl.reports.reading.asked_counts import asked_cells
+from vlm_rl.reports.reading.early_ends import against_rule, epochs_of
+from vlm_rl.reports.reading.files import Record, count_of, number
 from vlm_rl.reports.reading.logged_scores import Evaluations, logged_accuracies, step_of_epoch
 from vlm_rl.reports.reading.runs import Run
 
@@ -53,12 +54,13 @@ def against_log(run: Run, *, lines: Sequence[Record], evaluations: Evaluations) 
     """A state or a picked step that the log of a trained run contradicts."""
     trained = (number(line, key="epoch") for line in lines if line.get("event") == "train")
     reached = max(filter(math.isfinite, trained), default=0.0)
-    if (epochs := count_of(run.config.get("dataset", {}).get("epochs"))) is not None:
+    if (epochs := epochs_of(run)) is not None:
         has_all = reached >= epochs - STEP
         if run.finished and not has_all:
             yield say_named("doubts.ends_before", run=run.name, reached=reached, epochs=epochs)
         if not run.finished and has_all and asked_cells(run) <= logged_accuracies(lines).keys():
             yield say_named("doubts.not_unfinished", run=run.name, epochs=epochs)
+    yield from against_rule(run, lines=lines)
     picked, best = count_of(run.manifest.get("picked_step")), _best_epoch(run, evaluations=evaluations)
     step = None if best is None else step_of_epoch(lines, epoch=best)
     if run.finished and picked is not None and step is not None and picked != step:

@@ -61,6 +61,11 @@ class Results:
         """Accuracy by epoch of each run that was evaluated after training began."""
         return self.arm.curves(split=self.split, setting=self.setting)
 
+    @property
+    def num_evaluations(self) -> dict[int, int]:
+        """How often each used run was evaluated after training began; one that ended early fewer times."""
+        return {run.run.seed: len(run.epochs(split=self.split, setting=self.setting)) for run in self.arm.used}
+
     def gained(self, after: BySeed) -> Pairs:
         """What differences paired by seed are made of: (vanilla, `after`)."""
         before = self.vanilla

@@ -1,6 +1,6 @@
 """Accuracy by arm, split and setting: over epochs, by pass@k, by kind of problem, and what the judge said. No verdicts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 
@@ -38,7 +38,7 @@ def _accuracy_row(results: Results) -> Row:
         "vanilla": mean_accuracy(vanilla),
         "mean": mean_interval([float(np.mean(curve)) for curve in curves]),
         "max": mean_interval([max(curve) for curve in curves]),
-        "lucky_max": _lucky_max(vanilla.values(), num_evaluations=max(map(len, curves), default=0)),
+        "lucky_max": _lucky_max(vanilla, num_evaluations=results.num_evaluations),
         "picked": mean_accuracy(results.selected),
         "selected_epochs": ", ".join(str(epoch) for epoch in results.selected_epochs.values() if epoch is not None),
         "last": mean_accuracy(results.last),
@@ -46,13 +46,13 @@ def _accuracy_row(results: Results) -> Row:
     }
 
 
-def _lucky_max(vanilla: Iterable[Evaluation], *, num_evaluations: int) -> Interval:
-    """The control of a maximum, averaged over seeds; none where questions have unequal numbers of samples."""
+def _lucky_max(vanilla: BySeed, *, num_evaluations: Mapping[int, int]) -> Interval:
+    """The control of a maximum over so many evaluations of each seed, averaged; none where questions have unequal numbers of samples."""
     expected = []
-    for evaluation in vanilla:
+    for seed, evaluation in vanilla.items():
         num_samples = int(evaluation.num_samples.max(initial=0))
         if (evaluation.num_samples == num_samples).all():
-            sizes = {"num_samples": num_samples, "k": k_of(evaluation.setting), "num_evaluations": num_evaluations}
+            sizes = {"num_samples": num_samples, "k": k_of(evaluation.setting), "num_evaluations": num_evaluations[seed]}
             expected.append(_lucky_max_of(tuple(evaluation.num_correct.tolist()), **sizes))
     return mean_interval(expected)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.early_ends import early_end
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.hashed_files import State
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
@@ -16,10 +17,14 @@ FILES: Mapping[State, Phrase] = {  # against the hashes that the run wrote
 }
 
 
+OF_SOME_RUNS = ("staleness", "ended", "saved_steps", "saved_hours")  # columns that are left out where no run has them
+
+
 def run_table(records: Records) -> Table:
     """Every run, also those that no mean speaks of."""
     rows = [_run_row(run, arm=arm) for arm in records.arms for run in arm.runs]
-    return table_of("runs", rows, without=() if any("staleness" in row for row in rows) else ("staleness",))
+    without = [column for column in OF_SOME_RUNS if not any(column in row for row in rows)]
+    return table_of("runs", rows, without=without, early_ends="" if "ended" in without else say_named("early_ends.decided"))
 
 
 def _run_row(records: RunRecords, *, arm: Arm) -> Row:
@@ -39,6 +44,7 @@ def _run_row(records: RunRecords, *, arm: Arm) -> Row:
         "commit": run.commit[:10],
         "hash": run.arm[:8],
         **_staleness(records),
+        **_early_end(records),
     }
 
 
@@ -46,6 +52,15 @@ def _staleness(records: RunRecords) -> Row:
     """How old the weights were that sampled; nothing of a run that sampled in the trainer."""
     logged = [value for line in records.training.records if (value := line.get("rollout/staleness")) is not None]
     return {"staleness": float(sum(logged) / len(logged))} if logged else {}
+
+
+def _early_end(records: RunRecords) -> Row:
+    """Where a run ended by its bottleneck; nothing of one that went on to its last epoch."""
+    end = early_end(records.run)
+    if end is None:
+        return {}
+    when = say("{epoch} of {of_epochs}", epoch=end.epoch, of_epochs=end.of_epochs)
+    return {"ended": when, "saved_steps": end.saved_steps, "saved_hours": end.saved_hours}
 
 
 ALWAYS_WATCHED = "non_finite_update"  # all that conf/alerts/none.yaml leaves
