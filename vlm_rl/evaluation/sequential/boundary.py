@@ -35,7 +35,7 @@ def levels_of_looks(seeds: Counts, *, share: float | Floats, spending: Spending,
     """The two-sided level of each look, (looks, ...); `seeds`: how many each arm has at each look, `share`: see `information`."""
     at_one = (level,) * len(seeds)
     table = np.array([*_table(seeds, spending, round(level, 12)), at_one])
-    return np.array([np.interp(share, (*SHARES, 1.0), column) for column in table.T])
+    return np.minimum(level, [np.interp(share, (*SHARES, 1.0), column) for column in table.T])  # the table is rounded
 
 
 @functools.cache
