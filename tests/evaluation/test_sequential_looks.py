@@ -82,7 +82,10 @@ def test_without_spread_nothing_is_claimed() -> None:
 
 
 def test_an_arm_that_is_decided_leaves_its_part_of_the_level_to_the_others() -> None:
-    strong, weak = difference(estimate=0.2, spread=0.03, seeds=10), difference(estimate=0.05, spread=0.06, seeds=10)  # p = 0.027
+    strong, weak = (
+        difference(estimate=0.2, spread=0.03, seeds=10),
+        difference(estimate=0.05, spread=0.06, seeds=10),
+    )  # p = 0.027
     together = look_at({"strong": strong, "weak": weak}, design=DESIGN, place=3, family=2)
     assert {arm: look.finding for arm, look in together.items()} == {"strong": Finding.SUCCESS, "weak": Finding.SUCCESS}
     alone = look_at({"weak": weak}, design=DESIGN, place=3, family=2)["weak"]

@@ -1,4 +1,4 @@
-"""Spending and large-sample boundaries, held against R's rpact 3.3.4: getDesignGroupSequential(typeOfDesign, informationRates, alpha), sided=1."""
+"""Spending and large-sample boundaries, held against R's rpact 3.3.4: getDesignGroupSequential(typeOfDesign, ...), sided=1."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ RPACT: list[tuple[Spending, float, list[float], list[float]]] = [  # alpha of on
 
 
 @pytest.mark.parametrize(("spending", "alpha", "information", "expected"), RPACT)
-def test_boundaries_are_those_of_rpact(spending: Spending, alpha: float, information: list[float], expected: list[float]) -> None:
+def test_boundaries_are_those_of_rpact(
+    spending: Spending, alpha: float, information: list[float], expected: list[float]
+) -> None:
     found = large_sample_boundaries(information, spending=spending, level=2 * alpha)
     np.testing.assert_allclose(found, expected, atol=1e-3)
 

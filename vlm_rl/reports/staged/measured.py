@@ -79,7 +79,7 @@ def _arm(records: Records, name: str) -> Arm:
     if len(arms) != 1 or {run.run.variant for run in arms[0].runs} != {name}:
         kinds = ", ".join(arm.label for arm in arms) or "no run"
         raise ReportError(
-            f"the runs of arm {name} are not one arm of their own ({kinds}): two arms of the plan have the same config, or its words were "
-            "changed after its first runs. Put them back, or begin anew under another name: study=NAME."
+            f"the runs of arm {name} are not one arm of their own ({kinds}): two arms of the plan have the same config, or its words or the "
+            "program were changed after its first runs. Put them back, or begin anew under another name: study=NAME."
         )
     return arms[0]
