@@ -189,6 +189,7 @@ def _tables(
         name: behaviour_tables.start_and_end_table(records, name=name) for name in ("response_length", "reflection", "policy")
     }
     return {
+        "progress": [run_tables.state_table(records)],
         "accuracy": [
             accuracy_tables.accuracy_table(records, endpoint=endpoint),
             table_3.table3_table(records),

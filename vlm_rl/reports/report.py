@@ -11,6 +11,7 @@ from vlm_rl.reports.export import latex, markdown
 from vlm_rl.reports.figures.drawing import write_figure, write_forest
 from vlm_rl.reports.page.html import render_html
 from vlm_rl.reports.phrase import Catalogue, catalogue_of
+from vlm_rl.reports.reading.at_work import find_at_work
 from vlm_rl.reports.reading.records import read_records
 from vlm_rl.reports.reading.rejudge import Judging
 from vlm_rl.reports.reading.runs import ReportError, find_runs
@@ -27,7 +28,8 @@ def make_report(studies: Sequence[Path], *, out: Path | None, settings: ReportSe
 
     `judge` (as Judge.judge) judges every stored answer again; None takes the verdicts as stored.
     """
-    records = read_records(find_runs(studies), reflection=settings.reflection, judge=judge)
+    found = find_runs(studies)
+    records = read_records(found, reflection=settings.reflection, judge=judge, at_work=find_at_work(found))
     problems: list[str] = []
     looks = read_looks(dict.fromkeys(run.run.study_folder for arm in records.trained for run in arm.runs), problems=problems)
     records = replace(records, problems=(*records.problems, *problems))

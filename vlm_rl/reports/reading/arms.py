@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.at_work import RunState
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.evidence import Evidence
@@ -82,6 +83,7 @@ class Records:
     problems: tuple[str, ...]
     rejudge: Rejudge | None = None  # what judged them again, and judges whatever text is read later
     beside: tuple[Arm, ...] = ()  # trained arms of the same studies that were not passed: of the family, and not shown
+    states: tuple[RunState, ...] = ()  # what each run is doing
 
     @property
     def trained(self) -> tuple[Arm, ...]:

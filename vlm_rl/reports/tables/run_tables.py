@@ -1,9 +1,11 @@
 """Which runs a report speaks of, also those that no mean speaks of."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.at_work import RunState
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.hashed_files import State
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
@@ -20,6 +22,18 @@ def run_table(records: Records) -> Table:
     """Every run, also those that no mean speaks of."""
     rows = [_run_row(run, arm=arm) for arm in records.arms for run in arm.runs]
     return table_of("runs", rows, without=() if any("staleness" in row for row in rows) else ("staleness",))
+
+
+def state_table(records: Records) -> Table:
+    """What each run is doing; empty as soon as all have finished, for then the table of runs says it."""
+    states = records.states if any(one.state != "finished" for one in records.states) else ()
+    return table_of("states", map(_state_row, states))
+
+
+def _state_row(one: RunState) -> Row:
+    left = None if math.isnan(one.seconds_left) else one.seconds_left / 60
+    row: Row = {"run": one.run, "state": names("states")[one.state], "step": one.step, "steps": one.steps}
+    return {**row, "minutes_left": left, "what": one.what}
 
 
 def _run_row(records: RunRecords, *, arm: Arm) -> Row:
