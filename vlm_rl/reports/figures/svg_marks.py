@@ -98,9 +98,10 @@ def _tenth(number: int) -> str:
 def _markers(curve: Curve, *, place: Place) -> Iterator[str]:
     points = place.points(curve.x, curve.y)
     shown = np.rint(10 * points[np.isfinite(points).all(axis=1)]) / 10
+    name = f"marker-{curve.color[1:]}"
+    yield f'<defs><path id="{name}" d="{_outline(curve.marker)}"/></defs>'
     style = f"fill: {curve.color}; stroke: {curve.color}"
-    outline = _outline(curve.marker)
-    yield from (f'<path transform="translate({x:g} {y:g})" d="{outline}" style="{style}"/>' for x, y in shown.tolist())
+    yield from (f'<use xlink:href="#{name}" x="{x:g}" y="{y:g}" style="{style}"/>' for x, y in shown.tolist())
 
 
 @functools.cache

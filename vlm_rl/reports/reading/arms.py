@@ -30,6 +30,9 @@ class RunRecords:
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     vanilla: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is vanilla
     evidence: Evidence = field(default_factory=Evidence)  # for and against all this
+    sums: dict[str, float] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )  # of `cost`, once they are known
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the vanilla one."""
