@@ -192,7 +192,7 @@ def _tables(
         name: behaviour_tables.start_and_end_table(records, name=name) for name in ("response_length", "reflection", "policy")
     }
     return {
-        "progress": [run_tables.state_table(records)],
+        "progress": [run_tables.state_table(records.states)],
         "accuracy": [
             accuracy_tables.accuracy_table(records, endpoint=endpoint),
             table_3.table3_table(records),

@@ -24,10 +24,9 @@ def run_table(records: Records) -> Table:
     return table_of("runs", rows, without=() if any("staleness" in row for row in rows) else ("staleness",))
 
 
-def state_table(records: Records) -> Table:
+def state_table(states: Sequence[RunState]) -> Table:
     """What each run is doing; empty as soon as all have finished, for then the table of runs says it."""
-    states = records.states if any(one.state != "finished" for one in records.states) else ()
-    return table_of("states", map(_state_row, states))
+    return table_of("states", map(_state_row, states if any(one.state != "finished" for one in states) else ()))
 
 
 def _state_row(one: RunState) -> Row:

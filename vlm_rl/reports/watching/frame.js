@@ -1,6 +1,6 @@
 "use strict";
 {
-  const [bar, state, made, trouble, report] = ["bar", "state", "made", "trouble", "report"].map((id) => document.getElementById(id));
+  const [bar, state, made, runs, trouble, report] = ["bar", "state", "made", "runs", "trouble", "report"].map((id) => document.getElementById(id));
   let shown = null;
   let words = { gone: "" };
 
@@ -21,6 +21,17 @@
     shown = version;
   };
 
+  const tell = (rows) => {
+    runs.hidden = rows.length < 2; // the first one is the head
+    runs.replaceChildren(...rows.map((cells, place) => {
+      const row = document.createElement("tr");
+      for (const text of cells) {
+        row.append(Object.assign(document.createElement(place ? "td" : "th"), { textContent: text }));
+      }
+      return row;
+    }));
+  };
+
   const ask = async () => {
     try {
       const answer = await fetch("/news.json", { cache: "no-store" });
@@ -29,6 +40,7 @@
       document.title = news.title;
       state.textContent = news.state;
       made.textContent = news.made;
+      tell(news.runs);
       trouble.textContent = news.trouble;
       trouble.hidden = !news.trouble;
       bar.className = news.trouble ? "troubled" : "";

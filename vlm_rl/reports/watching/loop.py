@@ -15,6 +15,8 @@ from vlm_rl.reports.composition import Content
 from vlm_rl.reports.memory import Memory, Stamp, stamps_under
 from vlm_rl.reports.phrase import Phrase, catalogue_of, in_language, listed, names, say, say_named
 from vlm_rl.reports.reading.at_work import RunState, State, at_work_in
+from vlm_rl.reports.tables.run_tables import state_table
+from vlm_rl.reports.tables.table import cells
 from vlm_rl.reports.verdicts.looks import FILE as LOOKS
 from vlm_rl.reports.watching.server import FILES, NUMBERS, REPORT, Board, serve
 from vlm_rl.run_lock import HOLDER, LOCK
@@ -100,8 +102,16 @@ class Watcher:
             title=content.title,
             state=self._words(state_sentence(content.states)),
             made=self._words(say("Made at {time} in {seconds:.1f} s", time=now, seconds=seconds)),
+            runs=self._rows(content.states),
             trouble="",
         )
+
+    def _rows(self, states: Sequence[RunState]) -> list[list[str]]:
+        """The head and a row for each run that has not finished, as texts; nothing where all have."""
+        table = state_table(states)
+        rows = [row for row, one in zip(table.rows, states, strict=False) if one.state != "finished"]
+        shown = [[self._words(cell.text) for _, cell in cells(table, row=row)] for row in rows]
+        return [[self._words(column.title) for column in table.columns], *shown] if shown else []
 
     def _trouble(self, error: Exception) -> None:
         """On the page, and once in the terminal; of a mistake that is ours the traceback, too."""
@@ -113,7 +123,7 @@ class Watcher:
             self._told = text
         self.board.put(trouble=self._words(say_named("watch.trouble", reason=text)))
 
-    def _words(self, phrase: Phrase) -> str:
+    def _words(self, phrase: str) -> str:
         return in_language(phrase, catalogue=catalogue_of(self.language))
 
 
@@ -140,4 +150,6 @@ def new_board(*, language: str) -> Board:
     catalogue = catalogue_of(language)
     gone = in_language(say_named("watch.gone"), catalogue=catalogue)
     first = in_language(say_named("watch.first"), catalogue=catalogue)
-    return Board({"version": "", "title": "vlm-rl", "state": first, "made": "", "trouble": "", "words": {"gone": gone}})
+    return Board(
+        {"version": "", "title": "vlm-rl", "state": first, "made": "", "trouble": "", "runs": [], "words": {"gone": gone}}
+    )
