@@ -166,8 +166,11 @@ def legend_lines(figure: Figure) -> list[Line]:
 
 def draw_panel(axes: Axes, *, panel: Panel) -> None:
     """Draw every arm of a panel on axes, those behind first."""
+    marks = [*marks_of(panel)]
+    if (bounds := bounds_of(marks)) is not None:
+        axes.update_datalim(bounds)
     _draw_baseline(axes, panel=panel)
-    for mark in marks_of(panel):
+    for mark in marks:
         if isinstance(mark, Band):
             axes.fill_between(mark.x, mark.low, mark.high, color=mark.color, alpha=mark.alpha, linewidth=0)
         else:

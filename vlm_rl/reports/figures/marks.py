@@ -1,5 +1,6 @@
 """What is drawn in a panel and in which style, before anybody draws it: matplotlib for PNG and PDF, svg_marks.py for the page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ FAINT: Mapping[str, Any] = {"color": INK, "width": 0.9, "alpha": 0.28}  # other 
 MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
 MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 MEAN_WIDTH, MARKER_SIZE = 1.6, 3.2  # points
+FEW_STEPS = 15
 DOTTED = (1.0, 2.0)  # ink and gap, in line widths
 
 
@@ -99,7 +101,16 @@ def bounds_of(marks: Sequence[Mark]) -> Bounds | None:
     if not known.any():
         return None
     x, y = x[known], y[known]
-    return (float(x.min()), float(y.min())), (float(x.max()), float(y.max()))
+    return (float(x.min()), float(y.min())), (_round_end(float(x.max())), float(y.max()))
+
+
+def _round_end(end: float) -> float:
+    """Where an axis of many steps ends: at a round number, at most a fifteenth further, so that it stays as runs go on."""
+    if end <= FEW_STEPS:
+        return end
+    power = 10.0 ** math.floor(math.log10(end / FEW_STEPS))
+    unit = max(power * round_one for round_one in (1, 2, 5) if power * round_one <= end / FEW_STEPS)
+    return unit * math.ceil(end / unit - 1e-9)
 
 
 def _places(mark: Mark) -> list[tuple[FloatArray, FloatArray]]:
