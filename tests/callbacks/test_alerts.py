@@ -7,6 +7,7 @@ import lightning
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from vlm_rl.callbacks import logger_sinks
 from vlm_rl.callbacks.logger_sinks import Alerts, LoggerSetup
 from vlm_rl.callbacks.recorder import Recorder, reward_spread
 from vlm_rl.evaluation.alert_rules import LengthExplosion, Truncation
@@ -76,6 +77,14 @@ def test_alerts_are_written_printed_and_sent_once(tmp_path: Path, capsys: pytest
     assert (
         "ALERT at generation step 4, length: Responses of the last 2 steps have 16 tokens, 1.6 times" in capsys.readouterr().out
     )
+
+
+def test_alerts_go_to_people_with_the_name_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr(logger_sinks, "notify", lambda title, *, body: sent.append((title, body)))
+    train(RunFolder(path=tmp_path / "s" / "default" / "seed-0"), begin=1, end=2)
+    ((title, body),) = sent
+    assert title == "s/default/seed-0: truncation" and body.startswith("Generation step 2: 60")
 
 
 @pytest.mark.parametrize("checkpoint", [0, 3, 4, 9])

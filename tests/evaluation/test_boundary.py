@@ -1,4 +1,4 @@
-"""The calibrated levels of looks: exact where they can be worked out, large samples as in the textbook, errors as promised in small ones."""
+"""The calibrated levels of looks: exact where they can be worked out, as in the textbook for large samples, errors as promised in small."""
 
 import json
 

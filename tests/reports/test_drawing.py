@@ -17,7 +17,9 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from vlm_rl.reports.figures.drawing import compact_svg, draw_panel, panel_svg, write_figure, write_forest
+from vlm_rl.reports.figures.marks import Band, Curve, bounds_of
 from vlm_rl.reports.figures.panels import DARK_PALETTE, GLYPHS, MARKERS, PALETTE, Figure, Line, Panel, glyph_of, style_of
+from vlm_rl.reports.figures.svg_marks import Place, marks_svg
 from vlm_rl.reports.first_page.forest import Forest, ForestRow
 from vlm_rl.reports.page.html import _file
 from vlm_rl.reports.phrase import say
@@ -126,3 +128,26 @@ def test_no_two_of_forty_arms_look_alike_and_the_ninth_has_the_first_colour_and_
     assert [drawn[8], drawn[16]] == [drawn[0] | one for one in broken]
     assert [glyph_of(place) for place in (0, 8, 16, 24)] == ["●——", "●– –", "●–·–", "●–··–"]
     assert not re.search(r"--arm-\d+:", _file("page.css") + _file("print.css"))  # only the palette says what colour an arm has
+
+
+def test_an_axis_of_many_steps_ends_at_a_round_number_a_little_further_at_most() -> None:
+    ends = {12.0: 12.0, 30.0: 30.0, 31.0: 32.0, 99.0: 100.0, 150.0: 150.0, 151.0: 160.0, 1501.0: 1600.0}
+    for end, expected in ends.items():
+        curve = Curve(x=np.array([1.0, end]), y=np.array([2.0, 5.0]), color="#000000", width=1.0)
+        assert bounds_of([curve]) == ((1.0, 2.0), (expected, 5.0))
+
+
+def test_a_curve_is_broken_where_a_value_is_missing_and_lies_where_the_axes_say() -> None:
+    place = Place(box=(10.0, 20.0, 110.0, 120.0), x=(0.0, 10.0), y=(0.0, 1.0))
+    curve = Curve(x=np.arange(5.0), y=np.array([0.0, 0.5, np.nan, 1.0, 0.25]), color="#000000", width=1.6, marker="o")
+    svg = ET.fromstring(f'<svg xmlns:xlink="x">{marks_svg([curve], place=place)}</svg>')
+    (line,) = svg.findall("path")
+    assert line.get("d") == "M10 120l10-50M40 20l10 75"  # (0, 0) lies bottom left, (10, 1) top right
+    assert [(dot.get("x"), dot.get("y")) for dot in svg.findall("use")] == [
+        ("10", "120"),
+        ("20", "70"),
+        ("40", "20"),
+        ("50", "95"),
+    ]
+    band = Band(x=np.array([0.0, 10.0]), low=np.zeros(2), high=np.ones(2), color="#000000", alpha=0.1)
+    assert 'd="M10 120l100 0 0-100-100 0z"' in marks_svg([band], place=place)

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
+from vlm_rl.callbacks.notifications import notify
 from vlm_rl.callbacks.recorder import Recorder, log
 from vlm_rl.evaluation.alert_watch import Alert, Watch
 from vlm_rl.module import reinforcement
@@ -165,3 +166,5 @@ class Alerts(lightning.Callback):
         print(f"ALERT at generation step {alert.generation_steps}, {alert.name}: {alert.message}", flush=True)
         for logger in trainer.loggers:
             send(logger, alert)
+        run = "/".join(self._folder.path.absolute().parts[-3:])
+        notify(f"{run}: {alert.name}", body=f"Generation step {alert.generation_steps}: {alert.message}")

@@ -1,5 +1,6 @@
 """`report.py`: compose, find the runs, write the report. Leaves no Hydra folder and stays in the working directory."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlm_rl.commands import check_study, searchpath, trust
 from vlm_rl.commands.errors import explained
 from vlm_rl.commands.paths import CONF_DIR
+from vlm_rl.commands.report_watch import watch_report
 from vlm_rl.commands.setting_types import check_arguments, check_types
 from vlm_rl.commands.storable import overrides_as_written
 from vlm_rl.evaluation.kpi import Kpi
@@ -28,6 +30,8 @@ OWN = {  # the keys that are read here
     "studies": str | Sequence[str],
     "check": bool,
     "mend": bool,
+    "watch": float | None,
+    "watch_port": int,
     "report.out": str | None,
     "report.accept": Sequence[str],
     "report.language": str,
@@ -46,6 +50,7 @@ COPIED = (
     *("language", "reference", "split", "setting", "currency", "wandb_workspace"),
     *("smallest_effect", "bottleneck_gain", "price_per_device_hour"),
 )
+WATCH = re.compile(r"[+]*watch(_port)?=")  # not of the report: a page that is made again says how to make it once
 KPI_PARTS = ("name", "unit", "higher_is_better", "__call__")
 
 
@@ -141,7 +146,18 @@ def _main() -> None:
             check_study.check(_studies(config), make=config.mend, trusted=trusted)
             return
         overrides = [*searchpath.as_overrides(searchpath.in_use()), *overrides_as_written()]
-        path = run(config, command=shlex.join(["python", "report.py", *overrides]))
+        command = shlex.join(["python", "report.py", *(word for word in overrides if not WATCH.match(word))])
+        if config.watch is not None:
+            _check_types(config)
+            watch_report(
+                _studies(config),
+                out=None if config.report.out is None else Path(config.report.out),
+                settings=settings_of(config, command=command),
+                current_judge=config.report.judge == "current",
+                seconds=config.watch,
+                port=config.watch_port,
+            )
+        path = run(config, command=command)
         print(f"report: {path}")
 
     compose_and_run()

@@ -16,6 +16,7 @@ from vlm_rl.evaluation.statistics import Interval, Matrix, mean_interval, residu
 NUM_QUINTILES = 5
 Quintiles = Float[np.ndarray, " quintiles"]
 Steps = Float[np.ndarray, " steps"]  # one value for each generation step (or epoch) of one run, NaN where it has none
+OfSeed = Float[np.ndarray, " _"]  # the same of one of several seeds, which may have come to different steps
 EXPECTED_SPREAD = 0.05  # share: the largest standard deviation over seeds that passes for ordinary
 FAR = 3.0  # standard deviations
 
@@ -125,7 +126,7 @@ def bottleneck(seed_mean_accuracy: Float[np.ndarray, " epochs"], *, gain: float 
     return int(stuck.argmax()) if stuck.any() else None
 
 
-def correlation_within_seeds(pairs: Sequence[tuple[Steps, Steps]], *, confidence: float = 0.95) -> SeedCorrelation:
+def correlation_within_seeds(pairs: Sequence[tuple[OfSeed, OfSeed]], *, confidence: float = 0.95) -> SeedCorrelation:
     """Spearman's rho over the steps of each seed, Fisher's z averaged over seeds, t-interval over seeds (df = n - 1).
 
     Steps are autocorrelated, so rho comes without a p-value of its own; only that independent seeds agree is evidence.

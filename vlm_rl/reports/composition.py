@@ -14,6 +14,7 @@ from vlm_rl.reports.first_page.decision import DecisionPage, by_effect, decision
 from vlm_rl.reports.page.reader import Reader, reader_of
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Records, with_setting
+from vlm_rl.reports.reading.at_work import RunState
 from vlm_rl.reports.reading.runs import ReportError
 from vlm_rl.reports.settings import ReportSettings
 from vlm_rl.reports.tables import (
@@ -57,6 +58,7 @@ class Content:
     reader: Reader
     problems: tuple[str, ...]
     verdicts: tuple[Judged, ...]
+    states: tuple[RunState, ...] = ()
 
     @property
     def tables(self) -> Sequence[Table]:
@@ -108,6 +110,7 @@ def content_of(records: Records, *, settings: ReportSettings, looks: Looks = NO_
         reader=reader_of(records, endpoint=endpoint, size=settings.reader),
         problems=(*records.problems, *run_tables.judged_again_problems(records)),
         verdicts=verdicts,
+        states=records.states,
     )
 
 
@@ -189,6 +192,7 @@ def _tables(
         name: behaviour_tables.start_and_end_table(records, name=name) for name in ("response_length", "reflection", "policy")
     }
     return {
+        "progress": [run_tables.state_table(records.states)],
         "accuracy": [
             accuracy_tables.accuracy_table(records, endpoint=endpoint),
             table_3.table3_table(records),

@@ -11,7 +11,6 @@ from vlm_rl.reports.figures.panels import Figure, FloatArray, Line, Panel, figur
 from vlm_rl.reports.phrase import paragraph, phrase_of, say, say_named, words
 from vlm_rl.reports.reading.arms import Records, RunRecords
 from vlm_rl.reports.reading.early_ends import seeds_by_epoch
-from vlm_rl.reports.reading.files import number
 
 Points = Mapping[float, float]  # x -> y of one run
 STEPS = say("generation steps")
@@ -23,7 +22,7 @@ AXIS_MARGIN = 0.1  # of the height of the usual values
 
 def by_step(run: RunRecords, *, key: str) -> FloatArray:
     """A quantity at each generation step of a run, NaN where it has none."""
-    return np.array([number(line, key=key) for line in run.training.records])
+    return run.training.column(key)
 
 
 def training_accuracy(run: RunRecords) -> Points:
@@ -35,8 +34,8 @@ def training_accuracy(run: RunRecords) -> Points:
 
 def word_keys(records: Records) -> list[str]:
     """The key of every reflection word that was counted in any run, in the order of the word list."""
-    lines = (line for arm in records.trained for run in arm.used for line in run.training.records)
-    return list(dict.fromkeys(key for line in lines for key in line if key.startswith(WORD_PREFIX)))
+    runs = (run for arm in records.trained for run in arm.used)
+    return list(dict.fromkeys(key for run in runs for key in run.training.keys if key.startswith(WORD_PREFIX)))
 
 
 def occurs(records: Records, *, key: str) -> bool:

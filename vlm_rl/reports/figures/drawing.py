@@ -20,16 +20,15 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vlm_rl.reports.figures.marks import FAINT, INK, MARKER_SIZE, Band, Bounds, bounds_of, marks_of
 from vlm_rl.reports.figures.panels import PALETTE, Figure, Line, Panel, glyph_of, style_of, variable_of
+from vlm_rl.reports.figures.svg_marks import Place, marks_svg
 from vlm_rl.reports.first_page.forest import Forest
+from vlm_rl.reports.memory import recall
 from vlm_rl.reports.phrase import say
 
 STYLE = Path(__file__).with_name("report.mplstyle")
-INK = "#1b1f24"  # as in the style file; `currentColor` on the page, so that dark mode needs no second picture
 DASHED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 0.9}  # what the arms are held against
-FAINT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "alpha": 0.28}  # other arms
-MOST_MARKED_POINTS = 20  # more points than this are a curve, fewer are shown one by one
-MOST_CLEAR_ARMS = 4  # in one panel; the runs of more are a thicket
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 2.5  # inches, as all below
 LONGEST_TITLE = 38  # characters of a line; a label of an arm may hold all its overrides
 LEGEND_ROW, LEGEND_CHARACTER, LEGEND_HANDLE = 0.2, 0.07, 0.65
@@ -46,26 +45,42 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-@figure_style()
 def panel_svg(panel: Panel, *, name: str = "panel", translate: Callable[[str], str] = str) -> str:
     """One panel as SVG for inlining: text stays text, colours are those of the page, ids begin with `name`."""
     title, x_label, y_label = map(translate, (panel.title, panel.x_label, panel.y_label))
-    canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
-    axes, panel = canvas.subplots(), replace(panel, title=title, x_label=x_label, y_label=y_label)
-    draw_panel(axes, panel=panel)
-    canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
-    svg = with_own_ids(compact_svg(buffer.getvalue()), name=name).replace(INK, "currentColor")
-    for place, color in enumerate(PALETTE):
-        svg = svg.replace(color, f"var(--arm-{place})")
-    curves = json.dumps(curves_of(panel, axes=axes, translate=translate), separators=(",", ":"), allow_nan=False)
+    empty = replace(panel, title=title, x_label=x_label, y_label=y_label, lines=(), behind=())
+    marks = [*marks_of(panel)]
+    bounds = bounds_of(marks)
+    svg, place = recall("axes", empty, bounds, make=lambda: _axes_svg(empty, bounds=bounds))
+    svg = CURVES.sub(lambda found: f'<g clip-path="{found[1]}">\n{marks_svg(marks, place=place)}\n</g>', svg, count=1)
+    svg = with_own_ids(svg, name=name).replace(INK, "currentColor")
+    for number, color in enumerate(PALETTE):
+        svg = svg.replace(color, f"var(--arm-{number})")
+    shown = curves_of(replace(panel, x_label=x_label), place=place, translate=translate)
+    curves = json.dumps(shown, separators=(",", ":"), allow_nan=False)
     return svg.replace("<svg ", f'<svg data-curves="{html.escape(curves)}" ', 1)
 
 
-def curves_of(panel: Panel, *, axes: Axes, translate: Callable[[str], str]) -> dict[str, Any]:
-    """What page.js shows under the pointer: the means, and where the drawn axes lie in the picture, in points from its top left."""
-    place = axes.get_position()
+@figure_style()
+def _axes_svg(panel: Panel, *, bounds: Bounds | None) -> tuple[str, Place]:
+    """The axes of a panel, with a group to put its curves into, and where they lie."""
+    canvas, buffer = Canvas(figsize=(PANEL_WIDTH, PANEL_HEIGHT)), io.StringIO()
+    axes = canvas.subplots()
+    if bounds is not None:
+        axes.update_datalim(bounds)
+    _draw_baseline(axes, panel=panel)
+    axes.plot([0, 1], [0, 1], transform=axes.transAxes, gid="curves")
+    axes.autoscale_view()
+    _draw_axes(axes, panel=panel)
+    canvas.savefig(buffer, format="svg", transparent=True, metadata=BARE)
+    inside = axes.get_position()
     width, height = 72 * PANEL_WIDTH, 72 * PANEL_HEIGHT
-    box = (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)
+    box = (inside.x0 * width, (1 - inside.y1) * height, inside.x1 * width, (1 - inside.y0) * height)
+    return compact_svg(buffer.getvalue()), Place(box=box, x=axes.get_xlim(), y=axes.get_ylim())
+
+
+def curves_of(panel: Panel, *, place: Place, translate: Callable[[str], str]) -> dict[str, Any]:
+    """What page.js shows under the pointer: the means, and where the drawn axes lie in the picture, in points from its top left."""
     shared = list(dict.fromkeys(tuple(line.x.tolist()) for line in panel.in_front))
     lines = [
         {
@@ -77,8 +92,8 @@ def curves_of(panel: Panel, *, axes: Axes, translate: Callable[[str], str]) -> d
         }
         for line in panel.in_front
     ]
-    ends = [round(end, 6) for end in axes.get_xlim()]
-    return {"axis": panel.x_label, "box": [round(end, 1) for end in box], "x": ends, "at": shared, "lines": lines}
+    ends = [round(end, 6) for end in place.x]
+    return {"axis": panel.x_label, "box": [round(end, 1) for end in place.box], "x": ends, "at": shared, "lines": lines}
 
 
 @figure_style()
@@ -88,7 +103,8 @@ def write_figure(figure: Figure, *, folder: Path) -> list[Path]:
     if any(panel.baseline is not None for panel in figure.panels):
         handles.append(Line2D([], [], **DASHED, label=say("Vanilla (before training)")))
     if any(line.is_behind for panel in figure.panels for line in panel.lines):
-        handles.append(Line2D([], [], **FAINT, label=say("other arms")))
+        faint = {"color": INK, "linewidth": FAINT["width"], "alpha": FAINT["alpha"]}
+        handles.append(Line2D([], [], **faint, label=say("other arms")))
     columns = min(figure.num_columns, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     longest = max(len(str(handle.get_label())) for handle in handles)
@@ -150,17 +166,27 @@ def legend_lines(figure: Figure) -> list[Line]:
 
 def draw_panel(axes: Axes, *, panel: Panel) -> None:
     """Draw every arm of a panel on axes, those behind first."""
+    marks = [*marks_of(panel)]
+    if (bounds := bounds_of(marks)) is not None:
+        axes.update_datalim(bounds)
+    _draw_baseline(axes, panel=panel)
+    for mark in marks:
+        if isinstance(mark, Band):
+            axes.fill_between(mark.x, mark.low, mark.high, color=mark.color, alpha=mark.alpha, linewidth=0)
+        else:
+            line = (0.0, mark.dashes) if mark.dashes else "-"
+            style: dict[str, Any] = {"color": mark.color, "linewidth": mark.width, "alpha": mark.alpha, "linestyle": line}
+            axes.plot(mark.x, mark.y, **style, marker=mark.marker, markersize=MARKER_SIZE)
+    _draw_axes(axes, panel=panel)
+
+
+def _draw_baseline(axes: Axes, *, panel: Panel) -> None:
     if panel.baseline is not None:
         axes.axhline(panel.scale * panel.baseline, **DASHED, alpha=0.7)
-    for line in (*panel.behind, *(line for line in panel.lines if line.is_behind)):
-        axes.plot(line.x, panel.scale * line.mean(), **FAINT)
-    for line in panel.in_front:
-        _draw_runs(axes, line=line, panel=panel)
-    for line in panel.in_front:  # above the runs of all arms
-        mean = panel.scale * line.mean()
-        known = ~np.isnan(mean)
-        unmarked = {} if known.sum() <= MOST_MARKED_POINTS else {"marker": ""}
-        axes.plot(line.x[known], mean[known], **style_of(line.color) | unmarked, markersize=3.2)
+
+
+def _draw_axes(axes: Axes, *, panel: Panel) -> None:
+    """Words, ticks and, where a panel has one of its own, the range of y."""
     axes.set_title(textwrap.fill(panel.title, LONGEST_TITLE))
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
@@ -170,25 +196,10 @@ def draw_panel(axes: Axes, *, panel: Panel) -> None:
         axes.set_ylim(*(panel.scale * end for end in panel.y_range))
 
 
-def _draw_runs(axes: Axes, *, line: Line, panel: Panel) -> None:
-    """Band and single runs, fainter where many arms lie over each other."""
-    color = style_of(line.color)["color"]
-    seed_alpha, band_alpha = (0.2, 0.07) if len(panel.in_front) > MOST_CLEAR_ARMS else (0.45, 0.13)
-    if len(line.by_seed) > 1:
-        band = panel.scale * line.band()
-        low, high = np.clip(band, 0, 100) if panel.is_share else band  # no band where a share cannot be
-        if line.x.size == 1 and line.interval is not None:
-            axes.vlines(line.x, low, high, color=color, alpha=0.45, linewidth=3)
-        axes.fill_between(line.x, low, high, color=color, alpha=band_alpha, linewidth=0)
-        for values in line.by_seed.values():
-            axes.plot(line.x, panel.scale * values, color=color, linewidth=0.6, alpha=seed_alpha)
-    for values in line.unfinished.values():
-        axes.plot(line.x, panel.scale * values, color=color, linewidth=1.1, alpha=0.9, linestyle=(0, (1, 2)))
-
-
+CURVES = re.compile(r'<g id="curves">\s*<path [^>]*clip-path="([^"]*)"[^>]*/>\s*</g>')
 ID = re.compile(r'(?<= id=")[^"]*')
 REFERENCE = re.compile(r'( id="|="#|="url\(#)([^")]*)("|\))')
-GROUP_NAME = re.compile(r'<g id="[^"]*"')  # nothing refers to a group
+GROUP_NAME = re.compile(r'<g id="(?!curves")[^"]*"')  # nothing refers to a group
 PATH = re.compile(r'(?<=\sd=")[^"]*')
 CURVE = re.compile(r"(?![MLz])[A-Za-z]")
 PLACE = re.compile(r'(?<=\s)(x|y|width|height)="(-?\d+\.\d{2,})"')

@@ -27,6 +27,8 @@ def action_of(verdicts: Sequence[Judged], *, plans: Plans, costs: Costs, badges:
     if improved := [one for one in verdicts if one.outcome is Outcome.IMPROVEMENT and not is_too_small(one)]:
         return _scale_up(improved, costs=costs)
     undecided = [one for one in verdicts if one.outcome in (Outcome.OPEN, Outcome.NOT_JUDGED)]
+    if growing := [one for one in undecided if any(doubt.kind == "growing" for doubt in one.doubts)]:
+        return say_named("action.wait", arms=_named(growing))
     if doubted := [one for one in undecided if one.doubts]:
         return _correct(doubted)
     if withheld := [one for one in undecided if one.comparison.difference is not None and _is_undeclared(one)]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
 from vlm_rl.reports.phrase import Phrase, say
+from vlm_rl.reports.reading.at_work import RunState
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evaluations import Evaluation
 from vlm_rl.reports.reading.evidence import Evidence
@@ -29,6 +30,9 @@ class RunRecords:
     alerts: tuple[Record, ...] | None  # None: no alerts.jsonl, so it is not known whether anybody watched
     vanilla: Run | None = None  # whose evaluations stand at epoch 0, wherever it lies; itself if it is vanilla
     evidence: Evidence = field(default_factory=Evidence)  # for and against all this
+    sums: dict[str, float] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )  # of `cost`, once they are known
 
     def epochs(self, *, split: str, setting: str) -> list[int]:
         """The epochs at which this run was evaluated, without the vanilla one."""
@@ -82,6 +86,7 @@ class Records:
     problems: tuple[str, ...]
     rejudge: Rejudge | None = None  # what judged them again, and judges whatever text is read later
     beside: tuple[Arm, ...] = ()  # trained arms of the same studies that were not passed: of the family, and not shown
+    states: tuple[RunState, ...] = ()  # what each run is doing
 
     @property
     def trained(self) -> tuple[Arm, ...]:

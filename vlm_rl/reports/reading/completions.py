@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.response_metrics import VERDICTS
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Records, RunRecords
 from vlm_rl.reports.reading.files import SCORES, UnreadableRows, leads_out, over_files
 from vlm_rl.reports.reading.gaps import VANILLA_LABEL, labels_by_folder
@@ -142,17 +143,23 @@ def _of_evaluation(run: RunRecords, *, endpoint: Endpoint, labels: Mapping[Path,
 
 def _of_file(source: _Source, *, size: ReaderSize, rejudge: Rejudge | None) -> list[Completion]:
     """The first rows of each verdict by row id and sample, after the aha cases; none of a file that has gone bad since."""
+    key = ("rows", stamp_of(source.path), source.aha, size, rejudge)
+    rows = recall(*key, make=lambda: _rows_of(source.path, aha=source.aha, size=size, rejudge=rejudge))
+    first = len(source.aha)
+    return [_completion(row, source=source, is_aha=place < first, longest=size.longest) for place, row in enumerate(rows)]
+
+
+def _rows_of(path: Path, *, aha: Sequence[int], size: ReaderSize, rejudge: Rejudge | None) -> list[dict[str, Any]]:
     try:
-        samples, _ = read_judged(source.path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
+        samples, _ = read_judged(path, columns=(*AS_STORED, *TEXTS, "image_id", SCORES), rejudge=rejudge)
     except UnreadableRows:
         return []
     order = pc.sort_indices(samples, sort_keys=[("row_id", "ascending"), ("sample", "ascending")])
     verdicts = samples["verdict"].take(order)
     in_order = (order.filter(pc.equal(verdicts, verdict))[: size.cases_per_group].to_pylist() for verdict in VERDICTS)
-    places = [*source.aha, *(place for of_verdict in in_order for place in of_verdict if place not in source.aha)]
-    rows = samples.take(pa.array(places, pa.int64())).to_pylist()
-    first = len(source.aha)
-    return [_completion(row, source=source, is_aha=place < first, longest=size.longest) for place, row in enumerate(rows)]
+    places = [*aha, *(place for of_verdict in in_order for place in of_verdict if place not in aha)]
+    rows: list[dict[str, Any]] = samples.take(pa.array(places, pa.int64())).to_pylist()
+    return rows
 
 
 def _completion(row: Mapping[str, Any], *, source: _Source, is_aha: bool, longest: int) -> Completion:

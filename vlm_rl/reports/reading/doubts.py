@@ -15,6 +15,7 @@ Kind = Literal[
     "changed_config",  # a manifest, an arm's hash or a picked step that does not belong to its config
     "repeated_run",  # one run under two seeds
     "unplanned_look",  # one report more than was planned has judged these seeds
+    "growing",  # runs of the study are still at work
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -17,6 +17,7 @@ from vlm_rl.evaluation.records import by_question
 from vlm_rl.evaluation.response_length import FormatCounts
 from vlm_rl.evaluation.response_metrics import VERDICTS, is_correct
 from vlm_rl.evaluation.settings import SETTING_NAME, k_of
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.files import UnreadableRows, over_files, read_object
 from vlm_rl.reports.reading.rejudge import RIGHT, Rejudge, VerdictChanges, judged, read_stored
@@ -112,6 +113,10 @@ class Evaluation:
 
     def accuracy(self) -> float:
         """pass@k averaged over questions."""
+        return self._accuracy
+
+    @cached_property
+    def _accuracy(self) -> float:
         return float(self.scores().mean()) if self.num_samples.size else float("nan")
 
     def accuracy_of(self, chosen: Sequence[bool]) -> float:
@@ -143,7 +148,7 @@ class EvaluationReader:
     rejudge: Rejudge | None = None
     problems: list[str] = field(default_factory=list)
     unreadable: dict[Path, tuple[Phrase, ...]] = field(default_factory=dict)  # by run folder: files that are left out, and why
-    _questions: dict[Questions, Questions] = field(default_factory=dict)
+    _questions: dict[Questions, Questions] = field(default_factory=lambda: recall("questions", make=dict))
     _read: dict[Path, tuple[Evaluation, ...]] = field(default_factory=dict)
 
     def read_folder(self, run_folder: Path) -> tuple[Evaluation, ...]:
@@ -155,15 +160,14 @@ class EvaluationReader:
                 say("{problem} It is left out.", problem=why) for why in found if isinstance(why, str)
             )
             self.problems += self.unreadable[folder]
-            self._read[folder] = tuple(
-                replace(one, questions=self._questions.setdefault(one.questions, one.questions))
-                for one in found
-                if isinstance(one, Evaluation)
-            )
+            self._read[folder] = tuple(one for one in found if isinstance(one, Evaluation))
         return self._read[folder]
 
     def _evaluation(self, path: Path) -> Evaluation | str:
         """The evaluation in a file, or what is wrong with it."""
+        return recall("evaluation", stamp_of(path), self.rejudge, make=lambda: self._evaluate(path))
+
+    def _evaluate(self, path: Path) -> Evaluation | str:
         named = EVALUATION_FILE.fullmatch(path.name)
         epoch = path.parent.name.removeprefix("epoch-")
         if named is None or not epoch.isdecimal():
@@ -178,12 +182,13 @@ class EvaluationReader:
         if (fewest := int(counts["num_samples"].min())) < k_of(setting):
             return say("{path} has a question with {fewest} samples, too few for its k.", path=path, fewest=fewest)
         verdicts = {entry["values"]: entry["counts"] for entry in pc.value_counts(samples["verdict"]).to_pylist()}
+        asked = Questions(**{name: tuple(values) for name, values in questions.to_pydict().items()})
         return Evaluation(
             path=path,
             epoch=int(epoch),
             split=split,
             setting=setting,
-            questions=Questions(**{name: tuple(values) for name, values in questions.to_pydict().items()}),
+            questions=self._questions.setdefault(asked, asked),
             **counts,
             verdicts={verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
             num_truncated=pc.sum(pc.equal(samples["finish_reason"], "length")).as_py(),

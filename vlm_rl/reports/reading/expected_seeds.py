@@ -125,13 +125,18 @@ def sweep_of(study: Path) -> Sweep | None:
     return Sweep(choices=choices, seeds=frozenset(seeds)) if seeds else None
 
 
+def named_seeds(run: Run) -> Iterator[tuple[str, frozenset[int]]]:
+    """Each command that a run was started by, and the seeds that it names."""
+    yield from ((command, frozenset(seeds_asked(_words(command)))) for command in commands_of(run))
+
+
 def missing_seeds(label: str, *, runs: Sequence[Run], others: Sequence[Run]) -> Iterator[Phrase]:
     """Seeds of an arm that its own commands or its sweep name; `others`: runs that were not passed, also of other arms."""
     own = {run.seed for run in (*runs, *others) if run.arm == runs[0].arm}
     said: frozenset[int] = frozenset()
     for run in runs:
-        for command in commands_of(run):
-            if missing := frozenset(seeds_asked(_words(command))) - own - said:
+        for command, seeds in named_seeds(run):
+            if missing := seeds - own - said:
                 said |= missing
                 yield say_named("doubts.command_names", arm=label, seeds=listed_seeds(missing), run=run.name, command=command)
     for study in sorted({run.study_folder for run in runs}):
@@ -154,6 +159,13 @@ def unexplained_vanilla(runs: Sequence[Run], *, study_runs: Iterable[Run]) -> It
 
 def missing_arms(runs: Sequence[Run]) -> Iterator[Phrase]:
     """What commands name beside a run and no run of its study does, a sentence for each command; it may have failed before it began."""
+    for _, command, missing in missing_jobs(runs):
+        shown = "; ".join(missing[:3]) + "; ..." * (len(missing) > 3)
+        yield say_named("gaps.missing_arms", jobs=shown, command=command)
+
+
+def missing_jobs(runs: Sequence[Run]) -> Iterator[tuple[Path, str, list[str]]]:
+    """(study folder, command, its jobs that no run of that study does, as `algorithm=grpo, model=tiny`)."""
     said: set[tuple[Path, str]] = set()
     for run in runs:
         job = _job(run)
@@ -169,8 +181,7 @@ def missing_arms(runs: Sequence[Run]) -> Iterator[Phrase]:
             named = product(*swept.values()) if swept and prod(map(len, swept.values())) <= MOST_JOBS else ()
             missing = [", ".join(map("=".join, zip(swept, values, strict=True))) for values in named if values not in there]
             if missing:
-                shown = "; ".join(missing[:3]) + "; ..." * (len(missing) > 3)
-                yield say_named("gaps.missing_arms", jobs=shown, command=command)
+                yield run.study_folder, command, missing
 
 
 def fewer_seeds(label: str, *, runs: Sequence[Run], study_runs: Iterable[Run]) -> Iterator[Phrase]:

@@ -5,14 +5,15 @@ from itertools import chain
 
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
+from vlm_rl.reports.reading.at_work import NOBODY, AtWork
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evidence import repeated_runs
 from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_arms, missing_seeds, unexplained_vanilla
 from vlm_rl.reports.reading.runs import Run, RunsFound
 
 
-def doubts_of_arm(label: str, *, runs: Sequence[RunRecords], found: RunsFound) -> tuple[Doubt, ...]:
-    """Everything that speaks against an arm, each once: its runs, their vanilla models, and seeds that are not there."""
+def doubts_of_arm(label: str, *, runs: Sequence[RunRecords], found: RunsFound, at_work: AtWork = NOBODY) -> tuple[Doubt, ...]:
+    """What speaks against an arm, each once: its runs, their vanilla models, seeds that are not there, a study that still grows."""
     of_runs = chain.from_iterable(run.evidence.doubts for run in runs)
     own = [run.run for run in runs]
     if any(run.is_vanilla or run.is_evaluated_only for run in own):
@@ -25,7 +26,17 @@ def doubts_of_arm(label: str, *, runs: Sequence[RunRecords], found: RunsFound) -
         *unexplained_vanilla(own, study_runs=study_runs),
     ]
     repeated = repeated_runs(label, trained={run.run.seed: run.evidence for run in runs})
-    return tuple(dict.fromkeys((*of_runs, *(Doubt(kind="missing_seeds", said=said) for said in missing), *repeated)))
+    seeds = (Doubt(kind="missing_seeds", said=said) for said in missing)
+    return tuple(dict.fromkeys((*_growing(own, at_work=at_work), *of_runs, *seeds, *repeated)))
+
+
+def _growing(runs: Sequence[Run], *, at_work: AtWork) -> Iterator[Doubt]:
+    """That somebody is at work on a study of these runs, on whichever arm: whoever looks now chose the moment."""
+    for study in sorted({run.study_folder for run in runs} & set(at_work.growing)):
+        names = at_work.names(study)
+        yield Doubt(
+            kind="growing", said=say_named("doubts.growing", study=study.name, runs=listed(names) if names else study.name)
+        )
 
 
 def not_passed(run: Run) -> Phrase:

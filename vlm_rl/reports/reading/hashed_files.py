@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlm_rl.checksums import HASHES, FileHash, Hashes, hash_of, read_hashes
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.files import leads_out, over_files
@@ -80,7 +81,11 @@ def _hashes_of_files(folder: Path) -> dict[str, FileHash]:
     files = [*sorted(folder.glob("evaluations/epoch-*/*.parquet")), *(folder / name for name in LINE_FILES)]
     there = [file for file in files if file.is_file() and leads_out(file, folder=folder) is None]
     names = [file.relative_to(folder).as_posix() for file in there]
-    return dict(zip(names, over_files(hash_of, there), strict=True))
+    return dict(zip(names, over_files(_hash_of, there), strict=True))
+
+
+def _hash_of(file: Path) -> FileHash:
+    return recall("hash", stamp_of(file), make=lambda: hash_of(file))
 
 
 def _differences(folder: Path, written: Hashes, *, found: Mapping[str, FileHash]) -> Iterator[tuple[str, Phrase]]:

@@ -7,8 +7,10 @@ from functools import partial
 from itertools import chain
 
 from vlm_rl.evaluation.reflection import ReflectionRule
+from vlm_rl.reports.memory import recall, stamps_under
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
+from vlm_rl.reports.reading.at_work import NOBODY, AtWork
 from vlm_rl.reports.reading.evaluations import EvaluationReader
 from vlm_rl.reports.reading.evidence import EvidenceReader
 from vlm_rl.reports.reading.families import doubts_of_arm, not_passed, of_families, told
@@ -16,29 +18,38 @@ from vlm_rl.reports.reading.files import doubled_lines, read_json_lines
 from vlm_rl.reports.reading.gaps import VANILLA_LABEL, gaps, mixtures
 from vlm_rl.reports.reading.rejudge import Judging, Rejudge
 from vlm_rl.reports.reading.runs import INTACT, Run, RunsFound, read_or_say, vanilla_folder, vanilla_outside
+from vlm_rl.reports.reading.states import LOG, states_of
 from vlm_rl.reports.reading.training import Training, count_training
+from vlm_rl.run_lock import HOLDER, LOCK
+
+NOT_READ = ("wandb", HOLDER, LOCK, LOG)  # of a run folder
 
 
-def read_records(found: RunsFound, *, reflection: ReflectionRule | None, judge: Judging | None = None) -> Records:
+def read_records(
+    found: RunsFound, *, reflection: ReflectionRule | None, judge: Judging | None = None, at_work: AtWork = NOBODY
+) -> Records:
     """Read what the runs measured: what they logged, and from stored texts and verdicts what the logs lack.
 
     `reflection` None counts words by the rule that each run declares; `judge` None takes the verdicts as stored, and else
-    (as Judge.judge) judges every stored response again.
+    (as Judge.judge) judges every stored response again. `at_work`: who trains now, so that nothing is judged before they have finished.
     """
     reader = EvaluationReader(rejudge=None if judge is None else Rejudge(judge))
     evidence = EvidenceReader(evaluations=reader)
     selection = select_runs(found)
-    by_arm = _by_arm(selection.runs, read=partial(_read_run, evidence=evidence, reflection=reflection))
+    noticed: list[str] = [*found.problems, *selection.problems]
+    recalled = partial(_recalled, evidence=evidence, noticed=noticed)
+    by_arm = _by_arm(selection.runs, read=partial(recalled, read=partial(_read_run, reflection=reflection)))
     firsts = [runs[0].run for runs in by_arm.values()]
     arms = [
-        _arm(label, runs, found=found, absent=selection.absent.get(arm, ()))
+        _arm(label, runs, found=found, absent=selection.absent.get(arm, ()), at_work=at_work)
         for label, (arm, runs) in zip(arm_labels(firsts), by_arm.items(), strict=True)
     ]
     arms.sort(key=lambda arm: (arm.is_vanilla, arm.is_evaluated_only, arm.runs[0].run.role == "teacher", arm.label))
-    beside = _beside(found, firsts=firsts, evidence=evidence)
-    noticed = (*found.problems, *selection.problems, *reader.problems, *gaps(arms), *mixtures(arms))
+    beside = _beside(found, firsts=firsts, read=partial(recalled, read=_read_scores), at_work=at_work)
+    noticed += (*gaps(arms), *mixtures(arms))
     problems = (*told([*arms, *beside], noticed=noticed), *of_families(arms, beside=beside, found=found))
-    return Records(arms=tuple(arms), problems=problems, rejudge=reader.rejudge, beside=beside)
+    states = states_of(arms, found=found, at_work=at_work)
+    return Records(arms=tuple(arms), problems=problems, rejudge=reader.rejudge, beside=beside, states=states)
 
 
 def _by_arm(runs: Iterable[Run], *, read: Callable[[Run], RunRecords]) -> dict[str, list[RunRecords]]:
@@ -48,21 +59,39 @@ def _by_arm(runs: Iterable[Run], *, read: Callable[[Run], RunRecords]) -> dict[s
     return by_arm
 
 
-def _arm(label: str, runs: Sequence[RunRecords], *, found: RunsFound, absent: tuple[Phrase, ...] = ()) -> Arm:
+def _recalled(run: Run, *, read: Callable[..., RunRecords], evidence: EvidenceReader, noticed: list[str]) -> RunRecords:
+    """A run with all that it measured, read again where any of its files has changed, or of those of its vanilla model."""
+    reader = evidence.evaluations
+
+    def make() -> tuple[RunRecords, tuple[str, ...]]:
+        reader.problems.clear()
+        records = read(run, evidence=evidence)
+        of_vanilla = () if records.vanilla is None else reader.unreadable.get(records.vanilla.path.resolve(), ())
+        return records, tuple(dict.fromkeys((*reader.problems, *of_vanilla)))
+
+    stamps = [stamps_under(folder, without=NOT_READ) for folder in (run.path, vanilla_folder(run)) if folder is not None]
+    records, problems = recall("run", read, run, stamps, reader.rejudge, make=make)
+    noticed += (problem for problem in problems if problem not in noticed)
+    return records
+
+
+def _arm(label: str, runs: Sequence[RunRecords], *, found: RunsFound, at_work: AtWork, absent: tuple[Phrase, ...] = ()) -> Arm:
     """An arm with all that speaks against it."""
-    doubts = doubts_of_arm(label, runs=runs, found=found)
+    doubts = doubts_of_arm(label, runs=runs, found=found, at_work=at_work)
     return Arm(label=label, runs=tuple(runs), absent=absent, doubts=doubts)
 
 
-def _beside(found: RunsFound, *, firsts: Sequence[Run], evidence: EvidenceReader) -> tuple[Arm, ...]:
+def _beside(found: RunsFound, *, firsts: Sequence[Run], read: Callable[[Run], RunRecords], at_work: AtWork) -> tuple[Arm, ...]:
     """The trained arms of the same studies that were not passed; of their runs what verdicts need."""
     trained = [run for run in found.others if not run.is_vanilla and not run.is_evaluated_only]
     if not any(not run.is_vanilla and not run.is_evaluated_only for run in firsts):
         return ()
     runs = select_runs(replace(found, runs=tuple(trained), not_passed=())).runs
-    by_arm = _by_arm(runs, read=partial(_read_scores, evidence=evidence))
+    by_arm = _by_arm(runs, read=read)
     labels = arm_labels([*firsts, *(of_arm[0].run for of_arm in by_arm.values())])[len(firsts) :]
-    return tuple(_arm(label, of_arm, found=found) for label, of_arm in zip(labels, by_arm.values(), strict=True))
+    return tuple(
+        _arm(label, of_arm, found=found, at_work=at_work) for label, of_arm in zip(labels, by_arm.values(), strict=True)
+    )
 
 
 def _read_run(run: Run, *, evidence: EvidenceReader, reflection: ReflectionRule | None) -> RunRecords:

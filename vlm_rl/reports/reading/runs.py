@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Run:
         """`study/variant/seed-0`."""
         return f"{self.study}/{self.variant}/seed-{self.seed}"
 
-    @property
+    @cached_property
     def study_folder(self) -> Path:
         """The study folder of <study>/<variant>/seed-0, or of <study>/<variant>/seed-0/evaluate/<what>/seed-0."""
         folders = self.path.resolve().parents

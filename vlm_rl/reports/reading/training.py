@@ -7,15 +7,17 @@ not logged, for another list of reflection words and for another judge. A teache
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlm_rl.evaluation.dynamics import LengthBins, bin_by_length, no_length_bins
 from vlm_rl.evaluation.reflection import PAPER_REFLECTION_WORDS, ReflectionRule, Substrings, WholeWords
 from vlm_rl.evaluation.response_metrics import count_responses, training_metrics
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.phrase import Phrase, say, say_named
 from vlm_rl.reports.reading.files import SCORES, Record, UnreadableRows, number, over_files
 from vlm_rl.reports.reading.rejudge import Rejudge, VerdictChanges, all_changes, read_judged
@@ -58,6 +60,18 @@ class Training:
     stored_steps: tuple[int, ...] = ()  # those whose completions could be read
     judged_again: VerdictChanges | None = None  # all stored steps together
     problems: tuple[str, ...] = ()
+    _columns: dict[str, NDArray[np.float64]] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Of all quantities that any step has, in the order in which they came up."""
+        return tuple(dict.fromkeys(key for line in self.records for key in line))
+
+    def column(self, key: str) -> NDArray[np.float64]:
+        """A quantity at each generation step, NaN where it has none."""
+        if key not in self._columns:
+            self._columns[key] = np.array([number(line, key=key) for line in self.records])
+        return self._columns[key]
 
 
 def step_file(run_folder: Path, *, step: int) -> Path:
@@ -148,6 +162,10 @@ def _completed(logged: Mapping[int, Record], *, counted: Mapping[int, StepCounts
 
 def _counted(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> StepCounts | str:
     """The counts of one file, or what is wrong with it."""
+    return recall("training", stamp_of(path), rule, rejudge, make=lambda: _count(path, rule=rule, rejudge=rejudge))
+
+
+def _count(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> StepCounts | str:
     try:
         samples, changed = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     except UnreadableRows as error:

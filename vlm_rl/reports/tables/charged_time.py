@@ -76,9 +76,11 @@ def seconds(run: RunRecords) -> float:
 
 def total(run: RunRecords, *, name: str) -> float:
     """A quantity summed over a run after training began; missing where the run never measured it."""
-    own = (line for line in run.cost if _is_own(line, run=run))
-    values = [value for line in own if not math.isnan(value := number(line, key=name))]
-    return math.fsum(values) if values else math.nan
+    if name not in run.sums:
+        own = (line for line in run.cost if _is_own(line, run=run))
+        values = [value for line in own if not math.isnan(value := number(line, key=name))]
+        run.sums[name] = math.fsum(values) if values else math.nan
+    return run.sums[name]
 
 
 def _is_own(line: Record, *, run: RunRecords) -> bool:

@@ -15,6 +15,7 @@ from vlm_rl.evaluation.response_metrics import count_responses
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Interval, mean_interval
 from vlm_rl.reports.figures.panels import FloatArray
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.phrase import names, say_named
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.files import UnreadableRows, over_files
@@ -63,6 +64,10 @@ def _stages(results: Results) -> dict[str, BySeed]:
 
 def _texts(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:
     """Nothing where a file has gone bad since it was read for its scores."""
+    return recall("texts", stamp_of(path), rule, rejudge, make=lambda: _count(path, rule=rule, rejudge=rejudge))
+
+
+def _count(path: Path, *, rule: ReflectionRule, rejudge: Rejudge | None) -> dict[str, float]:
     try:
         samples, _ = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     except UnreadableRows:

@@ -1,10 +1,12 @@
 """Which runs a report speaks of, also those that no mean speaks of."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
 from vlm_rl.reports.reading.early_ends import early_end
+from vlm_rl.reports.reading.at_work import RunState
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.hashed_files import State
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
@@ -25,6 +27,17 @@ def run_table(records: Records) -> Table:
     rows = [_run_row(run, arm=arm) for arm in records.arms for run in arm.runs]
     without = [column for column in OF_SOME_RUNS if not any(column in row for row in rows)]
     return table_of("runs", rows, without=without, early_ends="" if "ended" in without else say_named("early_ends.decided"))
+
+
+def state_table(states: Sequence[RunState]) -> Table:
+    """What each run is doing; empty as soon as all have finished, for then the table of runs says it."""
+    return table_of("states", map(_state_row, states if any(one.state != "finished" for one in states) else ()))
+
+
+def _state_row(one: RunState) -> Row:
+    left = None if math.isnan(one.seconds_left) else one.seconds_left / 60
+    row: Row = {"run": one.run, "state": names("states")[one.state], "step": one.step, "steps": one.steps}
+    return {**row, "minutes_left": left, "what": one.what}
 
 
 def _run_row(records: RunRecords, *, arm: Arm) -> Row:
