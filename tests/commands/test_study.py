@@ -26,7 +26,8 @@ def write_plan(folder: Path, *, budget: str = "hours_of_a_run: 0.01", looks: str
     file = folder / "confs" / "plan" / "tried.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     stages = "".join(
-        f"  - {PART}Stage\n    name: {name}\n    words: [{WORDS}{more}]\n    arms: {arms}\n    looks: {looks}\n    futility: {futility}\n{gate}"
+        f"  - {PART}Stage\n    name: {name}\n    words: [{WORDS}{more}]\n    arms: {arms}\n    looks: {looks}\n"
+        f"    futility: {futility}\n{gate}"
         for name, arms, more, gate in (
             ("first", "[one]", "", "    gate: not_worse\n    margin: 0.99\n"),
             ("second", "passed", ', "dataset.source.train_rows=12"', ""),

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from vlm_rl.callbacks.notifications import notify
 from vlm_rl.commands import errors, leaving, resolvers
 from vlm_rl.commands.paths import CONF_DIR
 from vlm_rl.commands.setting_types import check_types
@@ -56,7 +57,7 @@ def run(plan: Plan, *, study: str, outputs: Path, language: str, estimate_only: 
             return None
         step = None
         for step in follow(plan, steps=steps, runs=runs):
-            if step not in steps:
+            if is_new := step not in steps:
                 add_step(folder, step)
                 steps.append(step)
             page = StudyPage(
@@ -69,6 +70,8 @@ def run(plan: Plan, *, study: str, outputs: Path, language: str, estimate_only: 
             )
             path = write_study(page, folder=folder, language=language)
             print(headline(page, step), flush=True)
+            if is_new and step.decision is not Decision.GO_ON:
+                notify(f"{study}: {step.decision.value}", body=headline(page, step))
         print(f"study: {path}", flush=True)
     assert step is not None
     return step.decision

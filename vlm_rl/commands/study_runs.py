@@ -13,6 +13,7 @@ from typing import Any
 
 from vlm_rl.commands import leaving
 from vlm_rl.durable_files import write_whole
+from vlm_rl.evaluation.sequential.decisions import MARK
 from vlm_rl.evaluation.sequential.plan import Budget, Plan, Stage
 from vlm_rl.evaluation.sequential.progress import Lot
 from vlm_rl.evaluation.statistics import Difference
@@ -21,7 +22,6 @@ from vlm_rl.run_folder import RunFolder
 
 ATTEMPTS = 2  # at the runs of a lot, before the command gives up
 COSTS = "costs.jsonl"
-MARK = "staged.json"  # in the folder of a stage: reports then know that its plan judges it
 
 
 class RunsFailed(RuntimeError):

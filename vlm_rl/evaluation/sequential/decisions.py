@@ -19,6 +19,7 @@ from vlm_rl.evaluation.sequential.looks import Finding, Look
 from vlm_rl.evaluation.statistics import Interval
 
 FILE = "decisions.jsonl"
+MARK = "staged.json"  # in the folder of a stage, which says whose stage it is: reports do not judge it beside its plan
 
 
 class Decision(enum.Enum):

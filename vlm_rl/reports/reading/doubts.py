@@ -16,6 +16,7 @@ Kind = Literal[
     "repeated_run",  # one run under two seeds
     "unplanned_look",  # one report more than was planned has judged these seeds
     "growing",  # runs of the study are still at work
+    "staged",  # it is a stage of a study that its plan judges
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

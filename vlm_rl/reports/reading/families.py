@@ -1,14 +1,17 @@
 """The doubts of whole arms, and what is said of doubts, of runs without hashes and of arms that were not passed."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from vlm_rl.evaluation.sequential.decisions import MARK
 from vlm_rl.reports.phrase import Phrase, listed, say, say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
 from vlm_rl.reports.reading.at_work import NOBODY, AtWork
 from vlm_rl.reports.reading.doubts import Doubt
 from vlm_rl.reports.reading.evidence import repeated_runs
 from vlm_rl.reports.reading.expected_seeds import fewer_seeds, missing_arms, missing_seeds, unexplained_vanilla
+from vlm_rl.reports.reading.files import read_object
 from vlm_rl.reports.reading.runs import Run, RunsFound
 
 
@@ -27,7 +30,7 @@ def doubts_of_arm(label: str, *, runs: Sequence[RunRecords], found: RunsFound, a
     ]
     repeated = repeated_runs(label, trained={run.run.seed: run.evidence for run in runs})
     seeds = (Doubt(kind="missing_seeds", said=said) for said in missing)
-    return tuple(dict.fromkeys((*_growing(own, at_work=at_work), *of_runs, *seeds, *repeated)))
+    return tuple(dict.fromkeys((*_growing(own, at_work=at_work), *_staged(own), *of_runs, *seeds, *repeated)))
 
 
 def _growing(runs: Sequence[Run], *, at_work: AtWork) -> Iterator[Doubt]:
@@ -37,6 +40,18 @@ def _growing(runs: Sequence[Run], *, at_work: AtWork) -> Iterator[Doubt]:
         yield Doubt(
             kind="growing", said=say_named("doubts.growing", study=study.name, runs=listed(names) if names else study.name)
         )
+
+
+def _staged(runs: Sequence[Run]) -> Iterator[Doubt]:
+    """That a plan judges these runs, at looks and by boundaries of its own: any other test of them is one too many."""
+    for study in sorted({run.study_folder for run in runs}):
+        if (study / MARK).is_file():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                mark = read_object((study / MARK).read_text(encoding="utf-8"))
+                looks = ", ".join(map(str, mark["looks"]))
+                yield Doubt(
+                    kind="staged", said=say_named("doubts.staged", study=study.name, plan=str(mark["study"]), looks=looks)
+                )
 
 
 def not_passed(run: Run) -> Phrase:

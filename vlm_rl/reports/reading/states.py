@@ -8,10 +8,9 @@ from pathlib import Path
 
 from vlm_rl.reports.phrase import say_named
 from vlm_rl.reports.reading.arms import Arm, RunRecords
-from vlm_rl.reports.reading.asked_counts import count_of
 from vlm_rl.reports.reading.at_work import AtWork, RunState
 from vlm_rl.reports.reading.expected_seeds import missing_jobs, named_seeds
-from vlm_rl.reports.reading.files import leads_out, number
+from vlm_rl.reports.reading.files import count_of, leads_out, number
 from vlm_rl.reports.reading.runs import Run, RunsFound
 from vlm_rl.run_lock import holder_in
 

@@ -14,7 +14,7 @@ from vlm_rl.reports.tables.charged_time import charged_hours, total
 from vlm_rl.reports.verdicts.comparisons import compare
 from vlm_rl.reports.verdicts.endpoint_scores import choose_endpoint
 
-SEEN_TO: tuple[Kind, ...] = ("missing_seeds",)  # doubts about which runs there are, which the plan sees to itself
+SEEN_TO: tuple[Kind, ...] = ("missing_seeds", "staged")  # doubts about which runs there are and who judges them: the plan does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def _arm(records: Records, name: str) -> Arm:
     if len(arms) != 1 or {run.run.variant for run in arms[0].runs} != {name}:
         kinds = ", ".join(arm.label for arm in arms) or "no run"
         raise ReportError(
-            f"the runs of arm {name} are not one arm of their own ({kinds}): two arms of the plan have the same config, or its words or the "
-            "program were changed after its first runs. Put them back, or begin anew under another name: study=NAME."
+            f"the runs of arm {name} are not one arm of their own ({kinds}): two arms of the plan have the same config, or its words or "
+            "the program were changed after its first runs. Put them back, or begin anew under another name: study=NAME."
         )
     return arms[0]

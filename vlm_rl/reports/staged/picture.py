@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from matplotlib.figure import Figure as Canvas
 
 from vlm_rl.evaluation.sequential.looks import Look
-from vlm_rl.reports.figures.drawing import BARE, DASHED, INK, compact_svg, figure_style, with_own_ids
+from vlm_rl.reports.figures.drawing import BARE, DASHED, compact_svg, figure_style, with_own_ids
+from vlm_rl.reports.figures.marks import INK
 from vlm_rl.reports.figures.panels import PALETTE
 from vlm_rl.reports.phrase import say
 

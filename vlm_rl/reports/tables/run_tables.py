@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_rl.reports.phrase import Phrase, names, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import VANILLA_EPOCH, Arm, Records, RunRecords
-from vlm_rl.reports.reading.early_ends import early_end
 from vlm_rl.reports.reading.at_work import RunState
+from vlm_rl.reports.reading.early_ends import early_end
 from vlm_rl.reports.reading.files import Record
 from vlm_rl.reports.reading.hashed_files import State
 from vlm_rl.reports.reading.rejudge import VerdictChanges, all_changes
