@@ -34,7 +34,7 @@ def write_plan(folder: Path, *, budget: str = "hours_of_a_run: 0.01", looks: str
         )
     )
     file.write_text(
-        f"{PART}Plan\n_convert_: all\nquestion: Does it work?\nsmallest_effect: 0.02\narms:\n  one: [algorithm=grpo]\n"
+        f"{PART}Plan\n_convert_: all\nquestion: Does it work?\nsmallest_effect: 0.02\narms:\n  one: [algorithm=reinforce_pp]\n"
         f"stages:\n{stages}budget:\n  {PART}Budget\n  {budget}\n",
         encoding="utf-8",
     )
@@ -122,7 +122,7 @@ def test_a_budget_stops_before_the_first_lot_and_nothing_was_trained(project: Pa
 @pytest.mark.slow
 def test_a_seed_that_fails_is_told_and_taken_again(project: Path) -> None:
     file = write_plan(project)
-    file.write_text(file.read_text().replace("algorithm=grpo", "algorithm=grpo, dataset.batch_size=3"))
+    file.write_text(file.read_text().replace("algorithm=reinforce_pp", "algorithm=reinforce_pp, dataset.batch_size=3"))
     finished = run(project, "study=broken")
     assert finished.returncode == 2
     assert "They are taken again." in finished.stdout

@@ -19,7 +19,7 @@ from vlm_rl.run_folder import RunFolder, check_link
 WRAPPERS = (InstantiationException, InterpolationResolutionError)
 LOG = "train.log"
 PLAIN = (ValueError, RuntimeError, NotImplementedError)
-LOCAL_LAUNCHERS = ("JoblibLauncher", "submitit_launcher.LocalLauncher")  # processes on the machine of the command itself
+LOCAL_LAUNCHERS = ("BasicLauncher", "JoblibLauncher", "submitit_launcher.LocalLauncher")  # on the machine of the command itself
 LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -33,7 +33,7 @@ def innermost(error: Exception) -> Exception:
 
 
 def is_of_local_sweep() -> bool:
-    """Whether this job was started by a sweep on this machine, in a process of its own."""
+    """Whether this job was started by a sweep on this machine: it ends with the command that a person typed, `study.py` perhaps."""
     config = HydraConfig.get()
     return config.mode == RunMode.MULTIRUN and str(config.launcher._target_).endswith(LOCAL_LAUNCHERS)
 
