@@ -5,6 +5,7 @@ three seeds matters more than anything else. docs/statistics.md shows by simulat
 """
 
 import bisect
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def variance_limits(df: float, *, confidence: float = 0.95) -> tuple[float, floa
     return float(df / stats.chi2.isf(tail, df)), float(df / stats.chi2.ppf(tail, df))
 
 
+@functools.lru_cache(maxsize=16384)
 def power(effect: float, *, variances: Variances, seeds: tuple[int, ...], questions: int, level: float = LEVEL) -> float:
     """Probability that a true gain of `effect` is found and called an improvement, two-sided test at `level`; 0 below FEWEST_SEEDS."""
     if min(seeds) < FEWEST_SEEDS:

@@ -4,10 +4,12 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jinja2
 
+from vlm_rl.reports.memory import recall
 from vlm_rl.reports.phrase import Catalogue, in_language
 from vlm_rl.reports.tables.table import Table, cells
 
@@ -29,12 +31,14 @@ TEMPLATES = jinja2.Environment(
 def markdown(table: Table, *, catalogue: Catalogue) -> str:
     """A GitHub table under its title, in the language of the page."""
     note = escape_line(in_language(table.note, catalogue=catalogue))
-    return _filled("table.md.j2", table, note=note, escape=escape_markdown, catalogue=catalogue)
+    made = partial(_filled, "table.md.j2", table, note=note, escape=escape_markdown, catalogue=catalogue)
+    return recall("markdown", table, note, make=made)
 
 
 def latex(table: Table) -> str:
     r"""A `table` with a `tabular` of booktabs' rules, in English: pdfLaTeX has no other letters. Needs \usepackage{booktabs}."""
-    return _filled("table.tex.j2", table, note=escape_latex(table.note), escape=escape_latex, catalogue={})
+    made = partial(_filled, "table.tex.j2", table, note=escape_latex(table.note), escape=escape_latex, catalogue={})
+    return recall("latex", table, make=made)
 
 
 def _filled(template: str, table: Table, *, note: str, escape: Callable[[str], str], catalogue: Catalogue) -> str:

@@ -1,5 +1,6 @@
 """The completions that the report shows: a bounded, deterministic choice over runs, steps, epochs and verdicts."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,13 +109,19 @@ def find_images(completion: Completion) -> tuple[Path, ...]:
     Missing ones are left out, and so are links to something outside of the study: a picture is shown as it is.
     """
     run = completion.run.run
-    folders = [folder / "images" for folder in run.path.resolve().parents if folder.is_relative_to(run.study_folder)]
+    folders = _picture_folders(run.path, study=run.study_folder)
     found: list[Path] = []
     for key in filter(IMAGE_KEY.fullmatch, completion.image_ids):
         files = (folder / f"{key}.png" for folder in folders)
         kept = (file for file in files if file.is_file() and leads_out(file, folder=run.study_folder) is None)
         found += islice(kept, 1)
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _picture_folders(run: Path, *, study: Path) -> tuple[Path, ...]:
+    """Where pictures of a run's questions may lie, the nearest first."""
+    return tuple(folder / "images" for folder in run.resolve().parents if folder.is_relative_to(study))
 
 
 def _of_training(run: RunRecords, *, arm: str, aha_cases: int) -> Iterator[_Source]:

@@ -109,7 +109,13 @@ class Evaluation:
 
     def scores(self) -> NDArray[np.float64]:
         """pass@k of each question, with the setting's k."""
-        return pass_at_k_by_question(self.num_correct, num_samples=self.num_samples, k=k_of(self.setting))
+        return self._scores
+
+    @cached_property
+    def _scores(self) -> NDArray[np.float64]:
+        found = pass_at_k_by_question(self.num_correct, num_samples=self.num_samples, k=k_of(self.setting))
+        found.flags.writeable = False  # all who ask share it
+        return found
 
     def accuracy(self) -> float:
         """pass@k averaged over questions."""

@@ -7,6 +7,7 @@ import functools
 import math
 import operator
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +25,7 @@ from vlm_rl.evaluation.endpoint import Endpoint
 from vlm_rl.evaluation.response_length import gain_parts
 from vlm_rl.evaluation.settings import title_of
 from vlm_rl.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
+from vlm_rl.reports.memory import recall
 from vlm_rl.reports.phrase import Phrase, say
 from vlm_rl.reports.reading.arms import Records
 from vlm_rl.reports.reading.results import BySeed, Pairs, Results, over_seeds, results_of
@@ -111,7 +113,10 @@ def _aggregate_row(results: Results) -> Iterator[Row]:
         cells = len(after) * len(set(kinds))
         reason = _why_not(after, before=before, cells=cells)
         row: Row = {"arm": results.arm.label, "seeds": len(after), "cells": cells, "left_out": reason}
-        yield row if reason else {**row, **_aggregates(after, before=before, kinds=kinds)}
+        counts = [[(one.num_correct, one.num_samples, one.setting) for one in side.values()] for side in (after, before)]
+        images = next(iter(after.values())).questions.images()
+        made = partial(_aggregates, after, before=before, kinds=kinds)
+        yield row if reason else {**row, **recall("aggregates", counts, kinds, images, make=made)}
 
 
 def _why_not(after: BySeed, *, before: BySeed, cells: int) -> Phrase | None:

@@ -15,6 +15,7 @@ from vlm_rl.evaluation.kpi import Kpi, MinutesSaved, UncheckedShare
 from vlm_rl.evaluation.reflection import ReflectionRule, WholeWords
 from vlm_rl.evaluation.response_metrics import count_responses
 from vlm_rl.evaluation.statistics import mean_interval
+from vlm_rl.reports.memory import recall, stamp_of
 from vlm_rl.reports.phrase import Phrase, paragraph, say, say_named
 from vlm_rl.reports.reading.arms import Records, RunRecords
 from vlm_rl.reports.reading.evaluations import Evaluation
@@ -99,6 +100,11 @@ def _row(
 
 def measure(path: Path, *, kpis: Sequence[Kpi], rule: ReflectionRule, rejudge: Rejudge | None) -> Measured:
     """Every key figure of one evaluation, and its behaviour. Its texts are read once and forgotten."""
+    made = partial(_measured, path, kpis=kpis, rule=rule, rejudge=rejudge)
+    return recall("kpis", stamp_of(path), kpis, rule, rejudge, make=made)
+
+
+def _measured(path: Path, *, kpis: Sequence[Kpi], rule: ReflectionRule, rejudge: Rejudge | None) -> Measured:
     samples, _ = read_judged(path, columns=COLUMNS, rejudge=rejudge)
     known = pc.fill_null(samples["accuracy"], 0.0)  # as everywhere: what was not judged is not right
     samples = samples.set_column(samples.column_names.index("accuracy"), "accuracy", known)
