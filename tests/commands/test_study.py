@@ -60,7 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_killed_on_the_way_it_ends_in_the_same_decisions_and_bytes(tmp_path: Path) -> None:
-    """One study in one go, one that is killed with SIGKILL three times, at moments that nobody chose."""
+    """One study in one go, one that is killed with SIGKILL twice, at moments that nobody chose."""
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").symlink_to(ROOT / "train.py")
@@ -69,7 +69,7 @@ def test_killed_on_the_way_it_ends_in_the_same_decisions_and_bytes(tmp_path: Pat
     assert finished.returncode == 0, finished.stdout + finished.stderr
     moments = random.Random(0)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             command(tmp_path / "killed"),
             cwd=tmp_path / "killed",
@@ -77,7 +77,7 @@ def test_killed_on_the_way_it_ends_in_the_same_decisions_and_bytes(tmp_path: Pat
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(4, 25))
+        time.sleep(moments.uniform(6, 20))
         process.send_signal(signal.SIGKILL)
         process.wait()
         time.sleep(2)  # its runs notice within half a second
@@ -96,6 +96,20 @@ def test_killed_on_the_way_it_ends_in_the_same_decisions_and_bytes(tmp_path: Pat
     page = (tmp_path / "killed" / "outputs" / "tried" / "study.html").read_text(encoding="utf-8")
     assert "Does it work?" in page
     assert json.loads((tmp_path / "killed" / "outputs" / "tried" / "study.json").read_text())["plan_was_changed"] is False
+
+    # A report does not judge a stage beside its plan.
+    report = subprocess.run(
+        [sys.executable, str(ROOT / "report.py"), "studies=[outputs/tried-first]"],
+        cwd=tmp_path / "whole",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.returncode == 0, report.stdout + report.stderr
+    judged = json.loads((tmp_path / "whole" / "outputs" / "tried-first" / "report.json").read_text())
+    assert "which its plan judges" in json.dumps(judged["decision"])
+    assert any("[staged]" in problem for problem in judged["problems"])
 
     # The plan is changed now: what it says then is shown, and claims nothing.
     write_plan(tmp_path / "whole", looks="[3, 4, 5]", budget="tokens: 10")

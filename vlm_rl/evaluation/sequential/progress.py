@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vlm_rl.evaluation.sequential.decisions import Decision, Step, decision_of
 from vlm_rl.evaluation.sequential.estimates import at_the_stop
@@ -25,6 +25,7 @@ class Lot:
         return (*([self.stage.reference] if self.stage.reference else []), *self.arms)
 
 
+@runtime_checkable
 class Runs(Protocol):
     """Who trains and measures."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jinja2
 from markupsafe import Markup
@@ -22,6 +22,7 @@ from vlm_rl.reports.tables.table import write_whole
 TONES = {Finding.SUCCESS: "good", Finding.HARM: "bad", Finding.FUTILITY: "none", Finding.GO_ON: "open", Finding.OPEN: "open"}
 
 
+@runtime_checkable
 class Estimated(Protocol):
     """What a plan was estimated to take, in the best, the expected and the worst case."""
 
@@ -210,8 +211,10 @@ def _short(decision: Decision) -> Phrase:
     return say_named(f"staged.short.{decision.name.lower()}")
 
 
-def _amount(value: float | None, *, form: str = "{:,.3g}") -> str:
-    return "–" if value is None or math.isnan(value) else form.format(value)
+def _amount(value: float | None, *, form: str = "{:.3g}") -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else form.format(value)
 
 
 def _pictures(page: StudyPage, *, translate: Any) -> Iterator[tuple[Phrase, str]]:
