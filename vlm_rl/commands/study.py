@@ -21,7 +21,9 @@ from vlm_rl.durable_files import write_whole
 from vlm_rl.evaluation.sequential.decisions import Decision, add_step, read_steps
 from vlm_rl.evaluation.sequential.plan import NAME, Plan
 from vlm_rl.evaluation.sequential.progress import follow
-from vlm_rl.reports.staged.page import StudyPage, headline, write_study
+from vlm_rl.reports.staged.page import write_study
+from vlm_rl.reports.staged.said import headline
+from vlm_rl.reports.staged.study import StudyPage
 from vlm_rl.run_lock import held
 
 ESTIMATE = "estimate.json"
